@@ -1,0 +1,166 @@
+"""From settings to objects. The only file that calls hydra.utils.instantiate."""
+
+import logging
+from typing import Any, cast
+
+import torch
+from hydra.utils import instantiate
+from lightning import Callback, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig, OmegaConf
+
+from src.checkpoint import make_record
+from src.config import ConfigError
+from src.data.base import ImageDataModule
+from src.data.transforms import Augmentation
+from src.models.backbone import ImageClassifier, build_backbone, find_weights, preprocessing_of, replace_head
+from src.preprocessing import Preprocessing
+from src.tasks.base import FineTuneTask, Phase
+from src.validate import check_targets
+
+log = logging.getLogger("src.build")
+
+
+def build_datamodule(cfg: DictConfig, preprocessing: Preprocessing | None = None) -> ImageDataModule:
+    """The data of the settings, scanned and split. The preprocessing is the weights' own unless one is given."""
+    if preprocessing is None:
+        preprocessing = preprocessing_of(cfg.backbone.name, find_weights(cfg.backbone.name, cfg.backbone.weights))
+    augmentation = Augmentation(**cast(dict[str, Any], OmegaConf.to_container(cfg.augment)))
+    datamodule = instantiate(cfg.data, _partial_=True)(
+        preprocessing=preprocessing, augmentation=augmentation, seed=cfg.seed
+    )
+    assert isinstance(datamodule, ImageDataModule)
+    for note in datamodule.table.notes:
+        log.info("%s", note)
+    return datamodule
+
+
+def build_task(
+    cfg: DictConfig, class_names: list[str], preprocessing: Preprocessing, fingerprint: str, pretrained: bool = True
+) -> FineTuneTask:
+    """The network with a new head for these classes, and how it trains.
+
+    With `pretrained` False no weights are read, for a model that a checkpoint fills.
+    """
+    name = cfg.backbone.name
+    weights = find_weights(name, cfg.backbone.weights) if pretrained else None
+    net = build_backbone(name, weights, preprocessing.crop_px)
+    head_name = replace_head(net, instantiate(cfg.head), len(class_names))
+    model = ImageClassifier(net, head_name, preprocessing, cfg.channels_last)
+    if cfg.compile:
+        model.compile()  # in place: reassigning torch.compile(model) would rename every entry of the checkpoint
+    task = instantiate({"_target_": cfg.task._target_, "_partial_": True})(
+        model=model,
+        phases=build_phases(cfg),
+        loss=instantiate(cfg.loss),
+        class_names=class_names,
+        monitor=cfg.task.monitor,
+        seed=cfg.seed,
+        record=make_record(cfg, class_names, preprocessing, fingerprint),
+    )
+    assert isinstance(task, FineTuneTask)
+    return task
+
+
+def build_phases(cfg: DictConfig) -> list[Phase]:
+    """The freeze plan, each phase with its epochs, optimizer and schedule. Raises ConfigError for unknown arguments."""
+    plan = cfg.freeze.phases
+    rest = cfg.trainer.max_epochs - sum(phase.epochs or 0 for phase in plan)
+    open_phases = [i for i, phase in enumerate(plan) if phase.epochs is None]
+    phases = []
+    for i, phase in enumerate(plan):
+        epochs = phase.epochs
+        if epochs is None:
+            epochs = rest // len(open_phases) + (i == open_phases[-1]) * (rest % len(open_phases))
+        optimizer = override(cfg.optimizer, phase.optimizer)
+        if "lr" not in phase.optimizer:
+            optimizer["lr"] = optimizer["lr"] * phase.lr_factor
+        scheduler = override(cfg.scheduler, phase.scheduler)
+        interval = scheduler.pop("interval", "step")
+        if (warmup := scheduler.get("warmup_epochs", 0)) and warmup >= epochs:
+            raise ConfigError(
+                f"scheduler.warmup_epochs={warmup:g} is as long as phase {i + 1} of the freeze plan ({epochs} epochs): "
+                "the rate would never reach optimizer.lr."
+            )
+        check_targets(OmegaConf.create({f"freeze.phases.{i}": {"optimizer": optimizer, "scheduler": scheduler}}))
+        phases.append(Phase(phase.train, epochs, instantiate(optimizer), instantiate(scheduler), interval))
+    return phases
+
+
+def override(node: DictConfig, changes: DictConfig) -> dict[str, Any]:
+    """`node` with single settings changed; another `_target_` replaces it whole."""
+    plain = cast(dict[str, Any], OmegaConf.to_container(changes, resolve=True))
+    if "_target_" in plain:
+        return {"_partial_": True, **plain}
+    return {**cast(dict[str, Any], OmegaConf.to_container(node, resolve=True)), **plain}
+
+
+def build_callbacks(cfg: DictConfig) -> list[Callback]:
+    return [instantiate(node) for node in cfg.callbacks.values() if node is not None]
+
+
+def build_loggers(cfg: DictConfig) -> list[Logger]:
+    return [instantiate(node) for node in cfg.logger.values() if node is not None]
+
+
+def build_trainer(cfg: DictConfig, callbacks: list[Callback], loggers: list[Logger]) -> Trainer:
+    """Lightning's Trainer for this machine. Raises ConfigError if the machine lacks what the settings ask for."""
+    settings = cast(dict[str, Any], OmegaConf.to_container(cfg.trainer, resolve=True))
+    accelerator = find_accelerator(settings["accelerator"])
+    settings["accelerator"] = accelerator
+    settings["precision"] = find_precision(str(settings["precision"]), accelerator)
+    if settings["devices"] == "auto" and accelerator == "cpu":
+        settings["devices"] = 1
+    try:
+        trainer = instantiate(settings, _partial_=True)(
+            callbacks=callbacks,
+            logger=loggers or False,
+            default_root_dir=cfg.output_dir,
+            use_distributed_sampler=False,  # src.data.base.EpochSampler shares the pictures out
+            num_sanity_val_steps=1,
+            enable_checkpointing=any("Checkpoint" in type(callback).__name__ for callback in callbacks),
+            enable_progress_bar=False,  # src.callbacks.ProgressBar
+            enable_model_summary=False,  # the log says what trains, phase by phase
+        )
+    except Exception as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, MisconfigurationException | ValueError | RuntimeError):
+            raise ConfigError(f"trainer: {cause}") from error
+        raise
+    assert isinstance(trainer, Trainer)
+    return trainer
+
+
+def find_accelerator(wanted: str) -> str:
+    """cpu, gpu (CUDA or ROCm) or mps; `auto` is the best there is. Raises ConfigError if it is not there."""
+    there = {"gpu": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted == "auto":
+        return next(name for name, available in there.items() if available)
+    if not there.get("gpu" if wanted == "cuda" else wanted, True):
+        have = ", ".join(name for name, available in there.items() if available)
+        raise ConfigError(f"trainer.accelerator={wanted}: this machine has no such device. Available: {have}.")
+    return wanted
+
+
+def find_precision(wanted: str, accelerator: str) -> str:
+    """What `auto` means here: bf16-mixed where the GPU computes in bf16, else 32-true."""
+    if wanted in ("16-mixed", "16-true") and accelerator == "cpu":
+        raise ConfigError(
+            f"trainer.precision={wanted} needs a GPU, and this run uses the CPU: leave it at auto, or use 32-true."
+        )
+    if wanted != "auto":
+        return wanted
+    bf16 = accelerator in ("gpu", "cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16-mixed" if bf16 else "32-true"
+
+
+def load_task(checkpoint: dict[str, Any], record: dict[str, Any]) -> FineTuneTask:
+    """The trained task out of a checkpoint, ready for inference: no weights file, no data needed."""
+    cfg = OmegaConf.create(record["config"])
+    cfg.compile = False
+    preprocessing = Preprocessing.from_dict(record["preprocessing"])
+    task = build_task(cfg, record["class_names"], preprocessing, record["data_fingerprint"], pretrained=False)
+    task.load_state_dict(checkpoint["state_dict"])
+    return task.eval()
+

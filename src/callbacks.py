@@ -1,0 +1,252 @@
+"""What watches a run: progress on the terminal, one line an epoch, damaged files, pictures for TensorBoard."""
+
+import csv
+import logging
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from src.data.base import Batch
+from src.report import draw_confusion_matrix, draw_images, pixels_of
+from src.tasks.base import FineTuneTask
+from src.tasks.classification import ClassificationTask
+
+log = logging.getLogger("src.train")
+
+
+class ProgressBar(Callback):
+    """A bar for the batches of the current epoch, on terminals only; it leaves nothing behind."""
+
+    def __init__(self) -> None:
+        self.progress: Progress | None = None
+
+    def show(self, description: str, batches: int | float) -> None:
+        self.hide()
+        if not sys.stderr.isatty():
+            return
+        self.progress = progress_bar()
+        self.progress.start()
+        self.bar = self.progress.add_task(description, total=batches, speed="", loss="")
+        self.start = time.perf_counter()
+
+    def advance(self, batch: Batch, loss: Any = None) -> None:
+        if self.progress is None:
+            return
+        done = self.progress.tasks[0].completed + 1
+        speed = f"{done * len(batch['label']) / (time.perf_counter() - self.start):.0f} img/s"
+        self.progress.update(self.bar, completed=done, speed=speed)
+        if loss is not None:
+            self.progress.update(self.bar, loss=f"loss {loss:.4f}")
+
+    def hide(self) -> None:
+        if self.progress is not None:
+            self.progress.stop()
+            self.progress = None
+
+    @rank_zero_only
+    def on_train_epoch_start(self, trainer: Trainer, task: LightningModule) -> None:
+        self.show(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", trainer.num_training_batches)
+
+    @rank_zero_only
+    def on_train_batch_end(self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int) -> None:
+        # Reading the loss makes a GPU wait, so not at every step.
+        every = trainer.log_every_n_steps
+        self.advance(batch, outputs["loss"].item() if outputs and i % every == 0 else None)
+
+    @rank_zero_only
+    def on_validation_epoch_start(self, trainer: Trainer, task: LightningModule) -> None:
+        if not trainer.sanity_checking:
+            self.show("validate", sum(trainer.num_val_batches))
+
+    @rank_zero_only
+    def on_validation_batch_end(
+        self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int, loader: int = 0
+    ) -> None:
+        self.advance(batch)
+
+    @rank_zero_only
+    def on_validation_epoch_end(self, trainer: Trainer, task: LightningModule) -> None:
+        self.hide()
+
+    @rank_zero_only
+    def on_test_epoch_start(self, trainer: Trainer, task: LightningModule) -> None:
+        self.show("test", sum(trainer.num_test_batches))
+
+    @rank_zero_only
+    def on_test_batch_end(
+        self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int, loader: int = 0
+    ) -> None:
+        self.advance(batch)
+
+    @rank_zero_only
+    def on_test_epoch_end(self, trainer: Trainer, task: LightningModule) -> None:
+        self.hide()
+
+    def on_exception(self, trainer: Trainer, task: LightningModule, exception: BaseException) -> None:
+        self.hide()
+
+    def on_train_end(self, trainer: Trainer, task: LightningModule) -> None:
+        self.hide()
+
+
+def progress_bar() -> Progress:
+    """On stderr, gone when it stops. Columns: description, bar, count, remaining time, and the fields speed and loss."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TextColumn("{task.fields[loss]}"),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+
+class EpochLog(Callback):
+    """One log line an epoch; a star marks the best value so far of the monitored metric."""
+
+    def __init__(self) -> None:
+        self.best: float | None = None
+
+    def on_train_epoch_start(self, trainer: Trainer, task: LightningModule) -> None:
+        self.start = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, task: LightningModule) -> None:
+        assert isinstance(task, FineTuneTask)
+        metrics = {name: value.item() for name, value in trainer.callback_metrics.items()}
+        shown = [name for name in ("train/loss", "val/loss", task.monitor) if name in metrics]
+        values = "  ".join(f"{name} {metrics[name]:.4f}" for name in dict.fromkeys(shown))
+        checkpoint = next((c for c in trainer.checkpoint_callbacks if getattr(c, "monitor", None) == task.monitor), None)
+        current, better = metrics.get(task.monitor), False
+        if checkpoint is not None and current is not None:
+            lower = getattr(checkpoint, "mode", "max") == "min"
+            better = self.best is None or (current < self.best if lower else current > self.best)
+            self.best = current if better else self.best
+        width = len(str(trainer.max_epochs))
+        epoch = f"epoch {trainer.current_epoch + 1:{width}}/{trainer.max_epochs}"
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        seconds = time.perf_counter() - self.start
+        log.info("%s  %s%s  lr %.1e  %.1f s", epoch, values, " *" if better else "  ", rate, seconds)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]
+
+
+class UnreadableImages(Callback):
+    """Says once for each damaged picture that it is skipped, and lists them with reasons in a csv file."""
+
+    def __init__(self, output: str) -> None:
+        self.output = Path(output)
+        self.known: set[str] = set()
+
+    def setup(self, trainer: Trainer, task: LightningModule, stage: str) -> None:
+        if not self.known and self.output.exists():
+            with self.output.open(newline="", encoding="utf-8") as file:
+                self.known = {row["path"] for row in csv.DictReader(file)}
+
+    def note(self, batch: Batch) -> None:
+        for path, reason in batch["unreadable"]:
+            if path in self.known:
+                continue
+            self.known.add(path)
+            log.warning("Skipped, cannot be read: %s (%s)", path, reason)
+            new = not self.output.exists()
+            with self.output.open("a", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file)
+                if new:
+                    writer.writerow(["path", "reason"])
+                writer.writerow([path, reason])
+
+    def on_train_batch_end(self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int) -> None:
+        self.note(batch)
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int, loader: int = 0
+    ) -> None:
+        self.note(batch)
+
+    def on_test_batch_end(
+        self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int, loader: int = 0
+    ) -> None:
+        self.note(batch)
+
+    def on_fit_end(self, trainer: Trainer, task: LightningModule) -> None:
+        if self.known and trainer.is_global_zero:
+            log.warning("%d pictures cannot be read and were skipped; %s lists them.", len(self.known), self.output)
+
+
+class PhaseEarlyStopping(EarlyStopping):
+    """Ends the current phase when the monitored metric no longer improves; the next phase counts afresh."""
+
+    phase_index = 0
+
+    def on_train_start(self, trainer: Trainer, task: LightningModule) -> None:
+        assert isinstance(task, FineTuneTask)
+        if self.phase_index != task.phase_index:
+            fresh = EarlyStopping(monitor=self.monitor, mode=self.mode)
+            self.phase_index, self.wait_count, self.best_score = task.phase_index, 0, fresh.best_score
+
+    def on_train_end(self, trainer: Trainer, task: LightningModule) -> None:
+        if trainer.should_stop:
+            log.info("%s has not improved for %d epochs: this phase ends.", self.monitor, self.wait_count)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "phase_index": self.phase_index}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self.phase_index = state_dict["phase_index"]
+
+
+class ImageGrid(Callback):
+    """Shows the first training pictures as the network gets them, with their labels, in TensorBoard."""
+
+    def __init__(self, images: int = 32) -> None:
+        self.images = images
+
+    @rank_zero_only
+    def on_train_batch_start(self, trainer: Trainer, task: LightningModule, batch: Any, i: int) -> None:
+        if i or trainer.global_step or not isinstance(task, ClassificationTask):
+            return
+        labels = [task.class_names[label] for label in batch["label"][: self.images].tolist()]
+        add_figure(trainer, "train/images", draw_images(batch["image"][: self.images].cpu(), labels))
+
+
+class ConfusionMatrixPlot(Callback):
+    """Draws the confusion matrix in TensorBoard: val now and then and at the end of each phase, and test."""
+
+    def __init__(self, every_n_epochs: int = 5) -> None:
+        self.every_n_epochs = every_n_epochs
+
+    # Every process computes, since the counts are summed over all; the first one draws.
+    def on_train_epoch_end(self, trainer: Trainer, task: LightningModule) -> None:
+        epoch = trainer.current_epoch + 1
+        if isinstance(task, ClassificationTask) and (epoch % self.every_n_epochs == 0 or epoch == trainer.max_epochs):
+            matrix_KK = task.val_confusion.compute().cpu().numpy()
+            if trainer.is_global_zero:
+                add_figure(trainer, "val/confusion", draw_confusion_matrix(matrix_KK, task.class_names))
+
+    def on_test_epoch_end(self, trainer: Trainer, task: LightningModule) -> None:
+        if isinstance(task, ClassificationTask):
+            matrix_KK = task.test_confusion.compute().cpu().numpy()
+            if trainer.is_global_zero:
+                add_figure(trainer, "test/confusion", draw_confusion_matrix(matrix_KK, task.class_names))
+
+
+def add_figure(trainer: Trainer, name: str, figure: Figure) -> None:
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_image(name, pixels_of(figure), trainer.global_step, dataformats="HWC")

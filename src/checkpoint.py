@@ -1,0 +1,84 @@
+"""What a checkpoint carries beside the weights, and how it comes back. Plain data only: torch.load(weights_only=True)."""
+
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from src.config import PROJECT_ROOT, ConfigError
+from src.preprocessing import Preprocessing
+from src.tasks.base import CHECKPOINT_KEY
+
+PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "omegaconf", "pillow", "numpy")
+
+
+def make_record(cfg: DictConfig, class_names: list[str], preprocessing: Preprocessing, fingerprint: str) -> dict[str, Any]:
+    """Everything that evaluate, predict and resume need to know."""
+    return {
+        "config": OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True),
+        "class_names": class_names,
+        "preprocessing": preprocessing.as_dict(),
+        "data_fingerprint": fingerprint,
+        "versions": {name: version(name) for name in PACKAGES},
+    }
+
+
+def find_checkpoint(path: str, name: str) -> Path:
+    """The file meant by `<run dir>`, `<run dir>/checkpoints` or a file; `name` is best or last.
+
+    Raises ConfigError if there is none.
+    """
+    given = Path(path).expanduser()
+    candidates = [given, given / f"{name}.ckpt", given / "checkpoints" / f"{name}.ckpt"]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    other = "" if given.exists() else f" '{path}' does not exist."
+    raise ConfigError(f"No checkpoint at '{path}': expected a .ckpt file, or a run directory with checkpoints/{name}.ckpt.{other}")
+
+
+def load_checkpoint(file: Path) -> dict[str, Any]:
+    """The checkpoint as plain data on the CPU. Raises ConfigError if it is damaged or not one of this project's."""
+    try:
+        checkpoint: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(f"'{file}' cannot be read as a checkpoint: {reason}") from error
+    if not isinstance(checkpoint, dict) or CHECKPOINT_KEY not in checkpoint:
+        raise ConfigError(f"'{file}' is not a checkpoint of this project: it lacks the entry '{CHECKPOINT_KEY}'.")
+    return checkpoint
+
+
+def environment(fingerprint: str) -> dict[str, Any]:
+    """What a later reader needs to repeat the run: versions, commit, command, machine, data."""
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "command": " ".join([Path(sys.executable).name, "-m", main_module(), *sys.argv[1:]]),
+        "git_commit": git("rev-parse", "HEAD"),
+        "git_dirty": bool(git("status", "--porcelain")),
+        "data_fingerprint": fingerprint,
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "cpu_threads": torch.get_num_threads(),
+        "gpus": gpus,
+    }
+
+
+def main_module() -> str:
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return spec.name if spec is not None else Path(sys.argv[0]).name
+
+
+def git(*arguments: str) -> str | None:
+    """Output of a git command in the project; None outside a repository or without git."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

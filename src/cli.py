@@ -1,0 +1,240 @@
+"""What every command shares: composing its settings, telling mistakes in one line, the log, the exit status.
+
+Imports no torch, so that a mistyped setting is answered at once.
+"""
+
+import difflib
+import logging
+import os
+import re
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from src.config import CONF_DIR, ConfigError, register
+from src.validate import check_settings
+
+log = logging.getLogger(__name__)
+
+Task = Callable[[DictConfig], float | None]
+GROUP_OVERRIDE = re.compile(r"^\+?([a-z_/]+)=([\w.-]+)$")
+
+
+def command(config_name: str) -> Callable[[Task], Callable[[], None]]:
+    """Turn `task(cfg)` into a command line over `conf/<config_name>.yaml`.
+
+    Mistakes of the user (ConfigError, and whatever Hydra refuses) are printed to stderr as one short message, and the
+    exit status is 1. In a sweep a failing job is reported, and the others go on.
+    """
+
+    def decorate(task: Task) -> Callable[[], None]:
+        full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
+
+        def checked(cfg: DictConfig) -> float | None:
+            set_up_log(Path(cfg.output_dir) if "output_dir" in cfg else None)
+            check_settings(cfg, defaults_of(config_name))
+            return task(cfg)
+
+        def job(cfg: DictConfig) -> float | None:
+            if not full_error:
+                os.environ.pop("HYDRA_FULL_ERROR", None)  # not for the processes that the task starts
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                return run_sweep_job(checked, cfg)
+            try:
+                return checked(cfg)
+            except KeyboardInterrupt as interrupt:
+                fail(str(interrupt) or "Interrupted.", status=130)
+            except MISTAKES as error:
+                if full_error:
+                    raise
+                fail(message_of(error, config_name))
+            except Exception:
+                fail(traceback.format_exc())
+
+        def main() -> None:
+            register()
+            register_resolvers()
+            # Makes Hydra raise what is wrong with the settings, instead of printing it.
+            os.environ["HYDRA_FULL_ERROR"] = "1"
+            try:
+                hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(job)()
+            except KeyboardInterrupt:
+                fail("Interrupted.", status=130)
+            except MISTAKES as error:
+                if full_error:
+                    raise
+                fail(message_of(error, config_name))
+            if failed_jobs:
+                fail(f"{len(failed_jobs)} job(s) of the sweep failed: {', '.join(failed_jobs)}")
+
+        return main
+
+    return decorate
+
+
+MISTAKES = (ConfigError, HydraException, OmegaConfBaseException)
+failed_jobs: list[str] = []
+
+
+def run_sweep_job(task: Task, cfg: DictConfig) -> float | None:
+    """One job of a sweep. A failure is written to `error.txt` in the job's folder; its result is then not a number."""
+    number, output_dir = HydraConfig.get().job.num, Path(HydraConfig.get().runtime.output_dir)
+    try:
+        return task(cfg)
+    except Exception as error:
+        text = message_of(error) if isinstance(error, MISTAKES) else traceback.format_exc()
+        (output_dir / "error.txt").write_text(text + "\n", encoding="utf-8")
+        log.error("Job %s failed: %s", number, text)
+        failed_jobs.append(output_dir.name)
+        return float("nan")
+
+
+def fail(message: str, status: int = 1) -> NoReturn:
+    """End the program with a message on stderr, and take away the run directory if nothing was written to it."""
+    print(message, file=sys.stderr)
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.RUN:
+        remove_if_unused(Path(HydraConfig.get().runtime.output_dir))
+    sys.exit(status)
+
+
+def remove_if_unused(run_dir: Path) -> None:
+    if run_dir.resolve() != Path.cwd() and run_dir.is_dir() and not any(run_dir.iterdir()):
+        run_dir.rmdir()
+
+
+# ---------------------------------------------------------------------------------------------------------- messages
+
+
+def defaults_of(config_name: str) -> DictConfig:
+    """The settings with the groups chosen on the command line, but with no single value changed."""
+    overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else sys.argv[1:]
+    chosen = [text for text in overrides if is_group_choice(text)]
+    if GlobalHydra.instance().is_initialized():
+        return hydra.compose(config_name, overrides=chosen)
+    with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        return hydra.compose(config_name, overrides=chosen)
+
+
+def is_group_choice(override: str) -> bool:
+    match = GROUP_OVERRIDE.match(override)
+    return match is not None and (CONF_DIR / match[1]).is_dir()
+
+
+def did_you_mean(word: str, choices: list[str]) -> str:
+    """` Did you mean 'x'?`, or an empty string if nothing is near."""
+    near = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
+    return f" Did you mean '{near[0]}'?" if near else ""
+
+
+def message_of(error: BaseException, config_name: str = "train") -> str:
+    """One short text for a refused setting: what it was, what is allowed, and the nearest right spelling."""
+    text, cause = str(error), str(error.__cause__ or "")
+    if isinstance(error, ConfigError):
+        return text
+    if group := re.search(r"Could not find '([\w/]+)/([^/']+)'\s+Available options in '\S+':\n((?:\t\S+\n?)*)", text):
+        name, option, options = group[1], group[2], group[3].split()
+        return f"{name}='{option}' does not exist.{did_you_mean(option, options)} Options: {', '.join(options)}."
+    if unknown := re.search(r"Could not (?:override|delete(?: from config)?)\W+'?~?([\w.@/-]+)", text):
+        return unknown_key_message(unknown[1].removesuffix("."), config_name)
+    if wrong := re.search(r"Value '(.*)' of type '\w+' could not be converted to (\w+)\n\s*full_key: (\S+)", cause + text):
+        return f"{wrong[3]}='{wrong[1]}' is not {KIND_NAMES.get(wrong[2], wrong[2].lower())}."
+    if wrong := re.search(r"field '(\S+)' is not Optional", cause + text):
+        return f"{wrong[1]}=null is not allowed: it needs a value."
+    if missing := re.search(r"Missing mandatory value: (\S+)", cause + text):
+        return f"{missing[1]} is not set: give {missing[1]}=<value>."
+    lines = [line for line in f"{text}\n{cause}".splitlines() if line.strip()]
+    return "\n".join(line for line in lines if "hydra.cc" not in line and "object_type" not in line)
+
+
+KIND_NAMES = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+
+
+def unknown_key_message(key: str, config_name: str) -> str:
+    try:
+        settings: Any = defaults_of(config_name)
+    except Exception:
+        return f"{key} is no setting of this command."
+    *parents, last = key.split(".")
+    seen = []
+    for parent in parents:
+        if not OmegaConf.is_config(settings) or parent not in settings:
+            last = parent
+            break
+        settings = settings._get_node(parent)
+        seen.append(parent)
+    prefix = "".join(f"{parent}." for parent in seen)
+    choices = [str(name) for name in settings] if isinstance(settings, DictConfig) else []
+    near = did_you_mean(last, choices).replace("mean '", f"mean '{prefix}")
+    where = f"settings of {'.'.join(seen)}" if seen else "settings and groups"
+    return f"{prefix}{last} is no setting.{near} The {where}: {', '.join(choices)}."
+
+
+# --------------------------------------------------------------------------------------------- run directories, log
+
+
+def register_resolvers() -> None:
+    OmegaConf.register_new_resolver("run_dir", run_dir, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("job_dir", job_dir, replace=True)
+
+
+def run_dir(resume: str | None, name: str) -> str:
+    """A new `logs/runs/<date_time>_<name>`, or the directory of the run that is resumed."""
+    if resume is not None and Path(resume).exists():
+        return str(resumed_run_dir(Path(resume)))
+    stem = f"logs/runs/{time.strftime('%Y-%m-%d_%H-%M-%S')}_{safe_name(name)}"
+    return next(path for n in range(1, 1000) if not Path(path := f"{stem}_{n}" if n > 1 else stem).exists())
+
+
+def resumed_run_dir(resume: Path) -> Path:
+    """`<run>` for `<run>`, `<run>/checkpoints` and `<run>/checkpoints/last.ckpt`."""
+    folder = resume if resume.is_dir() else resume.parent
+    return folder.parent if folder.name == "checkpoints" else folder
+
+
+def job_dir(number: int, overrides: str) -> str:
+    return f"{number}_{safe_name(overrides)}"[:100].rstrip("_")
+
+
+def safe_name(text: str) -> str:
+    return re.sub(r"[^\w.=,+-]+", "-", str(text)).strip("-")
+
+
+class ConsoleHandler(logging.StreamHandler[TextIO]):
+    """Writes to whatever sys.stderr is at that moment, so that a progress bar can lift itself over a log line."""
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, _: TextIO) -> None:
+        pass
+
+
+def set_up_log(output_dir: Path | None) -> None:
+    """Our own log lines go to stderr and to `<output_dir>/train.log`; other libraries' only from warnings on."""
+    root = logging.getLogger()
+    for handler in root.handlers:
+        handler.close()
+    main_process = os.environ.get("LOCAL_RANK", "0") == "0"
+    console = ConsoleHandler()
+    console.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    root.handlers = [console]
+    if output_dir is not None and main_process:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        file = logging.FileHandler(output_dir / "train.log", delay=True, encoding="utf-8")
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+        root.addHandler(file)
+    root.setLevel(logging.WARNING)
+    logging.getLogger("src").setLevel(logging.INFO if main_process else logging.ERROR)

@@ -1,0 +1,124 @@
+"""Types of the settings in `conf/`, and the names of the backbones. Imports no torch: bad settings are told at once.
+
+Values and their explanations stand in the yaml files; here are only names and types. Nodes that open with `_target_`
+(head, loss, optimizer, scheduler, data, callbacks, logger, trainer) are free-form here, and `src/validate.py` compares
+them with the signature of what they name.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
+CONF_DIR = PROJECT_ROOT / "conf"
+
+# torchvision.models.list_models(module=torchvision.models); a test compares the two.
+BACKBONES = """
+alexnet convnext_base convnext_large convnext_small convnext_tiny densenet121 densenet161 densenet169 densenet201
+efficientnet_b0 efficientnet_b1 efficientnet_b2 efficientnet_b3 efficientnet_b4 efficientnet_b5 efficientnet_b6
+efficientnet_b7 efficientnet_v2_l efficientnet_v2_m efficientnet_v2_s googlenet inception_v3 maxvit_t mnasnet0_5
+mnasnet0_75 mnasnet1_0 mnasnet1_3 mobilenet_v2 mobilenet_v3_large mobilenet_v3_small regnet_x_16gf regnet_x_1_6gf
+regnet_x_32gf regnet_x_3_2gf regnet_x_400mf regnet_x_800mf regnet_x_8gf regnet_y_128gf regnet_y_16gf regnet_y_1_6gf
+regnet_y_32gf regnet_y_3_2gf regnet_y_400mf regnet_y_800mf regnet_y_8gf resnet101 resnet152 resnet18 resnet34 resnet50
+resnext101_32x8d resnext101_64x4d resnext50_32x4d shufflenet_v2_x0_5 shufflenet_v2_x1_0 shufflenet_v2_x1_5
+shufflenet_v2_x2_0 squeezenet1_0 squeezenet1_1 swin_b swin_s swin_t swin_v2_b swin_v2_s swin_v2_t vgg11 vgg11_bn vgg13
+vgg13_bn vgg16 vgg16_bn vgg19 vgg19_bn vit_b_16 vit_b_32 vit_h_14 vit_l_16 vit_l_32 wide_resnet101_2 wide_resnet50_2
+""".split()
+
+
+class ConfigError(ValueError):
+    """A mistake of the user: shown as its text alone, with no traceback."""
+
+
+@dataclass
+class BackboneConfig:
+    name: str = MISSING
+    weights: str | None = MISSING
+
+
+@dataclass
+class PhaseConfig:
+    train: str = MISSING
+    epochs: int | None = None
+    lr_factor: float = 1.0
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    scheduler: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class FreezeConfig:
+    phases: list[PhaseConfig] = MISSING
+
+
+@dataclass
+class AugmentConfig:
+    crop_scale_min: float | None = MISSING
+    horizontal_flip: float = MISSING
+    vertical_flip: float = MISSING
+    rotation_degrees: float = MISSING
+    color_jitter: float = MISSING
+    policy: str | None = MISSING
+    erasing: float = MISSING
+
+
+@dataclass
+class TaskConfig:
+    _target_: str = MISSING
+    monitor: str = MISSING
+    mode: str = MISSING
+
+
+@dataclass
+class TrainConfig:
+    name: str = MISSING
+    seed: int = MISSING
+    resume: str | None = MISSING
+    output_dir: str = MISSING
+    channels_last: bool = MISSING
+    compile: bool = MISSING
+    matmul_precision: str = MISSING
+    test: bool = MISSING
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    head: dict[str, Any] = field(default_factory=dict)
+    freeze: FreezeConfig = field(default_factory=FreezeConfig)
+    loss: dict[str, Any] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    scheduler: dict[str, Any] = field(default_factory=dict)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    data: dict[str, Any] = field(default_factory=dict)
+    task: TaskConfig = field(default_factory=TaskConfig)
+    trainer: dict[str, Any] = field(default_factory=dict)
+    callbacks: dict[str, Any] = field(default_factory=dict)
+    logger: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class EvaluateConfig:
+    ckpt: str = MISSING
+    split: str = MISSING
+    output: str | None = MISSING
+    accelerator: str = MISSING
+    data: dict[str, Any] | None = None
+
+
+@dataclass
+class PredictConfig:
+    ckpt: str = MISSING
+    images: str = MISSING
+    output: str = MISSING
+    batch_size: int = MISSING
+    num_workers: int | None = MISSING
+    accelerator: str = MISSING
+
+
+def register() -> None:
+    """Make the schemas and the backbones known to Hydra. `conf/backbone/*.yaml` wins over the generated options."""
+    store = ConfigStore.instance()
+    for name, schema in {"train": TrainConfig, "evaluate": EvaluateConfig, "predict": PredictConfig}.items():
+        store.store(group="schema", name=name, node=schema, package="_global_")
+    for name in BACKBONES:
+        if not (CONF_DIR / "backbone" / f"{name}.yaml").exists():
+            store.store(group="backbone", name=name, node={"name": name, "weights": "DEFAULT"}, package="backbone")

@@ -1,0 +1,140 @@
+"""Pictures in folders: one folder a class, with or without train/val/test folders above them."""
+
+import os
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from src.config import ConfigError
+from src.data.base import ImageDataModule, ImageTable
+from src.data.decode import IMAGE_SUFFIXES, read_rgb
+from src.data.splits import stratified_cut
+
+SPLIT_FOLDERS = {"train": ("train", "training"), "val": ("val", "validation", "valid"), "test": ("test", "testing")}
+DEFAULT_TEST_FRACTION = 0.15
+
+
+class ImageFolderDataModule(ImageDataModule):
+    """`root/<class>/...` is cut into train, val and test; `root/train/<class>/...` and so on are taken as they are.
+
+    With train and test only, val is cut from train; with train and val only there is no test split, unless
+    test_fraction asks for one, which is then cut from train. Pictures may lie in subfolders of a class. Other files are
+    ignored and counted.
+
+    Args:
+        root: the folder.
+        settings: see ImageDataModule.
+    """
+
+    def __init__(self, *, root: str, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.root = Path(root).expanduser()
+
+    def scan(self) -> ImageTable:
+        if not self.root.is_dir():
+            raise ConfigError(f"data.root='{self.root}' is not a folder.")
+        folders = split_folders(self.root) or {"all": self.root}
+        found = {split: find_pictures(self.root, folder) for split, folder in folders.items()}
+        if empty := [str(folders[split]) for split, pictures in found.items() if not pictures.files]:
+            raise ConfigError(
+                f"data.root='{self.root}': no pictures in {', '.join(empty)}. Expected one folder a class, each with "
+                f"pictures ({' '.join(sorted(IMAGE_SUFFIXES))})."
+            )
+        first = found.get("train") or found["all"]
+        class_names = sorted({name for name, _ in first.files})
+        if len(class_names) < 2:
+            raise ConfigError(
+                f"data.root='{self.root}': only one class folder with pictures, '{class_names[0]}'. Classification "
+                "needs at least two."
+            )
+        for split, pictures in found.items():
+            if unknown := sorted({name for name, _ in pictures.files} - set(class_names)):
+                raise ConfigError(f"{folders[split]} has classes that {folders['train']} lacks: {', '.join(unknown)}.")
+        files = [path for pictures in found.values() for _, path in pictures.files]
+        labels_N = np.array([class_names.index(name) for p in found.values() for name, _ in p.files], dtype=np.int64)
+        starts = np.cumsum([0, *(len(pictures.files) for pictures in found.values())])
+        rows = {split: np.arange(starts[i], starts[i + 1]) for i, split in enumerate(found)}
+        notes = [note for pictures in found.values() for note in pictures.notes]
+        return ImageTable(
+            read=partial(read_file, self.root, files),
+            paths=files,
+            labels_N=labels_N,
+            class_names=class_names,
+            splits=self.cut(rows, labels_N, notes),
+            notes=notes,
+        )
+
+    def cut(
+        self, rows: dict[str, np.ndarray[Any, Any]], labels_N: np.ndarray[Any, Any], notes: list[str]
+    ) -> dict[str, np.ndarray[Any, Any]]:
+        """Make the splits that the folders do not already make."""
+        source = rows.pop("all") if "all" in rows else rows["train"]
+        test_fraction = self.test_fraction
+        if test_fraction is None and not rows:
+            test_fraction = DEFAULT_TEST_FRACTION
+        fractions = {}
+        if "val" not in rows:
+            fractions["val"] = self.val_fraction
+        if "test" not in rows and test_fraction:
+            fractions["test"] = test_fraction
+        if "test" not in rows and not test_fraction:
+            notes.append("There is no test split, so nothing is tested: data.test_fraction=0.15 takes one from train.")
+        if "test" in rows and self.test_fraction:
+            notes.append(f"data.test_fraction={self.test_fraction:g} has no effect: there is a test folder.")
+        parts = stratified_cut(labels_N[source], fractions, self.split_seed)
+        return {**rows, **{name: source[positions] for name, positions in parts.items()}}
+
+
+def read_file(root: Path, files: list[str], row: int) -> Image.Image:
+    return read_rgb(root / files[row])
+
+
+class FoundPictures:
+    """The pictures below a folder of class folders: `files`, sorted (class name, path relative to data.root)."""
+
+    def __init__(self) -> None:
+        self.files: list[tuple[str, str]] = []
+        self.notes: list[str] = []
+
+
+def split_folders(root: Path) -> dict[str, Path]:
+    """`train`, `val`, `test` folders of class folders below root; empty if root has class folders itself."""
+    folders = {}
+    for split, names in SPLIT_FOLDERS.items():
+        for name in names:
+            # A class may be called "train": then its folder holds pictures and no folders.
+            if (folder := root / name).is_dir() and any(visible(child) and child.is_dir() for child in folder.iterdir()):
+                folders.setdefault(split, folder)
+    return folders if "train" in folders else {}
+
+
+def visible(path: Path) -> bool:
+    return not path.name.startswith((".", "__"))
+
+
+def find_pictures(root: Path, folder: Path) -> FoundPictures:
+    found = FoundPictures()
+    ignored: Counter[str] = Counter()
+    for class_folder in sorted(folder.iterdir()):
+        if not class_folder.is_dir() or not visible(class_folder):
+            ignored[class_folder.suffix or class_folder.name] += class_folder.is_file()
+            continue
+        before = len(found.files)
+        for parent, subfolders, names in os.walk(class_folder):
+            subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+            for name in sorted(names):
+                path = Path(parent, name)
+                if path.suffix.lower() in IMAGE_SUFFIXES and not name.startswith("."):
+                    found.files.append((class_folder.name, path.relative_to(root).as_posix()))
+                else:
+                    ignored[path.suffix.lower() or name] += 1
+        if len(found.files) == before:
+            found.notes.append(f"{class_folder} has no pictures: ignored.")
+    if total := sum(ignored.values()):
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in ignored.most_common(5) if count)
+        found.notes.append(f"{folder}: {total} files that are no pictures ignored ({kinds}).")
+    return found

@@ -1,0 +1,27 @@
+"""The metrics that are reported, by name."""
+
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassF1Score
+
+
+def classification_metrics(num_classes: int, prefix: str) -> MetricCollection:
+    """Scalar metrics over logits [B, K] and class indices [B]; all in 0..1, higher is better.
+
+    - acc: share of right answers.
+    - balanced_acc: recall averaged over the classes, each counting the same.
+    - f1: F1 averaged over the classes, each counting the same.
+    - acc_top5: share of pictures whose class is among the five likeliest (with more than five classes).
+    """
+    metrics = {
+        "acc": MulticlassAccuracy(num_classes, average="micro"),
+        "balanced_acc": MulticlassAccuracy(num_classes, average="macro"),
+        "f1": MulticlassF1Score(num_classes, average="macro"),
+    }
+    if num_classes > 5:
+        metrics["acc_top5"] = MulticlassAccuracy(num_classes, average="micro", top_k=5)
+    return MetricCollection(dict(metrics), prefix=prefix)
+
+
+def confusion_matrix(num_classes: int) -> MulticlassConfusionMatrix:
+    """Counts int64 [K, K]: true class by row, predicted class by column."""
+    return MulticlassConfusionMatrix(num_classes)

@@ -1,0 +1,257 @@
+"""Pretrained torchvision classifiers: their weights, the preprocessing that belongs to them, and a new head.
+
+Shapes: B pictures, C channels, H and W pixels, K classes.
+"""
+
+import logging
+import re
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+from torchvision.models import WeightsEnum
+from torchvision.models.vision_transformer import VisionTransformer, interpolate_embeddings
+
+from src.config import PROJECT_ROOT, ConfigError
+from src.models.head import HeadFactory
+from src.preprocessing import Preprocessing
+
+log = logging.getLogger("src.models.backbone")
+
+Weights = WeightsEnum | Path | None
+
+# GoogLeNet and Inception v3 were trained with mean and std 0.5; torchvision converts from ImageNet's inside the network
+# (transform_input). Here the conversion is switched off and the preprocessing says 0.5, which is the same.
+TRAINED_WITH_HALF = ("googlenet", "inception_v3")
+
+
+class ImageClassifier(nn.Module):
+    """A torchvision network with a new head, which normalises its uint8 input itself.
+
+    Args:
+        net: from `build_backbone` and `replace_head`.
+        head_name: dotted name of the head inside `net`.
+        preprocessing: mean and std of the network's input.
+        channels_last: compute in the channels-last memory layout.
+    """
+
+    scale_1C11: Tensor
+    shift_1C11: Tensor
+
+    def __init__(self, net: nn.Module, head_name: str, preprocessing: Preprocessing, channels_last: bool) -> None:
+        super().__init__()
+        memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.net = net.to(memory_format=memory_format)
+        self.head_name = head_name
+        self.memory_format = memory_format
+        mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
+        self.register_buffer("scale_1C11", (1 / (255 * std)).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("shift_1C11", (-mean / std).view(1, 3, 1, 1), persistent=False)
+
+    @property
+    def head(self) -> nn.Module:
+        return self.net.get_submodule(self.head_name)
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """Logits [B, K] of RGB pictures uint8 [B, 3, H, W]."""
+        images_BCHW = images_BCHW.to(self.scale_1C11.dtype).contiguous(memory_format=self.memory_format)
+        logits_BK: Tensor = self.net(images_BCHW * self.scale_1C11 + self.shift_1C11)
+        return logits_BK
+
+
+# --------------------------------------------------------------------------------------------- weights, preprocessing
+
+
+def find_weights(name: str, weights: str | None) -> Weights:
+    """What `backbone.weights` means: a member of torchvision's enum, an existing file, or None for random weights.
+
+    A relative file is looked for in the working directory, then in the project.
+    Raises ConfigError, naming what is allowed.
+    """
+    if name not in models.list_models(module=models):
+        raise ConfigError(f"backbone.name='{name}' is not a torchvision classifier. python -m src.train --help lists them.")
+    if weights is None:
+        return None
+    enum = models.get_model_weights(name)
+    if weights == "DEFAULT":
+        return cast(WeightsEnum, enum["DEFAULT"])
+    if weights in enum.__members__:
+        return enum[weights]
+    if Path(weights).suffix not in (".pth", ".pt", ".safetensors", ".ckpt"):
+        members = ", ".join(enum.__members__)
+        raise ConfigError(
+            f"backbone.weights='{weights}' is unknown for {name}. Allowed: {members}, DEFAULT, null (random), "
+            "or the path of a .pth, .pt, .ckpt or .safetensors file."
+        )
+    for folder in (Path.cwd(), PROJECT_ROOT):
+        if (file := folder / Path(weights).expanduser()).is_file():
+            return file
+    raise ConfigError(f"backbone.weights='{weights}' does not exist (looked in {Path.cwd()}).")
+
+
+def preprocessing_of(name: str, weights: Weights) -> Preprocessing:
+    """The evaluation preset of these weights; files and random weights take that of torchvision's default weights."""
+    member = weights if isinstance(weights, WeightsEnum) else models.get_model_weights(name)["DEFAULT"]
+    preset = member.transforms()
+    half = name in TRAINED_WITH_HALF
+    return Preprocessing(
+        resize_px=preset.resize_size[0],
+        crop_px=preset.crop_size[0],
+        interpolation=preset.interpolation.value,
+        mean=(0.5, 0.5, 0.5) if half else tuple(preset.mean),
+        std=(0.5, 0.5, 0.5) if half else tuple(preset.std),
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------ networks
+
+
+def build_backbone(name: str, weights: Weights, image_size_px: int) -> nn.Module:
+    """The named network with its original head, pretrained weights loaded, for square pictures of `image_size_px`.
+
+    The auxiliary classifiers of GoogLeNet and Inception v3 are dropped: they served to train those networks from
+    scratch, GoogLeNet's are not pretrained, and without them train and eval mode return the same.
+    Raises ConfigError if the weights cannot be had or do not fit, or if the network cannot take pictures of this size.
+    """
+    check_image_size(name, image_size_px)
+    if weights is None:
+        return new_network(name, image_size_px)
+    state_dict = download(name, weights) if isinstance(weights, WeightsEnum) else read_state_dict(weights)
+    net = new_network(name, image_size_px)
+    load_pretrained(net, state_dict, source=str(weights))
+    return net
+
+
+def new_network(name: str, image_size_px: int) -> nn.Module:
+    arguments: dict[str, Any] = {}
+    if name.startswith("vit_"):
+        arguments["image_size"] = image_size_px
+    elif name == "maxvit_t":
+        arguments["input_size"] = (image_size_px, image_size_px)
+    elif name in TRAINED_WITH_HALF:
+        arguments.update(aux_logits=False, init_weights=True)
+    return cast(nn.Module, models.get_model(name, weights=None, **arguments))
+
+
+def check_image_size(name: str, image_size_px: int) -> None:
+    """Raise ConfigError if the network cannot take square pictures of this size."""
+    low, multiple = models.get_model_weights(name)["DEFAULT"].meta["min_size"][0], 1
+    if name.startswith("vit_"):
+        low = multiple = int(name.rsplit("_", 1)[1])  # vit_b_16: patches of 16 pixels
+    elif name == "maxvit_t":
+        low = multiple = 224  # four halvings to 7 x 7, the window that attention needs
+    elif name.startswith("swin"):
+        low = 32  # other sizes than those of the pretraining are padded
+    if image_size_px < low or image_size_px % multiple:
+        rule = f"a multiple of {multiple}" if multiple > 1 else f"at least {low}"
+        raise ConfigError(f"data.image_size_px={image_size_px} does not fit {name}: it must be {rule}.")
+
+
+def download(name: str, weights: WeightsEnum) -> dict[str, Tensor]:
+    """torchvision's own weights, from its cache or the network."""
+    file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
+    if not file.exists():
+        log.info("Downloading the weights of %s: %s", name, weights.url)
+    try:
+        return current_names(weights.get_state_dict(progress=True, check_hash=True))
+    except (OSError, RuntimeError) as error:
+        raise ConfigError(
+            f"backbone.weights={weights.name}: the weights of {name} could not be downloaded ({error}). Either\n"
+            f"  - download {weights.url} elsewhere and put it at {file}, or\n"
+            f"  - give a file: backbone.weights=<path of a .pth or .safetensors state dict>, or\n"
+            "  - train from random weights: backbone.weights=null, or\n"
+            "  - use backbone=squeezenet1_1, whose weights are in this repository."
+        ) from error
+
+
+def read_state_dict(file: Path) -> dict[str, Tensor]:
+    """A state dict from .safetensors, .pth or .pt, or the network of one of this project's checkpoints.
+
+    Wrappers (`{"state_dict": ...}`, `{"model": ...}`) and the prefixes `module.` and `model.net.` are taken off.
+    Raises ConfigError if the file holds something else.
+    """
+    try:
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            content: Any = load_file(file)
+        else:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(f"backbone.weights='{file}' cannot be read: {reason}") from error
+    for wrapper in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        raise ConfigError(f"backbone.weights='{file}' holds no state dict (names and tensors).")
+    for prefix in ("module.", "model.net."):
+        if all(key.startswith(prefix) for key in content):
+            content = {key.removeprefix(prefix): value for key, value in content.items()}
+    return current_names(content)
+
+
+def current_names(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """torchvision's DenseNet files say `denselayer1.norm.1.weight` for the network's `denselayer1.norm1.weight`."""
+    old = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(\d\.)")
+    return {old.sub(r"\1\2", key): value for key, value in state_dict.items()}
+
+
+def load_pretrained(net: nn.Module, state_dict: dict[str, Tensor], source: str) -> None:
+    """Load everything but the head, which is replaced afterwards, and the auxiliary classifiers, which are dropped.
+
+    Position embeddings of vision transformers are interpolated to the network's picture size.
+    Raises ConfigError if any other key is missing, superfluous or of another shape, or if a loaded value is not finite.
+    """
+    head = f"{find_head(net)}."
+    if isinstance(net, VisionTransformer) and "encoder.pos_embedding" in state_dict:
+        state_dict = dict(interpolate_embeddings(net.image_size, net.patch_size, OrderedDict(state_dict)))
+    own = {key: value for key, value in net.state_dict().items() if not key.startswith(head)}
+    dropped = ("aux1.", "aux2.", "AuxLogits.")
+    given = {key: value for key, value in state_dict.items() if not key.startswith((head, *dropped))}
+    # Old files lack BatchNorm's batch counter, which only averaging without momentum reads.
+    missing = [key for key in own if key not in given and not key.endswith("num_batches_tracked")]
+    problems = {
+        "missing": missing,
+        "superfluous": [key for key in given if key not in own],
+        "of another shape": [key for key in own if key in given and own[key].shape != given[key].shape],
+        "not finite": [key for key, value in given.items() if value.is_floating_point() and not value.isfinite().all()],
+    }
+    if any(problems.values()):
+        lines = [
+            f"  {len(keys)} {kind}: {', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''}"
+            for kind, keys in problems.items()
+            if keys
+        ]
+        message = f"backbone.weights='{source}' does not fit the network ({len(own)} entries besides the head):"
+        raise ConfigError("\n".join([message, *lines]))
+    # Without the version numbers in _metadata, MNASNet takes the file for an old one and rebuilds its first layers.
+    versioned = OrderedDict(given)
+    versioned._metadata = net.state_dict()._metadata  # type: ignore[attr-defined]
+    net.load_state_dict(versioned, strict=False)
+
+
+def find_head(net: nn.Module) -> str:
+    """Dotted name of the last nn.Linear, or, where there is none (SqueezeNet), of the last convolution."""
+    for kind in (nn.Linear, nn.Conv2d):
+        names = [name for name, module in net.named_modules() if isinstance(module, kind)]
+        if names:
+            return names[-1]
+    raise ValueError(f"{type(net).__name__} has no linear or convolutional layer to replace")
+
+
+def replace_head(net: nn.Module, head_factory: HeadFactory, num_classes: int) -> str:
+    """Put a new head in the place of the old one, and return its dotted name. Other layers of a classifier stay."""
+    name = find_head(net)
+    old = net.get_submodule(name)
+    if isinstance(old, nn.Linear):
+        head = head_factory(old.in_features, num_classes, False)
+    else:
+        assert isinstance(old, nn.Conv2d)
+        head = head_factory(old.in_channels, num_classes, True)
+    net.set_submodule(name, head)
+    return name

@@ -1,0 +1,117 @@
+"""Learning-rate schedules, as functions of the time in epochs.
+
+Each schedule takes the optimizer, and what only the task knows: how many optimizer steps an epoch has and how many
+epochs the phase. It multiplies the rate of every parameter group by the same factor, which depends on the step alone,
+so a resumed run continues exactly.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
+
+
+def schedule(
+    optimizer: Optimizer, steps_per_epoch: int, warmup_epochs: float, factor: Callable[[float], float]
+) -> LambdaLR:
+    """Multiply each group's rate by `factor(epochs gone by)`; over `warmup_epochs` it also climbs linearly from 0."""
+    warmup_steps = round(warmup_epochs * steps_per_epoch)
+
+    def factor_at(step: int) -> float:
+        warmup = (step + 1) / (warmup_steps + 1) if step < warmup_steps else 1.0
+        return warmup * factor(step / steps_per_epoch)
+
+    return LambdaLR(optimizer, factor_at)
+
+
+def constant(optimizer: Optimizer, steps_per_epoch: int, epochs: int, warmup_epochs: float = 0.0) -> LambdaLR:
+    """The same rate throughout."""
+    return schedule(optimizer, steps_per_epoch, warmup_epochs, lambda epoch: 1.0)
+
+
+def cosine(
+    optimizer: Optimizer, steps_per_epoch: int, epochs: int, warmup_epochs: float = 0.0, final_factor: float = 0.0
+) -> LambdaLR:
+    """Half a cosine down to `final_factor` of the rate (Loshchilov and Hutter 2017, arXiv 1608.03983, no restarts)."""
+
+    def factor(epoch: float) -> float:
+        progress = progress_after_warmup(epoch, epochs, warmup_epochs)
+        return final_factor + (1 - final_factor) * (1 + math.cos(math.pi * progress)) / 2
+
+    return schedule(optimizer, steps_per_epoch, warmup_epochs, factor)
+
+
+def linear(
+    optimizer: Optimizer, steps_per_epoch: int, epochs: int, warmup_epochs: float = 0.0, final_factor: float = 0.0
+) -> LambdaLR:
+    """A straight line down to `final_factor` of the rate."""
+
+    def factor(epoch: float) -> float:
+        return 1 - (1 - final_factor) * progress_after_warmup(epoch, epochs, warmup_epochs)
+
+    return schedule(optimizer, steps_per_epoch, warmup_epochs, factor)
+
+
+def step(
+    optimizer: Optimizer,
+    steps_per_epoch: int,
+    epochs: int,
+    warmup_epochs: float = 0.0,
+    step_epochs: int = 7,
+    gamma: float = 0.1,
+) -> LambdaLR:
+    """A drop by `gamma` every `step_epochs` epochs."""
+    return schedule(optimizer, steps_per_epoch, warmup_epochs, lambda epoch: gamma ** (whole(epoch) // step_epochs))
+
+
+def multistep(
+    optimizer: Optimizer,
+    steps_per_epoch: int,
+    epochs: int,
+    warmup_epochs: float = 0.0,
+    milestones: Sequence[float] = (0.5, 0.75),
+    gamma: float = 0.1,
+) -> LambdaLR:
+    """A drop by `gamma` at each milestone, a share 0..1 of the phase, rounded to the start of an epoch."""
+    starts = [round(milestone * epochs) for milestone in milestones]
+    return schedule(
+        optimizer, steps_per_epoch, warmup_epochs, lambda epoch: gamma ** sum(whole(epoch) >= start for start in starts)
+    )
+
+
+def exponential(
+    optimizer: Optimizer, steps_per_epoch: int, epochs: int, warmup_epochs: float = 0.0, gamma: float = 0.9
+) -> LambdaLR:
+    """A drop by `gamma` at the start of every epoch."""
+    return schedule(optimizer, steps_per_epoch, warmup_epochs, lambda epoch: gamma ** whole(epoch))
+
+
+def onecycle(
+    optimizer: Optimizer,
+    steps_per_epoch: int,
+    epochs: int,
+    warmup_fraction: float = 0.3,
+    start_divisor: float = 25.0,
+    final_divisor: float = 1e4,
+) -> LRScheduler:
+    """Up to each group's own rate and down again, momentum the other way (Smith and Topin 2018, arXiv 1708.07120)."""
+    return OneCycleLR(
+        optimizer,
+        max_lr=[group["lr"] for group in optimizer.param_groups],
+        # One more than is used: torch's OneCycleLR raises when it is stepped once past the end.
+        total_steps=steps_per_epoch * epochs + 1,
+        pct_start=warmup_fraction,
+        div_factor=start_divisor,
+        final_div_factor=final_divisor,
+    )
+
+
+def progress_after_warmup(epoch: float, epochs: int, warmup_epochs: float) -> float:
+    """0 at the end of the warmup, 1 at the end of the phase."""
+    return min(max((epoch - warmup_epochs) / max(epochs - warmup_epochs, 1e-9), 0.0), 1.0)
+
+
+def whole(epoch: float) -> int:
+    """Whole epochs gone by; a step count divided by the steps of an epoch may lie a rounding error below."""
+    return math.floor(epoch + 1e-6)

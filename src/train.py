@@ -1,0 +1,286 @@
+"""Fine-tune a model: fit phase by phase, test the best checkpoint, leave a run directory.
+
+python -m src.train [group=option] [key=value]; --help lists them.
+"""
+
+import logging
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from src.cli import command, resumed_run_dir
+
+if TYPE_CHECKING:
+    from lightning import Trainer
+
+    from src.data.base import ImageDataModule
+    from src.tasks.base import FineTuneTask
+
+log = logging.getLogger("src.train")
+
+
+def train(cfg: DictConfig) -> float | None:
+    """Run the settings; return the monitored metric of the best checkpoint on val, for sweeps."""
+    log.info("Importing torch and lightning ...")
+    import torch
+    from lightning import seed_everything
+
+    from src.build import build_callbacks, build_datamodule, build_loggers, build_task, build_trainer
+    from src.validate import check_targets
+
+    quieten_libraries()
+    checkpoint_file = None
+    if cfg.resume is not None:
+        cfg, checkpoint_file = resumed_settings(cfg)
+    make_paths_absolute(cfg)
+    check_targets(cfg)
+    seed_everything(cfg.seed, verbose=False)
+    torch.set_float32_matmul_precision(cfg.matmul_precision)
+
+    datamodule = build_datamodule(cfg)
+    datamodule.require_readable()
+    fingerprint = datamodule.table.fingerprint()
+    task = build_task(cfg, datamodule.class_names, datamodule.preprocessing, fingerprint)
+    trainer = build_trainer(cfg, build_callbacks(cfg), build_loggers(cfg))
+    describe(cfg, datamodule, trainer)
+    if trainer.is_global_zero and not cfg.trainer.get("fast_dev_run"):
+        write_run_facts(cfg, datamodule, fingerprint)
+
+    start = time.perf_counter()
+    fit_phases(task, datamodule, trainer, checkpoint_file)
+    metrics: dict[str, Any] = {f"last/{name}": value for name, value in scalars(trainer.callback_metrics).items()}
+    metrics |= {"epochs": trainer.current_epoch, "steps": trainer.global_step}
+    metrics["fit_seconds"] = round(time.perf_counter() - start, 2)
+    if cfg.trainer.get("fast_dev_run"):
+        log.info("fast_dev_run: one batch of each split went through.")
+        return None
+    metrics |= measure_best(cfg, task, datamodule, trainer)
+    if trainer.is_global_zero:
+        finish(cfg, metrics, trainer)
+    forget_processes()
+    monitored: float | None = metrics.get(cfg.task.monitor)
+    return monitored
+
+
+def fit_phases(
+    task: "FineTuneTask", datamodule: "ImageDataModule", trainer: "Trainer", checkpoint_file: Path | None
+) -> None:
+    """One Trainer.fit for each phase, on one Trainer, whose epochs and steps run on from phase to phase.
+
+    With a checkpoint file the run goes on in the checkpoint's phase, at the epoch after the checkpoint's.
+    """
+    from src.checkpoint import load_checkpoint
+    from src.tasks.base import CHECKPOINT_KEY
+
+    first, start_epoch = 0, 0
+    if checkpoint_file is not None:
+        progress = load_checkpoint(checkpoint_file)[CHECKPOINT_KEY]
+        first, start_epoch = progress["phase"], progress["phase_start_epoch"]
+    for index in range(first, len(task.phases)):
+        resuming = checkpoint_file is not None and index == first
+        if not resuming:
+            start_epoch = trainer.current_epoch
+        task.begin_phase(index, start_epoch)
+        trainer.should_stop = False
+        if not trainer.fast_dev_run:
+            trainer.fit_loop.max_epochs = start_epoch + task.phase.epochs
+        describe_phase(task, trainer)
+        try:
+            trainer.fit(task, datamodule=datamodule, ckpt_path=checkpoint_file if resuming else None, weights_only=True)
+        except SystemExit as exit:  # Lightning turns Ctrl-C into this
+            if trainer.interrupted:
+                raise KeyboardInterrupt(f"Interrupted. Go on with: python -m src.train resume={trainer.default_root_dir}") from exit
+            raise
+
+
+def measure_best(
+    cfg: DictConfig, task: "FineTuneTask", datamodule: "ImageDataModule", trainer: "Trainer"
+) -> dict[str, float]:
+    """val and test metrics of the best checkpoint (of the last weights, if none was kept)."""
+    from src.checkpoint import load_checkpoint
+
+    best = Path(cfg.output_dir) / "checkpoints" / "best.ckpt"
+    if best.is_file():
+        task.load_state_dict(load_checkpoint(best)["state_dict"])
+    trainer.validate(task, datamodule=datamodule, verbose=False)
+    metrics = scalars(trainer.callback_metrics)
+    if cfg.test and "test" in datamodule.table.splits:
+        trainer.test(task, datamodule=datamodule, verbose=False)
+        metrics |= scalars(trainer.callback_metrics)
+        if trainer.is_global_zero:
+            write_test_report(task, Path(cfg.output_dir) / "report")
+    return metrics
+
+
+def scalars(metrics: dict[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in metrics.items() if not name.endswith("_step")}
+
+
+# ------------------------------------------------------------------------------------------------------------ resuming
+
+
+def resumed_settings(cfg: DictConfig) -> tuple[DictConfig, Path]:
+    """The settings kept in the checkpoint, with this command line's single values (key=value) on top.
+
+    Raises ConfigError if there is no checkpoint, or if a group was chosen: a resumed run keeps its network and data.
+    """
+    from src.checkpoint import find_checkpoint, load_checkpoint
+    from src.config import ConfigError
+    from src.tasks.base import CHECKPOINT_KEY
+
+    run_dir = resumed_run_dir(Path(cfg.resume))
+    if Path(cfg.resume).is_dir() and not (run_dir / "checkpoints" / "last.ckpt").is_file():
+        raise ConfigError(
+            f"resume='{cfg.resume}': there is no checkpoints/last.ckpt yet, since the run ended within its first epoch. "
+            "Start it again with its own command."
+        )
+    file = find_checkpoint(cfg.resume, "last")
+    resumed = OmegaConf.create(load_checkpoint(file)[CHECKPOINT_KEY]["config"])
+    for text in command_line_changes():
+        key, _, value = text.lstrip("+").partition("=")
+        if key == "resume":
+            continue
+        if OmegaConf.select(resumed, key, default=...) is ... or "." not in key and key in ("backbone", "data", "task"):
+            raise ConfigError(f"{text} cannot be combined with resume: only single values (key=value) can change.")
+        OmegaConf.update(resumed, key, OmegaConf.create(f"x: {value}").x)
+        log.info("Changed on resuming: %s", text)
+    resumed.output_dir = str(run_dir)
+    log.info("Resuming %s", file)
+    return resumed, file
+
+
+def command_line_changes() -> list[str]:
+    from hydra.core.hydra_config import HydraConfig
+
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+
+
+# ---------------------------------------------------------------------------------------------------------- what stays
+
+
+def write_run_facts(cfg: DictConfig, datamodule: "ImageDataModule", fingerprint: str) -> None:
+    from src.checkpoint import environment
+    from src.report import write_json
+
+    output_dir = Path(cfg.output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    (output_dir / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True), encoding="utf-8")
+    write_json(output_dir / "environment.json", environment(fingerprint))
+    datamodule.write_split_csv(output_dir / "split.csv")
+
+
+def write_test_report(task: "FineTuneTask", folder: Path) -> None:
+    from src.report import draw_confusion_matrix, write_class_table
+    from src.tasks.classification import ClassificationTask
+
+    if not isinstance(task, ClassificationTask):
+        return
+    folder.mkdir(exist_ok=True)
+    matrix_KK = task.test_confusion.compute().cpu().numpy()
+    write_class_table(folder / "test_classes.csv", matrix_KK, task.class_names)
+    draw_confusion_matrix(matrix_KK, task.class_names).savefig(folder / "test_confusion.png", dpi=120)
+
+
+def finish(cfg: DictConfig, metrics: dict[str, Any], trainer: "Trainer") -> None:
+    """metrics.json, the HParams tab, and the last lines of the log."""
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    from src.report import write_json
+
+    output_dir = Path(cfg.output_dir)
+    write_json(output_dir / "metrics.json", metrics)
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_text("config", f"```yaml\n{OmegaConf.to_yaml(cfg, resolve=True)}\n```")
+            final = {f"final/{name}": metrics[name] for name in metrics if name.startswith(("val/", "test/"))}
+            logger.log_hyperparams(hyperparameters(cfg), final)
+            logger.finalize("success")
+    best = "  ".join(f"{name} {metrics[name]:.4f}" for name in metrics if name.startswith(("val/", "test/")))
+    log.info("Best checkpoint: %s", best)
+    log.info("%d epochs in %.0f s. Everything is in %s", metrics["epochs"], metrics["fit_seconds"], output_dir)
+
+
+def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
+    """What people compare runs by, flat: the settings without paths, callbacks and loggers."""
+    nodes = ("backbone", "head", "freeze", "loss", "optimizer", "scheduler", "augment", "data", "trainer")
+    flat: dict[str, Any] = {"seed": cfg.seed}
+    from src.validate import leaves
+
+    for node in nodes:
+        for key, value in leaves(cfg[node], f"{node}."):
+            if not key.endswith(("_partial_", "root")):
+                flat[key] = value if isinstance(value, bool | int | float) else str(value)
+    return flat
+
+
+# --------------------------------------------------------------------------------------------------------------- words
+
+
+def describe(cfg: DictConfig, datamodule: "ImageDataModule", trainer: "Trainer") -> None:
+    import torch
+
+    table, size = datamodule.table, datamodule.preprocessing.crop_px
+    parts = ", ".join(f"{len(table.splits[s]):,} {s}" for s in ("train", "val", "test") if s in table.splits)
+    log.info("Data: %s pictures, %d classes, %d px", parts, len(table.class_names), size)
+    log.info("Model: %s, weights %s", cfg.backbone.name, cfg.backbone.weights or "random")
+    device = trainer.strategy.root_device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    log.info("Device: %d x %s (%s), precision %s", trainer.world_size, device.type, name, trainer.precision)
+
+
+def describe_phase(task: "FineTuneTask", trainer: "Trainer") -> None:
+    from src.models.freeze import find_blocks
+
+    parameters = list(task.model.net.named_parameters())
+    total, trained = sum(p.numel() for _, p in parameters), sum(p.numel() for _, p in parameters if p.requires_grad)
+    names = [name for name, p in parameters if p.requires_grad]
+    blocks = [*find_blocks(task.model.net, task.model.head_name), task.model.head_name]
+    trained_blocks = [block for block in blocks if any(name.startswith(f"{block}.") for name in names)]
+    what = f"{trained_blocks[0]} to {trained_blocks[-1]}" if len(trained_blocks) > 1 else trained_blocks[0]
+    log.info(
+        "Phase %d of %d, epochs %d to %d: trains %s (%d of %d blocks), %.3g M of %.3g M parameters (%.1f %%)",
+        task.phase_index + 1, len(task.phases), task.phase_start_epoch + 1, trainer.max_epochs,
+        what, len(trained_blocks), len(blocks), trained / 1e6, total / 1e6, 100 * trained / total,
+    )  # fmt: skip
+
+
+def quieten_libraries() -> None:
+    """Our log says what Lightning's own lines say; warnings that a user of this project can do nothing about go."""
+    import warnings
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    for message in (
+        ".*module.s. in eval mode at the start of training.*",  # frozen modules, on purpose
+        ".*does not have many workers.*",
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*number of training batches .* is smaller than the logging interval.*",
+        ".*No positive samples found in target.*",
+        ".*Experiment logs directory .* exists and is not empty.*",
+        ".*using `DistributedSampler`.*",
+        ".*callbacks used to create the checkpoint need to be provided.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)
+
+
+def make_paths_absolute(cfg: DictConfig) -> None:
+    """So that the checkpoint's settings mean the same in every working directory."""
+    if (root := OmegaConf.select(cfg, "data.root")) is not None:
+        cfg.data.root = str(Path(root).expanduser().resolve())
+    cfg.output_dir = str(cfg.output_dir)
+
+
+def forget_processes() -> None:
+    """Let the next job of a sweep start its own processes: Lightning leaves these variables behind."""
+    for name in ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        if os.environ.get("TORCHELASTIC_RUN_ID") is None and os.environ.get("SLURM_NTASKS") is None:
+            os.environ.pop(name, None)
+
+
+main = command("train")(train)
+
+if __name__ == "__main__":
+    main()

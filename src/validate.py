@@ -1,0 +1,269 @@
+"""Every mistake in the settings that can be seen before training starts, told all at once.
+
+`check_settings` needs no torch and runs first: unknown keys, wrong kinds, values out of range, missing paths, settings
+that contradict each other. `check_targets` imports what each `_target_` names and compares the arguments with its
+signature. Both raise one ConfigError with a line for each problem.
+"""
+
+import dataclasses
+import difflib
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from src.config import ConfigError
+
+# Legal ranges of numbers: (lowest, highest, is the lowest itself allowed). A setting that is absent or null is skipped.
+RANGES: dict[str, tuple[float, float, bool]] = {
+    "data.batch_size": (1, float("inf"), True),
+    "data.num_workers": (0, float("inf"), True),
+    "data.image_size_px": (1, float("inf"), True),
+    "data.resize_px": (1, float("inf"), True),
+    "data.val_fraction": (0, 0.9, False),
+    "data.test_fraction": (0, 0.9, True),
+    "batch_size": (1, float("inf"), True),
+    "num_workers": (0, float("inf"), True),
+    "trainer.max_epochs": (1, float("inf"), True),
+    "trainer.accumulate_grad_batches": (1, float("inf"), True),
+    "trainer.gradient_clip_val": (0, float("inf"), False),
+    "trainer.num_nodes": (1, float("inf"), True),
+    "optimizer.lr": (0, float("inf"), False),
+    "optimizer.weight_decay": (0, float("inf"), True),
+    "optimizer.momentum": (0, 1, True),
+    "scheduler.warmup_epochs": (0, float("inf"), True),
+    "scheduler.warmup_fraction": (0, 1, True),
+    "scheduler.final_factor": (0, 1, True),
+    "scheduler.gamma": (0, 1, True),
+    "head.dropout": (0, 1, True),
+    "head.hidden_features": (1, float("inf"), True),
+    "loss.label_smoothing": (0, 1, True),
+    "loss.gamma": (0, float("inf"), True),
+    "augment.crop_scale_min": (0, 1, False),
+    "augment.horizontal_flip": (0, 1, True),
+    "augment.vertical_flip": (0, 1, True),
+    "augment.rotation_degrees": (0, 180, True),
+    "augment.color_jitter": (0, 1, True),
+    "augment.erasing": (0, 1, True),
+    "seed": (0, 2**32 - 1, True),
+}
+CHOICES: dict[str, list[str]] = {
+    "task.mode": ["max", "min"],
+    "augment.policy": ["trivial", "rand", "augmix"],
+    "matmul_precision": ["highest", "high", "medium"],
+    "split": ["train", "val", "test", "all"],
+    "accelerator": ["auto", "cpu", "gpu", "mps"],
+    "scheduler.interval": ["step", "epoch"],
+    "trainer.precision": [
+        "auto", "32-true", "32", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true", "transformer-engine",
+    ],
+}  # fmt: skip
+
+
+def check_settings(cfg: DictConfig, defaults: DictConfig) -> None:
+    """Raise ConfigError for everything wrong in `cfg` that can be seen without importing torch.
+
+    `defaults` are the same settings as the yaml files have them: a number there must stay a number.
+    """
+    problems = [f"{key} is not set: give {key}=<value>." for key in sorted(OmegaConf.missing_keys(cfg))]
+    problems += unknown_keys(cfg) + wrong_kinds(cfg, defaults)
+    if not problems:  # values of the wrong kind cannot be compared
+        problems = out_of_range(cfg) + missing_paths(cfg) + contradictions(cfg)
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def unknown_keys(cfg: DictConfig, prefix: str = "") -> list[str]:
+    """Keys that no schema has: `+` on the command line adds them past Hydra's own check."""
+    schema = OmegaConf.get_type(cfg)
+    problems: list[str] = []
+    if schema is None or not dataclasses.is_dataclass(schema):
+        return problems
+    known = [field.name for field in dataclasses.fields(schema)]
+    for key in cfg:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+            hint = f" Did you mean '{prefix}{near[0]}'?" if near else ""
+            problems.append(f"{prefix}{key} is no setting.{hint} Known: {', '.join(known)}.")
+        elif not OmegaConf.is_missing(cfg, key) and isinstance(node := cfg[key], DictConfig):
+            problems += unknown_keys(node, f"{prefix}{key}.")
+    return problems
+
+
+def leaves(cfg: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of everything in `cfg` that is no mapping; lists count as values."""
+    for key in cfg:
+        if OmegaConf.is_missing(cfg, key):
+            continue
+        node = cfg[key]
+        if isinstance(node, DictConfig):
+            yield from leaves(node, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", node
+
+
+def wrong_kinds(cfg: DictConfig, defaults: DictConfig) -> list[str]:
+    """A setting whose yaml value is a number, a list or true/false must stay one."""
+    before, problems = dict(leaves(defaults)), []
+    for key, value in leaves(cfg):
+        default = before.get(key)
+        if isinstance(default, bool):
+            wanted, right = "true or false", isinstance(value, bool)
+        elif isinstance(default, int | float):
+            whole = isinstance(default, int)
+            wanted = "a whole number" if whole else "a number"
+            right = value is None or (isinstance(value, int if whole else int | float) and not isinstance(value, bool))
+            right = right or (key in MAY_BE_SHARE and isinstance(value, float))
+        elif isinstance(default, ListConfig):
+            wanted, right = "a list such as [1, 2]", value is None or isinstance(value, ListConfig)
+        else:
+            continue
+        if not right:
+            problems.append(f"{key}={value!r} is not {wanted}.")
+    return problems
+
+
+# Lightning's own "number of batches, or share of them".
+MAY_BE_SHARE = {"trainer.overfit_batches", "trainer.limit_train_batches", "trainer.limit_val_batches"}
+
+
+def out_of_range(cfg: DictConfig) -> list[str]:
+    problems = []
+    for key, (low, high, inclusive) in RANGES.items():
+        value = OmegaConf.select(cfg, key)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            problems.append(f"{key}={value!r} is not a number.")
+        elif not (low <= value if inclusive else low < value) or value > high:
+            limits = f"{'at least' if inclusive else 'more than'} {low:g}"
+            limits += f" and at most {high:g}" if high != float("inf") else ""
+            problems.append(f"{key}={value:g} is out of range: it must be {limits}.")
+    for key, choices in CHOICES.items():
+        value = OmegaConf.select(cfg, key)
+        if value is not None and str(value) not in choices:
+            near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.4)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            problems.append(f"{key}={value!r} is not allowed.{hint} Allowed: {', '.join(choices)}.")
+    return problems
+
+
+def missing_paths(cfg: DictConfig) -> list[str]:
+    problems = []
+    for key in ("data.root", "resume", "ckpt"):
+        value = OmegaConf.select(cfg, key)
+        if value is not None and not Path(value).expanduser().exists():
+            problems.append(f"{key}='{value}' does not exist{looked_in(value)}.")
+    return problems
+
+
+def looked_in(path: str) -> str:
+    return "" if Path(path).is_absolute() else f" (looked in {Path.cwd()})"
+
+
+def contradictions(cfg: DictConfig) -> list[str]:
+    if "trainer" not in cfg:
+        return []
+    problems = []
+    trainer, phases = cfg.trainer, cfg.freeze.phases
+    if trainer.get("accelerator") == "cpu" and str(trainer.get("precision")) in ("16-mixed", "16-true"):
+        problems.append(
+            f"trainer.precision={trainer.precision} needs a GPU, and trainer.accelerator is cpu: use 32-true "
+            "(or bf16-mixed, which CPUs without bf16 instructions compute slowly)."
+        )
+    if cfg.backbone.weights is None and phases and all(phase.train != "all" for phase in phases):
+        problems.append(
+            "backbone.weights=null gives random weights, and this freeze plan never trains all of them: "
+            "use freeze=none, or pretrained weights."
+        )
+    val_fraction, test_fraction = OmegaConf.select(cfg, "data.val_fraction"), OmegaConf.select(cfg, "data.test_fraction")
+    if (val_fraction or 0) + (test_fraction or 0) >= 1:
+        problems.append("data.val_fraction and data.test_fraction leave nothing to train on: their sum must be below 1.")
+    size, resize = OmegaConf.select(cfg, "data.image_size_px"), OmegaConf.select(cfg, "data.resize_px")
+    if size is not None and resize is not None and resize < size:
+        problems.append(f"data.resize_px={resize} is smaller than the crop, data.image_size_px={size}.")
+    return problems + phase_problems(phases, trainer.get("max_epochs"))
+
+
+def phase_problems(phases: ListConfig, max_epochs: int | None) -> list[str]:
+    if not phases:
+        return ["freeze.phases is empty: name at least one phase, e.g. [{train: all}]."]
+    if max_epochs is None:
+        return []
+    problems = [
+        f"freeze.phases.{i}.epochs={phase.epochs} is out of range: it must be at least 1, or null for a share of the rest."
+        for i, phase in enumerate(phases)
+        if phase.epochs is not None and phase.epochs < 1
+    ]
+    problems += [
+        f"freeze.phases.{i}.lr_factor={phase.lr_factor:g} is out of range: it must be more than 0."
+        for i, phase in enumerate(phases)
+        if phase.lr_factor <= 0
+    ]
+    given = sum(phase.epochs or 0 for phase in phases)
+    open_phases = sum(phase.epochs is None for phase in phases)
+    if open_phases and given + open_phases > max_epochs:
+        problems.append(
+            f"trainer.max_epochs={max_epochs} is too short for the freeze plan's {len(phases)} phases, which need at "
+            f"least {given + open_phases} epochs: raise it, or lower freeze.phases.<n>.epochs."
+        )
+    if not open_phases and given != max_epochs:
+        problems.append(
+            f"The epochs of freeze.phases add up to {given}, but trainer.max_epochs={max_epochs}: set "
+            f"trainer.max_epochs={given}, or leave one phase's epochs null."
+        )
+    return problems
+
+
+# ------------------------------------------------------------------------------------------------- with torch imported
+
+
+def check_targets(cfg: DictConfig) -> None:
+    """Raise ConfigError for every `_target_` that cannot be imported, and every argument that it does not know."""
+    from hydra.utils import get_object
+
+    problems: list[str] = []
+    for path, node in target_nodes(cfg):
+        try:
+            target = get_object(node["_target_"])
+        except Exception as error:
+            problems.append(f"{path}._target_='{node['_target_']}' cannot be imported: {error}")
+            continue
+        problems += unknown_arguments(path, node, target)
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def target_nodes(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """(dotted key, plain mapping) of every mapping in the settings that has a `_target_`."""
+    if OmegaConf.is_config(node):
+        node = OmegaConf.to_container(node, resolve=True, throw_on_missing=False)
+    items = enumerate(node) if isinstance(node, list) else node.items() if isinstance(node, dict) else ()
+    if isinstance(node, dict) and "_target_" in node:
+        yield path, node
+    for key, child in items:
+        yield from target_nodes(child, f"{path}.{key}" if path else str(key))
+
+
+# Keys beside a `_target_` that src/build.py reads itself, by config node.
+OWN_KEYS = {"scheduler": {"interval"}, "task": {"monitor", "mode"}}
+
+
+def unknown_arguments(path: str, node: dict[str, Any], target: Any) -> list[str]:
+    try:
+        parameters = inspect.signature(target).parameters
+    except (TypeError, ValueError):
+        return []
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return []
+    known = [name for name in parameters if name != "self"]
+    ours = OWN_KEYS.get(path, set()) | {"_target_", "_partial_", "_args_", "_convert_", "_recursive_"}
+    problems = []
+    for key in node:
+        if key not in known and key not in ours:
+            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+            hint = f" Did you mean '{path}.{near[0]}'?" if near else ""
+            problems.append(f"{path}.{key} is no argument of {node['_target_']}.{hint} It takes: {', '.join(known)}.")
+    return problems
