@@ -1,6 +1,6 @@
 """Convert the UCI handwritten digits, as shipped inside scikit-learn, to src/assets/digits.npz.
 
-    uv run --with scikit-learn python scripts/convert_digits.py
+uv run --with scikit-learn python scripts/convert_digits.py
 """
 
 from pathlib import Path

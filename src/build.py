@@ -22,8 +22,13 @@ from src.validate import check_targets
 log = logging.getLogger("src.build")
 
 
-def build_datamodule(cfg: DictConfig, preprocessing: Preprocessing | None = None) -> ImageDataModule:
-    """The data of the settings, scanned and split. The preprocessing is the weights' own unless one is given."""
+def build_datamodule(
+    cfg: DictConfig, preprocessing: Preprocessing | None = None, class_names: list[str] | None = None
+) -> ImageDataModule:
+    """The data of the settings, scanned and split.
+
+    The preprocessing is the weights' own, and the classes are those of the data, unless a trained model dictates them.
+    """
     if preprocessing is None:
         preprocessing = preprocessing_of(cfg.backbone.name, find_weights(cfg.backbone.name, cfg.backbone.weights))
     augmentation = Augmentation(**cast(dict[str, Any], OmegaConf.to_container(cfg.augment)))
@@ -31,6 +36,7 @@ def build_datamodule(cfg: DictConfig, preprocessing: Preprocessing | None = None
         preprocessing=preprocessing, augmentation=augmentation, seed=cfg.seed
     )
     assert isinstance(datamodule, ImageDataModule)
+    datamodule.known_classes = class_names
     for note in datamodule.table.notes:
         log.info("%s", note)
     return datamodule
@@ -163,4 +169,3 @@ def load_task(checkpoint: dict[str, Any], record: dict[str, Any]) -> FineTuneTas
     task = build_task(cfg, record["class_names"], preprocessing, record["data_fingerprint"], pretrained=False)
     task.load_state_dict(checkpoint["state_dict"])
     return task.eval()
-

@@ -126,7 +126,9 @@ class EpochLog(Callback):
         metrics = {name: value.item() for name, value in trainer.callback_metrics.items()}
         shown = [name for name in ("train/loss", "val/loss", task.monitor) if name in metrics]
         values = "  ".join(f"{name} {metrics[name]:.4f}" for name in dict.fromkeys(shown))
-        checkpoint = next((c for c in trainer.checkpoint_callbacks if getattr(c, "monitor", None) == task.monitor), None)
+        checkpoint = next(
+            (c for c in trainer.checkpoint_callbacks if getattr(c, "monitor", None) == task.monitor), None
+        )
         current, better = metrics.get(task.monitor), False
         if checkpoint is not None and current is not None:
             lower = getattr(checkpoint, "mode", "max") == "min"
@@ -146,14 +148,14 @@ class EpochLog(Callback):
 
 
 class UnreadableImages(Callback):
-    """Says once for each damaged picture that it is skipped, and lists them with reasons in a csv file."""
+    """Says once for each damaged picture that it is skipped, and lists them with reasons in a csv file, if one is named."""
 
-    def __init__(self, output: str) -> None:
-        self.output = Path(output)
+    def __init__(self, output: str | None = None) -> None:
+        self.output = Path(output) if output is not None else None
         self.known: set[str] = set()
 
     def setup(self, trainer: Trainer, task: LightningModule, stage: str) -> None:
-        if not self.known and self.output.exists():
+        if not self.known and self.output is not None and self.output.exists():
             with self.output.open(newline="", encoding="utf-8") as file:
                 self.known = {row["path"] for row in csv.DictReader(file)}
 
@@ -163,6 +165,8 @@ class UnreadableImages(Callback):
                 continue
             self.known.add(path)
             log.warning("Skipped, cannot be read: %s (%s)", path, reason)
+            if self.output is None:
+                continue
             new = not self.output.exists()
             with self.output.open("a", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file)

@@ -17,7 +17,9 @@ from src.tasks.base import CHECKPOINT_KEY
 PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "omegaconf", "pillow", "numpy")
 
 
-def make_record(cfg: DictConfig, class_names: list[str], preprocessing: Preprocessing, fingerprint: str) -> dict[str, Any]:
+def make_record(
+    cfg: DictConfig, class_names: list[str], preprocessing: Preprocessing, fingerprint: str
+) -> dict[str, Any]:
     """Everything that evaluate, predict and resume need to know."""
     return {
         "config": OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True),
@@ -39,7 +41,9 @@ def find_checkpoint(path: str, name: str) -> Path:
         if candidate.is_file():
             return candidate
     other = "" if given.exists() else f" '{path}' does not exist."
-    raise ConfigError(f"No checkpoint at '{path}': expected a .ckpt file, or a run directory with checkpoints/{name}.ckpt.{other}")
+    raise ConfigError(
+        f"No checkpoint at '{path}': expected a .ckpt file, or a run directory with checkpoints/{name}.ckpt.{other}"
+    )
 
 
 def load_checkpoint(file: Path) -> dict[str, Any]:

@@ -147,7 +147,9 @@ def message_of(error: BaseException, config_name: str = "train") -> str:
         return f"{name}='{option}' does not exist.{did_you_mean(option, options)} Options: {', '.join(options)}."
     if unknown := re.search(r"Could not (?:override|delete(?: from config)?)\W+'?~?([\w.@/-]+)", text):
         return unknown_key_message(unknown[1].removesuffix("."), config_name)
-    if wrong := re.search(r"Value '(.*)' of type '\w+' could not be converted to (\w+)\n\s*full_key: (\S+)", cause + text):
+    if wrong := re.search(
+        r"Value '(.*)' of type '\w+' could not be converted to (\w+)\n\s*full_key: (\S+)", cause + text
+    ):
         return f"{wrong[3]}='{wrong[1]}' is not {KIND_NAMES.get(wrong[2], wrong[2].lower())}."
     if wrong := re.search(r"field '(\S+)' is not Optional", cause + text):
         return f"{wrong[1]}=null is not allowed: it needs a value."

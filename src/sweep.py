@@ -24,7 +24,7 @@ class SweepTable(Callback):
             return
         hydra_cfg = job_return.hydra_cfg.hydra
         job_dir = Path(hydra_cfg.runtime.output_dir)
-        self.folder = Path(hydra_cfg.sweep.dir)
+        self.folder = job_dir.parent
         self.monitor, self.mode = config.task.monitor, config.task.mode
         metrics_file, error_file = job_dir / "metrics.json", job_dir / "error.txt"
         row: dict[str, Any] = {"job": job_dir.name, "status": "done" if metrics_file.exists() else "failed"}

@@ -92,7 +92,9 @@ def fit_phases(
             trainer.fit(task, datamodule=datamodule, ckpt_path=checkpoint_file if resuming else None, weights_only=True)
         except SystemExit as exit:  # Lightning turns Ctrl-C into this
             if trainer.interrupted:
-                raise KeyboardInterrupt(f"Interrupted. Go on with: python -m src.train resume={trainer.default_root_dir}") from exit
+                raise KeyboardInterrupt(
+                    f"Interrupted. Go on with: python -m src.train resume={trainer.default_root_dir}"
+                ) from exit
             raise
 
 
@@ -143,7 +145,9 @@ def resumed_settings(cfg: DictConfig) -> tuple[DictConfig, Path]:
         key, _, value = text.lstrip("+").partition("=")
         if key == "resume":
             continue
-        if OmegaConf.select(resumed, key, default=...) is ... or "." not in key and key in ("backbone", "data", "task"):
+        if OmegaConf.select(resumed, key, default=...) is ... or (
+            "." not in key and key in ("backbone", "data", "task")
+        ):
             raise ConfigError(f"{text} cannot be combined with resume: only single values (key=value) can change.")
         OmegaConf.update(resumed, key, OmegaConf.create(f"x: {value}").x)
         log.info("Changed on resuming: %s", text)
@@ -261,6 +265,7 @@ def quieten_libraries() -> None:
         ".*No positive samples found in target.*",
         ".*Experiment logs directory .* exists and is not empty.*",
         ".*using `DistributedSampler`.*",
+        ".*isinstance.treespec, LeafSpec.*",
         ".*callbacks used to create the checkpoint need to be provided.*",
     ):
         warnings.filterwarnings("ignore", message=message)

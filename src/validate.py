@@ -178,9 +178,14 @@ def contradictions(cfg: DictConfig) -> list[str]:
             "backbone.weights=null gives random weights, and this freeze plan never trains all of them: "
             "use freeze=none, or pretrained weights."
         )
-    val_fraction, test_fraction = OmegaConf.select(cfg, "data.val_fraction"), OmegaConf.select(cfg, "data.test_fraction")
+    val_fraction, test_fraction = (
+        OmegaConf.select(cfg, "data.val_fraction"),
+        OmegaConf.select(cfg, "data.test_fraction"),
+    )
     if (val_fraction or 0) + (test_fraction or 0) >= 1:
-        problems.append("data.val_fraction and data.test_fraction leave nothing to train on: their sum must be below 1.")
+        problems.append(
+            "data.val_fraction and data.test_fraction leave nothing to train on: their sum must be below 1."
+        )
     size, resize = OmegaConf.select(cfg, "data.image_size_px"), OmegaConf.select(cfg, "data.resize_px")
     if size is not None and resize is not None and resize < size:
         problems.append(f"data.resize_px={resize} is smaller than the crop, data.image_size_px={size}.")

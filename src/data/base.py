@@ -14,7 +14,7 @@ import logging
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +156,8 @@ class ImageDataModule(LightningDataModule):
         batch_size: pictures a batch and process.
         num_workers: processes that read pictures; None = one a core, up to 8; 0 = none but the training process.
         image_size_px, resize_px: override the preprocessing's crop and resize; None keeps them.
-        mirror: whether a mirrored picture still shows the same.
+        mirror_safe: whether a mirrored picture still shows the same class; False switches horizontal flips off.
+        crop_safe: whether a part of a picture still shows the same class; False switches random crops off.
         val_fraction, test_fraction: shares that the format cuts off where it has no such split.
         split_seed: of that cut.
     """
@@ -170,16 +171,23 @@ class ImageDataModule(LightningDataModule):
         num_workers: int | None = None,
         image_size_px: int | None = None,
         resize_px: int | None = None,
-        mirror: bool = True,
+        mirror_safe: bool = True,
+        crop_safe: bool = True,
         val_fraction: float = 0.15,
         test_fraction: float | None = None,
         split_seed: int = 0,
     ) -> None:
         super().__init__()
         self.preprocessing = preprocessing.with_size(image_size_px, resize_px)
-        self.augmentation, self.seed, self.batch_size, self.mirror = augmentation, seed, batch_size, mirror
+        self.augmentation = replace(
+            augmentation,
+            horizontal_flip=augmentation.horizontal_flip if mirror_safe else 0.0,
+            crop_scale_min=augmentation.crop_scale_min if crop_safe else None,
+        )
+        self.seed, self.batch_size = seed, batch_size
         self.num_workers = available_workers() if num_workers is None else num_workers
         self.val_fraction, self.test_fraction, self.split_seed = val_fraction, test_fraction, split_seed
+        self.known_classes: list[str] | None = None  # of a trained model: the data then need not show every class
         self._table: ImageTable | None = None
 
     @abstractmethod
@@ -226,7 +234,7 @@ class ImageDataModule(LightningDataModule):
             processes=trainer.world_size if trainer is not None else 1,
         )
         if training:
-            transform = training_transform(self.preprocessing, self.augmentation, self.mirror)
+            transform = training_transform(self.preprocessing, self.augmentation)
         else:
             transform = evaluation_transform(self.preprocessing)
         return DataLoader(

@@ -44,8 +44,8 @@ class ImageFolderDataModule(ImageDataModule):
                 f"data.root='{self.root}': no pictures in {', '.join(empty)}. Expected one folder a class, each with "
                 f"pictures ({' '.join(sorted(IMAGE_SUFFIXES))})."
             )
-        first = found.get("train") or found["all"]
-        class_names = sorted({name for name, _ in first.files})
+        first = next(found[split] for split in ("all", "train") if split in found)
+        class_names = self.known_classes or sorted({name for name, _ in first.files})
         if len(class_names) < 2:
             raise ConfigError(
                 f"data.root='{self.root}': only one class folder with pictures, '{class_names[0]}'. Classification "
@@ -53,7 +53,8 @@ class ImageFolderDataModule(ImageDataModule):
             )
         for split, pictures in found.items():
             if unknown := sorted({name for name, _ in pictures.files} - set(class_names)):
-                raise ConfigError(f"{folders[split]} has classes that {folders['train']} lacks: {', '.join(unknown)}.")
+                other = "the model" if self.known_classes else folders["train"]
+                raise ConfigError(f"{folders[split]} has classes that {other} lacks: {', '.join(unknown)}.")
         files = [path for pictures in found.values() for _, path in pictures.files]
         labels_N = np.array([class_names.index(name) for p in found.values() for name, _ in p.files], dtype=np.int64)
         starts = np.cumsum([0, *(len(pictures.files) for pictures in found.values())])
@@ -107,7 +108,9 @@ def split_folders(root: Path) -> dict[str, Path]:
     for split, names in SPLIT_FOLDERS.items():
         for name in names:
             # A class may be called "train": then its folder holds pictures and no folders.
-            if (folder := root / name).is_dir() and any(visible(child) and child.is_dir() for child in folder.iterdir()):
+            if (folder := root / name).is_dir() and any(
+                visible(child) and child.is_dir() for child in folder.iterdir()
+            ):
                 folders.setdefault(split, folder)
     return folders if "train" in folders else {}
 

@@ -26,7 +26,11 @@ class Augmentation:
     erasing: float = 0.0
 
 
-POLICIES: dict[str, type[v2.Transform]] = {"trivial": v2.TrivialAugmentWide, "rand": v2.RandAugment, "augmix": v2.AugMix}
+POLICIES: dict[str, type[v2.Transform]] = {
+    "trivial": v2.TrivialAugmentWide,
+    "rand": v2.RandAugment,
+    "augmix": v2.AugMix,
+}
 
 
 def evaluation_transform(preprocessing: Preprocessing) -> Transform:
@@ -34,12 +38,8 @@ def evaluation_transform(preprocessing: Preprocessing) -> Transform:
     return v2.Compose([*resize_and_crop(preprocessing), v2.PILToTensor()])
 
 
-def training_transform(preprocessing: Preprocessing, augmentation: Augmentation, mirror: bool) -> Transform:
-    """Random crop or the evaluation's, then flips, rotation, colours, a policy, and erasing (with black).
-
-    Args:
-        mirror: False switches the horizontal flip off, for pictures whose mirror image means something else.
-    """
+def training_transform(preprocessing: Preprocessing, augmentation: Augmentation) -> Transform:
+    """Random crop or the evaluation's, then flips, rotation, colours, a policy, and erasing (with black)."""
     interpolation = InterpolationMode(preprocessing.interpolation)
     size = [preprocessing.crop_px, preprocessing.crop_px]
     steps: list[v2.Transform] = []
@@ -48,7 +48,7 @@ def training_transform(preprocessing: Preprocessing, augmentation: Augmentation,
     else:
         scale = (augmentation.crop_scale_min, 1.0)
         steps.append(v2.RandomResizedCrop(size, scale=scale, interpolation=interpolation))
-    if augmentation.horizontal_flip and mirror:
+    if augmentation.horizontal_flip:
         steps.append(v2.RandomHorizontalFlip(augmentation.horizontal_flip))
     if augmentation.vertical_flip:
         steps.append(v2.RandomVerticalFlip(augmentation.vertical_flip))

@@ -73,7 +73,9 @@ def find_weights(name: str, weights: str | None) -> Weights:
     Raises ConfigError, naming what is allowed.
     """
     if name not in models.list_models(module=models):
-        raise ConfigError(f"backbone.name='{name}' is not a torchvision classifier. python -m src.train --help lists them.")
+        raise ConfigError(
+            f"backbone.name='{name}' is not a torchvision classifier. python -m src.train --help lists them."
+        )
     if weights is None:
         return None
     enum = models.get_model_weights(name)

@@ -1,0 +1,95 @@
+"""Metrics of a finished run, from its checkpoint alone, on its own data or on other data.
+
+python -m src.evaluate ckpt=<run dir or .ckpt> [split=test] [data=folder data.root=<dir>]
+"""
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from src.cli import command
+from src.config import ConfigError
+
+if TYPE_CHECKING:
+    from src.data.base import ImageDataModule
+
+log = logging.getLogger("src.evaluate")
+
+
+def evaluate(cfg: DictConfig) -> float | None:
+    """Print the metrics of one split; return the monitored one."""
+    import torch
+    from lightning import Trainer
+
+    from src.build import find_accelerator, load_task
+    from src.callbacks import ProgressBar, UnreadableImages
+    from src.checkpoint import CHECKPOINT_KEY, find_checkpoint, load_checkpoint
+    from src.report import write_json
+    from src.train import quieten_libraries, scalars
+
+    quieten_libraries()
+    file = find_checkpoint(cfg.ckpt, "best")
+    checkpoint = load_checkpoint(file)
+    record = checkpoint[CHECKPOINT_KEY]
+    task = load_task(checkpoint, record)
+    datamodule = data_to_evaluate(cfg, record)
+    splits = datamodule.table.splits
+    split = cfg.split or next((name for name in ("test", "val") if name in splits), "all")
+    if split not in ("all", *splits):
+        raise ConfigError(f"split={split}: these data have no such split. There are: {', '.join(splits)}, all.")
+    trainer = Trainer(
+        accelerator=find_accelerator(cfg.accelerator),
+        devices=1,
+        logger=False,
+        callbacks=[ProgressBar(), UnreadableImages()],
+        use_distributed_sampler=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    torch.set_float32_matmul_precision(record["config"]["matmul_precision"])
+    pictures = len(splits[split]) if split in splits else len(datamodule.table.paths)
+    log.info("%s (%s) on %s: %d pictures", file, record["config"]["backbone"]["name"], split, pictures)
+    trainer.test(task, dataloaders=datamodule.loader(split), verbose=False)
+    metrics = {name.removeprefix("test/"): value for name, value in scalars(trainer.callback_metrics).items()}
+    for name, value in metrics.items():
+        print(f"{split}/{name:14s} {value:.4f}")
+    if cfg.output is not None:
+        write_json(Path(cfg.output), {f"{split}/{name}": value for name, value in metrics.items()})
+        log.info("Written to %s", cfg.output)
+    return metrics.get(record["config"]["task"]["monitor"].split("/")[-1])
+
+
+def data_to_evaluate(cfg: DictConfig, record: dict[str, Any]) -> "ImageDataModule":
+    """The data named on the command line, or else those of the training.
+
+    Other data need not have splits nor every class; a class that the model does not know is an error.
+    """
+    from src.build import build_datamodule
+    from src.preprocessing import Preprocessing
+
+    settings = OmegaConf.create(record["config"])
+    other = cfg.data is not None
+    if other:
+        # No cutting, and the pictures as the model was trained on them: the preprocessing holds their final size.
+        whole = {"val_fraction": 0.0, "test_fraction": 0.0, "image_size_px": None, "resize_px": None}
+        settings.data = OmegaConf.merge(cfg.data, whole)
+    root = settings.data.get("root")
+    if root is not None and not Path(root).exists():
+        raise ConfigError(f"The training data are not at {root} any more: name data with data=folder data.root=<dir>.")
+    preprocessing = Preprocessing.from_dict(record["preprocessing"])
+    datamodule = build_datamodule(settings, preprocessing, record["class_names"])
+    if not other and datamodule.table.fingerprint() != record["data_fingerprint"]:
+        log.warning(
+            "The data have changed since the training, and so may the splits have: some of these pictures may have "
+            "been trained on. The run directory's split.csv says which."
+        )
+    return datamodule
+
+
+main = command("evaluate")(evaluate)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""Predictions for pictures, from a checkpoint alone.
+
+python -m src.predict ckpt=<run dir or .ckpt> images=<dir, glob, file or .csv> [output=predictions.csv]
+"""
+
+import csv
+import glob
+import logging
+import time
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from src.cli import command
+from src.config import ConfigError
+
+log = logging.getLogger("src.predict")
+
+
+def predict(cfg: DictConfig) -> None:
+    """Write one row a picture, in the order of the input, as the results come.
+
+    Columns: path, prediction, confidence (the prediction's probability, 0..1), error, and `prob:<class>` for each
+    class. A picture that cannot be read has an error and nothing else.
+    """
+    folder, paths = find_images(cfg.images)
+    output = Path(cfg.output)
+    if not output.parent.is_dir():
+        raise ConfigError(f"output='{output}': the folder {output.parent} does not exist.")
+    if output.is_dir():
+        raise ConfigError(f"output='{output}' is a folder: give the name of a .csv file.")
+
+    import torch
+    from torch.utils.data import DataLoader
+
+    from src.build import find_accelerator, load_task
+    from src.callbacks import progress_bar
+    from src.checkpoint import CHECKPOINT_KEY, find_checkpoint, load_checkpoint
+    from src.data.base import available_workers
+    from src.data.files import FileDataset, collate_files
+    from src.data.transforms import evaluation_transform
+    from src.preprocessing import Preprocessing
+
+    checkpoint = load_checkpoint(find_checkpoint(cfg.ckpt, "best"))
+    record = checkpoint[CHECKPOINT_KEY]
+    task = load_task(checkpoint, record)
+    accelerator = find_accelerator(cfg.accelerator)
+    device = torch.device("cuda" if accelerator == "gpu" else accelerator)
+    task.to(device)
+    transform = evaluation_transform(Preprocessing.from_dict(record["preprocessing"]))
+    workers = available_workers() if cfg.num_workers is None else cfg.num_workers
+    loader = DataLoader(
+        FileDataset(folder, paths, transform),
+        batch_size=cfg.batch_size,
+        num_workers=workers if len(paths) > cfg.batch_size else 0,
+        collate_fn=collate_files,
+        pin_memory=device.type == "cuda",
+    )
+    class_names = record["class_names"]
+    start, errors = time.perf_counter(), 0
+    try:
+        file = output.open("w", newline="", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"output='{output}' cannot be written: {error.strerror}.") from error
+    with file, torch.inference_mode(), progress_bar() as progress:
+        bar = progress.add_task("predict", total=len(paths), speed="", loss="")
+        writer = csv.writer(file)
+        writer.writerow(["path", "prediction", "confidence", "error", *(f"prob:{name}" for name in class_names)])
+        for images_BCHW, batch_paths, batch_errors in loader:
+            rows = iter(task.predict_probabilities(images_BCHW.to(device)).cpu() if len(images_BCHW) else ())
+            for path, error in zip(batch_paths, batch_errors, strict=True):
+                if error is not None:
+                    errors += 1
+                    writer.writerow([path, "", "", error, *[""] * len(class_names)])
+                    continue
+                probabilities_K = next(rows)
+                best = int(probabilities_K.argmax())
+                confidence = f"{probabilities_K[best]:.6f}"
+                writer.writerow([path, class_names[best], confidence, "", *(f"{p:.6f}" for p in probabilities_K)])
+            file.flush()
+            progress.update(bar, advance=len(batch_paths))
+    seconds = time.perf_counter() - start
+    log.info("%d pictures in %.1f s, %d could not be read: %s", len(paths), seconds, errors, output)
+
+
+def find_images(images: str) -> tuple[Path, list[str]]:
+    """The pictures meant by a folder (with subfolders, sorted), a glob (sorted), a .csv's column `path`, or one file.
+
+    Returns the folder that the paths are relative to, and the paths: those of a .csv as they stand there, relative to
+    the .csv's folder. Raises ConfigError if there are none.
+    """
+    from src.data.decode import IMAGE_SUFFIXES
+
+    given, folder = Path(images).expanduser(), Path()
+    if given.is_dir():
+        found = sorted(p for p in given.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
+        paths = [str(path) for path in found if path.is_file()]
+    elif given.suffix.lower() == ".csv":
+        folder, paths = given.parent, paths_of_csv(given)
+    elif given.is_file():
+        paths = [str(given)]
+    else:
+        paths = sorted(path for path in glob.glob(str(given), recursive=True) if Path(path).is_file())
+    if not paths:
+        what = "has no pictures" if given.exists() else "matches no file"
+        raise ConfigError(
+            f"images='{images}' {what}: give a folder, a quoted glob, a picture, or a .csv with a column path."
+        )
+    return folder, paths
+
+
+def paths_of_csv(file: Path) -> list[str]:
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            reader = csv.DictReader(lines)
+            if "path" not in (reader.fieldnames or []):
+                raise ConfigError(f"images='{file}' has no column 'path', only: {', '.join(reader.fieldnames or [])}.")
+            return [row["path"] for row in reader if row["path"]]
+    except OSError as error:
+        raise ConfigError(f"images='{file}' cannot be read: {error.strerror}.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"images='{file}' is no csv file in UTF-8: {error}.") from error
+
+
+main = command("predict")(predict)
+
+if __name__ == "__main__":
+    main()
