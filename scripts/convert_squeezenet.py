@@ -31,7 +31,7 @@ FIRE_INDEX = {"fire2": 3, "fire3": 4, "fire4": 6, "fire5": 7, "fire6": 9, "fire7
 class NumpyOnlyUnpickler(pickle.Unpickler):
     """Rebuilds numpy arrays and nothing else, so that a manipulated pickle cannot run code."""
 
-    ADMITTED = {"_reconstruct", "ndarray", "dtype", "scalar", "_frombuffer"}
+    ADMITTED = ("_reconstruct", "ndarray", "dtype", "scalar", "_frombuffer")
 
     def find_class(self, module: str, name: str) -> Any:
         if module.split(".")[0] == "numpy" and name in self.ADMITTED:

@@ -59,8 +59,7 @@ class ProgressBar(Callback):
     @rank_zero_only
     def on_train_batch_end(self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int) -> None:
         # Reading the loss makes a GPU wait, so not at every step.
-        every = trainer.log_every_n_steps
-        self.advance(batch, outputs["loss"].item() if outputs and i % every == 0 else None)
+        self.advance(batch, outputs["loss"].item() if outputs and i % 10 == 0 else None)
 
     @rank_zero_only
     def on_validation_epoch_start(self, trainer: Trainer, task: LightningModule) -> None:
@@ -99,7 +98,7 @@ class ProgressBar(Callback):
 
 
 def progress_bar() -> Progress:
-    """On stderr, gone when it stops. Columns: description, bar, count, remaining time, and the fields speed and loss."""
+    """On stderr, gone when it stops. Columns: description, bar, count, time left, and the fields speed and loss."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -115,7 +114,8 @@ def progress_bar() -> Progress:
 class EpochLog(Callback):
     """One log line an epoch; a star marks the best value so far of the monitored metric."""
 
-    def __init__(self) -> None:
+    def __init__(self, mode: str) -> None:
+        self.mode = mode
         self.best: float | None = None
 
     def on_train_epoch_start(self, trainer: Trainer, task: LightningModule) -> None:
@@ -126,13 +126,10 @@ class EpochLog(Callback):
         metrics = {name: value.item() for name, value in trainer.callback_metrics.items()}
         shown = [name for name in ("train/loss", "val/loss", task.monitor) if name in metrics]
         values = "  ".join(f"{name} {metrics[name]:.4f}" for name in dict.fromkeys(shown))
-        checkpoint = next(
-            (c for c in trainer.checkpoint_callbacks if getattr(c, "monitor", None) == task.monitor), None
-        )
         current, better = metrics.get(task.monitor), False
-        if checkpoint is not None and current is not None:
-            lower = getattr(checkpoint, "mode", "max") == "min"
-            better = self.best is None or (current < self.best if lower else current > self.best)
+        if current is not None:
+            sign = 1 if self.mode == "max" else -1
+            better = self.best is None or sign * current > sign * self.best
             self.best = current if better else self.best
         width = len(str(trainer.max_epochs))
         epoch = f"epoch {trainer.current_epoch + 1:{width}}/{trainer.max_epochs}"
@@ -148,7 +145,7 @@ class EpochLog(Callback):
 
 
 class UnreadableImages(Callback):
-    """Says once for each damaged picture that it is skipped, and lists them with reasons in a csv file, if one is named."""
+    """Says once for each damaged picture that it is skipped; lists them with reasons in a csv file, if one is given."""
 
     def __init__(self, output: str | None = None) -> None:
         self.output = Path(output) if output is not None else None

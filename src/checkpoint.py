@@ -1,4 +1,4 @@
-"""What a checkpoint carries beside the weights, and how it comes back. Plain data only: torch.load(weights_only=True)."""
+"""What a checkpoint carries beside the weights, and how it comes back. Plain data: torch.load(weights_only=True)."""
 
 import platform
 import subprocess

@@ -25,8 +25,9 @@ def evaluate(cfg: DictConfig) -> float | None:
 
     from src.build import find_accelerator, load_task
     from src.callbacks import ProgressBar, UnreadableImages
-    from src.checkpoint import CHECKPOINT_KEY, find_checkpoint, load_checkpoint
+    from src.checkpoint import find_checkpoint, load_checkpoint
     from src.report import write_json
+    from src.tasks.base import CHECKPOINT_KEY
     from src.train import quieten_libraries, scalars
 
     quieten_libraries()

@@ -19,8 +19,8 @@ def classification_metrics(num_classes: int, prefix: str) -> MetricCollection:
     }
     if num_classes > 5:
         metrics["acc_top5"] = MulticlassAccuracy(num_classes, average="micro", top_k=5)
-    # No compute groups: torchmetrics would merge metrics whose states happen to be equal after the first batch, e.g. acc
-    # and acc_top5 after a batch with no mistake, and report wrong values from then on.
+    # No compute groups: torchmetrics merges metrics whose states happen to be equal after the first batch, e.g. acc
+    # and acc_top5 after a batch without a mistake, and reports wrong values from then on.
     return MetricCollection(dict(metrics), prefix=prefix, compute_groups=False)
 
 

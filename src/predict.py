@@ -35,11 +35,13 @@ def predict(cfg: DictConfig) -> None:
 
     from src.build import find_accelerator, load_task
     from src.callbacks import progress_bar
-    from src.checkpoint import CHECKPOINT_KEY, find_checkpoint, load_checkpoint
+    from src.checkpoint import find_checkpoint, load_checkpoint
     from src.data.base import available_workers
     from src.data.files import FileDataset, collate_files
     from src.data.transforms import evaluation_transform
     from src.preprocessing import Preprocessing
+    from src.tasks.base import CHECKPOINT_KEY
+    from src.tasks.classification import predict_probabilities
 
     checkpoint = load_checkpoint(find_checkpoint(cfg.ckpt, "best"))
     record = checkpoint[CHECKPOINT_KEY]
@@ -67,11 +69,11 @@ def predict(cfg: DictConfig) -> None:
         writer = csv.writer(file)
         writer.writerow(["path", "prediction", "confidence", "error", *(f"prob:{name}" for name in class_names)])
         for images_BCHW, batch_paths, batch_errors in loader:
-            rows = iter(task.predict_probabilities(images_BCHW.to(device)).cpu() if len(images_BCHW) else ())
-            for path, error in zip(batch_paths, batch_errors, strict=True):
-                if error is not None:
+            rows = iter(predict_probabilities(task, images_BCHW.to(device)).cpu() if len(images_BCHW) else ())
+            for path, reason in zip(batch_paths, batch_errors, strict=True):
+                if reason is not None:
                     errors += 1
-                    writer.writerow([path, "", "", error, *[""] * len(class_names)])
+                    writer.writerow([path, "", "", reason, *[""] * len(class_names)])
                     continue
                 probabilities_K = next(rows)
                 best = int(probabilities_K.argmax())
@@ -100,7 +102,7 @@ def find_images(images: str) -> tuple[Path, list[str]]:
     elif given.is_file():
         paths = [str(given)]
     else:
-        paths = sorted(path for path in glob.glob(str(given), recursive=True) if Path(path).is_file())
+        paths = sorted(path for path in glob.glob(str(given), recursive=True) if Path(path).is_file())  # noqa: PTH207
     if not paths:
         what = "has no pictures" if given.exists() else "matches no file"
         raise ConfigError(

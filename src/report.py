@@ -73,5 +73,5 @@ def draw_images(images_BCHW: Tensor, labels: list[str], columns: int = 8) -> Fig
 def pixels_of(figure: Figure) -> npt.NDArray[np.uint8]:
     """The figure drawn, uint8 [H, W, 3]."""
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3]
+    canvas.draw()  # type: ignore[no-untyped-call]
+    return np.asarray(canvas.buffer_rgba())[..., :3]  # type: ignore[no-untyped-call]

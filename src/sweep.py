@@ -65,7 +65,7 @@ class SweepTable(Callback):
         metrics = [name for name in ("test/acc", "test/loss") if any(name in row for row in self.rows)]
         columns = [*dict.fromkeys([self.monitor, *metrics]), "fit_seconds"]
         table = Table(title=f"{len(self.rows)} jobs, best {self.monitor} first", title_justify="left")
-        for name in ["job", *swept, *columns]:
+        for name in ["job", *short_names(swept).values(), *columns]:
             table.add_column(name, justify="right" if name in columns else "left", overflow="fold")
         for row in self.ranked():
             cells = [row["job"].split("_")[0], *(str(row.get(key, "")) for key in swept)]
@@ -82,6 +82,12 @@ class SweepTable(Callback):
         metrics = {"job", "status", "error"}
         columns = dict.fromkeys(key for row in self.rows for key in row)
         return [key for key in columns if key not in metrics and "/" not in key and key not in RUN_FACTS]
+
+
+def short_names(keys: list[str]) -> dict[str, str]:
+    """`lr` for `optimizer.lr`, where no other key ends like it."""
+    last = [key.split(".")[-1] for key in keys]
+    return {key: name if last.count(name) == 1 else key for key, name in zip(keys, last, strict=True)}
 
 
 RUN_FACTS = {"epochs", "steps", "fit_seconds"}

@@ -46,7 +46,7 @@ def train(cfg: DictConfig) -> float | None:
     task = build_task(cfg, datamodule.class_names, datamodule.preprocessing, fingerprint)
     trainer = build_trainer(cfg, build_callbacks(cfg), build_loggers(cfg))
     describe(cfg, datamodule, trainer)
-    if trainer.is_global_zero and not cfg.trainer.get("fast_dev_run"):
+    if trainer.is_global_zero and not is_dry_run(trainer):
         write_run_facts(cfg, datamodule, fingerprint)
 
     start = time.perf_counter()
@@ -54,7 +54,7 @@ def train(cfg: DictConfig) -> float | None:
     metrics: dict[str, Any] = {f"last/{name}": value for name, value in scalars(trainer.callback_metrics).items()}
     metrics |= {"epochs": trainer.current_epoch, "steps": trainer.global_step}
     metrics["fit_seconds"] = round(time.perf_counter() - start, 2)
-    if cfg.trainer.get("fast_dev_run"):
+    if is_dry_run(trainer):
         log.info("fast_dev_run: one batch of each split went through.")
         return None
     metrics |= measure_best(cfg, task, datamodule, trainer)
@@ -85,7 +85,7 @@ def fit_phases(
             start_epoch = trainer.current_epoch
         task.begin_phase(index, start_epoch)
         trainer.should_stop = False
-        if not trainer.fast_dev_run:
+        if not is_dry_run(trainer):
             trainer.fit_loop.max_epochs = start_epoch + task.phase.epochs
         describe_phase(task, trainer)
         try:
@@ -117,6 +117,10 @@ def measure_best(
     return metrics
 
 
+def is_dry_run(trainer: "Trainer") -> bool:
+    return bool(getattr(trainer, "fast_dev_run", False))
+
+
 def scalars(metrics: dict[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in metrics.items() if not name.endswith("_step")}
 
@@ -136,8 +140,8 @@ def resumed_settings(cfg: DictConfig) -> tuple[DictConfig, Path]:
     run_dir = resumed_run_dir(Path(cfg.resume))
     if Path(cfg.resume).is_dir() and not (run_dir / "checkpoints" / "last.ckpt").is_file():
         raise ConfigError(
-            f"resume='{cfg.resume}': there is no checkpoints/last.ckpt yet, since the run ended within its first epoch. "
-            "Start it again with its own command."
+            f"resume='{cfg.resume}': there is no checkpoints/last.ckpt yet, since the run ended within its "
+            "first epoch. Start it again with its own command."
         )
     file = find_checkpoint(cfg.resume, "last")
     resumed = OmegaConf.create(load_checkpoint(file)[CHECKPOINT_KEY]["config"])

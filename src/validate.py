@@ -82,9 +82,9 @@ def unknown_keys(cfg: DictConfig, prefix: str = "") -> list[str]:
     if schema is None or not dataclasses.is_dataclass(schema):
         return problems
     known = [field.name for field in dataclasses.fields(schema)]
-    for key in cfg:
+    for key in map(str, cfg):
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
             hint = f" Did you mean '{prefix}{near[0]}'?" if near else ""
             problems.append(f"{prefix}{key} is no setting.{hint} Known: {', '.join(known)}.")
         elif not OmegaConf.is_missing(cfg, key) and isinstance(node := cfg[key], DictConfig):
@@ -198,7 +198,7 @@ def phase_problems(phases: ListConfig, max_epochs: int | None) -> list[str]:
     if max_epochs is None:
         return []
     problems = [
-        f"freeze.phases.{i}.epochs={phase.epochs} is out of range: it must be at least 1, or null for a share of the rest."
+        f"freeze.phases.{i}.epochs={phase.epochs} is out of range: at least 1, or null for a share of the rest."
         for i, phase in enumerate(phases)
         if phase.epochs is not None and phase.epochs < 1
     ]

@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from src.config import ConfigError
 from src.data.decode import UnreadableImage
 from src.data.splits import SPLITS
-from src.data.transforms import Augmentation, Transform, evaluation_transform, seeded, training_transform
+from src.data.transforms import Augmentation, Seeded, Transform, evaluation_transform, training_transform
 from src.preprocessing import Preprocessing
 
 log = logging.getLogger("src.data")
@@ -88,7 +88,7 @@ class ImageDataset(Dataset[Batch]):
             except UnreadableImage as error:
                 unreadable.append((str(self.table.paths[row]), str(error)))
                 continue
-            with seeded(self.seed, epoch, row):
+            with Seeded(self.seed, epoch, row):
                 return {
                     "image": self.transform(image),
                     "label": int(self.table.labels_N[row]),
@@ -223,13 +223,15 @@ class ImageDataModule(LightningDataModule):
         With `training` they come shuffled and augmented instead.
         """
         rows = np.arange(len(self.table.paths)) if split == "all" else self.table.splits[split]
-        trainer = self.trainer
+        trainer, epoch = self.trainer, 0
+        if trainer is not None and training:
+            # On resuming, Lightning fills the workers before it first calls set_epoch.
+            epoch = trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
         sampler = EpochSampler(
             len(rows),
             training,
             self.seed,
-            # On resuming, Lightning fills the workers before it first calls set_epoch.
-            epoch=trainer.fit_loop.epoch_progress.current.processed if trainer is not None and training else 0,
+            epoch,
             rank=trainer.global_rank if trainer is not None else 0,
             processes=trainer.world_size if trainer is not None else 1,
         )

@@ -104,7 +104,7 @@ class FoundPictures:
 
 def split_folders(root: Path) -> dict[str, Path]:
     """`train`, `val`, `test` folders of class folders below root; empty if root has class folders itself."""
-    folders = {}
+    folders: dict[str, Path] = {}
     for split, names in SPLIT_FOLDERS.items():
         for name in names:
             # A class may be called "train": then its folder holds pictures and no folders.

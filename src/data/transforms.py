@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from PIL import Image
@@ -34,8 +35,8 @@ POLICIES: dict[str, type[v2.Transform]] = {
 
 
 def evaluation_transform(preprocessing: Preprocessing) -> Transform:
-    """Resize the shorter side, crop the centre; the same pixels as torchvision's own preset gives before normalising."""
-    return v2.Compose([*resize_and_crop(preprocessing), v2.PILToTensor()])
+    """Resize the shorter side, crop the centre: the pixels that torchvision's own preset gives before normalising."""
+    return cast(Transform, v2.Compose([*resize_and_crop(preprocessing), v2.PILToTensor()]))
 
 
 def training_transform(preprocessing: Preprocessing, augmentation: Augmentation) -> Transform:
@@ -62,7 +63,7 @@ def training_transform(preprocessing: Preprocessing, augmentation: Augmentation)
     steps.append(v2.PILToTensor())
     if augmentation.erasing:
         steps.append(v2.RandomErasing(augmentation.erasing))
-    return v2.Compose(steps)
+    return cast(Transform, v2.Compose(steps))
 
 
 def resize_and_crop(preprocessing: Preprocessing) -> list[v2.Transform]:
@@ -73,7 +74,7 @@ def resize_and_crop(preprocessing: Preprocessing) -> list[v2.Transform]:
     ]
 
 
-class seeded:
+class Seeded:
     """Within the block, torch's CPU random numbers follow from `seed` alone; afterwards they go on as before.
 
     Unlike torch.manual_seed this leaves the generators of accelerators alone.

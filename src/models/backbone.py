@@ -8,7 +8,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from src.preprocessing import Preprocessing
 
 log = logging.getLogger("src.models.backbone")
 
-Weights = WeightsEnum | Path | None
+Weights: TypeAlias = WeightsEnum | Path | None
 
 # GoogLeNet and Inception v3 were trained with mean and std 0.5; torchvision converts from ImageNet's inside the network
 # (transform_input). Here the conversion is switched off and the preprocessing says 0.5, which is the same.
@@ -82,7 +82,7 @@ def find_weights(name: str, weights: str | None) -> Weights:
     if weights == "DEFAULT":
         return cast(WeightsEnum, enum["DEFAULT"])
     if weights in enum.__members__:
-        return enum[weights]
+        return cast(WeightsEnum, enum[weights])
     if Path(weights).suffix not in (".pth", ".pt", ".safetensors", ".ckpt"):
         members = ", ".join(enum.__members__)
         raise ConfigError(
@@ -97,8 +97,8 @@ def find_weights(name: str, weights: str | None) -> Weights:
 
 def preprocessing_of(name: str, weights: Weights) -> Preprocessing:
     """The evaluation preset of these weights; files and random weights take that of torchvision's default weights."""
-    member = weights if isinstance(weights, WeightsEnum) else models.get_model_weights(name)["DEFAULT"]
-    preset = member.transforms()
+    default = models.get_model_weights(name)["DEFAULT"]
+    preset = (weights if isinstance(weights, WeightsEnum) else default).transforms()
     half = name in TRAINED_WITH_HALF
     return Preprocessing(
         resize_px=preset.resize_size[0],
@@ -242,7 +242,7 @@ def find_head(net: nn.Module) -> str:
     for kind in (nn.Linear, nn.Conv2d):
         names = [name for name, module in net.named_modules() if isinstance(module, kind)]
         if names:
-            return names[-1]
+            return str(names[-1])
     raise ValueError(f"{type(net).__name__} has no linear or convolutional layer to replace")
 
 

@@ -1,4 +1,4 @@
-"""New last layers. A head takes the place of the pretrained network's last nn.Linear, or of its last 1x1 convolution."""
+"""New last layers, for the place of the pretrained network's last nn.Linear or of its last 1x1 convolution."""
 
 from collections.abc import Callable
 

@@ -110,7 +110,7 @@ class FineTuneTask(LightningModule):
         torch.manual_seed(((self.seed + 1) * 1_000_003 + self.current_epoch) * 4099 + self.global_rank)
 
     def on_train_epoch_end(self) -> None:
-        if self.phase.interval == "epoch" and not self.trainer.fast_dev_run:
+        if self.phase.interval == "epoch":
             scheduler = self.lr_schedulers()
             if isinstance(scheduler, ReduceLROnPlateau):
                 scheduler.step(self.trainer.callback_metrics[self.monitor])

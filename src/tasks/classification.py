@@ -5,6 +5,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
 
 from src.data.base import Batch
 from src.metrics import classification_metrics, confusion_matrix
@@ -25,7 +26,7 @@ class ClassificationTask(FineTuneTask):
         self.loss = loss
         self.class_names = class_names
         num_classes = len(class_names)
-        self.train_acc = classification_metrics(num_classes, "train/")["acc"]
+        self.train_acc = MulticlassAccuracy(num_classes, average="micro")
         # ModuleDict keys may not be called "train" or hold slashes, hence one attribute a split.
         self.val_metrics = classification_metrics(num_classes, "val/")
         self.test_metrics = classification_metrics(num_classes, "test/")
@@ -43,7 +44,8 @@ class ClassificationTask(FineTuneTask):
         logits_BK = self(batch["image"])
         loss: Tensor = self.loss(logits_BK, labels_B)
         self.train_acc(logits_BK, labels_B)
-        self.log("train/loss", loss, on_step=True, on_epoch=True, batch_size=len(labels_B), prog_bar=True)
+        self.log("train/loss_step", loss, batch_size=len(labels_B))
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(labels_B), sync_dist=True)
         self.log("train/acc", self.train_acc, on_step=False, on_epoch=True, batch_size=len(labels_B))
         return loss
 
@@ -76,10 +78,11 @@ class ClassificationTask(FineTuneTask):
         metrics, loss = getattr(self, f"{split}_metrics"), getattr(self, f"{split}_loss")
         values = {**metrics.compute(), f"{split}/loss": loss.compute()}
         # The values are the same on every process already.
-        self.log_dict(values, sync_dist=False, rank_zero_only=False, prog_bar=False)
+        self.log_dict(values)
         metrics.reset()
         loss.reset()
 
-    def predict_probabilities(self, images_BCHW: Tensor) -> Tensor:
-        """float32 [B, K], each row summing to 1."""
-        return torch.softmax(self(images_BCHW).float(), dim=1)
+
+def predict_probabilities(task: nn.Module, images_BCHW: Tensor) -> Tensor:
+    """float32 [B, K], each row summing to 1, of uint8 pictures [B, 3, H, W]."""
+    return torch.softmax(task(images_BCHW).float(), dim=1)
