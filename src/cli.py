@@ -12,14 +12,14 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn, TextIO, cast
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.config import CONF_DIR, ConfigError, register
@@ -43,7 +43,7 @@ def command(config_name: str) -> Callable[[Task], Callable[[], None]]:
 
         def checked(cfg: DictConfig) -> float | None:
             set_up_log(Path(cfg.output_dir) if "output_dir" in cfg else None)
-            check_settings(cfg, defaults_of(config_name))
+            check_settings(cfg, yaml_values())
             return task(cfg)
 
         def job(cfg: DictConfig) -> float | None:
@@ -116,12 +116,27 @@ def remove_if_unused(run_dir: Path) -> None:
 # ---------------------------------------------------------------------------------------------------------- messages
 
 
+def yaml_values() -> dict[str, Any]:
+    """What the yaml files say for the groups in which this command line changes values, to compare the kinds."""
+    groups = {text.split(".")[0] for text in HydraConfig.get().overrides.task if "." in text.split("=")[0]}
+    choices = HydraConfig.get().runtime.choices
+    return {group: read_option(group, str(choices[group])) for group in groups if group in choices}
+
+
+def read_option(group: str, option: str) -> dict[str, Any]:
+    """`conf/<group>/<option>.yaml` with the files that it builds on; empty for options without a file."""
+    file = CONF_DIR / group / f"{option}.yaml"
+    if not file.exists():
+        return {}
+    values = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(file)))
+    parents = [name for name in values.pop("defaults", []) if isinstance(name, str) and name != "_self_"]
+    return {**{key: value for parent in parents for key, value in read_option(group, parent).items()}, **values}
+
+
 def defaults_of(config_name: str) -> DictConfig:
     """The settings with the groups chosen on the command line, but with no single value changed."""
-    overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else sys.argv[1:]
-    chosen = [text for text in overrides if is_group_choice(text)]
-    if GlobalHydra.instance().is_initialized():
-        return hydra.compose(config_name, overrides=chosen)
+    chosen = [text for text in sys.argv[1:] if is_group_choice(text)]
+    GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         return hydra.compose(config_name, overrides=chosen)
 
@@ -145,6 +160,8 @@ def message_of(error: BaseException, config_name: str = "train") -> str:
     if group := re.search(r"Could not find '([\w/]+)/([^/']+)'\s+Available options in '\S+':\n((?:\t\S+\n?)*)", text):
         name, option, options = group[1], group[2], group[3].split()
         return f"{name}='{option}' does not exist.{did_you_mean(option, options)} Options: {', '.join(options)}."
+    if bare := re.search(r"Error parsing override '([^']*)'", text):
+        return f"'{bare[1]}' is not understood: settings are given as key=value, with no blanks around the =."
     if unknown := re.search(r"Could not (?:override|delete(?: from config)?)\W+'?~?([\w.@/-]+)", text):
         return unknown_key_message(unknown[1].removesuffix("."), config_name)
     if wrong := re.search(
@@ -170,10 +187,12 @@ def unknown_key_message(key: str, config_name: str) -> str:
     *parents, last = key.split(".")
     seen = []
     for parent in parents:
-        if not OmegaConf.is_config(settings) or parent not in settings:
+        key_or_index = int(parent) if isinstance(settings, ListConfig) and parent.isdigit() else parent
+        try:
+            settings = settings[key_or_index]
+        except (KeyError, IndexError, TypeError, OmegaConfBaseException):
             last = parent
             break
-        settings = settings._get_node(parent)
         seen.append(parent)
     prefix = "".join(f"{parent}." for parent in seen)
     choices = [str(name) for name in settings] if isinstance(settings, DictConfig) else []
@@ -205,7 +224,11 @@ def resumed_run_dir(resume: Path) -> Path:
 
 
 def job_dir(number: int, overrides: str) -> str:
-    return f"{number}_{safe_name(overrides)}"[:100].rstrip("_")
+    """`<number>_<key=value,...>` of a sweep's job, with the keys that the command line sweeps."""
+    several = re.compile(r"^\+*([^=]+)=(?:.*,.*|(?:range|choice|interval|glob|shuffle|sort)\(.*)$")
+    swept = {match[1] for text in sys.argv[1:] if (match := several.match(text))}
+    named = ",".join(text for text in overrides.split(",") if text.split("=")[0] in swept)
+    return f"{number}_{safe_name(named)}"[:100].rstrip("_")
 
 
 def safe_name(text: str) -> str:

@@ -218,7 +218,7 @@ def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
     from src.validate import leaves
 
     for node in nodes:
-        for key, value in leaves(cfg[node], f"{node}."):
+        for key, value in leaves(OmegaConf.to_container(cfg[node], resolve=True), f"{node}."):
             if not key.endswith(("_partial_", "root")):
                 flat[key] = value if isinstance(value, bool | int | float) else str(value)
     return flat

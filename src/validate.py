@@ -62,13 +62,13 @@ CHOICES: dict[str, list[str]] = {
 }  # fmt: skip
 
 
-def check_settings(cfg: DictConfig, defaults: DictConfig) -> None:
+def check_settings(cfg: DictConfig, yaml_values: dict[str, Any]) -> None:
     """Raise ConfigError for everything wrong in `cfg` that can be seen without importing torch.
 
-    `defaults` are the same settings as the yaml files have them: a number there must stay a number.
+    `yaml_values` are settings as the yaml files have them, nested: a number there must stay a number.
     """
     problems = [f"{key} is not set: give {key}=<value>." for key in sorted(OmegaConf.missing_keys(cfg))]
-    problems += unknown_keys(cfg) + wrong_kinds(cfg, defaults)
+    problems += unknown_keys(cfg) + wrong_kinds(cfg, yaml_values)
     if not problems:  # values of the wrong kind cannot be compared
         problems = out_of_range(cfg) + missing_paths(cfg) + contradictions(cfg)
     if problems:
@@ -92,23 +92,20 @@ def unknown_keys(cfg: DictConfig, prefix: str = "") -> list[str]:
     return problems
 
 
-def leaves(cfg: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of everything in `cfg` that is no mapping; lists count as values."""
-    for key in cfg:
-        if OmegaConf.is_missing(cfg, key):
-            continue
-        node = cfg[key]
-        if isinstance(node, DictConfig):
-            yield from leaves(node, f"{prefix}{key}.")
+def leaves(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of everything in nested mappings that is no mapping; lists count as values."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", node
+            yield f"{prefix}{key}", value
 
 
-def wrong_kinds(cfg: DictConfig, defaults: DictConfig) -> list[str]:
+def wrong_kinds(cfg: DictConfig, yaml_values: dict[str, Any]) -> list[str]:
     """A setting whose yaml value is a number, a list or true/false must stay one."""
-    before, problems = dict(leaves(defaults)), []
-    for key, value in leaves(cfg):
-        default = before.get(key)
+    problems = []
+    for key, default in leaves(yaml_values):
+        value = OmegaConf.select(cfg, key, default=default)
         if isinstance(default, bool):
             wanted, right = "true or false", isinstance(value, bool)
         elif isinstance(default, int | float):
@@ -116,8 +113,8 @@ def wrong_kinds(cfg: DictConfig, defaults: DictConfig) -> list[str]:
             wanted = "a whole number" if whole else "a number"
             right = value is None or (isinstance(value, int if whole else int | float) and not isinstance(value, bool))
             right = right or (key in MAY_BE_SHARE and isinstance(value, float))
-        elif isinstance(default, ListConfig):
-            wanted, right = "a list such as [1, 2]", value is None or isinstance(value, ListConfig)
+        elif isinstance(default, list):
+            wanted, right = "a list such as [1, 2]", value is None or OmegaConf.is_list(value) or value is default
         else:
             continue
         if not right:
