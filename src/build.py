@@ -164,6 +164,7 @@ def find_precision(wanted: str, accelerator: str) -> str:
 def load_task(checkpoint: dict[str, Any], record: dict[str, Any]) -> FineTuneTask:
     """The trained task out of a checkpoint, ready for inference: no weights file, no data needed."""
     cfg = OmegaConf.create(record["config"])
+    check_targets(cfg)  # a checkpoint of another version of this project may name what there is no more
     cfg.compile = False
     preprocessing = Preprocessing.from_dict(record["preprocessing"])
     task = build_task(cfg, record["class_names"], preprocessing, record["data_fingerprint"], pretrained=False)

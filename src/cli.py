@@ -55,12 +55,10 @@ def command(config_name: str) -> Callable[[Task], Callable[[], None]]:
                 return checked(cfg)
             except KeyboardInterrupt as interrupt:
                 fail(str(interrupt) or "Interrupted.", status=130)
-            except MISTAKES as error:
+            except Exception as error:
                 if full_error:
                     raise
-                fail(message_of(error, config_name))
-            except Exception:
-                fail(traceback.format_exc())
+                fail(message_of(error, config_name) if is_mistake(error) else traceback.format_exc())
 
         def main() -> None:
             register()
@@ -71,7 +69,7 @@ def command(config_name: str) -> Callable[[Task], Callable[[], None]]:
                 hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(job)()
             except KeyboardInterrupt:
                 fail("Interrupted.", status=130)
-            except MISTAKES as error:
+            except (HydraException, OmegaConfBaseException) as error:
                 if full_error:
                     raise
                 fail(message_of(error, config_name))
@@ -83,7 +81,12 @@ def command(config_name: str) -> Callable[[Task], Callable[[], None]]:
     return decorate
 
 
-MISTAKES = (ConfigError, HydraException, OmegaConfBaseException)
+def is_mistake(error: Exception) -> bool:
+    """Whether the user can mend it, so that a traceback would only hide what to do."""
+    known = isinstance(error, ConfigError | HydraException | OmegaConfBaseException)
+    return known or type(error).__name__ == "MisconfigurationException"  # Lightning's, which is not imported here
+
+
 failed_jobs: list[str] = []
 
 
@@ -93,7 +96,7 @@ def run_sweep_job(task: Task, cfg: DictConfig) -> float | None:
     try:
         return task(cfg)
     except Exception as error:
-        text = message_of(error) if isinstance(error, MISTAKES) else traceback.format_exc()
+        text = message_of(error) if is_mistake(error) else traceback.format_exc()
         (output_dir / "error.txt").write_text(text + "\n", encoding="utf-8")
         log.error("Job %s failed: %s", number, text)
         failed_jobs.append(output_dir.name)

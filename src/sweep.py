@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -68,14 +69,14 @@ class SweepTable(Callback):
         for name in ["job", *short_names(swept).values(), *columns]:
             table.add_column(name, justify="right" if name in columns else "left", overflow="fold")
         for row in self.ranked():
-            cells = [row["job"].split("_")[0], *(str(row.get(key, "")) for key in swept)]
+            values = [f"{row[name]:.4f}" if isinstance(row.get(name), float) else "" for name in columns]
+            number, status = row["job"].split("_")[0], row["status"]
+            table.add_row(number if status == "done" else f"{number} {status}", *(str(row[k]) for k in swept), *values)
+        # In a file or a pipe there is no terminal whose width could be kept to.
+        Console(width=None if sys.stdout.isatty() else 160).print(table)
+        for row in self.rows:
             if row["status"] == "failed":
-                cells.append(f"failed: {row.get('error', 'no metrics')}")
-            else:
-                cells += [f"{row[name]:.4f}" if name in row else "" for name in columns[:-1]]
-                cells.append(f"{row['fit_seconds']:.1f}")
-            table.add_row(*cells)
-        Console().print(table)
+                print(f"Job {row['job']} failed: {row.get('error', 'it left no metrics')}")
         print(f"All of it: {self.folder}/sweep.csv")
 
     def settings(self) -> list[str]:

@@ -107,7 +107,10 @@ def measure_best(
     best = Path(cfg.output_dir) / "checkpoints" / "best.ckpt"
     if best.is_file():
         task.load_state_dict(load_checkpoint(best)["state_dict"])
+    # Not into the curves: the best checkpoint is not one more epoch.
+    loggers, trainer.loggers = trainer.loggers, []
     trainer.validate(task, datamodule=datamodule, verbose=False)
+    trainer.loggers = loggers
     metrics = scalars(trainer.callback_metrics)
     if cfg.test and "test" in datamodule.table.splits:
         trainer.test(task, datamodule=datamodule, verbose=False)
@@ -259,6 +262,7 @@ def quieten_libraries() -> None:
     """Our log says what Lightning's own lines say; warnings that a user of this project can do nothing about go."""
     import warnings
 
+    warnings.filterwarnings("ignore", module="PIL")  # half-damaged files; what cannot be read is reported by path
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     for message in (

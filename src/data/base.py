@@ -78,8 +78,9 @@ class ImageDataset(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, draw: Draw) -> Batch:
-        epoch, position = draw
+    def __getitem__(self, draw: Draw | int) -> Batch:
+        # Lightning's overfit_batches brings its own sampler, which draws plain positions.
+        epoch, position = (0, draw) if isinstance(draw, int) else draw
         unreadable: list[tuple[str, str]] = []
         for offset in range(min(MAX_SUBSTITUTES, len(self)) if self.substitute else 1):
             row = int(self.rows[(position + offset) % len(self)])

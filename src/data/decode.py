@@ -42,7 +42,7 @@ def read_rgb(path: str | Path) -> Image.Image:
             return to_rgb(ImageOps.exif_transpose(image))
     # Decoders raise OSError, ValueError, TypeError, SyntaxError, struct.error, DecompressionBombError and more.
     except Exception as error:
-        reason = str(error).replace(str(path), Path(path).name) or type(error).__name__
+        reason = str(error).replace(repr(str(path)), "").strip(" :") or type(error).__name__
         raise UnreadableImage(reason) from error
 
 

@@ -78,11 +78,11 @@ class ImageFolderDataModule(ImageDataModule):
         if test_fraction is None and not rows:
             test_fraction = DEFAULT_TEST_FRACTION
         fractions = {}
-        if "val" not in rows:
+        if "val" not in rows and self.val_fraction:
             fractions["val"] = self.val_fraction
         if "test" not in rows and test_fraction:
             fractions["test"] = test_fraction
-        if "test" not in rows and not test_fraction:
+        if "test" not in rows and test_fraction is None:
             notes.append("There is no test split, so nothing is tested: data.test_fraction=0.15 takes one from train.")
         if "test" in rows and self.test_fraction:
             notes.append(f"data.test_fraction={self.test_fraction:g} has no effect: there is a test folder.")

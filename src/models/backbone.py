@@ -79,14 +79,12 @@ def find_weights(name: str, weights: str | None) -> Weights:
     if weights is None:
         return None
     enum = models.get_model_weights(name)
-    if weights == "DEFAULT":
-        return cast(WeightsEnum, enum["DEFAULT"])
     if weights in enum.__members__:
         return cast(WeightsEnum, enum[weights])
     if Path(weights).suffix not in (".pth", ".pt", ".safetensors", ".ckpt"):
-        members = ", ".join(enum.__members__)
+        members = ", ".join(enum.__members__)  # DEFAULT is one of them
         raise ConfigError(
-            f"backbone.weights='{weights}' is unknown for {name}. Allowed: {members}, DEFAULT, null (random), "
+            f"backbone.weights='{weights}' is unknown for {name}. Allowed: {members}, null (random), "
             "or the path of a .pth, .pt, .ckpt or .safetensors file."
         )
     for folder in (Path.cwd(), PROJECT_ROOT):

@@ -105,6 +105,9 @@ class FineTuneTask(LightningModule):
         if self.phase.interval == "step":
             scheduler.step()
 
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        self.log("lr", max(group["lr"] for group in optimizer.param_groups))
+
     def on_train_epoch_start(self) -> None:
         # Dropout and the like follow from the epoch alone: a resumed run draws what the uninterrupted one would have.
         torch.manual_seed(((self.seed + 1) * 1_000_003 + self.current_epoch) * 4099 + self.global_rank)

@@ -1,0 +1,145 @@
+"""Tiny real data and the real commands. torch is imported once for the whole session, since that takes ten seconds."""
+
+import csv
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+import numpy as np
+import pytest
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+from PIL import Image
+
+from src import cli, evaluate, predict
+from src.config import CONF_DIR, PROJECT_ROOT, register
+from src.data.digits import DIGITS_FILE
+from src.train import train
+
+torch.set_num_threads(2)
+COLORS = {"blue": (60, 90, 220), "green": (60, 200, 90), "red": (220, 70, 60)}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def project() -> None:
+    register()
+    cli.register_resolvers()
+
+
+@pytest.fixture(autouse=True)
+def in_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(PROJECT_ROOT)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    GlobalHydra.instance().clear()
+
+
+def compose(*overrides: str, config: str = "train") -> Any:
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        return hydra.compose(config, overrides=list(overrides))
+
+
+def paint(folder: Path, color: str, count: int, seed: int) -> None:
+    """Real handwritten digits, 40 x 32 pixels, in a colour: the colour is the class."""
+    digits = np.load(DIGITS_FILE)["images"]
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in np.random.default_rng(seed).choice(len(digits), count, replace=False):
+        gray = np.asarray(Image.fromarray(digits[i] * 15).resize((40, 32)), dtype=np.float32)[..., None] / 240
+        pixels = (np.array(COLORS[color]) * (0.3 + 0.7 * gray)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i:04d}.{'png' if i % 2 else 'jpg'}")
+
+
+@pytest.fixture(scope="session")
+def colors(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder a class, 20 pictures each, easily told apart."""
+    root = tmp_path_factory.mktemp("colors")
+    for seed, color in enumerate(COLORS):
+        paint(root / color, color, count=20, seed=seed)
+    return root
+
+
+@dataclass
+class Run:
+    directory: Path
+    monitored: float | None
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        return json.loads((self.directory / "metrics.json").read_text())
+
+    @property
+    def log(self) -> str:
+        return (self.directory / "train.log").read_text()
+
+    def checkpoint(self, name: str = "best") -> dict[str, Any]:
+        return torch.load(self.directory / "checkpoints" / f"{name}.ckpt", weights_only=True)
+
+    def csv(self, name: str) -> list[dict[str, str]]:
+        with (self.directory / name).open(newline="") as file:
+            return list(csv.DictReader(file))
+
+
+Runner = Callable[..., Run]
+SMALL = ("trainer=cpu", "trainer.max_epochs=2", "data.num_workers=0", "logger=none")
+
+
+def run_train(directory: Path, *overrides: str) -> Run:
+    """src.train on the given settings, in this process."""
+    cfg = compose(f"output_dir={directory}", *SMALL, *overrides)
+    cli.set_up_log(directory)
+    cli.check_settings(cfg, {})
+    return Run(directory, train(cfg))
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Runner:
+    return lambda *overrides: run_train(tmp_path / "run", *overrides)
+
+
+@pytest.fixture(scope="session")
+def colors_run(colors: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """One finished run on the colours, with TensorBoard, for all tests that only look at it."""
+    directory = tmp_path_factory.mktemp("colors_run") / "run"
+    return run_train(
+        directory, "data=folder", f"data.root={colors}", "data.image_size_px=32", "data.batch_size=16",
+        "trainer.max_epochs=4", "optimizer.lr=1e-3", "freeze=head_then_all", "freeze.phases.0.epochs=2",
+        "logger=tensorboard", "trainer.log_every_n_steps=1",
+    )  # fmt: skip
+
+
+@dataclass
+class Answer:
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """A whole command line, as typed, in this process: `command("train", "seed=1")`."""
+
+    def call(name: str, *arguments: str) -> Answer:
+        import src.train
+
+        monkeypatch.setattr(sys, "argv", [f"src.{name}", *arguments])
+        cli.failed_jobs.clear()
+        main = {"train": src.train.main, "evaluate": evaluate.main, "predict": predict.main}[name]
+        capfd.readouterr()
+        try:
+            main()
+            status = 0
+        except SystemExit as exit:
+            status = int(exit.code or 0)
+        captured = capfd.readouterr()
+        return Answer(status, captured.out, captured.err)
+
+    return call
+
+
+def resolved(path: Path) -> dict[str, Any]:
+    return OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[return-value]

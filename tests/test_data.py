@@ -1,0 +1,273 @@
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import COLORS, paint
+from PIL import Image
+from torchvision.transforms import v2
+
+from src.config import ConfigError
+from src.data.base import EpochSampler, ImageDataModule
+from src.data.decode import UnreadableImage, read_rgb
+from src.data.digits import DigitsDataModule
+from src.data.image_folder import ImageFolderDataModule
+from src.data.splits import stratified_cut
+from src.data.transforms import Augmentation, Seeded, evaluation_transform, training_transform
+from src.preprocessing import Preprocessing
+
+PREPROCESSING = Preprocessing(36, 32, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+STRONG = Augmentation(crop_scale_min=0.3, horizontal_flip=0.5, color_jitter=0.4, policy="trivial", erasing=0.5)
+
+
+def folder(root: Path, **settings) -> ImageFolderDataModule:
+    defaults = {"batch_size": 8, "num_workers": 0, "augmentation": Augmentation()}
+    return ImageFolderDataModule(root=str(root), preprocessing=PREPROCESSING, seed=0, **{**defaults, **settings})
+
+
+def sizes(data: ImageDataModule) -> dict[str, int]:
+    return {split: len(rows) for split, rows in data.table.splits.items()}
+
+
+# ------------------------------------------------------------------------------------------------------------- splits
+
+
+def test_one_root_is_cut_stratified_and_repeatably(colors: Path) -> None:
+    data = folder(colors)
+    assert data.class_names == ["blue", "green", "red"]
+    assert sizes(data) == {"train": 42, "val": 9, "test": 9}
+    for rows in data.table.splits.values():
+        assert len(set(Counter(data.table.labels_N[rows].tolist()).values())) == 1
+    everything = np.concatenate(list(data.table.splits.values()))
+    assert sorted(everything) == list(range(60))
+    again, other = folder(colors), folder(colors, split_seed=1)
+    assert again.table.fingerprint() == data.table.fingerprint() != other.table.fingerprint()
+
+
+@pytest.fixture
+def with_folders(tmp_path: Path) -> Path:
+    for split, count in {"train": 20, "val": 4, "test": 6}.items():
+        for seed, color in enumerate(COLORS):
+            paint(tmp_path / split / color, color, count, seed)
+    return tmp_path
+
+
+def test_split_folders_are_taken_as_they_are(with_folders: Path) -> None:
+    assert sizes(folder(with_folders)) == {"train": 60, "val": 12, "test": 18}
+
+
+@pytest.mark.parametrize("name", ["validation", "valid"])
+def test_other_names_of_val(with_folders: Path, name: str) -> None:
+    (with_folders / "val").rename(with_folders / name)
+    assert sizes(folder(with_folders)) == {"train": 60, "val": 12, "test": 18}
+
+
+def test_train_and_test_only_val_is_cut_from_train(with_folders: Path) -> None:
+    shutil.rmtree(with_folders / "val")
+    assert sizes(folder(with_folders, val_fraction=0.2)) == {"train": 48, "val": 12, "test": 18}
+
+
+def test_train_and_val_only_nothing_is_taken_away(with_folders: Path) -> None:
+    shutil.rmtree(with_folders / "test")
+    data = folder(with_folders)
+    assert sizes(data) == {"train": 60, "val": 12}
+    assert any("There is no test split" in note for note in data.table.notes)
+    asked = folder(with_folders, test_fraction=0.1)
+    assert sizes(asked) == {"train": 54, "val": 12, "test": 6}
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    paint(tmp_path / "train", "red", 10, 0)
+    paint(tmp_path / "bus", "blue", 10, 1)
+    assert folder(tmp_path).class_names == ["bus", "train"]
+
+
+def test_other_files_are_ignored_and_counted(with_folders: Path) -> None:
+    (with_folders / "train" / "red" / "notes.txt").write_text("hello")
+    (with_folders / "train" / "Thumbs.db").write_text("")
+    (with_folders / "train" / "red" / "._0001.jpg").write_text("a resource fork")
+    (with_folders / "train" / ".ipynb_checkpoints").mkdir()
+    (with_folders / "train" / "red" / "deeper").mkdir()
+    shutil.copy(
+        next((with_folders / "train" / "red").glob("*.jpg")), with_folders / "train" / "red" / "deeper" / "x.JPG"
+    )
+    data = folder(with_folders)
+    assert sizes(data)["train"] == 61 and len(data.class_names) == 3
+    assert any("3 files that are no pictures ignored" in note for note in data.table.notes)
+
+
+def test_folders_that_cannot_be_trained_on(tmp_path: Path, with_folders: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="no pictures in"):
+        folder(tmp_path / "empty").table  # noqa: B018
+    paint(tmp_path / "one" / "red", "red", 3, 0)
+    with pytest.raises(ConfigError, match="only one class folder with pictures, 'red'"):
+        folder(tmp_path / "one").table  # noqa: B018
+    paint(with_folders / "val" / "purple", "red", 3, 0)
+    with pytest.raises(ConfigError, match="has classes that .*train lacks: purple"):
+        folder(with_folders).table  # noqa: B018
+
+
+def test_every_class_keeps_a_training_picture() -> None:
+    labels = np.array([0] * 10 + [1] * 2 + [2])
+    parts = stratified_cut(labels, {"val": 0.4, "test": 0.4}, seed=0)
+    assert set(labels[parts["train"]]) == {0, 1, 2}
+    assert sorted(np.concatenate(list(parts.values()))) == list(range(13))
+
+
+# ------------------------------------------------------------------------------------------------------------- decoding
+
+
+def test_pictures_are_turned_upright(tmp_path: Path) -> None:
+    image = Image.new("RGB", (20, 10), "red")
+    image.paste("blue", (10, 0, 20, 10))
+    exif = image.getexif()
+    exif[0x0112] = 6  # turned by 90 degrees clockwise to be seen
+    image.save(tmp_path / "turned.png", exif=exif)
+    upright = read_rgb(tmp_path / "turned.png")
+    assert (
+        upright.size == (10, 20)
+        and upright.getpixel((5, 2)) == (255, 0, 0)
+        and upright.getpixel((5, 18)) == (0, 0, 255)
+    )
+
+
+def test_transparency_becomes_white_and_16_bits_are_scaled(tmp_path: Path) -> None:
+    Image.new("RGBA", (4, 4), (200, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert read_rgb(tmp_path / "clear.png").getpixel((0, 0)) == (255, 255, 255)
+    Image.fromarray(np.full((4, 4), 0x8000, dtype=np.uint16)).save(tmp_path / "deep.png")
+    assert read_rgb(tmp_path / "deep.png").getpixel((0, 0)) == (128, 128, 128)
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", b"\xff\xd8\xff\xe0 half a jpeg", b"\x89PNG\r\n\x1a\n"])
+def test_what_cannot_be_read_says_why(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.jpg").write_bytes(content)
+    with pytest.raises(UnreadableImage) as error:
+        read_rgb(tmp_path / "x.jpg")
+    assert str(error.value) and str(tmp_path) not in str(error.value)
+
+
+def test_a_damaged_training_picture_is_replaced_and_a_damaged_val_picture_left_out(with_folders: Path) -> None:
+    victims = [next((with_folders / split / "red").glob("*.jpg")) for split in ("train", "val")]
+    for victim in victims:
+        victim.write_bytes(victim.read_bytes()[:200])
+    data = folder(with_folders)
+    trained = [batch for _ in range(2) for batch in data.train_dataloader()]
+    assert sum(len(batch["label"]) for batch in trained) == 2 * 60
+    named = {path for batch in trained for path, _ in batch["unreadable"]}
+    assert named == {victims[0].relative_to(with_folders).as_posix()}
+    validated = list(data.val_dataloader())
+    assert sum(len(batch["label"]) for batch in validated) == 11
+    assert sum(len(batch["unreadable"]) for batch in validated) == 1
+
+
+def test_a_batch_with_nothing_readable_is_empty(with_folders: Path) -> None:
+    for file in (with_folders / "val").rglob("*.*"):
+        file.write_bytes(b"")
+    batches = list(folder(with_folders, batch_size=4).val_dataloader())
+    assert [tuple(batch["image"].shape) for batch in batches] == [(0, 3, 32, 32)] * 3
+
+
+def test_nothing_readable_at_all_is_told_before_training(with_folders: Path) -> None:
+    for file in (with_folders / "train").rglob("*.*"):
+        file.write_bytes(b"")
+    with pytest.raises(ConfigError, match="None of the training pictures tried can be read"):
+        folder(with_folders).require_readable()
+
+
+# ---------------------------------------------------------------------------------------------- transforms and draws
+
+
+def test_evaluation_pixels_are_those_of_torchvisions_preset(colors: Path) -> None:
+    image = read_rgb(next(colors.rglob("*.png")))
+    ours = evaluation_transform(PREPROCESSING)(image)
+    theirs = v2.Compose([v2.Resize(36), v2.CenterCrop(32), v2.PILToTensor()])(image)
+    assert ours.dtype == torch.uint8 and ours.shape == (3, 32, 32) and torch.equal(ours, theirs)
+
+
+def test_no_augmentation_is_the_evaluation_transform(colors: Path) -> None:
+    image = read_rgb(next(colors.rglob("*.png")))
+    assert torch.equal(
+        training_transform(PREPROCESSING, Augmentation())(image), evaluation_transform(PREPROCESSING)(image)
+    )
+
+
+@pytest.mark.parametrize("policy", ["trivial", "rand", "augmix"])
+def test_augmentation_changes_pictures_and_follows_from_the_seed(colors: Path, policy: str) -> None:
+    image = read_rgb(next(colors.rglob("*.png")))
+    transform = training_transform(PREPROCESSING, Augmentation(0.3, 0.5, 0.5, 20, 0.4, policy, 0.5))
+
+    def drawn(seed: int) -> torch.Tensor:
+        with Seeded(seed):
+            return transform(image)
+
+    assert drawn(1).shape == (3, 32, 32) and drawn(1).dtype == torch.uint8
+    assert torch.equal(drawn(1), drawn(1)) and not torch.equal(drawn(1), drawn(2))
+
+
+def test_seeded_leaves_the_generator_as_it_was() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    with Seeded(1, 2, 3):
+        torch.rand(7)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_data_that_may_not_be_mirrored_or_cropped(colors: Path) -> None:
+    data = folder(colors, augmentation=STRONG, mirror_safe=False, crop_safe=False)
+    assert data.augmentation.horizontal_flip == 0 and data.augmentation.crop_scale_min is None
+    assert data.augmentation.policy == "trivial"
+
+
+def epoch_of(data: ImageDataModule, epoch: int) -> tuple[torch.Tensor, torch.Tensor]:
+    loader = data.train_dataloader()
+    loader.sampler.set_epoch(epoch)
+    batches = list(loader)
+    return torch.cat([b["image"] for b in batches]), torch.cat([b["index"] for b in batches])
+
+
+def test_what_training_sees_depends_on_the_epoch_alone(colors: Path) -> None:
+    """Not on the worker processes, nor on the epochs before: that is what makes a resumed run exact."""
+    images, order = epoch_of(folder(colors, augmentation=STRONG), 3)
+    other_images, other_order = epoch_of(folder(colors, augmentation=STRONG, num_workers=2), 3)
+    assert torch.equal(order, other_order) and torch.equal(images, other_images)
+    next_images, next_order = epoch_of(folder(colors, augmentation=STRONG), 4)
+    assert not torch.equal(order, next_order) and sorted(order.tolist()) == sorted(next_order.tolist())
+    assert not torch.equal(images, next_images)
+
+
+@pytest.mark.parametrize("size", [9, 10, 1])
+def test_sampler_shares_pictures_out_among_processes(size: int) -> None:
+    training = [list(EpochSampler(size, True, 0, 2, rank, 3)) for rank in range(3)]
+    assert len({len(part) for part in training}) == 1 and len(training[0]) == len(EpochSampler(size, True, 0, 2, 0, 3))
+    assert {position for part in training for _, position in part} == set(range(size))
+    assert {epoch for part in training for epoch, _ in part} == {2}
+    evaluation = [position for rank in range(3) for _, position in EpochSampler(size, False, 0, 0, rank, 3)]
+    assert sorted(evaluation) == list(range(size))
+
+
+def test_a_last_batch_of_one_is_dropped_in_training_only(colors: Path) -> None:
+    data = folder(colors, batch_size=41)  # 42 pictures
+    assert [len(batch["label"]) for batch in data.train_dataloader()] == [41]
+    assert sum(len(batch["label"]) for batch in data.loader("train")) == 42
+
+
+def test_digits() -> None:
+    data = DigitsDataModule(
+        preprocessing=PREPROCESSING, augmentation=Augmentation(), seed=0, batch_size=64, num_workers=0
+    )
+    assert sizes(data) == {"train": 1169, "val": 269, "test": 359}
+    batch = next(iter(data.val_dataloader()))
+    assert (
+        batch["image"].shape == (64, 3, 32, 32) and batch["image"].max() > 240 and batch["label"].dtype == torch.int64
+    )
+
+
+def test_split_csv(colors: Path, tmp_path: Path) -> None:
+    folder(colors).write_split_csv(tmp_path / "split.csv")
+    lines = (tmp_path / "split.csv").read_text().splitlines()
+    assert lines[0] == "path,label,split" and len(lines) == 61
+    assert all(line.split(",")[0].startswith(line.split(",")[1]) for line in lines[1:])

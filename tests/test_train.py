@@ -1,0 +1,279 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Answer, Run, Runner, compose, resolved, run_train
+
+from src.config import ConfigError
+from src.train import train
+
+
+@pytest.fixture(scope="module")
+def plain(colors: Path) -> tuple[str, ...]:
+    return ("data=folder", f"data.root={colors}", "data.image_size_px=32", "data.batch_size=16")
+
+
+# ------------------------------------------------------------------------------------------------------ what a run is
+
+
+def test_a_run_learns_and_leaves_its_directory(colors_run: Run) -> None:
+    metrics = colors_run.metrics
+    assert metrics["val/acc"] == colors_run.monitored >= 0.9 and metrics["test/acc"] >= 0.8
+    assert metrics["epochs"] == 4 and metrics["steps"] == 4 * 3  # 42 pictures in batches of 16
+    for name in ("val/loss", "val/f1", "val/balanced_acc", "last/val/acc", "last/train/loss", "fit_seconds"):
+        assert name in metrics, name
+    names = {path.name for path in colors_run.directory.iterdir()}
+    expected = {"config.yaml", "metrics.json", "environment.json", "split.csv", "checkpoints", "tensorboard", "report"}
+    assert expected <= names and "unreadable.csv" not in names
+    assert len(colors_run.csv("split.csv")) == 60
+    classes = colors_run.csv("report/test_classes.csv")
+    assert [row["class"] for row in classes] == ["blue", "green", "red"]
+    right = sum(float(row["recall"]) * int(row["images"]) for row in classes)
+    assert right / 9 == pytest.approx(metrics["test/acc"], abs=1e-3)
+    assert (colors_run.directory / "report" / "test_confusion.png").stat().st_size > 5000
+    environment = json.loads((colors_run.directory / "environment.json").read_text())
+    assert environment["versions"]["torch"] == torch.__version__.split("+")[0]
+
+
+def test_config_yaml_is_resolved(colors_run: Run) -> None:
+    config = resolved(colors_run.directory / "config.yaml")
+    assert "${" not in (colors_run.directory / "config.yaml").read_text()
+    assert config["callbacks"]["best_checkpoint"]["monitor"] == "val/acc"
+
+
+@pytest.mark.parametrize("name", ["best", "last"])
+def test_checkpoints_are_plain_data(colors_run: Run, name: str) -> None:
+    checkpoint = colors_run.checkpoint(name)  # weights_only=True
+    record = checkpoint["finetune"]
+    assert record["class_names"] == ["blue", "green", "red"]
+    assert record["preprocessing"]["crop_px"] == 32 and record["preprocessing"]["resize_px"] == 37
+    assert record["config"]["optimizer"]["lr"] == 1e-3 and "torch" in record["versions"]
+    assert Path(record["config"]["data"]["root"]).is_absolute()
+
+
+def test_best_is_the_best_and_last_the_last(colors_run: Run) -> None:
+    best, last = colors_run.checkpoint("best"), colors_run.checkpoint("last")
+    assert last["epoch"] == 3 and best["epoch"] <= 3
+    scores = [entry["best_model_score"] for key, entry in last["callbacks"].items() if "val/acc" in key]
+    assert float(scores[0]) == pytest.approx(colors_run.metrics["val/acc"])
+
+
+def test_the_fine_tuned_network_loads_into_plain_torchvision(colors_run: Run) -> None:
+    from torchvision.models import squeezenet1_1
+
+    state = colors_run.checkpoint()["state_dict"]
+    net = {key.removeprefix("model.net."): v for key, v in state.items() if key.startswith("model.net.")}
+    squeezenet1_1(num_classes=3).load_state_dict(net)
+
+
+def test_tensorboard_shows_scalars_pictures_text_and_hyperparameters(colors_run: Run) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(colors_run.directory / "tensorboard"), size_guidance={"tensors": 0})
+    events.Reload()
+    tags = events.Tags()
+    assert {"train/loss", "train/acc", "val/loss", "val/acc", "lr", "test/acc"} <= set(tags["scalars"])
+    assert {"train/images", "val/confusion", "test/confusion"} <= set(tags["images"])
+    assert "config/text_summary" in tags["tensors"]
+    assert len(events.Scalars("val/acc")) == 4
+    rates = [scalar.value for scalar in events.Scalars("lr")]
+    assert max(rates[:6]) == pytest.approx(1e-2, rel=0.2) and max(rates[6:]) <= 1e-3
+    plugins = events.summary_metadata
+    assert any("hparams" in metadata.plugin_data.plugin_name for metadata in plugins.values())
+
+
+def test_one_batch_overfits(trained: Runner, plain: tuple[str, ...]) -> None:
+    run = trained(*plain, "debug=overfit", "optimizer.lr=1e-3", "trainer.max_epochs=15")
+    assert run.metrics["last/train/loss"] < 0.05
+
+
+def test_fast_dev_run_leaves_no_checkpoint(trained: Runner) -> None:
+    run = trained("debug=fast_dev_run")
+    assert not (run.directory / "checkpoints").exists() and not (run.directory / "metrics.json").exists()
+
+
+def test_callbacks_none_tests_the_last_weights(trained: Runner, plain: tuple[str, ...]) -> None:
+    run = trained(*plain, "callbacks=none", "trainer.max_epochs=1")
+    assert run.metrics["val/acc"] == run.metrics["last/val/acc"] and "test/acc" in run.metrics
+
+
+def test_damaged_pictures_are_listed_once_and_do_not_end_the_run(tmp_path: Path, trained: Runner) -> None:
+    from conftest import COLORS, paint
+
+    for split in ("train", "val"):
+        for seed, color in enumerate(COLORS):
+            paint(tmp_path / "data" / split / color, color, 8, seed)
+    victims = [next((tmp_path / "data" / split / "red").iterdir()) for split in ("train", "val")]
+    for victim in victims:
+        victim.write_bytes(b"damaged")
+    run = trained("data=folder", f"data.root={tmp_path}/data", "data.image_size_px=32")
+    rows = run.csv("unreadable.csv")
+    assert sorted(row["path"] for row in rows) == ["train/red/" + victims[0].name, "val/red/" + victims[1].name]
+    assert all("cannot identify" in row["reason"] for row in rows)
+    assert run.log.count(f"Skipped, cannot be read: train/red/{victims[0].name} (cannot identify image file)") == 1
+    assert "2 pictures cannot be read" in run.log
+    assert run.metrics["val/acc"] <= 1 and "test/acc" not in run.metrics
+    assert "There is no test split" in run.log
+
+
+def test_accumulation_clipping_and_layout(trained: Runner, plain: tuple[str, ...]) -> None:
+    run = trained(
+        *plain, "trainer.accumulate_grad_batches=2", "trainer.gradient_clip_val=1.0", "channels_last=false",
+        "trainer.precision=bf16-mixed", "trainer.max_epochs=1",
+    )  # fmt: skip
+    assert run.metrics["steps"] == 2  # three batches
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "nadam", "sgd", "rmsprop"])
+def test_every_optimizer_trains(optimizer: str, trained: Runner, plain: tuple[str, ...]) -> None:
+    run = trained(*plain, f"optimizer={optimizer}", "freeze=head_only", "trainer.max_epochs=8", "callbacks=none")
+    assert run.metrics["last/train/loss"] < 0.9 and run.metrics["val/acc"] > 0.6
+
+
+def test_early_stopping_ends_a_phase_and_not_the_run(trained: Runner, plain: tuple[str, ...]) -> None:
+    run = trained(
+        *plain, "callbacks=early_stopping", "callbacks.early_stopping.patience=1", "trainer.max_epochs=12",
+        "callbacks.early_stopping.min_delta=0.9", "freeze=head_then_all", "freeze.phases.0.epochs=6",
+    )  # fmt: skip
+    assert run.log.count("this phase ends") == 2
+    assert run.metrics["epochs"] == 4 and "Phase 2 of 2, epochs 3 to 8" in run.log
+
+
+def test_a_phase_may_have_its_own_optimizer_and_schedule(trained: Runner, plain: tuple[str, ...]) -> None:
+    run = trained(
+        *plain, "logger=tensorboard", "trainer.log_every_n_steps=1",
+        "freeze.phases=[{train: head, epochs: 1, optimizer: {_target_: torch.optim.SGD, lr: 0.05}, "
+        "scheduler: {_target_: src.optim.constant}}, {train: all, lr_factor: 0.5}]",
+        "scheduler=constant",
+    )  # fmt: skip
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run.directory / "tensorboard"))
+    events.Reload()
+    assert [round(scalar.value, 6) for scalar in events.Scalars("lr")] == [0.05] * 3 + [0.00015] * 3
+
+
+# ------------------------------------------------------------------------------------------------------------ resuming
+
+
+class Stop(Exception):
+    pass
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
+    """As if the machine went down in the middle of an epoch."""
+    from src.tasks.classification import ClassificationTask
+
+    step = ClassificationTask.training_step
+
+    def training_step(self: ClassificationTask, batch: dict, batch_idx: int) -> torch.Tensor | None:
+        if self.current_epoch == epoch and batch_idx == 1:
+            raise Stop
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(ClassificationTask, "training_step", training_step)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "settings"),
+    [
+        (1, ["scheduler=cosine", "head=mlp", "augment=strong"]),
+        (3, ["scheduler=step", "scheduler.step_epochs=2", "optimizer=sgd", "data.num_workers=2"]),
+        (3, ["scheduler=plateau", "scheduler.patience=0", "scheduler.factor=0.3", "head.dropout=0.5"]),
+        (3, ["scheduler=onecycle", "optimizer=adamw", "freeze=head_then_all", "freeze.phases.0.epochs=2"]),
+        (2, ["freeze=head_then_all", "freeze.phases.0.epochs=2"]),  # right between two phases
+    ],
+)
+def test_a_resumed_run_ends_as_the_uninterrupted_one(
+    tmp_path: Path, plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, epoch: int, settings: list[str]
+) -> None:
+    """Bit-equal weights, equal metrics, one directory."""
+    settings = [*plain, "trainer.max_epochs=5", *settings]
+    whole = run_train(tmp_path / "whole", *settings)
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        stop_at(patch, epoch)
+        run_train(tmp_path / "run", *settings)
+    assert Run(tmp_path / "run", None).checkpoint("last")["epoch"] == epoch - 1
+    cfg = compose(f"output_dir={tmp_path}/elsewhere", f"resume={tmp_path}/run")
+    train(cfg)
+    resumed = Run(tmp_path / "run", None)
+    expected, actual = whole.checkpoint("last"), resumed.checkpoint("last")
+    assert actual["epoch"] == 4 and actual["global_step"] == expected["global_step"]
+    for key, value in expected["state_dict"].items():
+        assert torch.equal(value, actual["state_dict"][key]), key
+    same = {key: value for key, value in whole.metrics.items() if key != "fit_seconds"}
+    assert {key: value for key, value in resumed.metrics.items() if key != "fit_seconds"} == pytest.approx(
+        same, nan_ok=True
+    )
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_resuming_a_finished_run_only_measures(tmp_path: Path, plain: tuple[str, ...]) -> None:
+    run = run_train(tmp_path / "run", *plain)
+    before = run.metrics
+    train(compose(f"output_dir={tmp_path}/x", f"resume={tmp_path}/run/checkpoints/last.ckpt"))
+    for name in ("val/acc", "test/acc", "epochs", "steps"):
+        assert run.metrics[name] == before[name]
+
+
+def test_resuming_before_the_first_checkpoint_says_so(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with pytest.raises(ConfigError, match="no checkpoints/last.ckpt yet"):
+        train(compose(f"output_dir={tmp_path}/x", f"resume={tmp_path}/run"))
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path, colors: Path) -> None:
+    """A real process, a real signal; then the resume command that it names."""
+    command = [
+        sys.executable, "-m", "src.train", *("trainer=cpu", "trainer.max_epochs=400", "logger=none"),
+        *("data=folder", f"data.root={colors}", "data.image_size_px=32", f"hydra.run.dir={tmp_path}/run"),
+    ]  # fmt: skip
+    with (tmp_path / "err").open("w") as err:
+        process = subprocess.Popen(command, stderr=err, start_new_session=True)
+        deadline = time.time() + 90
+        while not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists() and time.time() < deadline:
+            time.sleep(0.2)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+    message = (tmp_path / "err").read_text()
+    assert f"Go on with: python -m src.train resume={tmp_path}/run" in message and "Traceback" not in message
+
+
+# ---------------------------------------------------------------------------------------------------- whole commands
+
+
+def test_a_sweep_makes_a_table_and_survives_a_failing_job(tmp_path: Path, command, colors: Path) -> None:
+    answer: Answer = command(
+        "train", "-m", "trainer=cpu", "trainer.max_epochs=1", "logger=none", "data=folder", f"data.root={colors}",
+        "data.num_workers=0", "data.image_size_px=16,32", "optimizer.lr=1e-3,1e-4", f"hydra.sweep.dir={tmp_path}/sweep",
+    )  # fmt: skip
+    assert answer.status == 1 and "2 job(s) of the sweep failed" in answer.err
+    assert "data.image_size_px=16 does not fit squeezenet1_1: it must be at least 17" in answer.err
+    assert "Traceback" not in answer.err
+    rows = Run(tmp_path / "sweep", None).csv("sweep.csv")
+    assert [row["status"] for row in rows] == ["done", "done", "failed", "failed"]
+    assert float(rows[0]["val/acc"]) >= float(rows[1]["val/acc"])
+    assert {row["optimizer.lr"] for row in rows} == {"0.001", "0.0001"}
+    assert sorted(path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir()) == [
+        "0_data.image_size_px=16,optimizer.lr=0.001", "1_data.image_size_px=16,optimizer.lr=0.0001",
+        "2_data.image_size_px=32,optimizer.lr=0.001", "3_data.image_size_px=32,optimizer.lr=0.0001",
+    ]  # fmt: skip
+    assert "best val/acc first" in answer.out and "0 failed" in answer.out and "image_size_px" in answer.out
+    assert "Job 1_data.image_size_px=16,optimizer.lr=0.0001 failed: data.image_size_px=16 does not fit" in answer.out
+
+
+def test_a_new_run_never_writes_into_an_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from src.cli import run_dir
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(time, "strftime", lambda _: "now")
+    first = run_dir(None, "a/b c")
+    Path(first).mkdir(parents=True)
+    assert first == "logs/runs/now_a-b-c" and run_dir(None, "a/b c") == "logs/runs/now_a-b-c_2"
+    assert run_dir(first, "x") == first
