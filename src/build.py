@@ -66,6 +66,10 @@ def build_task(
         record=make_record(cfg, class_names, preprocessing, fingerprint),
     )
     assert isinstance(task, FineTuneTask)
+    if cfg.task.monitor not in task.metric_names:
+        raise ConfigError(
+            f"task.monitor='{cfg.task.monitor}' is not measured here. Allowed: {', '.join(task.metric_names)}."
+        )
     return task
 
 

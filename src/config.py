@@ -189,7 +189,8 @@ def register() -> None:
     """Make the schemas and the backbones known to Hydra. `conf/backbone/*.yaml` wins over the generated options."""
     store = ConfigStore.instance()
     for name, schema in {"train": TrainConfig, "evaluate": EvaluateConfig, "predict": PredictConfig}.items():
-        store.store(group="schema", name=name, node=schema, package="_global_")
+        # At the top level and not in a group of its own, which --help would list among the groups to choose from.
+        store.store(name=f"{name}_schema", node=schema)
     for name in BACKBONES:
         if not (CONF_DIR / "backbone" / f"{name}.yaml").exists():
             store.store(group="backbone", name=name, node={"name": name, "weights": "DEFAULT"}, package="backbone")

@@ -175,6 +175,8 @@ def contradictions(cfg: DictConfig) -> list[str]:
             "backbone.weights=null gives random weights, and this freeze plan never trains all of them: "
             "use freeze=none, or pretrained weights."
         )
+    if cfg.task.mode == "max" and str(cfg.task.monitor).endswith("/loss"):
+        problems.append(f"task.monitor={cfg.task.monitor} is better when lower: add task.mode=min.")
     val_fraction, test_fraction = (
         OmegaConf.select(cfg, "data.val_fraction"),
         OmegaConf.select(cfg, "data.test_fraction"),

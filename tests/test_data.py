@@ -103,10 +103,10 @@ def test_folders_that_cannot_be_trained_on(tmp_path: Path, with_folders: Path) -
     with pytest.raises(ConfigError, match="no pictures in"):
         folder(tmp_path / "empty").table  # noqa: B018
     paint(tmp_path / "one" / "red", "red", 3, 0)
-    with pytest.raises(ConfigError, match="only one class folder with pictures, 'red'"):
+    with pytest.raises(ConfigError, match=r"only one class folder with pictures, 'red'"):
         folder(tmp_path / "one").table  # noqa: B018
     paint(with_folders / "val" / "purple", "red", 3, 0)
-    with pytest.raises(ConfigError, match="has classes that .*train lacks: purple"):
+    with pytest.raises(ConfigError, match=r"has classes that .*train lacks: purple"):
         folder(with_folders).table  # noqa: B018
 
 

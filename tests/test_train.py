@@ -224,7 +224,7 @@ def test_resuming_a_finished_run_only_measures(tmp_path: Path, plain: tuple[str,
 
 def test_resuming_before_the_first_checkpoint_says_so(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    with pytest.raises(ConfigError, match="no checkpoints/last.ckpt yet"):
+    with pytest.raises(ConfigError, match=r"no checkpoints/last.ckpt yet"):
         train(compose(f"output_dir={tmp_path}/x", f"resume={tmp_path}/run"))
 
 
@@ -235,7 +235,9 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, colors: Path) -> None:
         *("data=folder", f"data.root={colors}", "data.image_size_px=32", f"hydra.run.dir={tmp_path}/run"),
     ]  # fmt: skip
     with (tmp_path / "err").open("w") as err:
-        process = subprocess.Popen(command, stderr=err, start_new_session=True)
+        # A shell's background jobs ignore SIGINT, and so would this process.
+        unignore = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+        process = subprocess.Popen(command, stderr=err, start_new_session=True, preexec_fn=unignore)
         deadline = time.time() + 90
         while not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists() and time.time() < deadline:
             time.sleep(0.2)

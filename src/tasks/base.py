@@ -59,6 +59,11 @@ class FineTuneTask(LightningModule):
         self._frozen: list[nn.Module] = []
 
     @property
+    def metric_names(self) -> list[str]:
+        """What can be monitored: every metric that validation logs."""
+        raise NotImplementedError
+
+    @property
     def phase(self) -> Phase:
         return self.phases[self.phase_index]
 

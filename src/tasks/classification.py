@@ -33,6 +33,10 @@ class ClassificationTask(FineTuneTask):
         self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
         self.val_confusion, self.test_confusion = confusion_matrix(num_classes), confusion_matrix(num_classes)
 
+    @property
+    def metric_names(self) -> list[str]:
+        return ["val/loss", *map(str, self.val_metrics.keys())]
+
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Logits [B, K] of uint8 pictures [B, 3, H, W]."""
         return cast(Tensor, self.model(images_BCHW))

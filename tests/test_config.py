@@ -1,0 +1,191 @@
+"""Everything composes, and every mistake is answered by its text, without torch, in a run that leaves nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import Answer, compose
+
+from src.build import build_phases
+from src.config import CONF_DIR, PROJECT_ROOT, ConfigError
+from src.validate import check_settings, check_targets
+
+GROUPS = [
+    "head",
+    "freeze",
+    "loss",
+    "optimizer",
+    "scheduler",
+    "augment",
+    "data",
+    "task",
+    "trainer",
+    "callbacks",
+    "logger",
+]
+OPTIONS = [
+    f"{group}={file.stem}"
+    for group in [*GROUPS, "backbone", "debug"]
+    for file in sorted((CONF_DIR / group).glob("*.yaml"))
+]
+
+
+def test_there_are_options() -> None:
+    assert len(OPTIONS) > 35 and {option.split("=")[0] for option in OPTIONS} >= set(GROUPS)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_composes_and_fits_what_it_names(option: str, tmp_path: Path) -> None:
+    prefix = "+" if option.startswith("debug") else ""
+    cfg = compose(f"{prefix}{option}".replace("+debug", "debug"), f"output_dir={tmp_path}", "trainer.max_epochs=20")
+    if option == "data=folder":
+        cfg.data.root = str(tmp_path)
+    check_settings(cfg, {})
+    check_targets(cfg)
+    assert build_phases(cfg)
+
+
+def test_every_setting_is_explained_by_its_file() -> None:
+    """Each yaml file parses to a mapping and says something about itself or its values."""
+    files = [file for file in CONF_DIR.rglob("*.yaml") if file.parent.name not in ("hydra", "task", "head")]
+    assert len(files) > 30
+    for file in files:
+        assert isinstance(yaml.safe_load(file.read_text()), dict), file
+        assert "#" in file.read_text() or file.stem == "none" or file.parent.name in ("trainer", "logger"), file
+
+
+@pytest.mark.parametrize(
+    ("arguments", "texts"),
+    [
+        (["optimzer=adamw"], ["optimzer is no setting. Did you mean 'optimizer'?"]),
+        (
+            ["optimizer=adamww"],
+            ["optimizer='adamww' does not exist. Did you mean 'adamw'? Options: adam, adamw, nadam"],
+        ),
+        (["backbone=resnet5"], ["Did you mean 'resnet50'?", "alexnet, convnext_base", "wide_resnet50_2"]),
+        (["optimizer.lrr=1"], ["optimizer.lrr is no setting. Did you mean 'optimizer.lr'?"]),
+        (["optimizer.lr=abc"], ["optimizer.lr='abc' is not a number."]),
+        (["optimizer.lr=-1"], ["optimizer.lr=-1 is out of range: it must be more than 0."]),
+        (["optimizer.betas=3"], ["optimizer.betas=3 is not a list"]),
+        (["trainer.max_epochs=2.5"], ["trainer.max_epochs=2.5 is not a whole number."]),
+        (["trainer=gpu", "trainer.max_epochs=x"], ["trainer.max_epochs='x' is not a whole number."]),
+        (["data.mirror_safe=3"], ["data.mirror_safe=3 is not true or false."]),
+        (["data.num_workers=abc"], ["data.num_workers='abc' is not a whole number."]),
+        (["+traner.x=1"], ["traner is no setting. Did you mean 'trainer'?"]),
+        (["+backbone.wieghts=1"], ["backbone.wieghts is no setting. Did you mean 'backbone.weights'?"]),
+        (["seed=abc"], ["seed='abc' is not a whole number."]),
+        (["seed=null"], ["seed=null is not allowed"]),
+        (["seed"], ["'seed' is not understood: settings are given as key=value"]),
+        (["seed=1,2"], ["To sweep over it, add --multirun"]),
+        (["data=folder"], ["data.root is not set"]),
+        (["data=folder", "data.root=nope"], ["data.root='nope' does not exist (looked in"]),
+        (["resume=nope"], ["resume='nope' does not exist"]),
+        (["task.mode=maximum"], ["task.mode='maximum' is not allowed. Did you mean 'max'? Allowed: max, min."]),
+        (["augment.policy=foo"], ["augment.policy='foo' is not allowed. Allowed: trivial, rand, augmix."]),
+        (["trainer=cpu", "trainer.precision=16-mixed"], ["trainer.precision=16-mixed needs a GPU"]),
+        (["freeze=head_only", "backbone.weights=null"], ["backbone.weights=null gives random weights"]),
+        (["freeze.phases.0.epoch=3"], ["freeze.phases.0.epoch is no setting. Did you mean 'freeze.phases.0.epochs'?"]),
+        (["freeze=gradual", "trainer.max_epochs=5"], ["too short for the freeze plan's 4 phases", "at least 7 epochs"]),
+        (["freeze.phases.0.epochs=3"], ["add up to 3, but trainer.max_epochs=10"]),
+        (["freeze.phases=[]"], ["freeze.phases is empty"]),
+        (["data.val_fraction=0.6", "data.test_fraction=0.5"], ["leave nothing to train on"]),
+        (["task.monitor=val/loss"], ["task.monitor=val/loss is better when lower: add task.mode=min."]),
+        (["data.resize_px=32"], ["data.resize_px=32 is smaller than the crop"]),
+        (["data.batch_size=0", "optimizer.lr=0"], ["data.batch_size=0 is out", "optimizer.lr=0 is out"]),
+        (["-m", "optimizer.lrr=1,2"], ["optimizer.lrr is no setting"]),
+        (["~optimizerr"], ["optimizerr is no setting. Did you mean 'optimizer'?"]),
+    ],
+)
+def test_mistakes(command, arguments: list[str], texts: list[str], tmp_path: Path) -> None:
+    runs = [f"hydra.run.dir={tmp_path}/run", f"hydra.sweep.dir={tmp_path}/sweep"]
+    answer: Answer = command("train", *arguments, *runs)
+    assert answer.status == 1
+    for text in texts:
+        assert text in answer.err
+    assert "Traceback" not in answer.err and "Importing torch" not in answer.err and "object_type" not in answer.err
+    assert len(answer.err.splitlines()) <= 6
+    assert not (tmp_path / "run").exists(), "a run directory for a run that never was"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "texts"),
+    [
+        (
+            ["backbone.weights=IMAGENET"],
+            ["backbone.weights='IMAGENET' is unknown for squeezenet1_1. Allowed: IMAGENET1K_V1"],
+        ),
+        (["backbone.weights=w.pth"], ["backbone.weights='w.pth' does not exist"]),
+        (["freeze.phases=[{train: layer4}]"], ["train='layer4' names no module", "head, all", "features.12"]),
+        (["+optimizer.amsgard=true"], ["optimizer.amsgard is no argument", "Did you mean 'optimizer.amsgrad'?"]),
+        (["optimizer._target_=torch.optim.Adan"], ["optimizer._target_='torch.optim.Adan' cannot be imported"]),
+        (["trainer=gpu"], ["trainer.accelerator=gpu: this machine has no such device. Available: cpu"]),
+        (["trainer.precision=16-mixed"], ["trainer.precision=16-mixed needs a GPU"]),
+        (["scheduler.warmup_epochs=20"], ["scheduler.warmup_epochs=20 is as long as phase 1"]),
+        (["data.image_size_px=8", "data.resize_px=8"], ["data.image_size_px=8 does not fit squeezenet1_1"]),
+        (["data=folder", "data.root=src/assets"], ["data.root='", "no pictures in"]),
+        (["task.monitor=val/accuracy"], ["task.monitor='val/accuracy'", "val/acc"]),
+    ],
+)
+def test_mistakes_that_need_torch_to_be_seen(command, arguments: list[str], texts: list[str], tmp_path: Path) -> None:
+    if "trainer=gpu" in arguments or "trainer.precision=16-mixed" in arguments:
+        import torch
+
+        if torch.cuda.is_available():
+            pytest.skip("this machine has a GPU")
+    answer: Answer = command("train", *arguments, f"hydra.run.dir={tmp_path}/run")
+    assert answer.status == 1
+    for text in texts:
+        assert text in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_a_phase_with_unknown_optimizer_arguments() -> None:
+    cfg = compose("freeze.phases=[{train: all, optimizer: {momentun: 0.9}}]", "optimizer=sgd", "output_dir=x")
+    with pytest.raises(ConfigError, match=r"optimizer.momentun is no argument .* Did you mean .*momentum"):
+        build_phases(cfg)
+
+
+@pytest.mark.parametrize("module", ["train", "evaluate", "predict"])
+def test_commands_start_without_torch(module: str) -> None:
+    """So that a mistyped setting is answered in under a second where torch takes ten."""
+    code = f"import sys, src.{module}; sys.exit('torch' in sys.modules or 'lightning' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT).returncode == 0
+
+
+def test_help_lists_groups_and_backbones(command) -> None:
+    answer: Answer = command("train", "--help")
+    assert answer.status == 0
+    for text in ("backbone: alexnet, convnext_base", "freeze: gradual, head_only", "python -m src.train"):
+        assert text in answer.out
+    assert "schema" not in answer.out
+
+
+def test_epochs_of_the_phases() -> None:
+    plan = "[{train: head, epochs: 2}, {train: '50%'}, {train: all}]"
+    phases = build_phases(compose(f"freeze.phases={plan}", "trainer.max_epochs=9", "output_dir=x"))
+    assert [(phase.train, phase.epochs) for phase in phases] == [("head", 2), ("50%", 3), ("all", 4)]
+
+
+def test_lr_factor_and_overrides_of_a_phase() -> None:
+    import torch
+
+    cfg = compose(
+        "freeze.phases=[{train: head, epochs: 1, lr_factor: 10}, {train: all, optimizer: {weight_decay: 0.5}}]",
+        "optimizer.lr=1e-3", "output_dir=x",
+    )  # fmt: skip
+    head, everything = build_phases(cfg)
+    parameters = [torch.nn.Parameter(torch.zeros(1))]
+    assert head.optimizer(parameters).defaults["lr"] == pytest.approx(1e-2)
+    assert everything.optimizer(parameters).defaults["weight_decay"] == 0.5
+    assert everything.optimizer(parameters).defaults["lr"] == pytest.approx(1e-3)
+
+
+def test_constraints_pin_every_direct_dependency() -> None:
+    import tomllib
+
+    project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())
+    pinned = {text.split("==")[0] for text in project["tool"]["uv"]["constraint-dependencies"]}
+    direct = {text.split(">=")[0] for text in project["project"]["dependencies"]}
+    assert direct <= pinned
