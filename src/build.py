@@ -11,9 +11,9 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
 from src.checkpoint import make_record
-from src.config import ConfigError
 from src.data.base import ImageDataModule
 from src.data.transforms import Augmentation
+from src.errors import ConfigError
 from src.models.backbone import ImageClassifier, build_backbone, find_weights, preprocessing_of, replace_head
 from src.preprocessing import Preprocessing
 from src.tasks.base import FineTuneTask, Phase

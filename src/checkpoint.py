@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from src.config import PROJECT_ROOT, ConfigError
+from src.config import PROJECT_ROOT
+from src.errors import ConfigError
 from src.preprocessing import Preprocessing
 from src.tasks.base import CHECKPOINT_KEY
 

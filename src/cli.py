@@ -3,7 +3,6 @@
 Imports no torch, so that a mistyped setting is answered at once.
 """
 
-import difflib
 import logging
 import os
 import re
@@ -22,7 +21,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.config import CONF_DIR, ConfigError, register
+from src.config import CONF_DIR, register
+from src.errors import ConfigError, did_you_mean
 from src.validate import check_settings
 
 log = logging.getLogger(__name__)
@@ -149,12 +149,6 @@ def is_group_choice(override: str) -> bool:
     return match is not None and (CONF_DIR / match[1]).is_dir()
 
 
-def did_you_mean(word: str, choices: list[str]) -> str:
-    """` Did you mean 'x'?`, or an empty string if nothing is near."""
-    near = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
-    return f" Did you mean '{near[0]}'?" if near else ""
-
-
 def message_of(error: BaseException, config_name: str = "train") -> str:
     """One short text for a refused setting: what it was, what is allowed, and the nearest right spelling."""
     text, cause = str(error), str(error.__cause__ or "")
@@ -199,7 +193,7 @@ def unknown_key_message(key: str, config_name: str) -> str:
         seen.append(parent)
     prefix = "".join(f"{parent}." for parent in seen)
     choices = [str(name) for name in settings] if isinstance(settings, DictConfig) else []
-    near = did_you_mean(last, choices).replace("mean '", f"mean '{prefix}")
+    near = did_you_mean(last, choices, prefix)
     where = f"settings of {'.'.join(seen)}" if seen else "settings and groups"
     return f"{prefix}{last} is no setting.{near} The {where}: {', '.join(choices)}."
 

@@ -100,10 +100,6 @@ BACKBONES = [
 ]
 
 
-class ConfigError(ValueError):
-    """A mistake of the user: shown as its text alone, with no traceback."""
-
-
 @dataclass
 class BackboneConfig:
     name: str = MISSING

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from src.cli import command
-from src.config import ConfigError
+from src.errors import ConfigError
 
 if TYPE_CHECKING:
     from src.data.base import ImageDataModule

@@ -12,7 +12,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from src.cli import command
-from src.config import ConfigError
+from src.errors import ConfigError
 
 log = logging.getLogger("src.predict")
 

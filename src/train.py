@@ -137,7 +137,7 @@ def resumed_settings(cfg: DictConfig) -> tuple[DictConfig, Path]:
     Raises ConfigError if there is no checkpoint, or if a group was chosen: a resumed run keeps its network and data.
     """
     from src.checkpoint import find_checkpoint, load_checkpoint
-    from src.config import ConfigError
+    from src.errors import ConfigError
     from src.tasks.base import CHECKPOINT_KEY
 
     run_dir = resumed_run_dir(Path(cfg.resume))
@@ -215,16 +215,24 @@ def finish(cfg: DictConfig, metrics: dict[str, Any], trainer: "Trainer") -> None
 
 
 def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
-    """What people compare runs by, flat: the settings without paths, callbacks and loggers."""
-    nodes = ("backbone", "head", "freeze", "loss", "optimizer", "scheduler", "augment", "data", "trainer")
-    flat: dict[str, Any] = {"seed": cfg.seed}
-    from src.validate import leaves
-
-    for node in nodes:
-        for key, value in leaves(OmegaConf.to_container(cfg[node], resolve=True), f"{node}."):
-            if not key.endswith(("_partial_", "root")):
-                flat[key] = value if isinstance(value, bool | int | float) else str(value)
-    return flat
+    """What TensorBoard's HParams tab compares runs by: the usual suspects, and whatever the command line set."""
+    values = {
+        "backbone": cfg.backbone.name,
+        "batch_size": cfg.data.batch_size,
+        "epochs": cfg.trainer.max_epochs,
+        "freeze": " > ".join(phase.train for phase in cfg.freeze.phases),
+        "lr": cfg.optimizer.get("lr"),
+        "optimizer": str(cfg.optimizer._target_).rpartition(".")[2],
+        "scheduler": str(cfg.scheduler._target_).rpartition(".")[2],
+        "seed": cfg.seed,
+        "weights": str(cfg.backbone.weights),
+    }
+    repeated = ("resume", "data.batch_size", "trainer.max_epochs", "optimizer.lr", "backbone.weights", *values)
+    for text in command_line_changes():
+        key, _, value = text.lstrip("+").partition("=")
+        if key not in repeated and not key.endswith("root"):
+            values[key] = value
+    return {key: value if isinstance(value, bool | int | float) else str(value) for key, value in values.items()}
 
 
 # --------------------------------------------------------------------------------------------------------------- words

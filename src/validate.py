@@ -6,7 +6,6 @@ signature. Both raise one ConfigError with a line for each problem.
 """
 
 import dataclasses
-import difflib
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from src.config import ConfigError
+from src.errors import ConfigError, did_you_mean
 
 # Legal ranges of numbers: (lowest, highest, is the lowest itself allowed). A setting that is absent or null is skipped.
 RANGES: dict[str, tuple[float, float, bool]] = {
@@ -84,8 +83,7 @@ def unknown_keys(cfg: DictConfig, prefix: str = "") -> list[str]:
     known = [field.name for field in dataclasses.fields(schema)]
     for key in map(str, cfg):
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-            hint = f" Did you mean '{prefix}{near[0]}'?" if near else ""
+            hint = did_you_mean(key, known, prefix)
             problems.append(f"{prefix}{key} is no setting.{hint} Known: {', '.join(known)}.")
         elif not OmegaConf.is_missing(cfg, key) and isinstance(node := cfg[key], DictConfig):
             problems += unknown_keys(node, f"{prefix}{key}.")
@@ -141,8 +139,7 @@ def out_of_range(cfg: DictConfig) -> list[str]:
     for key, choices in CHOICES.items():
         value = OmegaConf.select(cfg, key)
         if value is not None and str(value) not in choices:
-            near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.4)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
+            hint = did_you_mean(str(value), choices)
             problems.append(f"{key}={value!r} is not allowed.{hint} Allowed: {', '.join(choices)}.")
     return problems
 
@@ -267,7 +264,6 @@ def unknown_arguments(path: str, node: dict[str, Any], target: Any) -> list[str]
     problems = []
     for key in node:
         if key not in known and key not in ours:
-            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
-            hint = f" Did you mean '{path}.{near[0]}'?" if near else ""
+            hint = did_you_mean(str(key), known, f"{path}.")
             problems.append(f"{path}.{key} is no argument of {node['_target_']}.{hint} It takes: {', '.join(known)}.")
     return problems

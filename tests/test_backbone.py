@@ -8,7 +8,8 @@ from torch import nn
 from torchvision import models
 from torchvision.models.regnet import BlockParams
 
-from src.config import BACKBONES, ConfigError
+from src.config import BACKBONES
+from src.errors import ConfigError
 from src.models.backbone import (
     ImageClassifier,
     build_backbone,
@@ -108,7 +109,9 @@ def test_normalisation_is_torchvisions() -> None:
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
 def test_mean_of_half_replaces_transform_input(name: str) -> None:
     """torchvision's pretrained GoogLeNet and Inception convert ImageNet's normalisation to 0.5 inside the network."""
-    theirs = models.get_model(name, weights=None, aux_logits=False, init_weights=True, transform_input=True).double().eval()
+    theirs = (
+        models.get_model(name, weights=None, aux_logits=False, init_weights=True, transform_input=True).double().eval()
+    )
     ours = build_backbone(name, None, 96).double().eval()
     ours.load_state_dict(theirs.state_dict())
     head = find_head(ours)

@@ -9,7 +9,8 @@ import yaml
 from conftest import Answer, compose
 
 from src.build import build_phases
-from src.config import CONF_DIR, PROJECT_ROOT, ConfigError
+from src.config import CONF_DIR, PROJECT_ROOT
+from src.errors import ConfigError
 from src.validate import check_settings, check_targets
 
 GROUPS = [

@@ -9,13 +9,13 @@ from conftest import COLORS, paint
 from PIL import Image
 from torchvision.transforms import v2
 
-from src.config import ConfigError
 from src.data.base import EpochSampler, ImageDataModule
 from src.data.decode import UnreadableImage, read_rgb
 from src.data.digits import DigitsDataModule
 from src.data.image_folder import ImageFolderDataModule
 from src.data.splits import stratified_cut
 from src.data.transforms import Augmentation, Seeded, evaluation_transform, training_transform
+from src.errors import ConfigError
 from src.preprocessing import Preprocessing
 
 PREPROCESSING = Preprocessing(36, 32, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

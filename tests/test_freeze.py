@@ -6,7 +6,7 @@ from conftest import Run, Runner
 from torch import nn
 from torchvision import models
 
-from src.config import ConfigError
+from src.errors import ConfigError
 from src.models.backbone import find_head
 from src.models.freeze import find_blocks, set_trainable, trained_modules
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import Answer, Run, Runner, compose, resolved, run_train
 
-from src.config import ConfigError
+from src.errors import ConfigError
 from src.train import train
 
 

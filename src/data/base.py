@@ -25,10 +25,10 @@ from lightning import LightningDataModule
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from src.config import ConfigError
 from src.data.decode import UnreadableImage
 from src.data.splits import SPLITS
 from src.data.transforms import Augmentation, Seeded, Transform, evaluation_transform, training_transform
+from src.errors import ConfigError
 from src.preprocessing import Preprocessing
 
 log = logging.getLogger("src.data")

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from src.config import ConfigError
 from src.data.base import ImageDataModule, ImageTable
 from src.data.decode import IMAGE_SUFFIXES, read_rgb
 from src.data.splits import stratified_cut
+from src.errors import ConfigError
 
 SPLIT_FOLDERS = {"train": ("train", "training"), "val": ("val", "validation", "valid"), "test": ("test", "testing")}
 DEFAULT_TEST_FRACTION = 0.15

@@ -16,7 +16,8 @@ from torchvision import models
 from torchvision.models import WeightsEnum
 from torchvision.models.vision_transformer import VisionTransformer, interpolate_embeddings
 
-from src.config import PROJECT_ROOT, ConfigError
+from src.config import PROJECT_ROOT
+from src.errors import ConfigError
 from src.models.head import HeadFactory
 from src.preprocessing import Preprocessing
 

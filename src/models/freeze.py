@@ -2,13 +2,12 @@
 do not move, dropout does not drop.
 """
 
-import difflib
 import re
 from collections.abc import Iterable
 
 from torch import nn
 
-from src.config import ConfigError
+from src.errors import ConfigError, did_you_mean
 
 SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
@@ -63,8 +62,7 @@ def trained_modules(net: nn.Module, head_name: str, train: str) -> list[str]:
         start = train
     else:
         blocks = find_blocks(net, head_name)
-        near = difflib.get_close_matches(train, [*blocks, *names], n=1, cutoff=0.5)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
+        hint = did_you_mean(train, [*blocks, *names])
         raise ConfigError(
             f"freeze: train='{train}' names no module of this network.{hint} Allowed: head, all, a share such as 50%, "
             f"or a module: {', '.join(blocks)}, or any part of these."
