@@ -86,6 +86,13 @@ def test_old_classifier_layers_stay() -> None:
             assert [m.out_features for m in model.net.classifier if isinstance(m, nn.Linear)] == [4096, 4096, 7]
 
 
+def test_no_relu_behind_a_new_head() -> None:
+    """torchvision's SqueezeNet cannot give negative logits, and a head that falls below zero everywhere is dead."""
+    model = classifier("squeezenet1_1", 32).eval()
+    nn.init.constant_(model.head.bias, -1.0)
+    assert (model(torch.zeros(1, 3, 32, 32, dtype=torch.uint8)) < 0).any()
+
+
 def test_heads() -> None:
     conv, flat = torch.zeros(2, 8, 5, 5), torch.zeros(2, 8)
     assert linear_head(8, 3, True)(conv).shape == (2, 3, 5, 5)

@@ -69,7 +69,9 @@ def test_the_fine_tuned_network_loads_into_plain_torchvision(colors_run: Run) ->
 
     state = colors_run.checkpoint()["state_dict"]
     net = {key.removeprefix("model.net."): v for key, v in state.items() if key.startswith("model.net.")}
-    squeezenet1_1(num_classes=3).load_state_dict(net)
+    network = squeezenet1_1(num_classes=3)
+    network.classifier[2] = torch.nn.Identity()  # docs/architecture.md says why
+    network.load_state_dict(net)
 
 
 def test_tensorboard_shows_scalars_pictures_text_and_hyperparameters(colors_run: Run) -> None:
@@ -133,7 +135,7 @@ def test_accumulation_clipping_and_layout(trained: Runner, plain: tuple[str, ...
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "nadam", "sgd", "rmsprop"])
 def test_every_optimizer_trains(optimizer: str, trained: Runner, plain: tuple[str, ...]) -> None:
     run = trained(*plain, f"optimizer={optimizer}", "freeze=head_only", "trainer.max_epochs=8", "callbacks=none")
-    assert run.metrics["last/train/loss"] < 0.9 and run.metrics["val/acc"] > 0.6
+    assert run.metrics["last/val/loss"] < 0.9 and run.metrics["val/acc"] > 0.6
 
 
 def test_early_stopping_ends_a_phase_and_not_the_run(trained: Runner, plain: tuple[str, ...]) -> None:

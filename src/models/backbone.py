@@ -246,7 +246,11 @@ def find_head(net: nn.Module) -> str:
 
 
 def replace_head(net: nn.Module, head_factory: HeadFactory, num_classes: int) -> str:
-    """Put a new head in the place of the old one, and return its dotted name. Other layers of a classifier stay."""
+    """Put a new head in the place of the old one, and return its dotted name.
+
+    Other layers of a classifier stay, but for the ReLU behind SqueezeNet's head: logits then can be negative, and a
+    head whose outputs all fall below zero does not stop learning for good, as happened with optimizer=sgd.
+    """
     name = find_head(net)
     old = net.get_submodule(name)
     if isinstance(old, nn.Linear):
@@ -255,4 +259,10 @@ def replace_head(net: nn.Module, head_factory: HeadFactory, num_classes: int) ->
         assert isinstance(old, nn.Conv2d)
         head = head_factory(old.in_channels, num_classes, True)
     net.set_submodule(name, head)
+    parent, _, last = name.rpartition(".")
+    siblings = net.get_submodule(parent)
+    if isinstance(siblings, nn.Sequential):
+        for index in range(int(last) + 1, len(siblings)):
+            if isinstance(siblings[index], nn.ReLU):
+                siblings[index] = nn.Identity()
     return name

@@ -29,7 +29,7 @@ def affine(in_features: int, out_features: int, conv: bool) -> nn.Linear | nn.Co
 
 
 def start_small(layer: nn.Linear | nn.Conv2d) -> None:
-    """Begin near equal probabilities: small first gradients, and no class dead behind SqueezeNet's last ReLU."""
+    """Begin near equal probabilities, so that the first gradients into pretrained layers are small."""
     nn.init.normal_(layer.weight, std=0.01)
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
