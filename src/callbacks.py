@@ -54,7 +54,8 @@ class ProgressBar(Callback):
 
     @rank_zero_only
     def on_train_epoch_start(self, trainer: Trainer, task: LightningModule) -> None:
-        self.show(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", trainer.num_training_batches)
+        assert isinstance(task, FineTuneTask)
+        self.show(f"epoch {trainer.current_epoch + 1}/{task.total_epochs}", trainer.num_training_batches)
 
     @rank_zero_only
     def on_train_batch_end(self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int) -> None:
@@ -131,8 +132,7 @@ class EpochLog(Callback):
             sign = 1 if self.mode == "max" else -1
             better = self.best is None or sign * current > sign * self.best
             self.best = current if better else self.best
-        width = len(str(trainer.max_epochs))
-        epoch = f"epoch {trainer.current_epoch + 1:{width}}/{trainer.max_epochs}"
+        epoch = f"epoch {trainer.current_epoch + 1:{len(str(task.total_epochs))}}/{task.total_epochs}"
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         seconds = time.perf_counter() - self.start
         log.info("%s  %s%s  lr %.1e  %.1f s", epoch, values, " *" if better else "  ", rate, seconds)

@@ -282,6 +282,7 @@ def quieten_libraries() -> None:
         ".*Experiment logs directory .* exists and is not empty.*",
         ".*using `DistributedSampler`.*",
         ".*isinstance.treespec, LeafSpec.*",
+        ".*It is recommended to use .self.log.*sync_dist=True.*",  # these values are the same on every process
         ".*callbacks used to create the checkpoint need to be provided.*",
     ):
         warnings.filterwarnings("ignore", message=message)

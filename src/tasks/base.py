@@ -67,6 +67,11 @@ class FineTuneTask(LightningModule):
     def phase(self) -> Phase:
         return self.phases[self.phase_index]
 
+    @property
+    def total_epochs(self) -> int:
+        """Of the whole run, as far as the current phase can tell: earlier ones may have been stopped early."""
+        return self.phase_start_epoch + sum(phase.epochs for phase in self.phases[self.phase_index :])
+
     def begin_phase(self, index: int, start_epoch: int) -> None:
         """Freeze and unfreeze for phase `index`, which starts at `start_epoch` of the whole run."""
         self.phase_index, self.phase_start_epoch = index, start_epoch
