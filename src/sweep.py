@@ -69,7 +69,7 @@ class SweepTable(Callback):
         for name in ["job", *short_names(swept).values(), *columns]:
             table.add_column(name, justify="right" if name in columns else "left", overflow="fold")
         for row in self.ranked():
-            values = [f"{row[name]:.4f}" if isinstance(row.get(name), float) else "" for name in columns]
+            values = [number_text(name, row.get(name)) for name in columns]
             number, status = row["job"].split("_")[0], row["status"]
             table.add_row(number if status == "done" else f"{number} {status}", *(str(row[k]) for k in swept), *values)
         # In a file or a pipe there is no terminal whose width could be kept to.
@@ -83,6 +83,12 @@ class SweepTable(Callback):
         metrics = {"job", "status", "error"}
         columns = dict.fromkeys(key for row in self.rows for key in row)
         return [key for key in columns if key not in metrics and "/" not in key and key not in RUN_FACTS]
+
+
+def number_text(name: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.1f}" if name.endswith("seconds") else f"{value:.4f}"
 
 
 def short_names(keys: list[str]) -> dict[str, str]:

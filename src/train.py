@@ -206,12 +206,14 @@ def finish(cfg: DictConfig, metrics: dict[str, Any], trainer: "Trainer") -> None
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             logger.experiment.add_text("config", f"```yaml\n{OmegaConf.to_yaml(cfg, resolve=True)}\n```")
-            final = {f"final/{name}": metrics[name] for name in metrics if name.startswith(("val/", "test/"))}
+            compared = {f"{split}/{name}" for split in ("val", "test") for name in ("loss", "acc")} | {cfg.task.monitor}
+            final = {f"final/{name}": metrics[name] for name in metrics if name in compared}
             logger.log_hyperparams(hyperparameters(cfg), final)
             logger.finalize("success")
     best = "  ".join(f"{name} {metrics[name]:.4f}" for name in metrics if name.startswith(("val/", "test/")))
     log.info("Best checkpoint: %s", best)
-    log.info("%d epochs in %.0f s. Everything is in %s", metrics["epochs"], metrics["fit_seconds"], output_dir)
+    here = output_dir.relative_to(Path.cwd()) if output_dir.is_relative_to(Path.cwd()) else output_dir
+    log.info("%d epochs in %.0f s. Everything is in %s", metrics["epochs"], metrics["fit_seconds"], here)
 
 
 def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
