@@ -77,8 +77,10 @@ def fit_phases(
 
     first, start_epoch = 0, 0
     if checkpoint_file is not None:
-        progress = load_checkpoint(checkpoint_file)[CHECKPOINT_KEY]
+        checkpoint = load_checkpoint(checkpoint_file)
+        progress = checkpoint[CHECKPOINT_KEY]
         first, start_epoch = progress["phase"], progress["phase_start_epoch"]
+        datamodule.resumed_epoch = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
     for index in range(first, len(task.phases)):
         resuming = checkpoint_file is not None and index == first
         if not resuming:

@@ -164,6 +164,9 @@ def test_a_phase_may_have_its_own_optimizer_and_schedule(trained: Runner, plain:
 # ------------------------------------------------------------------------------------------------------------ resuming
 
 
+FIRST_WEIGHT = "model.net.features.0.weight"
+
+
 class Stop(Exception):
     pass
 
@@ -188,7 +191,16 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
         (1, ["scheduler=cosine", "head=mlp", "augment=strong"]),
         (3, ["scheduler=step", "scheduler.step_epochs=2", "optimizer=sgd", "data.num_workers=2"]),
         (3, ["scheduler=plateau", "scheduler.patience=0", "scheduler.factor=0.3", "head.dropout=0.5"]),
-        (3, ["scheduler=onecycle", "optimizer=adamw", "freeze=head_then_all", "freeze.phases.0.epochs=2"]),
+        (
+            3,
+            [
+                "scheduler=onecycle",
+                "optimizer=adamw",
+                "freeze=head_then_all",
+                "freeze.phases.0.epochs=2",
+                "data.num_workers=2",
+            ],
+        ),
         (2, ["freeze=head_then_all", "freeze.phases.0.epochs=2"]),  # right between two phases
     ],
 )
@@ -201,12 +213,14 @@ def test_a_resumed_run_ends_as_the_uninterrupted_one(
     with monkeypatch.context() as patch, pytest.raises(Stop):
         stop_at(patch, epoch)
         run_train(tmp_path / "run", *settings)
-    assert Run(tmp_path / "run", None).checkpoint("last")["epoch"] == epoch - 1
+    stopped = Run(tmp_path / "run", None).checkpoint("last")
+    assert stopped["epoch"] == epoch - 1
     cfg = compose(f"output_dir={tmp_path}/elsewhere", f"resume={tmp_path}/run")
     train(cfg)
     resumed = Run(tmp_path / "run", None)
     expected, actual = whole.checkpoint("last"), resumed.checkpoint("last")
     assert actual["epoch"] == 4 and actual["global_step"] == expected["global_step"]
+    assert not torch.equal(stopped["state_dict"][FIRST_WEIGHT], expected["state_dict"][FIRST_WEIGHT])
     for key, value in expected["state_dict"].items():
         assert torch.equal(value, actual["state_dict"][key]), key
     same = {key: value for key, value in whole.metrics.items() if key != "fit_seconds"}

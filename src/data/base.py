@@ -189,6 +189,7 @@ class ImageDataModule(LightningDataModule):
         self.num_workers = available_workers() if num_workers is None else num_workers
         self.val_fraction, self.test_fraction, self.split_seed = val_fraction, test_fraction, split_seed
         self.known_classes: list[str] | None = None  # of a trained model: the data then need not show every class
+        self.resumed_epoch = 0  # the first epoch of a resumed run
         self._table: ImageTable | None = None
 
     @abstractmethod
@@ -226,8 +227,9 @@ class ImageDataModule(LightningDataModule):
         rows = np.arange(len(self.table.paths)) if split == "all" else self.table.splits[split]
         trainer, epoch = self.trainer, 0
         if trainer is not None and training:
-            # On resuming, Lightning fills the workers before it first calls set_epoch.
-            epoch = trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
+            # Lightning fills the workers before it first calls set_epoch and, on resuming, before it knows the epoch.
+            processed = trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
+            epoch = max(processed, self.resumed_epoch)
         sampler = EpochSampler(
             len(rows),
             training,

@@ -259,10 +259,9 @@ def replace_head(net: nn.Module, head_factory: HeadFactory, num_classes: int) ->
         assert isinstance(old, nn.Conv2d)
         head = head_factory(old.in_channels, num_classes, True)
     net.set_submodule(name, head)
-    parent, _, last = name.rpartition(".")
-    siblings = net.get_submodule(parent)
-    if isinstance(siblings, nn.Sequential):
-        for index in range(int(last) + 1, len(siblings)):
-            if isinstance(siblings[index], nn.ReLU):
-                siblings[index] = nn.Identity()
+    parent = net.get_submodule(name.rpartition(".")[0])
+    siblings = [child_name for child_name, _ in parent.named_children()]
+    for later in siblings[siblings.index(name.rpartition(".")[2]) + 1 :]:
+        if isinstance(parent.get_submodule(later), nn.ReLU):
+            parent.set_submodule(later, nn.Identity())
     return name
