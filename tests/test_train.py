@@ -191,24 +191,15 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
         (1, ["scheduler=cosine", "head=mlp", "augment=strong"]),
         (3, ["scheduler=step", "scheduler.step_epochs=2", "optimizer=sgd", "data.num_workers=2"]),
         (3, ["scheduler=plateau", "scheduler.patience=0", "scheduler.factor=0.3", "head.dropout=0.5"]),
-        (
-            3,
-            [
-                "scheduler=onecycle",
-                "optimizer=adamw",
-                "freeze=head_then_all",
-                "freeze.phases.0.epochs=2",
-                "data.num_workers=2",
-            ],
-        ),
-        (2, ["freeze=head_then_all", "freeze.phases.0.epochs=2"]),  # right between two phases
+        (2, ["scheduler=onecycle", "freeze=head_then_all", "freeze.phases.0.epochs=2"]),  # between two phases
+        (2, ["freeze=head_then_all", "freeze.phases.0.epochs=1", "data.num_workers=2"]),  # within the second
     ],
 )
 def test_a_resumed_run_ends_as_the_uninterrupted_one(
     tmp_path: Path, plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, epoch: int, settings: list[str]
 ) -> None:
     """Bit-equal weights, equal metrics, one directory."""
-    settings = [*plain, "trainer.max_epochs=5", *settings]
+    settings = [*plain, "trainer.max_epochs=4", *settings]
     whole = run_train(tmp_path / "whole", *settings)
     with monkeypatch.context() as patch, pytest.raises(Stop):
         stop_at(patch, epoch)
@@ -219,7 +210,7 @@ def test_a_resumed_run_ends_as_the_uninterrupted_one(
     train(cfg)
     resumed = Run(tmp_path / "run", None)
     expected, actual = whole.checkpoint("last"), resumed.checkpoint("last")
-    assert actual["epoch"] == 4 and actual["global_step"] == expected["global_step"]
+    assert actual["epoch"] == 3 and actual["global_step"] == expected["global_step"]
     assert not torch.equal(stopped["state_dict"][FIRST_WEIGHT], expected["state_dict"][FIRST_WEIGHT])
     for key, value in expected["state_dict"].items():
         assert torch.equal(value, actual["state_dict"][key]), key
@@ -244,6 +235,7 @@ def test_resuming_before_the_first_checkpoint_says_so(tmp_path: Path) -> None:
         train(compose(f"output_dir={tmp_path}/x", f"resume={tmp_path}/run"))
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path, colors: Path) -> None:
     """A real process, a real signal; then the resume command that it names."""
     command = [
