@@ -9,7 +9,7 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TextIO, cast
 
@@ -220,10 +220,11 @@ def resumed_run_dir(resume: Path) -> Path:
     return folder.parent if folder.name == "checkpoints" else folder
 
 
-def job_dir(number: int, overrides: str) -> str:
-    """`<number>_<key=value,...>` of a sweep's job, with the keys that the command line sweeps."""
+def job_dir(number: int, overrides: str, sweeper_params: Mapping[str, str] | None) -> str:
+    """`<number>_<key=value,...>` of a sweep's job, with the keys that the command line or conf/sweep varies."""
     several = re.compile(r"^\+*([^=]+)=(?:.*,.*|(?:range|choice|interval|glob|shuffle|sort)\(.*)$")
     swept = {match[1] for text in sys.argv[1:] if (match := several.match(text))}
+    swept |= set(sweeper_params or ())
     named = ",".join(text for text in overrides.split(",") if text.split("=")[0] in swept)
     return f"{number}_{safe_name(named)}"[:100].rstrip("_")
 
