@@ -28,7 +28,7 @@ GROUPS = [
 ]
 OPTIONS = [
     f"{group}={file.stem}"
-    for group in [*GROUPS, "backbone", "debug"]
+    for group in [*GROUPS, "backbone", "debug", "experiment", "sweep"]
     for file in sorted((CONF_DIR / group).glob("*.yaml"))
 ]
 
@@ -39,8 +39,7 @@ def test_there_are_options() -> None:
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_composes_and_fits_what_it_names(option: str, tmp_path: Path) -> None:
-    prefix = "+" if option.startswith("debug") else ""
-    cfg = compose(f"{prefix}{option}".replace("+debug", "debug"), f"output_dir={tmp_path}", "trainer.max_epochs=20")
+    cfg = compose(option, f"output_dir={tmp_path}", "trainer.max_epochs=20")
     if option == "data=folder":
         cfg.data.root = str(tmp_path)
     check_settings(cfg, {})
