@@ -104,8 +104,11 @@ def run_sweep_job(task: Task, cfg: DictConfig) -> float | None:
 
 
 def fail(message: str, status: int = 1) -> NoReturn:
-    """End the program with a message on stderr, and take away the run directory if nothing was written to it."""
+    """End the program with a message on stderr and in the log, and take away the run directory if it is still empty."""
     print(message, file=sys.stderr)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler) and handler.stream is not None:  # something was logged before
+            handler.emit(log.makeRecord(log.name, logging.ERROR, "", 0, message, (), None))
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.RUN:
         remove_if_unused(Path(HydraConfig.get().runtime.output_dir))
     sys.exit(status)

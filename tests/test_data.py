@@ -117,6 +117,15 @@ def test_every_class_keeps_a_training_picture() -> None:
     assert sorted(np.concatenate(list(parts.values()))) == list(range(13))
 
 
+def test_few_pictures_still_give_a_val_split(tmp_path: Path) -> None:
+    for seed, color in enumerate(COLORS):
+        paint(tmp_path / "five" / color, color, 5, seed)
+        paint(tmp_path / "two" / color, color, 2, seed)
+    assert sizes(folder(tmp_path / "five")) == {"train": 9, "val": 3, "test": 3}
+    with pytest.raises(ConfigError, match="val split is empty"):
+        folder(tmp_path / "two").table  # noqa: B018
+
+
 # ------------------------------------------------------------------------------------------------------------- decoding
 
 

@@ -201,6 +201,12 @@ class ImageDataModule(LightningDataModule):
         """What `scan` found, kept."""
         if self._table is None:
             self._table = self.scan()
+            for split, rows in self._table.splits.items():
+                if not len(rows):
+                    raise ConfigError(
+                        f"The {split} split is empty: the classes have too few pictures for data.{split}_fraction. "
+                        "Raise it, or bring more pictures."
+                    )
         return self._table
 
     @property

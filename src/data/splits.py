@@ -9,10 +9,10 @@ SPLITS = ("train", "val", "test")
 def stratified_cut(
     labels_N: npt.NDArray[np.int64], fractions: dict[str, float], seed: int
 ) -> dict[str, npt.NDArray[np.int64]]:
-    """Positions, sorted, of each named part and of `train`, which gets the rest and at least one picture a class.
+    """Positions, sorted, of each named part and of `train`, which gets the rest.
 
-    Every class gives each part its fraction, rounded; a class of two pictures or more never goes without training
-    pictures. The result depends on the labels' order and on the seed, and on nothing else.
+    Every class gives each part its fraction, rounded, but at least one picture if it has more than two a part to give,
+    and it keeps at least one for train. The result depends on the labels' order and on the seed, and on nothing else.
     """
     parts: dict[str, list[np.int64]] = {name: [] for name in ("train", *fractions)}
     generator = np.random.default_rng(seed)
@@ -20,7 +20,8 @@ def stratified_cut(
         positions = generator.permutation(np.flatnonzero(labels_N == label))
         start = 0
         for name, fraction in fractions.items():
-            count = min(round(fraction * len(positions)), len(positions) - 1 - start)
+            least = int(len(positions) > 2 * len(fractions))
+            count = min(max(round(fraction * len(positions)), least), len(positions) - 1 - start)
             parts[name] += list(positions[start : start + count])
             start += count
         parts["train"] += list(positions[start:])
