@@ -4,6 +4,8 @@ import logging
 from typing import Any, cast
 
 import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning import Callback, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -84,8 +86,8 @@ def build_phases(cfg: DictConfig) -> list[Phase]:
         if epochs is None:
             epochs = rest // len(open_phases) + (i == open_phases[-1]) * (rest % len(open_phases))
         optimizer = override(cfg.optimizer, phase.optimizer)
-        if "lr" not in phase.optimizer:
-            optimizer["lr"] = optimizer["lr"] * phase.lr_factor
+        if "lr" in optimizer and "lr" not in phase.optimizer:
+            optimizer["lr"] *= phase.lr_factor
         scheduler = override(cfg.scheduler, phase.scheduler)
         interval = scheduler.pop("interval", "step")
         if (warmup := scheduler.get("warmup_epochs", 0)) and warmup >= epochs:
@@ -102,8 +104,12 @@ def override(node: DictConfig, changes: DictConfig) -> dict[str, Any]:
     """`node` with single settings changed; another `_target_` replaces it whole."""
     plain = cast(dict[str, Any], OmegaConf.to_container(changes, resolve=True))
     if "_target_" in plain:
-        return {"_partial_": True, **plain}
-    return {**cast(dict[str, Any], OmegaConf.to_container(node, resolve=True)), **plain}
+        return {"_partial_": True, **plain, **PLAIN}
+    return {**cast(dict[str, Any], OmegaConf.to_container(node, resolve=True)), **plain, **PLAIN}
+
+
+# Lists stay lists: NAdam keeps its betas as they come, and a ListConfig in a checkpoint cannot be loaded.
+PLAIN = {"_convert_": "all"}
 
 
 def build_callbacks(cfg: DictConfig) -> list[Callback]:
@@ -120,15 +126,15 @@ def build_trainer(cfg: DictConfig, callbacks: list[Callback], loggers: list[Logg
     accelerator = find_accelerator(settings["accelerator"])
     settings["accelerator"] = accelerator
     settings["precision"] = find_precision(str(settings["precision"]), accelerator)
-    if settings["devices"] == "auto" and accelerator == "cpu":
+    sweeping = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    if settings["devices"] == "auto" and (accelerator == "cpu" or sweeping):
         settings["devices"] = 1
     try:
-        trainer = instantiate(settings, _partial_=True)(
+        trainer = instantiate({"num_sanity_val_steps": 1, **settings}, _partial_=True)(
             callbacks=callbacks,
             logger=loggers or False,
             default_root_dir=cfg.output_dir,
             use_distributed_sampler=False,  # src.data.base.EpochSampler shares the pictures out
-            num_sanity_val_steps=1,
             enable_checkpointing=any("Checkpoint" in type(callback).__name__ for callback in callbacks),
             enable_progress_bar=False,  # src.callbacks.ProgressBar
             enable_model_summary=False,  # the log says what trains, phase by phase
@@ -139,6 +145,9 @@ def build_trainer(cfg: DictConfig, callbacks: list[Callback], loggers: list[Logg
             raise ConfigError(f"trainer: {cause}") from error
         raise
     assert isinstance(trainer, Trainer)
+    if sweeping and trainer.world_size > 1:
+        # Lightning starts the other processes with the whole sweep's command line: they would run other jobs.
+        raise ConfigError("A job of a sweep runs in one process: set trainer.devices=1.")
     return trainer
 
 

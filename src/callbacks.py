@@ -150,6 +150,7 @@ class UnreadableImages(Callback):
     def __init__(self, output: str | None = None) -> None:
         self.output = Path(output) if output is not None else None
         self.known: set[str] = set()
+        self.told = 0
 
     def setup(self, trainer: Trainer, task: LightningModule, stage: str) -> None:
         if not self.known and self.output is not None and self.output.exists():
@@ -185,7 +186,8 @@ class UnreadableImages(Callback):
         self.note(batch)
 
     def on_fit_end(self, trainer: Trainer, task: LightningModule) -> None:
-        if self.known and trainer.is_global_zero:
+        if len(self.known) > self.told and trainer.is_global_zero:
+            self.told = len(self.known)
             log.warning("%d pictures cannot be read and were skipped; %s lists them.", len(self.known), self.output)
 
 

@@ -40,6 +40,7 @@ def command(config_name: str) -> Callable[[Task], Callable[[], None]]:
 
     def decorate(task: Task) -> Callable[[], None]:
         full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
+        typed: list[str] = []
 
         def checked(cfg: DictConfig) -> float | None:
             set_up_log(Path(cfg.output_dir) if "output_dir" in cfg else None)
@@ -47,6 +48,7 @@ def command(config_name: str) -> Callable[[Task], Callable[[], None]]:
             return task(cfg)
 
         def job(cfg: DictConfig) -> float | None:
+            sys.argv[1:] = typed  # for the processes that Lightning starts: they prepare it themselves
             if not full_error:
                 os.environ.pop("HYDRA_FULL_ERROR", None)  # not for the processes that the task starts
             if HydraConfig.get().mode == RunMode.MULTIRUN:
@@ -63,6 +65,8 @@ def command(config_name: str) -> Callable[[Task], Callable[[], None]]:
         def main() -> None:
             register()
             register_resolvers()
+            typed[:] = sys.argv[1:]
+            sys.argv[1:] = prepare(typed)
             # Makes Hydra raise what is wrong with the settings, instead of printing it.
             os.environ["HYDRA_FULL_ERROR"] = "1"
             try:
@@ -79,6 +83,34 @@ def command(config_name: str) -> Callable[[Task], Callable[[], None]]:
         return main
 
     return decorate
+
+
+PATHS = ("ckpt", "resume", "images", "output", "output_dir", "data.root", "backbone.weights")
+resume_changes: list[str] = []  # what the command line changes in a resumed run
+
+
+def prepare(arguments: list[str]) -> list[str]:
+    """The command line as Hydra takes it.
+
+    Paths may hold blanks, brackets, = and ~ as they are: Hydra wants such values quoted. With resume=, the other
+    settings go to `resume_changes`, since it is the resumed run's settings that they change and not the defaults.
+    """
+    sweeping = "-m" in arguments or "--multirun" in arguments
+    prepared = []
+    for text in arguments:
+        key, equals, value = text.partition("=")
+        bare = value not in ("null", "???") and not value.startswith(("'", '"', "[", "$"))
+        if equals and key.lstrip("+") in PATHS and bare and value and not (sweeping and "," in value):
+            value = str(Path(value).expanduser()) if value.startswith("~") else value
+            escaped = value.replace('"', '\\"')
+            text = f'{key}="{escaped}"'
+        prepared.append(text)
+    resume_changes.clear()
+    if any(text.startswith("resume=") and text != "resume=null" for text in prepared):
+        settings = re.compile(r"^\+*(?!hydra\.|resume=|output_dir=)[a-z_]+[\w.]*=")
+        resume_changes.extend(text for text in arguments if settings.match(text))
+        prepared = [text for text in prepared if not settings.match(text)]
+    return prepared
 
 
 def is_mistake(error: Exception) -> bool:
@@ -198,7 +230,9 @@ def unknown_key_message(key: str, config_name: str) -> str:
     choices = [str(name) for name in settings] if isinstance(settings, DictConfig) else []
     near = did_you_mean(last, choices, prefix)
     where = f"settings of {'.'.join(seen)}" if seen else "settings and groups"
-    return f"{prefix}{last} is no setting.{near} The {where}: {', '.join(choices)}."
+    target = settings.get("_target_") if isinstance(settings, DictConfig) else None
+    more = f" +{prefix}{last}=<value> passes another argument to {target}." if target else ""
+    return f"{prefix}{last} is no setting.{near} The {where}: {', '.join(choices)}.{more}"
 
 
 # --------------------------------------------------------------------------------------------- run directories, log

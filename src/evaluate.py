@@ -31,6 +31,8 @@ def evaluate(cfg: DictConfig) -> float | None:
     from src.train import quieten_libraries, scalars
 
     quieten_libraries()
+    if cfg.output is not None and not Path(cfg.output).parent.is_dir():
+        raise ConfigError(f"output='{cfg.output}': the folder {Path(cfg.output).parent} does not exist.")
     file = find_checkpoint(cfg.ckpt, "best")
     checkpoint = load_checkpoint(file)
     record = checkpoint[CHECKPOINT_KEY]

@@ -28,7 +28,7 @@ class SweepTable(Callback):
         self.folder = job_dir.parent
         self.monitor, self.mode = config.task.monitor, config.task.mode
         metrics_file, error_file = job_dir / "metrics.json", job_dir / "error.txt"
-        row: dict[str, Any] = {"job": job_dir.name, "status": "done" if metrics_file.exists() else "failed"}
+        row: dict[str, Any] = {"job": job_dir.name, "status": "failed" if error_file.exists() else "done"}
         row |= dict(text.lstrip("+").split("=", 1) for text in hydra_cfg.overrides.task if "=" in text)
         if metrics_file.exists():
             row |= json.loads(metrics_file.read_text(encoding="utf-8"))
@@ -76,7 +76,7 @@ class SweepTable(Callback):
         Console(width=None if sys.stdout.isatty() else 160).print(table)
         for row in self.rows:
             if row["status"] == "failed":
-                print(f"Job {row['job']} failed: {row.get('error', 'it left no metrics')}")
+                print(f"Job {row['job']} failed: {row['error']}")
         print(f"All of it: {self.folder}/sweep.csv")
 
     def settings(self) -> list[str]:

@@ -3,15 +3,18 @@
 python -m src.train [group=option] [key=value]; --help lists them.
 """
 
+import json
 import logging
 import os
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.cli import command, resumed_run_dir
+from src.cli import command, resume_changes, resumed_run_dir
+from src.errors import ConfigError
 
 if TYPE_CHECKING:
     from lightning import Trainer
@@ -32,9 +35,9 @@ def train(cfg: DictConfig) -> float | None:
     from src.validate import check_targets
 
     quieten_libraries()
-    checkpoint_file = None
+    checkpoint = None
     if cfg.resume is not None:
-        cfg, checkpoint_file = resumed_settings(cfg)
+        cfg, checkpoint_file, checkpoint = resumed_settings(cfg)
     make_paths_absolute(cfg)
     check_targets(cfg)
     seed_everything(cfg.seed, verbose=False)
@@ -43,14 +46,18 @@ def train(cfg: DictConfig) -> float | None:
     datamodule = build_datamodule(cfg)
     datamodule.require_readable()
     fingerprint = datamodule.table.fingerprint()
-    task = build_task(cfg, datamodule.class_names, datamodule.preprocessing, fingerprint)
+    if checkpoint is not None:
+        compare_data(checkpoint, datamodule)
+    # A checkpoint brings all weights itself.
+    pretrained = checkpoint is None
+    task = build_task(cfg, datamodule.class_names, datamodule.preprocessing, fingerprint, pretrained)
     trainer = build_trainer(cfg, build_callbacks(cfg), build_loggers(cfg))
     describe(cfg, datamodule, trainer)
     if trainer.is_global_zero and not is_dry_run(trainer):
         write_run_facts(cfg, datamodule, fingerprint)
 
     start = time.perf_counter()
-    fit_phases(task, datamodule, trainer, checkpoint_file)
+    fit_phases(task, datamodule, trainer, checkpoint, checkpoint_file if checkpoint is not None else None)
     metrics: dict[str, Any] = {f"last/{name}": value for name, value in scalars(trainer.callback_metrics).items()}
     metrics |= {"epochs": trainer.current_epoch, "steps": trainer.global_step}
     metrics["fit_seconds"] = round(time.perf_counter() - start, 2)
@@ -59,6 +66,8 @@ def train(cfg: DictConfig) -> float | None:
         return None
     metrics |= measure_best(cfg, task, datamodule, trainer)
     if trainer.is_global_zero:
+        if trainer.current_epoch == datamodule.resumed_epoch:  # the resumed run had ended: its own facts stay
+            metrics = {**read_metrics(cfg), **{k: v for k, v in metrics.items() if k != "fit_seconds"}}
         finish(cfg, metrics, trainer)
     forget_processes()
     monitored: float | None = metrics.get(cfg.task.monitor)
@@ -66,37 +75,39 @@ def train(cfg: DictConfig) -> float | None:
 
 
 def fit_phases(
-    task: "FineTuneTask", datamodule: "ImageDataModule", trainer: "Trainer", checkpoint_file: Path | None
+    task: "FineTuneTask",
+    datamodule: "ImageDataModule",
+    trainer: "Trainer",
+    checkpoint: dict[str, Any] | None,
+    checkpoint_file: Path | None,
 ) -> None:
     """One Trainer.fit for each phase, on one Trainer, whose epochs and steps run on from phase to phase.
 
-    With a checkpoint file the run goes on in the checkpoint's phase, at the epoch after the checkpoint's.
+    With a checkpoint the run goes on in the checkpoint's phase, at the epoch after the checkpoint's.
     """
-    from src.checkpoint import load_checkpoint
     from src.tasks.base import CHECKPOINT_KEY
 
     first, start_epoch = 0, 0
-    if checkpoint_file is not None:
-        checkpoint = load_checkpoint(checkpoint_file)
+    if checkpoint is not None:
         progress = checkpoint[CHECKPOINT_KEY]
         first, start_epoch = progress["phase"], progress["phase_start_epoch"]
         datamodule.resumed_epoch = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
     for index in range(first, len(task.phases)):
-        resuming = checkpoint_file is not None and index == first
+        resuming = checkpoint is not None and index == first
         if not resuming:
             start_epoch = trainer.current_epoch
         task.begin_phase(index, start_epoch)
         trainer.should_stop = False
         if not is_dry_run(trainer):
             trainer.fit_loop.max_epochs = start_epoch + task.phase.epochs
+        if checkpoint is not None and resuming and was_stopped_early(checkpoint):
+            trainer.fit_loop.max_epochs = datamodule.resumed_epoch
         describe_phase(task, trainer)
         try:
             trainer.fit(task, datamodule=datamodule, ckpt_path=checkpoint_file if resuming else None, weights_only=True)
         except SystemExit as exit:  # Lightning turns Ctrl-C into this
             if trainer.interrupted:
-                raise KeyboardInterrupt(
-                    f"Interrupted. Go on with: python -m src.train resume={trainer.default_root_dir}"
-                ) from exit
+                raise KeyboardInterrupt(interrupted_message(Path(trainer.default_root_dir))) from exit
             raise
 
 
@@ -106,9 +117,9 @@ def measure_best(
     """val and test metrics of the best checkpoint (of the last weights, if none was kept)."""
     from src.checkpoint import load_checkpoint
 
-    best = Path(cfg.output_dir) / "checkpoints" / "best.ckpt"
-    if best.is_file():
-        task.load_state_dict(load_checkpoint(best)["state_dict"])
+    best = next((getattr(c, "best_model_path", "") for c in trainer.checkpoint_callbacks if is_best(c, cfg)), "")
+    if best and Path(best).is_file():
+        task.load_state_dict(load_checkpoint(Path(best))["state_dict"])
     # Not into the curves: the best checkpoint is not one more epoch.
     loggers, trainer.loggers = trainer.loggers, []
     trainer.validate(task, datamodule=datamodule, verbose=False)
@@ -117,9 +128,24 @@ def measure_best(
     if cfg.test and "test" in datamodule.table.splits:
         trainer.test(task, datamodule=datamodule, verbose=False)
         metrics |= scalars(trainer.callback_metrics)
-        if trainer.is_global_zero:
-            write_test_report(task, Path(cfg.output_dir) / "report")
+        write_test_report(task, trainer.is_global_zero, Path(cfg.output_dir) / "report")
     return metrics
+
+
+def is_best(callback: Any, cfg: DictConfig) -> bool:
+    return bool(getattr(callback, "monitor", None) == cfg.task.monitor)
+
+
+def was_stopped_early(checkpoint: dict[str, Any]) -> bool:
+    """Whether early stopping had ended the phase in which the checkpoint was written."""
+    states = [state for key, state in checkpoint["callbacks"].items() if key.startswith("PhaseEarlyStopping")]
+    return any(state["stopped_epoch"] and state["wait_count"] >= state["patience"] for state in states)
+
+
+def interrupted_message(run_dir: Path) -> str:
+    if not (run_dir / "checkpoints" / "last.ckpt").is_file():
+        return "Interrupted before the first epoch ended: nothing to go on with, start again."
+    return f"Interrupted. Go on with: python -m src.train resume={shlex.quote(str(run_dir))}"
 
 
 def is_dry_run(trainer: "Trainer") -> bool:
@@ -133,36 +159,78 @@ def scalars(metrics: dict[str, Any]) -> dict[str, float]:
 # ------------------------------------------------------------------------------------------------------------ resuming
 
 
-def resumed_settings(cfg: DictConfig) -> tuple[DictConfig, Path]:
-    """The settings kept in the checkpoint, with this command line's single values (key=value) on top.
+def resumed_settings(cfg: DictConfig) -> tuple[DictConfig, Path, dict[str, Any]]:
+    """The settings kept in the checkpoint with this command line's values on top, the checkpoint's file and content.
 
-    Raises ConfigError if there is no checkpoint, or if a group was chosen: a resumed run keeps its network and data.
+    Raises ConfigError if there is no checkpoint, or if something changes that a resumed run has to keep.
     """
     from src.checkpoint import find_checkpoint, load_checkpoint
-    from src.errors import ConfigError
-    from src.tasks.base import CHECKPOINT_KEY
+    from src.tasks.base import CHECKPOINT_KEY, moved
+    from src.validate import check_settings
 
-    run_dir = resumed_run_dir(Path(cfg.resume))
+    run_dir = resumed_run_dir(Path(cfg.resume)).resolve()
     if Path(cfg.resume).is_dir() and not (run_dir / "checkpoints" / "last.ckpt").is_file():
         raise ConfigError(
             f"resume='{cfg.resume}': there is no checkpoints/last.ckpt yet, since the run ended within its "
             "first epoch. Start it again with its own command."
         )
     file = find_checkpoint(cfg.resume, "last")
-    resumed = OmegaConf.create(load_checkpoint(file)[CHECKPOINT_KEY]["config"])
-    for text in command_line_changes():
-        key, _, value = text.lstrip("+").partition("=")
-        if key == "resume":
-            continue
-        if OmegaConf.select(resumed, key, default=...) is ... or (
-            "." not in key and key in ("backbone", "data", "task")
-        ):
-            raise ConfigError(f"{text} cannot be combined with resume: only single values (key=value) can change.")
-        OmegaConf.update(resumed, key, OmegaConf.create(f"x: {value}").x)
-        log.info("Changed on resuming: %s", text)
-    resumed.output_dir = str(run_dir)
+    checkpoint = load_checkpoint(file)
+    settings = checkpoint[CHECKPOINT_KEY]["config"]
+    resumed = OmegaConf.create(moved(settings, settings["output_dir"], str(run_dir)))
+    for text in resume_changes:
+        change(resumed, text)
+    check_settings(resumed, {})
     log.info("Resuming %s", file)
-    return resumed, file
+    return resumed, file, checkpoint
+
+
+# What the checkpoint's optimizer, schedule and weights hold, and would silently win over the command line.
+KEPT_ON_RESUMING = (
+    "backbone",
+    "head",
+    "freeze",
+    "loss",
+    "optimizer",
+    "scheduler",
+    "task",
+    "seed",
+    "output_dir",
+    "name",
+)
+
+
+def change(resumed: DictConfig, text: str) -> None:
+    """Apply one `key=value` to the settings of a resumed run."""
+    key, _, value = text.lstrip("+").partition("=")
+    if key.split(".")[0] in KEPT_ON_RESUMING:
+        raise ConfigError(f"{text} cannot be combined with resume: a resumed run keeps its {key.split('.')[0]}.")
+    old = OmegaConf.select(resumed, key, default=...)
+    if OmegaConf.is_dict(old):
+        raise ConfigError(
+            f"{text} cannot be combined with resume: only single values ({key}.<key>=<value>) can change."
+        )
+    if old is ... and not text.startswith("+"):
+        raise ConfigError(f"{key} is no setting of the resumed run (+{text} adds it).")
+    OmegaConf.update(resumed, key, OmegaConf.create(f"x: {value}").x, force_add=True)
+    log.info("Changed on resuming: %s", text)
+
+
+def compare_data(checkpoint: dict[str, Any], datamodule: "ImageDataModule") -> None:
+    """Raise ConfigError if the classes are others than those of the interrupted run; warn if the pictures are."""
+    from src.tasks.base import CHECKPOINT_KEY
+
+    record = checkpoint[CHECKPOINT_KEY]
+    if datamodule.class_names != record["class_names"]:
+        raise ConfigError(
+            f"The data have other classes ({', '.join(datamodule.class_names)}) than when the run was interrupted "
+            f"({', '.join(record['class_names'])}): start a new run."
+        )
+    if datamodule.table.fingerprint() != record["data_fingerprint"]:
+        log.warning(
+            "The data have changed since the run was interrupted, and so may the splits have: val and test may now "
+            "hold pictures that were trained on. A new run would be clean."
+        )
 
 
 def command_line_changes() -> list[str]:
@@ -185,14 +253,22 @@ def write_run_facts(cfg: DictConfig, datamodule: "ImageDataModule", fingerprint:
     datamodule.write_split_csv(output_dir / "split.csv")
 
 
-def write_test_report(task: "FineTuneTask", folder: Path) -> None:
+def read_metrics(cfg: DictConfig) -> dict[str, Any]:
+    file = Path(cfg.output_dir) / "metrics.json"
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+
+
+def write_test_report(task: "FineTuneTask", write: bool, folder: Path) -> None:
+    """Every process computes the confusion matrix, since its counts are summed over all; one writes it."""
     from src.report import draw_confusion_matrix, write_class_table
     from src.tasks.classification import ClassificationTask
 
     if not isinstance(task, ClassificationTask):
         return
-    folder.mkdir(exist_ok=True)
     matrix_KK = task.test_confusion.compute().cpu().numpy()
+    if not write:
+        return
+    folder.mkdir(exist_ok=True)
     write_class_table(folder / "test_classes.csv", matrix_KK, task.class_names)
     draw_confusion_matrix(matrix_KK, task.class_names).savefig(folder / "test_confusion.png", dpi=120)
 

@@ -48,6 +48,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "augment.erasing": (0, 1, True),
     "seed": (0, 2**32 - 1, True),
 }
+NEVER_NULL = ("data.batch_size", "data.val_fraction", "trainer.max_epochs", "optimizer.lr", "batch_size")
 CHOICES: dict[str, list[str]] = {
     "task.mode": ["max", "min"],
     "augment.policy": ["trivial", "rand", "augmix"],
@@ -110,7 +111,6 @@ def wrong_kinds(cfg: DictConfig, yaml_values: dict[str, Any]) -> list[str]:
             whole = isinstance(default, int)
             wanted = "a whole number" if whole else "a number"
             right = value is None or (isinstance(value, int if whole else int | float) and not isinstance(value, bool))
-            right = right or (key in MAY_BE_SHARE and isinstance(value, float))
         elif isinstance(default, list):
             wanted, right = "a list such as [1, 2]", value is None or OmegaConf.is_list(value) or value is default
         else:
@@ -120,15 +120,13 @@ def wrong_kinds(cfg: DictConfig, yaml_values: dict[str, Any]) -> list[str]:
     return problems
 
 
-# Lightning's own "number of batches, or share of them".
-MAY_BE_SHARE = {"trainer.overfit_batches", "trainer.limit_train_batches", "trainer.limit_val_batches"}
-
-
 def out_of_range(cfg: DictConfig) -> list[str]:
     problems = []
     for key, (low, high, inclusive) in RANGES.items():
-        value = OmegaConf.select(cfg, key)
-        if value is None:
+        value = OmegaConf.select(cfg, key, default=...)
+        if value is None and key in NEVER_NULL:
+            problems.append(f"{key}=null is not allowed: it needs a number.")
+        if value is None or value is ...:
             continue
         if isinstance(value, bool) or not isinstance(value, int | float):
             problems.append(f"{key}={value!r} is not a number.")
@@ -172,8 +170,9 @@ def contradictions(cfg: DictConfig) -> list[str]:
             "backbone.weights=null gives random weights, and this freeze plan never trains all of them: "
             "use freeze=none, or pretrained weights."
         )
-    if cfg.task.mode == "max" and str(cfg.task.monitor).endswith("/loss"):
-        problems.append(f"task.monitor={cfg.task.monitor} is better when lower: add task.mode=min.")
+    better = "min" if str(cfg.task.monitor).endswith("/loss") else "max"
+    if cfg.task.mode != better:
+        problems.append(f"task.monitor={cfg.task.monitor} is best at its {better}imum: set task.mode={better}.")
     val_fraction, test_fraction = (
         OmegaConf.select(cfg, "data.val_fraction"),
         OmegaConf.select(cfg, "data.test_fraction"),
@@ -248,18 +247,30 @@ def target_nodes(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any
         yield from target_nodes(child, f"{path}.{key}" if path else str(key))
 
 
+def known_arguments(target: Any) -> list[str] | None:
+    """Names of the arguments; None if it takes any. A class that passes **settings on takes those of its base too."""
+    names: list[str] = []
+    for function in (
+        [vars(c)["__init__"] for c in target.__mro__ if "__init__" in vars(c)] if inspect.isclass(target) else [target]
+    ):
+        try:
+            parameters = inspect.signature(function).parameters.values()
+        except (TypeError, ValueError):
+            return None
+        names += [p.name for p in parameters if p.name != "self" and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return names
+    return None
+
+
 # Keys beside a `_target_` that src/build.py reads itself, by config node.
 OWN_KEYS = {"scheduler": {"interval"}, "task": {"monitor", "mode"}}
 
 
 def unknown_arguments(path: str, node: dict[str, Any], target: Any) -> list[str]:
-    try:
-        parameters = inspect.signature(target).parameters
-    except (TypeError, ValueError):
+    known = known_arguments(target)
+    if known is None:
         return []
-    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return []
-    known = [name for name in parameters if name != "self"]
     ours = OWN_KEYS.get(path, set()) | {"_target_", "_partial_", "_args_", "_convert_", "_recursive_"}
     problems = []
     for key in node:

@@ -58,7 +58,7 @@ def test_split_folders_are_taken_as_they_are(with_folders: Path) -> None:
     assert sizes(folder(with_folders)) == {"train": 60, "val": 12, "test": 18}
 
 
-@pytest.mark.parametrize("name", ["validation", "valid"])
+@pytest.mark.parametrize("name", ["validation", "valid", "Val"])
 def test_other_names_of_val(with_folders: Path, name: str) -> None:
     (with_folders / "val").rename(with_folders / name)
     assert sizes(folder(with_folders)) == {"train": 60, "val": 12, "test": 18}

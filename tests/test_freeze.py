@@ -43,7 +43,7 @@ def test_unknown_module_lists_the_valid_ones() -> None:
 def test_frozen_modules_do_nothing_but_infer() -> None:
     net = models.resnet18()
     frozen = set_trainable(net, trained_modules(net, "fc", "layer4"))
-    assert net.bn1 in frozen and net.layer4 not in frozen and net.fc not in frozen
+    assert "bn1" in frozen and "layer4" not in frozen and "fc" not in frozen
 
 
 @pytest.mark.parametrize("backbone", ["shufflenet_v2_x0_5", "mobilenet_v3_small"])

@@ -134,7 +134,13 @@ def test_accumulation_clipping_and_layout(trained: Runner, plain: tuple[str, ...
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "nadam", "sgd", "rmsprop"])
 def test_every_optimizer_trains(optimizer: str, trained: Runner, plain: tuple[str, ...]) -> None:
-    run = trained(*plain, f"optimizer={optimizer}", "freeze=head_only", "trainer.max_epochs=8", "callbacks=none")
+    run = trained(
+        *plain,
+        f"optimizer={optimizer}",
+        "freeze=head_only",
+        "trainer.max_epochs=8",
+        "+trainer.check_val_every_n_epoch=4",
+    )
     assert run.metrics["last/val/loss"] < 0.9 and run.metrics["val/acc"] > 0.6
 
 
@@ -227,6 +233,51 @@ def test_resuming_a_finished_run_only_measures(tmp_path: Path, plain: tuple[str,
     train(compose(f"output_dir={tmp_path}/x", f"resume={tmp_path}/run/checkpoints/last.ckpt"))
     for name in ("val/acc", "test/acc", "epochs", "steps"):
         assert run.metrics[name] == before[name]
+
+
+def test_a_moved_run_resumes_where_it_is_now(
+    tmp_path: Path, plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, command
+) -> None:
+    """Through the command line, in a folder whose name Hydra would not take unquoted, with other settings on top."""
+    whole = run_train(tmp_path / "whole", *plain, "optimizer=sgd", "trainer.max_epochs=3")
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        stop_at(patch, 2)
+        run_train(tmp_path / "old", *plain, "optimizer=sgd", "trainer.max_epochs=3")
+    moved = tmp_path / "my runs (2)" / "lr=1,seed=0"
+    moved.parent.mkdir()
+    (tmp_path / "old").rename(moved)
+    answer: Answer = command("train", f"resume={moved}", "data.num_workers=1")
+    assert answer.status == 0, answer.err
+    assert "Changed on resuming: data.num_workers=1" in answer.err
+    assert not (tmp_path / "old").exists()
+    run = Run(moved, None)
+    assert run.metrics["val/acc"] == whole.metrics["val/acc"]
+    weight = run.checkpoint("last")["state_dict"][FIRST_WEIGHT]
+    assert torch.equal(weight, whole.checkpoint("last")["state_dict"][FIRST_WEIGHT])
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ("trainer=cpu", "trainer=cpu cannot be combined with resume: only single values"),
+        ("optimizer.lr=1", "optimizer.lr=1 cannot be combined with resume: a resumed run keeps its optimizer"),
+        ("trainer.max_epoch=9", "trainer.max_epoch is no setting of the resumed run"),
+        ("trainer.max_epochs=1", "trainer.max_epochs=1 is too short for the freeze plan's 2 phases"),
+        ("data.batch_size=0", "data.batch_size=0 is out of range"),
+    ],
+)
+def test_mistakes_in_resuming(colors_run: Run, command, change: str, text: str) -> None:
+    answer: Answer = command("train", f"resume={colors_run.directory}", change)
+    assert answer.status == 1 and text in answer.err and "Traceback" not in answer.err
+
+
+def test_resuming_with_other_classes_is_refused(colors_run: Run, command, tmp_path: Path, colors: Path) -> None:
+    import shutil
+
+    shutil.copytree(colors, tmp_path / "more")
+    shutil.copytree(colors / "red", tmp_path / "more" / "purple")
+    answer: Answer = command("train", f"resume={colors_run.directory}", f"data.root={tmp_path}/more")
+    assert answer.status == 1 and "The data have other classes (blue, green, purple, red)" in answer.err
 
 
 def test_resuming_before_the_first_checkpoint_says_so(tmp_path: Path) -> None:

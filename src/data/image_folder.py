@@ -105,13 +105,11 @@ class FoundPictures:
 def split_folders(root: Path) -> dict[str, Path]:
     """`train`, `val`, `test` folders of class folders below root; empty if root has class folders itself."""
     folders: dict[str, Path] = {}
-    for split, names in SPLIT_FOLDERS.items():
-        for name in names:
-            # A class may be called "train": then its folder holds pictures and no folders.
-            if (folder := root / name).is_dir() and any(
-                visible(child) and child.is_dir() for child in folder.iterdir()
-            ):
-                folders.setdefault(split, folder)
+    for folder in sorted(root.iterdir()):
+        split = next((split for split, names in SPLIT_FOLDERS.items() if folder.name.lower() in names), None)
+        # A class may be called "train": then its folder holds pictures and no folders.
+        if split and folder.is_dir() and any(visible(child) and child.is_dir() for child in folder.iterdir()):
+            folders.setdefault(split, folder)
     return folders if "train" in folders else {}
 
 

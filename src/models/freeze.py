@@ -71,13 +71,10 @@ def trained_modules(net: nn.Module, head_name: str, train: str) -> list[str]:
     return names[names.index(start) :]
 
 
-def set_trainable(net: nn.Module, trained: Iterable[str]) -> list[nn.Module]:
-    """Give gradients to the parameters of the named modules and to no others; return the modules that are frozen."""
+def set_trainable(net: nn.Module, trained: Iterable[str]) -> set[str]:
+    """Give gradients to the parameters of the named modules and to no others; return the names of the frozen ones."""
     trained = set(trained)
-    frozen = []
     for name, module in net.named_modules():
         for parameter in module.parameters(recurse=False):
             parameter.requires_grad_(name in trained)
-        if name not in trained:
-            frozen.append(module)
-    return frozen
+    return {name for name, _ in net.named_modules()} - trained

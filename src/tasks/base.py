@@ -8,7 +8,6 @@ from typing import Any, Self
 import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
@@ -56,7 +55,7 @@ class FineTuneTask(LightningModule):
         self.record = record
         self.phase_index = 0
         self.phase_start_epoch = 0
-        self._frozen: list[nn.Module] = []
+        self._frozen: set[str] = set()
 
     @property
     def metric_names(self) -> list[str]:
@@ -85,8 +84,10 @@ class FineTuneTask(LightningModule):
         Lightning calls this after each validation; nn.Module.train alone would undo the freezing.
         """
         super().train(mode)
-        for module in self._frozen:
-            module.training = False
+        # By name: sync_batchnorm puts other modules in the place of these.
+        for name, module in self.model.net.named_modules():
+            if name in self._frozen:
+                module.training = False
         return self
 
     # ------------------------------------------------------------------------------------------------- optimization
@@ -94,7 +95,8 @@ class FineTuneTask(LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = self.phase.optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])
         total_steps, max_epochs = self.trainer.estimated_stepping_batches, self.trainer.max_epochs or 1
-        times = {"steps_per_epoch": max(1, round(total_steps / max_epochs)), "epochs": self.phase.epochs}
+        moves_per_epoch = max(1, round(total_steps / max_epochs)) if self.phase.interval == "step" else 1
+        times = {"steps_per_epoch": moves_per_epoch, "epochs": self.phase.epochs}
         accepted = inspect.signature(self.phase.scheduler).parameters
         scheduler = self.phase.scheduler(optimizer, **{key: times[key] for key in times if key in accepted})
         return {
@@ -126,12 +128,30 @@ class FineTuneTask(LightningModule):
         if self.phase.interval == "epoch":
             scheduler = self.lr_schedulers()
             if isinstance(scheduler, ReduceLROnPlateau):
+                if (self.current_epoch + 1) % (self.trainer.check_val_every_n_epoch or 1):
+                    return  # no new value to look at
                 scheduler.step(self.trainer.callback_metrics[self.monitor])
             elif isinstance(scheduler, LRScheduler):
                 scheduler.step()
 
     # -------------------------------------------------------------------------------------------------- checkpoints
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Let the callbacks go on in this run's directory, if it was moved since."""
+        old = checkpoint[CHECKPOINT_KEY]["config"]["output_dir"]
+        checkpoint["callbacks"] = moved(checkpoint["callbacks"], old, self.record["config"]["output_dir"])
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         progress = {"phase": self.phase_index, "phase_start_epoch": self.phase_start_epoch}
         checkpoint[CHECKPOINT_KEY] = {**self.record, **progress}
+
+
+def moved(values: Any, old: str, new: str) -> Any:
+    """Nested plain data with the folder `old` replaced by `new` in every path below it."""
+    if isinstance(values, dict):
+        return {moved(key, old, new): moved(value, old, new) for key, value in values.items()}
+    if isinstance(values, list):
+        return [moved(value, old, new) for value in values]
+    if isinstance(values, str) and (values == old or values.startswith(f"{old}/")):
+        return new + values.removeprefix(old)
+    return values
