@@ -126,6 +126,9 @@ def build_trainer(cfg: DictConfig, callbacks: list[Callback], loggers: list[Logg
     accelerator = find_accelerator(settings["accelerator"])
     settings["accelerator"] = accelerator
     settings["precision"] = find_precision(str(settings["precision"]), accelerator)
+    if accelerator == "cpu" and settings.get("sync_batchnorm"):
+        log.info("trainer.sync_batchnorm works on GPUs only: each process normalises by its own batch.")
+        settings["sync_batchnorm"] = False
     sweeping = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
     if settings["devices"] == "auto" and (accelerator == "cpu" or sweeping):
         settings["devices"] = 1

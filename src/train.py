@@ -289,7 +289,8 @@ def finish(cfg: DictConfig, metrics: dict[str, Any], trainer: "Trainer") -> None
             logger.log_hyperparams(hyperparameters(cfg), final)
             logger.finalize("success")
     best = "  ".join(f"{name} {metrics[name]:.4f}" for name in metrics if name.startswith(("val/", "test/")))
-    log.info("Best checkpoint: %s", best)
+    kept = any(is_best(callback, cfg) for callback in trainer.checkpoint_callbacks)
+    log.info("%s: %s", "Best checkpoint" if kept else "Last weights", best)
     here = output_dir.relative_to(Path.cwd()) if output_dir.is_relative_to(Path.cwd()) else output_dir
     log.info("%d epochs in %.0f s. Everything is in %s", metrics["epochs"], metrics["fit_seconds"], here)
 
