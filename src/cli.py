@@ -9,6 +9,7 @@ import re
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TextIO, cast
@@ -297,4 +298,25 @@ def set_up_log(output_dir: Path | None) -> None:
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
         root.addHandler(file)
     root.setLevel(logging.WARNING)
+    quieten_libraries()
     logging.getLogger("src").setLevel(logging.INFO if main_process else logging.ERROR)
+
+
+def quieten_libraries() -> None:
+    """Our log says what Lightning's own lines say; warnings that a user of this project can do nothing about go."""
+    warnings.filterwarnings("ignore", module="PIL")  # half-damaged files; what cannot be read is reported by path
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    for message in (
+        ".*module.s. in eval mode at the start of training.*",  # frozen modules, on purpose
+        ".*does not have many workers.*",
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*number of training batches .* is smaller than the logging interval.*",
+        ".*No positive samples found in target.*",
+        ".*Experiment logs directory .* exists and is not empty.*",
+        ".*using `DistributedSampler`.*",
+        ".*isinstance.treespec, LeafSpec.*",
+        ".*It is recommended to use .self.log.*sync_dist=True.*",  # these values are the same on every process
+        ".*callbacks used to create the checkpoint need to be provided.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)

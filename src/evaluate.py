@@ -26,11 +26,9 @@ def evaluate(cfg: DictConfig) -> float | None:
     from src.build import find_accelerator, load_task
     from src.callbacks import ProgressBar, UnreadableImages
     from src.checkpoint import find_checkpoint, load_checkpoint
-    from src.report import write_json
+    from src.report import scalars, write_json
     from src.tasks.base import CHECKPOINT_KEY
-    from src.train import quieten_libraries, scalars
 
-    quieten_libraries()
     if cfg.output is not None and not Path(cfg.output).parent.is_dir():
         raise ConfigError(f"output='{cfg.output}': the folder {Path(cfg.output).parent} does not exist.")
     file = find_checkpoint(cfg.ckpt, "best")

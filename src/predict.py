@@ -42,9 +42,7 @@ def predict(cfg: DictConfig) -> None:
     from src.preprocessing import Preprocessing
     from src.tasks.base import CHECKPOINT_KEY
     from src.tasks.classification import predict_probabilities
-    from src.train import quieten_libraries
 
-    quieten_libraries()
     checkpoint = load_checkpoint(find_checkpoint(cfg.ckpt, "best"))
     record = checkpoint[CHECKPOINT_KEY]
     task = load_task(checkpoint, record)

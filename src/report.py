@@ -75,3 +75,8 @@ def pixels_of(figure: Figure) -> npt.NDArray[np.uint8]:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()  # type: ignore[no-untyped-call]
     return np.asarray(canvas.buffer_rgba())[..., :3]  # type: ignore[no-untyped-call]
+
+
+def scalars(metrics: dict[str, Any]) -> dict[str, float]:
+    """Logged metrics as numbers, without those of single steps."""
+    return {name: float(value) for name, value in metrics.items() if not name.endswith("_step")}

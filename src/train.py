@@ -5,7 +5,6 @@ python -m src.train [group=option] [key=value]; --help lists them.
 
 import json
 import logging
-import os
 import shlex
 import time
 from pathlib import Path
@@ -13,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.cli import command, resume_changes, resumed_run_dir
-from src.errors import ConfigError
+from src.cli import command
 
 if TYPE_CHECKING:
     from lightning import Trainer
@@ -32,24 +30,27 @@ def train(cfg: DictConfig) -> float | None:
     from lightning import seed_everything
 
     from src.build import build_callbacks, build_datamodule, build_loggers, build_task, build_trainer
+    from src.preprocessing import Preprocessing
+    from src.report import scalars
+    from src.resume import compare_data, resumed_settings
+    from src.tasks.base import CHECKPOINT_KEY
     from src.validate import check_targets
 
-    quieten_libraries()
-    checkpoint = None
+    checkpoint = checkpoint_file = preprocessing = None
     if cfg.resume is not None:
         cfg, checkpoint_file, checkpoint = resumed_settings(cfg)
+        preprocessing = Preprocessing.from_dict(checkpoint[CHECKPOINT_KEY]["preprocessing"])
     make_paths_absolute(cfg)
     check_targets(cfg)
     seed_everything(cfg.seed, verbose=False)
     torch.set_float32_matmul_precision(cfg.matmul_precision)
 
-    datamodule = build_datamodule(cfg)
+    datamodule = build_datamodule(cfg, preprocessing)
     datamodule.require_readable()
     fingerprint = datamodule.table.fingerprint()
     if checkpoint is not None:
         compare_data(checkpoint, datamodule)
-    # A checkpoint brings all weights itself.
-    pretrained = checkpoint is None
+    pretrained = checkpoint is None  # a checkpoint brings all weights itself
     task = build_task(cfg, datamodule.class_names, datamodule.preprocessing, fingerprint, pretrained)
     trainer = build_trainer(cfg, build_callbacks(cfg), build_loggers(cfg))
     describe(cfg, datamodule, trainer)
@@ -57,19 +58,18 @@ def train(cfg: DictConfig) -> float | None:
         write_run_facts(cfg, datamodule, fingerprint)
 
     start = time.perf_counter()
-    fit_phases(task, datamodule, trainer, checkpoint, checkpoint_file if checkpoint is not None else None)
+    fit_phases(task, datamodule, trainer, checkpoint, checkpoint_file)
     metrics: dict[str, Any] = {f"last/{name}": value for name, value in scalars(trainer.callback_metrics).items()}
     metrics |= {"epochs": trainer.current_epoch, "steps": trainer.global_step}
     metrics["fit_seconds"] = round(time.perf_counter() - start, 2)
     if is_dry_run(trainer):
-        log.info("fast_dev_run: one batch of each split went through.")
+        log.info("fast_dev_run: one batch of train and val went through.")
         return None
     metrics |= measure_best(cfg, task, datamodule, trainer)
     if trainer.is_global_zero:
         if trainer.current_epoch == datamodule.resumed_epoch:  # the resumed run had ended: its own facts stay
             metrics = {**read_metrics(cfg), **{k: v for k, v in metrics.items() if k != "fit_seconds"}}
         finish(cfg, metrics, trainer)
-    forget_processes()
     monitored: float | None = metrics.get(cfg.task.monitor)
     return monitored
 
@@ -85,6 +85,7 @@ def fit_phases(
 
     With a checkpoint the run goes on in the checkpoint's phase, at the epoch after the checkpoint's.
     """
+    from src.resume import was_stopped_early
     from src.tasks.base import CHECKPOINT_KEY
 
     first, start_epoch = 0, 0
@@ -116,6 +117,7 @@ def measure_best(
 ) -> dict[str, float]:
     """val and test metrics of the best checkpoint (of the last weights, if none was kept)."""
     from src.checkpoint import load_checkpoint
+    from src.report import scalars
 
     best = next((getattr(c, "best_model_path", "") for c in trainer.checkpoint_callbacks if is_best(c, cfg)), "")
     if best and Path(best).is_file():
@@ -136,12 +138,6 @@ def is_best(callback: Any, cfg: DictConfig) -> bool:
     return bool(getattr(callback, "monitor", None) == cfg.task.monitor)
 
 
-def was_stopped_early(checkpoint: dict[str, Any]) -> bool:
-    """Whether early stopping had ended the phase in which the checkpoint was written."""
-    states = [state for key, state in checkpoint["callbacks"].items() if key.startswith("PhaseEarlyStopping")]
-    return any(state["stopped_epoch"] and state["wait_count"] >= state["patience"] for state in states)
-
-
 def interrupted_message(run_dir: Path) -> str:
     if not (run_dir / "checkpoints" / "last.ckpt").is_file():
         return "Interrupted before the first epoch ended: nothing to go on with, start again."
@@ -150,87 +146,6 @@ def interrupted_message(run_dir: Path) -> str:
 
 def is_dry_run(trainer: "Trainer") -> bool:
     return bool(getattr(trainer, "fast_dev_run", False))
-
-
-def scalars(metrics: dict[str, Any]) -> dict[str, float]:
-    return {name: float(value) for name, value in metrics.items() if not name.endswith("_step")}
-
-
-# ------------------------------------------------------------------------------------------------------------ resuming
-
-
-def resumed_settings(cfg: DictConfig) -> tuple[DictConfig, Path, dict[str, Any]]:
-    """The settings kept in the checkpoint with this command line's values on top, the checkpoint's file and content.
-
-    Raises ConfigError if there is no checkpoint, or if something changes that a resumed run has to keep.
-    """
-    from src.checkpoint import find_checkpoint, load_checkpoint
-    from src.tasks.base import CHECKPOINT_KEY, moved
-    from src.validate import check_settings
-
-    run_dir = resumed_run_dir(Path(cfg.resume)).resolve()
-    if Path(cfg.resume).is_dir() and not (run_dir / "checkpoints" / "last.ckpt").is_file():
-        raise ConfigError(
-            f"resume='{cfg.resume}': there is no checkpoints/last.ckpt yet, since the run ended within its "
-            "first epoch. Start it again with its own command."
-        )
-    file = find_checkpoint(cfg.resume, "last")
-    checkpoint = load_checkpoint(file)
-    settings = checkpoint[CHECKPOINT_KEY]["config"]
-    resumed = OmegaConf.create(moved(settings, settings["output_dir"], str(run_dir)))
-    for text in resume_changes:
-        change(resumed, text)
-    check_settings(resumed, {})
-    log.info("Resuming %s", file)
-    return resumed, file, checkpoint
-
-
-# What the checkpoint's optimizer, schedule and weights hold, and would silently win over the command line.
-KEPT_ON_RESUMING = (
-    "backbone",
-    "head",
-    "freeze",
-    "loss",
-    "optimizer",
-    "scheduler",
-    "task",
-    "seed",
-    "output_dir",
-    "name",
-)
-
-
-def change(resumed: DictConfig, text: str) -> None:
-    """Apply one `key=value` to the settings of a resumed run."""
-    key, _, value = text.lstrip("+").partition("=")
-    if key.split(".")[0] in KEPT_ON_RESUMING:
-        raise ConfigError(f"{text} cannot be combined with resume: a resumed run keeps its {key.split('.')[0]}.")
-    old = OmegaConf.select(resumed, key, default=...)
-    if OmegaConf.is_dict(old):
-        raise ConfigError(
-            f"{text} cannot be combined with resume: only single values ({key}.<key>=<value>) can change."
-        )
-    if old is ... and not text.startswith("+"):
-        raise ConfigError(f"{key} is no setting of the resumed run (+{text} adds it).")
-    OmegaConf.update(resumed, key, OmegaConf.create(f"x: {value}").x, force_add=True)
-    log.info("Changed on resuming: %s", text)
-
-
-def compare_data(checkpoint: dict[str, Any], datamodule: "ImageDataModule") -> None:
-    """Raise ConfigError if the classes are others than those of the interrupted run; warn if the pictures are."""
-    from src.tasks.base import CHECKPOINT_KEY
-
-    record = checkpoint[CHECKPOINT_KEY]
-    if datamodule.class_names != record["class_names"]:
-        raise ConfigError(
-            f"The data have other classes ({', '.join(datamodule.class_names)}) than when the run was interrupted "
-            f"({', '.join(record['class_names'])}): start a new run."
-        )
-    if datamodule.table.fingerprint() != record["data_fingerprint"]:
-        log.warning(
-            "The data have changed since the run was interrupted, and so may the splits have: val and test may now "
-            "hold pictures that were trained on. A new run would be clean."
-        )
 
 
 def command_line_changes() -> list[str]:
@@ -347,40 +262,11 @@ def describe_phase(task: "FineTuneTask", trainer: "Trainer") -> None:
     )  # fmt: skip
 
 
-def quieten_libraries() -> None:
-    """Our log says what Lightning's own lines say; warnings that a user of this project can do nothing about go."""
-    import warnings
-
-    warnings.filterwarnings("ignore", module="PIL")  # half-damaged files; what cannot be read is reported by path
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
-    for message in (
-        ".*module.s. in eval mode at the start of training.*",  # frozen modules, on purpose
-        ".*does not have many workers.*",
-        ".*Checkpoint directory .* exists and is not empty.*",
-        ".*number of training batches .* is smaller than the logging interval.*",
-        ".*No positive samples found in target.*",
-        ".*Experiment logs directory .* exists and is not empty.*",
-        ".*using `DistributedSampler`.*",
-        ".*isinstance.treespec, LeafSpec.*",
-        ".*It is recommended to use .self.log.*sync_dist=True.*",  # these values are the same on every process
-        ".*callbacks used to create the checkpoint need to be provided.*",
-    ):
-        warnings.filterwarnings("ignore", message=message)
-
-
 def make_paths_absolute(cfg: DictConfig) -> None:
     """So that the checkpoint's settings mean the same in every working directory."""
     if (root := OmegaConf.select(cfg, "data.root")) is not None:
         cfg.data.root = str(Path(root).expanduser().resolve())
     cfg.output_dir = str(cfg.output_dir)
-
-
-def forget_processes() -> None:
-    """Let the next job of a sweep start its own processes: Lightning leaves these variables behind."""
-    for name in ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
-        if os.environ.get("TORCHELASTIC_RUN_ID") is None and os.environ.get("SLURM_NTASKS") is None:
-            os.environ.pop(name, None)
 
 
 main = command("train")(train)

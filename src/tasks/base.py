@@ -1,6 +1,7 @@
 """What every task shares: phases of training, frozen modules that stay frozen, schedules, what a checkpoint carries."""
 
 import inspect
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
@@ -58,9 +59,9 @@ class FineTuneTask(LightningModule):
         self._frozen: set[str] = set()
 
     @property
+    @abstractmethod
     def metric_names(self) -> list[str]:
         """What can be monitored: every metric that validation logs."""
-        raise NotImplementedError
 
     @property
     def phase(self) -> Phase:

@@ -1,0 +1,90 @@
+"""Going on with an interrupted run: whose settings hold, what may change, and whether the data are still the same."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from src.checkpoint import find_checkpoint, load_checkpoint
+from src.cli import resume_changes, resumed_run_dir
+from src.data.base import ImageDataModule
+from src.errors import ConfigError
+from src.tasks.base import CHECKPOINT_KEY, moved
+from src.validate import check_settings
+
+log = logging.getLogger("src.resume")
+
+
+def resumed_settings(cfg: DictConfig) -> tuple[DictConfig, Path, dict[str, Any]]:
+    """The settings kept in the checkpoint with this command line's values on top, the checkpoint's file and content.
+
+    Raises ConfigError if there is no checkpoint, or if something changes that a resumed run has to keep.
+    """
+    run_dir = resumed_run_dir(Path(cfg.resume)).resolve()
+    if Path(cfg.resume).is_dir() and not (run_dir / "checkpoints" / "last.ckpt").is_file():
+        raise ConfigError(
+            f"resume='{cfg.resume}': there is no checkpoints/last.ckpt yet, since the run ended within its "
+            "first epoch. Start it again with its own command."
+        )
+    file = find_checkpoint(cfg.resume, "last")
+    checkpoint = load_checkpoint(file)
+    settings = checkpoint[CHECKPOINT_KEY]["config"]
+    resumed = OmegaConf.create(moved(settings, settings["output_dir"], str(run_dir)))
+    for text in resume_changes:
+        change(resumed, text)
+    check_settings(resumed, {})
+    log.info("Resuming %s", file)
+    return resumed, file, checkpoint
+
+
+# What the checkpoint's optimizer, schedule and weights hold, and would silently win over the command line.
+KEPT_ON_RESUMING = (
+    "backbone",
+    "head",
+    "freeze",
+    "loss",
+    "optimizer",
+    "scheduler",
+    "task",
+    "seed",
+    "output_dir",
+    "name",
+)
+
+
+def change(resumed: DictConfig, text: str) -> None:
+    """Apply one `key=value` to the settings of a resumed run."""
+    key, _, value = text.lstrip("+").partition("=")
+    if key.split(".")[0] in KEPT_ON_RESUMING:
+        raise ConfigError(f"{text} cannot be combined with resume: a resumed run keeps its {key.split('.')[0]}.")
+    old = OmegaConf.select(resumed, key, default=...)
+    if OmegaConf.is_dict(old):
+        raise ConfigError(
+            f"{text} cannot be combined with resume: only single values ({key}.<key>=<value>) can change."
+        )
+    if old is ... and not text.startswith("+"):
+        raise ConfigError(f"{key} is no setting of the resumed run (+{text} adds it).")
+    OmegaConf.update(resumed, key, OmegaConf.create(f"x: {value}").x, force_add=True)
+    log.info("Changed on resuming: %s", text)
+
+
+def compare_data(checkpoint: dict[str, Any], datamodule: ImageDataModule) -> None:
+    """Raise ConfigError if the classes are others than those of the interrupted run; warn if the pictures are."""
+    record = checkpoint[CHECKPOINT_KEY]
+    if datamodule.class_names != record["class_names"]:
+        raise ConfigError(
+            f"The data have other classes ({', '.join(datamodule.class_names)}) than when the run was interrupted "
+            f"({', '.join(record['class_names'])}): start a new run."
+        )
+    if datamodule.table.fingerprint() != record["data_fingerprint"]:
+        log.warning(
+            "The data have changed since the run was interrupted, and so may the splits have: val and test may now "
+            "hold pictures that were trained on. A new run would be clean."
+        )
+
+
+def was_stopped_early(checkpoint: dict[str, Any]) -> bool:
+    """Whether early stopping had ended the phase in which the checkpoint was written."""
+    states = [state for key, state in checkpoint["callbacks"].items() if key.startswith("PhaseEarlyStopping")]
+    return any(state["stopped_epoch"] and state["wait_count"] >= state["patience"] for state in states)
