@@ -4,6 +4,7 @@ import csv
 import logging
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -225,7 +226,7 @@ class ImageGrid(Callback):
         if i or trainer.global_step or not isinstance(task, ClassificationTask):
             return
         labels = [task.class_names[label] for label in batch["label"][: self.images].tolist()]
-        add_figure(trainer, "train/images", draw_images(batch["image"][: self.images].cpu(), labels))
+        add_figure(trainer, "train/images", lambda: draw_images(batch["image"][: self.images].cpu(), labels))
 
 
 class ConfusionMatrixPlot(Callback):
@@ -240,16 +241,17 @@ class ConfusionMatrixPlot(Callback):
         if isinstance(task, ClassificationTask) and (epoch % self.every_n_epochs == 0 or epoch == trainer.max_epochs):
             matrix_KK = task.val_confusion.compute().cpu().numpy()
             if trainer.is_global_zero:
-                add_figure(trainer, "val/confusion", draw_confusion_matrix(matrix_KK, task.class_names))
+                add_figure(trainer, "val/confusion", lambda: draw_confusion_matrix(matrix_KK, task.class_names))
 
     def on_test_epoch_end(self, trainer: Trainer, task: LightningModule) -> None:
         if isinstance(task, ClassificationTask):
             matrix_KK = task.test_confusion.compute().cpu().numpy()
             if trainer.is_global_zero:
-                add_figure(trainer, "test/confusion", draw_confusion_matrix(matrix_KK, task.class_names))
+                add_figure(trainer, "test/confusion", lambda: draw_confusion_matrix(matrix_KK, task.class_names))
 
 
-def add_figure(trainer: Trainer, name: str, figure: Figure) -> None:
+def add_figure(trainer: Trainer, name: str, draw: Callable[[], Figure]) -> None:
+    """Draw into TensorBoard; without it, nothing is drawn."""
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_image(name, pixels_of(figure), trainer.global_step, dataformats="HWC")
+            logger.experiment.add_image(name, pixels_of(draw()), trainer.global_step, dataformats="HWC")

@@ -56,7 +56,7 @@ def test_frozen_parts_are_bit_equal_after_training(
     torch.save(before, tmp_path / "w.pth")
     run = trained(
         "data=folder", f"data.root={colors}", "data.image_size_px=32", f"backbone={backbone}",
-        f"backbone.weights={tmp_path}/w.pth", "freeze.phases=[{train: '30%'}]",
+        f"backbone.weights={tmp_path}/w.pth", "freeze.phases=[{train: '30%'}]", "test=false",
     )  # fmt: skip
     after = {key.removeprefix("model.net."): value for key, value in run.checkpoint("last")["state_dict"].items()}
     head = find_head(net)

@@ -16,7 +16,7 @@ from src.train import train
 
 @pytest.fixture(scope="module")
 def plain(colors: Path) -> tuple[str, ...]:
-    return ("data=folder", f"data.root={colors}", "data.image_size_px=32", "data.batch_size=16")
+    return ("data=folder", f"data.root={colors}", "data.image_size_px=32", "data.batch_size=16", "test=false")
 
 
 # ------------------------------------------------------------------------------------------------------ what a run is
@@ -101,7 +101,7 @@ def test_fast_dev_run_leaves_no_checkpoint(trained: Runner) -> None:
 
 
 def test_callbacks_none_tests_the_last_weights(trained: Runner, plain: tuple[str, ...]) -> None:
-    run = trained(*plain, "callbacks=none", "trainer.max_epochs=1")
+    run = trained(*plain, "callbacks=none", "trainer.max_epochs=1", "test=true")
     assert run.metrics["val/acc"] == run.metrics["last/val/acc"] and "test/acc" in run.metrics
 
 
@@ -228,7 +228,7 @@ def test_a_resumed_run_ends_as_the_uninterrupted_one(
 
 
 def test_resuming_a_finished_run_only_measures(tmp_path: Path, plain: tuple[str, ...]) -> None:
-    run = run_train(tmp_path / "run", *plain)
+    run = run_train(tmp_path / "run", *plain, "test=true")
     before = run.metrics
     train(compose(f"output_dir={tmp_path}/x", f"resume={tmp_path}/run/checkpoints/last.ckpt"))
     for name in ("val/acc", "test/acc", "epochs", "steps"):
