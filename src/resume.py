@@ -8,7 +8,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.checkpoint import find_checkpoint, load_checkpoint
 from src.cli import resume_changes, resumed_run_dir
-from src.data.base import ImageDataModule
 from src.errors import ConfigError
 from src.tasks.base import CHECKPOINT_KEY, moved
 from src.validate import check_settings
@@ -69,15 +68,15 @@ def change(resumed: DictConfig, text: str) -> None:
     log.info("Changed on resuming: %s", text)
 
 
-def compare_data(checkpoint: dict[str, Any], datamodule: ImageDataModule) -> None:
+def compare_data(checkpoint: dict[str, Any], class_names: list[str], fingerprint: str) -> None:
     """Raise ConfigError if the classes are others than those of the interrupted run; warn if the pictures are."""
     record = checkpoint[CHECKPOINT_KEY]
-    if datamodule.class_names != record["class_names"]:
+    if class_names != record["class_names"]:
         raise ConfigError(
-            f"The data have other classes ({', '.join(datamodule.class_names)}) than when the run was interrupted "
+            f"The data have other classes ({', '.join(class_names)}) than when the run was interrupted "
             f"({', '.join(record['class_names'])}): start a new run."
         )
-    if datamodule.table.fingerprint() != record["data_fingerprint"]:
+    if fingerprint != record["data_fingerprint"]:
         log.warning(
             "The data have changed since the run was interrupted, and so may the splits have: val and test may now "
             "hold pictures that were trained on. A new run would be clean."

@@ -49,7 +49,7 @@ def train(cfg: DictConfig) -> float | None:
     datamodule.require_readable()
     fingerprint = datamodule.table.fingerprint()
     if checkpoint is not None:
-        compare_data(checkpoint, datamodule)
+        compare_data(checkpoint, datamodule.class_names, fingerprint)
     pretrained = checkpoint is None  # a checkpoint brings all weights itself
     task = build_task(cfg, datamodule.class_names, datamodule.preprocessing, fingerprint, pretrained)
     trainer = build_trainer(cfg, build_callbacks(cfg), build_loggers(cfg))
@@ -68,7 +68,7 @@ def train(cfg: DictConfig) -> float | None:
     metrics |= measure_best(cfg, task, datamodule, trainer)
     if trainer.is_global_zero:
         if trainer.current_epoch == datamodule.resumed_epoch:  # the resumed run had ended: its own facts stay
-            metrics = {**read_metrics(cfg), **{k: v for k, v in metrics.items() if k != "fit_seconds"}}
+            metrics |= {k: v for k, v in read_metrics(cfg).items() if k.startswith("last/") or k == "fit_seconds"}
         finish(cfg, metrics, trainer)
     monitored: float | None = metrics.get(cfg.task.monitor)
     return monitored

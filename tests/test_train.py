@@ -235,6 +235,14 @@ def test_resuming_a_finished_run_only_measures(tmp_path: Path, plain: tuple[str,
         assert run.metrics[name] == before[name]
 
 
+def test_a_run_interrupted_in_its_final_test_is_measured_on_resuming(tmp_path: Path, plain: tuple[str, ...]) -> None:
+    run = run_train(tmp_path / "run", *plain, "test=true")
+    before = run.metrics
+    (run.directory / "metrics.json").unlink()
+    train(compose(f"output_dir={tmp_path}/x", f"resume={run.directory}"))
+    assert run.metrics["test/acc"] == before["test/acc"] and "fit_seconds" in run.metrics
+
+
 def test_a_moved_run_resumes_where_it_is_now(
     tmp_path: Path, plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, command
 ) -> None:
