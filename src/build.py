@@ -1,21 +1,25 @@
 """From settings to objects. The only file that calls hydra.utils.instantiate."""
 
+import inspect
 import logging
 from typing import Any, cast
 
+import numpy.typing as npt
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from lightning import Callback, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from src.checkpoint import make_record
 from src.data.base import ImageDataModule
 from src.data.transforms import Augmentation
 from src.errors import ConfigError
+from src.losses import class_weights
 from src.models.backbone import ImageClassifier, build_backbone, find_weights, preprocessing_of, replace_head
 from src.preprocessing import Preprocessing
 from src.tasks.base import FineTuneTask, Phase
@@ -35,7 +39,7 @@ def build_datamodule(
         preprocessing = preprocessing_of(cfg.backbone.name, find_weights(cfg.backbone.name, cfg.backbone.weights))
     augmentation = Augmentation(**cast(dict[str, Any], OmegaConf.to_container(cfg.augment)))
     datamodule = instantiate(cfg.data, _partial_=True)(
-        preprocessing=preprocessing, augmentation=augmentation, seed=cfg.seed
+        preprocessing=preprocessing, augmentation=augmentation, labels=cfg.task.labels, seed=cfg.seed
     )
     assert isinstance(datamodule, ImageDataModule)
     datamodule.known_classes = class_names
@@ -45,11 +49,16 @@ def build_datamodule(
 
 
 def build_task(
-    cfg: DictConfig, class_names: list[str], preprocessing: Preprocessing, fingerprint: str, pretrained: bool = True
+    cfg: DictConfig,
+    class_names: list[str],
+    preprocessing: Preprocessing,
+    fingerprint: str,
+    labels: npt.NDArray[Any] | None = None,
+    pretrained: bool = True,
 ) -> FineTuneTask:
-    """The network with a new head for these classes, and how it trains.
+    """The network with a new head for these classes, and how it trains on training pictures with these labels.
 
-    With `pretrained` False no weights are read, for a model that a checkpoint fills.
+    Without labels, and with `pretrained` False, for which no weights are read, it is for a checkpoint to fill.
     """
     name = cfg.backbone.name
     weights = find_weights(name, cfg.backbone.weights) if pretrained else None
@@ -61,18 +70,35 @@ def build_task(
     task = instantiate({"_target_": cfg.task._target_, "_partial_": True})(
         model=model,
         phases=build_phases(cfg),
-        loss=instantiate(cfg.loss),
+        loss=build_loss(cfg.loss, labels, len(class_names)),
         class_names=class_names,
         monitor=cfg.task.monitor,
         seed=cfg.seed,
         record=make_record(cfg, class_names, preprocessing, fingerprint),
     )
     assert isinstance(task, FineTuneTask)
+    if labels is not None:
+        task.learn_labels(labels)
     if cfg.task.monitor not in task.metric_names:
         raise ConfigError(
             f"task.monitor='{cfg.task.monitor}' is not measured here. Allowed: {', '.join(task.metric_names)}."
         )
     return task
+
+
+def build_loss(node: DictConfig, labels: npt.NDArray[Any] | None, num_classes: int) -> nn.Module:
+    """The loss, weighted by class if `loss.class_weights` says so. Raises ConfigError if it cannot be."""
+    settings = cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))
+    kind = settings.pop("class_weights", None)
+    if kind is not None:
+        accepted = inspect.signature(get_object(settings["_target_"])).parameters
+        name = next((name for name in ("pos_weight", "weight") if name in accepted), None)
+        if name is None:
+            raise ConfigError(f"loss.class_weights={kind}: {settings['_target_']} takes no weights of classes.")
+        settings[name] = torch.ones(num_classes) if labels is None else class_weights(kind, labels, num_classes)
+    loss = instantiate(settings, _convert_="all")
+    assert isinstance(loss, nn.Module)
+    return loss
 
 
 def build_phases(cfg: DictConfig) -> list[Phase]:
@@ -183,6 +209,6 @@ def load_task(checkpoint: dict[str, Any], record: dict[str, Any]) -> FineTuneTas
     check_targets(cfg)  # a checkpoint of another version of this project may name what there is no more
     cfg.compile = False
     preprocessing = Preprocessing.from_dict(record["preprocessing"])
-    task = build_task(cfg, record["class_names"], preprocessing, record["data_fingerprint"], pretrained=False)
+    task = build_task(cfg, record["class_names"], preprocessing, record["data_fingerprint"], None, pretrained=False)
     task.load_state_dict(checkpoint["state_dict"])
     return task.eval()

@@ -13,10 +13,10 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from matplotlib.figure import Figure
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
-from src.data.base import Batch
+from src.data.dataset import Batch
+from src.progress import progress_bar
 from src.report import draw_confusion_matrix, draw_images, pixels_of
 from src.tasks.base import FineTuneTask
 from src.tasks.classification import ClassificationTask
@@ -97,20 +97,6 @@ class ProgressBar(Callback):
 
     def on_train_end(self, trainer: Trainer, task: LightningModule) -> None:
         self.hide()
-
-
-def progress_bar() -> Progress:
-    """On stderr, gone when it stops. Columns: description, bar, count, time left, and the fields speed and loss."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TextColumn("{task.fields[loss]}"),
-        console=Console(stderr=True),
-        transient=True,
-    )
 
 
 class EpochLog(Callback):

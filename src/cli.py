@@ -86,7 +86,10 @@ def command(config_name: str) -> Callable[[Task], Callable[[], None]]:
     return decorate
 
 
-PATHS = ("ckpt", "resume", "images", "output", "output_dir", "data.root", "backbone.weights")
+PATHS = (
+    "ckpt", "resume", "images", "output", "output_dir", "data.root", "data.file", "data.split_file", "data.cache_dir",
+    "backbone.weights",
+)  # fmt: skip
 resume_changes: list[str] = []  # what the command line changes in a resumed run
 
 

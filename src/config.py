@@ -134,6 +134,7 @@ class AugmentConfig:
 @dataclass
 class TaskConfig:
     _target_: str = MISSING
+    labels: str = MISSING
     monitor: str = MISSING
     mode: str = MISSING
 

@@ -51,7 +51,7 @@ def evaluate(cfg: DictConfig) -> float | None:
         enable_model_summary=False,
     )
     torch.set_float32_matmul_precision(record["config"]["matmul_precision"])
-    pictures = len(splits[split]) if split in splits else len(datamodule.table.paths)
+    pictures = len(splits[split]) if split in splits else len(datamodule.table)
     log.info("%s (%s) on %s: %d pictures", file, record["config"]["backbone"]["name"], split, pictures)
     trainer.test(task, dataloaders=datamodule.loader(split), verbose=False)
     metrics = {name.removeprefix("test/"): value for name, value in scalars(trainer.callback_metrics).items()}
@@ -76,10 +76,12 @@ def data_to_evaluate(cfg: DictConfig, record: dict[str, Any]) -> "ImageDataModul
     if other:
         # No cutting, and the pictures as the model was trained on them: the preprocessing holds their final size.
         whole = {"val_fraction": 0.0, "test_fraction": 0.0, "image_size_px": None, "resize_px": None}
-        settings.data = OmegaConf.merge(cfg.data, whole)
-    root = settings.data.get("root")
-    if root is not None and not Path(root).exists():
-        raise ConfigError(f"The training data are not at {root} any more: name data with data=folder data.root=<dir>.")
+        settings.data = OmegaConf.merge(cfg.data, whole, {"folds": None, "split_file": None})
+    for path in (settings.data.get("root"), settings.data.get("file")):
+        if path is not None and not Path(path).exists():
+            raise ConfigError(
+                f"The training data are not at {path} any more: name data with data=folder data.root=<dir>."
+            )
     preprocessing = Preprocessing.from_dict(record["preprocessing"])
     datamodule = build_datamodule(settings, preprocessing, record["class_names"])
     if not other and datamodule.table.fingerprint() != record["data_fingerprint"]:

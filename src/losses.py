@@ -1,5 +1,9 @@
-"""Losses that torch does not have. All take logits [B, K] and class indices int64 [B], and average over the batch."""
+"""Losses that torch does not have, and weights that make up for rare classes."""
 
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -8,13 +12,49 @@ from torch.nn import functional as F
 class FocalLoss(nn.Module):
     """Cross entropy that counts well-classified pictures less: (1 - p)^gamma * -log p, p the true class's probability.
 
-    Lin et al. 2017, arXiv 1708.02002, equation 4 (without the class factor alpha), over softmax probabilities.
+    Lin et al. 2017, arXiv 1708.02002, equation 4, over softmax probabilities of logits [B, K] and class indices [B].
+    With `weight` [K] (the paper's alpha) the average over the batch is weighted by the pictures' classes.
     """
 
-    def __init__(self, gamma: float = 2.0) -> None:
+    weight: Tensor | None
+
+    def __init__(self, gamma: float = 2.0, weight: Tensor | None = None) -> None:
         super().__init__()
         self.gamma = gamma
+        self.register_buffer("weight", weight)
 
     def forward(self, logits_BK: Tensor, labels_B: Tensor) -> Tensor:
         log_p_B = F.log_softmax(logits_BK.float(), dim=1).gather(1, labels_B[:, None]).squeeze(1)
-        return torch.mean((-torch.expm1(log_p_B)).clamp(min=0) ** self.gamma * -log_p_B)
+        losses_B = (-torch.expm1(log_p_B)).clamp(min=0) ** self.gamma * -log_p_B
+        if self.weight is None:
+            return losses_B.mean()
+        weights_B = self.weight[labels_B]
+        return (losses_B * weights_B).sum() / weights_B.sum()
+
+
+EFFECTIVE_BETA = 0.999  # one of the values that the paper tries; it suits classes of up to some thousand pictures
+
+
+def class_weights(kind: str, labels: npt.NDArray[Any], num_classes: int) -> Tensor:
+    """float32 [K], from the labels of the training pictures (see ImageTable.labels).
+
+    Args:
+        kind: `inverse`: by one over the number n of pictures of a class; `effective`: by (1 - b) / (1 - b^n), b 0.999,
+            which differs less between rich classes (Cui et al. 2019, arXiv 1901.05555, equation 4).
+        num_classes: K.
+        labels: of one class a picture, then the weights' mean over the pictures is 1; or of several, then they are how
+            much more a picture counts that shows the class than one that does not.
+    """
+
+    def rarity(counts: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        counts = np.maximum(counts.astype(np.float64), 1)
+        return 1 / counts if kind == "inverse" else (1 - EFFECTIVE_BETA) / (1 - EFFECTIVE_BETA**counts)
+
+    if labels.ndim == 1:
+        counts_K = np.bincount(labels, minlength=num_classes)
+        weights_K = rarity(counts_K)
+        weights_K *= counts_K.sum() / (weights_K * counts_K).sum()
+    else:
+        positive_K = labels.sum(axis=0, dtype=np.int64)
+        weights_K = rarity(positive_K) / rarity(len(labels) - positive_K)
+    return torch.from_numpy(weights_K).float()

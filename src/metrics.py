@@ -1,10 +1,13 @@
 """The metrics that are reported, by name."""
 
-from typing import cast
+from typing import Any, cast
 
+import torch
 from torch import Tensor
-from torchmetrics import MetricCollection
+from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassF1Score
+from torchmetrics.functional.classification import binary_average_precision
+from torchmetrics.utilities import dim_zero_cat
 
 
 class BalancedAccuracy(MulticlassAccuracy):
@@ -42,3 +45,107 @@ def classification_metrics(num_classes: int, prefix: str) -> MetricCollection:
 def confusion_matrix(num_classes: int) -> MulticlassConfusionMatrix:
     """Counts int64 [K, K]: true class by row, predicted class by column."""
     return MulticlassConfusionMatrix(num_classes)
+
+
+# ---------------------------------------------------------------------------------------------------------- multilabel
+
+
+class MultilabelScores(Metric):
+    """Collects probabilities [N, K] and labels uint8 [N, K] of all batches and processes."""
+
+    full_state_update = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("scores", [], dist_reduce_fx="cat")
+        self.add_state("labels", [], dist_reduce_fx="cat")
+
+    def update(self, scores_BK: Tensor, labels_BK: Tensor) -> None:
+        cast(list[Tensor], self.scores).append(scores_BK)
+        cast(list[Tensor], self.labels).append(labels_BK)
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        return dim_zero_cat(cast(Any, self.scores)), dim_zero_cat(cast(Any, self.labels))
+
+
+def best_thresholds(scores_NK: Tensor, labels_NK: Tensor) -> Tensor:
+    """For each class the threshold with the best F1, [K] in 0..1; 0.5 for classes that no picture shows.
+
+    A threshold lies halfway between the lowest score that it accepts and the highest that it refuses.
+    """
+    thresholds_K = torch.full((scores_NK.shape[1],), 0.5, device=scores_NK.device)
+    for k in range(scores_NK.shape[1]):
+        scores_N, order_N = scores_NK[:, k].sort(descending=True)
+        hits_N = labels_NK[order_N, k].long().cumsum(dim=0)
+        if not hits_N[-1]:
+            continue
+        accepted_N = torch.arange(1, len(scores_N) + 1, device=scores_N.device)
+        f1_N = 2 * hits_N / (accepted_N + hits_N[-1])
+        following_N = torch.cat([scores_N[1:], scores_N.new_zeros(1)])
+        f1_N[scores_N == following_N] = -1  # equal scores are accepted together
+        best = int(f1_N.argmax())
+        thresholds_K[k] = (scores_N[best] + following_N[best]) / 2
+    return thresholds_K
+
+
+def multilabel_metrics(scores_NK: Tensor, labels_NK: Tensor, thresholds_K: Tensor) -> dict[str, Tensor]:
+    """All in 0..1, higher is better; classes that no picture of the split shows are left out.
+
+    - map: average precision (area under precision over recall), averaged over the classes.
+    - f1_macro: F1 at the thresholds, averaged over the classes.
+    - f1_micro: F1 at the thresholds, of all decisions together.
+    """
+    occurs_K = labels_NK.sum(dim=0) > 0
+    predicted_NK = scores_NK >= thresholds_K
+    right_K = (predicted_NK & (labels_NK > 0)).sum(dim=0).float()
+    both_K = (predicted_NK.sum(dim=0) + labels_NK.sum(dim=0)).float()
+    precisions = [
+        binary_average_precision(scores_NK[:, k], labels_NK[:, k].long()) for k in torch.nonzero(occurs_K).flatten()
+    ]
+    nothing = torch.tensor(0.0, device=scores_NK.device)
+    return {
+        "map": torch.stack(precisions).mean() if precisions else nothing,
+        "f1_macro": (2 * right_K / both_K)[occurs_K].mean() if precisions else nothing,
+        "f1_micro": 2 * right_K.sum() / both_K.sum().clamp(min=1),
+    }
+
+
+# ---------------------------------------------------------------------------------------------------------- regression
+
+
+class RegressionErrors(Metric):
+    """Of each target [T]: mae (mean absolute error), rmse (root of the mean squared error), both lower is better; r2
+    (share of the variance that is explained; at most 1, 0 for guessing the mean; 0 if there is none).
+
+    Takes standardised values and labels [B, T]: sums of squares of others would be inexact in float32.
+    """
+
+    full_state_update = False
+    count: Tensor
+    absolute_T: Tensor
+    squared_T: Tensor
+    label_sum_T: Tensor
+    label_squares_T: Tensor
+
+    def __init__(self, targets: int) -> None:
+        super().__init__()
+        self.add_state("count", torch.tensor(0.0), dist_reduce_fx="sum")
+        for name in ("absolute_T", "squared_T", "label_sum_T", "label_squares_T"):
+            self.add_state(name, torch.zeros(targets), dist_reduce_fx="sum")
+
+    def update(self, values_BT: Tensor, labels_BT: Tensor) -> None:
+        errors_BT = values_BT - labels_BT
+        self.count += len(labels_BT)
+        self.absolute_T += errors_BT.abs().sum(dim=0)
+        self.squared_T += errors_BT.square().sum(dim=0)
+        self.label_sum_T += labels_BT.sum(dim=0)
+        self.label_squares_T += labels_BT.square().sum(dim=0)
+
+    def compute(self) -> dict[str, Tensor]:
+        variation_T = self.label_squares_T - self.label_sum_T.square() / self.count
+        explained_T = 1 - self.squared_T / variation_T
+        return {
+            "mae": self.absolute_T / self.count,
+            "rmse": (self.squared_T / self.count).sqrt(),
+            "r2": torch.where(variation_T > 0, explained_T, 0.0),
+        }

@@ -20,7 +20,8 @@ log = logging.getLogger("src.predict")
 def predict(cfg: DictConfig) -> None:
     """Write one row a picture, in the order of the input, as the results come.
 
-    Columns: path, prediction, confidence (the prediction's probability, 0..1), error, and `prob:<class>` for each
+    Columns: path, the task's answer (classification: prediction and confidence, its probability 0..1; multilabel:
+    prediction, with ; between the classes; regression: a number for each target), error, and `prob:<class>` for each
     class. A picture that cannot be read has an error and nothing else.
     """
     folder, paths = find_images(cfg.images)
@@ -34,14 +35,13 @@ def predict(cfg: DictConfig) -> None:
     from torch.utils.data import DataLoader
 
     from src.build import find_accelerator, load_task
-    from src.callbacks import progress_bar
     from src.checkpoint import find_checkpoint, load_checkpoint
     from src.data.base import available_workers
     from src.data.files import FileDataset, collate_files
     from src.data.transforms import evaluation_transform
     from src.preprocessing import Preprocessing
+    from src.progress import progress_bar
     from src.tasks.base import CHECKPOINT_KEY
-    from src.tasks.classification import predict_probabilities
 
     checkpoint = load_checkpoint(find_checkpoint(cfg.ckpt, "best"))
     record = checkpoint[CHECKPOINT_KEY]
@@ -58,7 +58,6 @@ def predict(cfg: DictConfig) -> None:
         collate_fn=collate_files,
         pin_memory=device.type == "cuda",
     )
-    class_names = record["class_names"]
     start, errors = time.perf_counter(), 0
     try:
         file = output.open("w", newline="", encoding="utf-8")
@@ -67,18 +66,18 @@ def predict(cfg: DictConfig) -> None:
     with file, torch.inference_mode(), progress_bar() as progress:
         bar = progress.add_task("predict", total=len(paths), speed="", loss="")
         writer = csv.writer(file)
-        writer.writerow(["path", "prediction", "confidence", "error", *(f"prob:{name}" for name in class_names)])
+        columns = ["path", *task.answer_columns, "error", *task.probability_columns]
+        writer.writerow(columns)
         for images_BCHW, batch_paths, batch_errors in loader:
-            rows = iter(predict_probabilities(task, images_BCHW.to(device)).cpu() if len(images_BCHW) else ())
+            answers = iter(task.rows(task(images_BCHW.to(device)).cpu()) if len(images_BCHW) else ())
             for path, reason in zip(batch_paths, batch_errors, strict=True):
                 if reason is not None:
                     errors += 1
-                    writer.writerow([path, "", "", reason, *[""] * len(class_names)])
+                    failed = {"path": path, "error": reason}
+                    writer.writerow([failed.get(column, "") for column in columns])
                     continue
-                probabilities_K = next(rows)
-                best = int(probabilities_K.argmax())
-                confidence = f"{probabilities_K[best]:.6f}"
-                writer.writerow([path, class_names[best], confidence, "", *(f"{p:.6f}" for p in probabilities_K)])
+                answer, probabilities = next(answers)
+                writer.writerow([path, *answer, "", *probabilities])
             file.flush()
             progress.update(bar, advance=len(batch_paths))
     seconds = time.perf_counter() - start

@@ -47,11 +47,12 @@ def train(cfg: DictConfig) -> float | None:
 
     datamodule = build_datamodule(cfg, preprocessing)
     datamodule.require_readable()
+    train_labels = datamodule.table.labels[datamodule.table.splits["train"]]
     fingerprint = datamodule.table.fingerprint()
     if checkpoint is not None:
         compare_data(checkpoint, datamodule.class_names, fingerprint)
     pretrained = checkpoint is None  # a checkpoint brings all weights itself
-    task = build_task(cfg, datamodule.class_names, datamodule.preprocessing, fingerprint, pretrained)
+    task = build_task(cfg, datamodule.class_names, datamodule.preprocessing, fingerprint, train_labels, pretrained)
     trainer = build_trainer(cfg, build_callbacks(cfg), build_loggers(cfg))
     describe(cfg, datamodule, trainer)
     if trainer.is_global_zero and not is_dry_run(trainer):
@@ -98,6 +99,7 @@ def fit_phases(
         if not resuming:
             start_epoch = trainer.current_epoch
         task.begin_phase(index, start_epoch)
+        datamodule.frozen_network = task if task.trains_head_alone else None
         trainer.should_stop = False
         if not is_dry_run(trainer):
             trainer.fit_loop.max_epochs = start_epoch + task.phase.epochs
@@ -122,6 +124,7 @@ def measure_best(
     best = next((getattr(c, "best_model_path", "") for c in trainer.checkpoint_callbacks if is_best(c, cfg)), "")
     if best and Path(best).is_file():
         task.load_state_dict(load_checkpoint(Path(best))["state_dict"])
+    datamodule.frozen_network = None  # the whole network is measured, on pictures
     # Not into the curves: the best checkpoint is not one more epoch.
     loggers, trainer.loggers = trainer.loggers, []
     trainer.validate(task, datamodule=datamodule, verbose=False)
@@ -226,7 +229,7 @@ def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
     repeated = ("resume", "data.batch_size", "trainer.max_epochs", "optimizer.lr", "backbone.weights", *values)
     for text in command_line_changes():
         key, _, value = text.lstrip("+").partition("=")
-        if key not in repeated and not key.endswith("root"):
+        if key not in repeated and key not in PATHS_OF_DATA:
             values[key] = value
     return {key: value if isinstance(value, bool | int | float) else str(value) for key, value in values.items()}
 
@@ -262,10 +265,14 @@ def describe_phase(task: "FineTuneTask", trainer: "Trainer") -> None:
     )  # fmt: skip
 
 
+PATHS_OF_DATA = ("data.root", "data.file", "data.split_file", "data.cache_dir")
+
+
 def make_paths_absolute(cfg: DictConfig) -> None:
     """So that the checkpoint's settings mean the same in every working directory."""
-    if (root := OmegaConf.select(cfg, "data.root")) is not None:
-        cfg.data.root = str(Path(root).expanduser().resolve())
+    for key in PATHS_OF_DATA:
+        if (path := OmegaConf.select(cfg, key)) is not None:
+            OmegaConf.update(cfg, key, str(Path(path).expanduser().resolve()))
     cfg.output_dir = str(cfg.output_dir)
 
 

@@ -22,6 +22,10 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "data.image_size_px": (1, float("inf"), True),
     "data.resize_px": (1, float("inf"), True),
     "data.val_fraction": (0, 0.9, False),
+    "data.folds": (2, float("inf"), True),
+    "data.fold": (0, float("inf"), True),
+    "data.cache_views": (1, float("inf"), True),
+    "data.max_megapixels": (0, float("inf"), False),
     "data.test_fraction": (0, 0.9, True),
     "batch_size": (1, float("inf"), True),
     "num_workers": (0, float("inf"), True),
@@ -51,6 +55,10 @@ RANGES: dict[str, tuple[float, float, bool]] = {
 NEVER_NULL = ("data.batch_size", "data.val_fraction", "trainer.max_epochs", "optimizer.lr", "batch_size")
 CHOICES: dict[str, list[str]] = {
     "task.mode": ["max", "min"],
+    "task.labels": ["one", "several", "numbers"],
+    "data.on_error": ["skip", "fail"],
+    "data.cache": ["auto", "none", "images", "features"],
+    "loss.class_weights": ["inverse", "effective"],
     "augment.policy": ["trivial", "rand", "augmix"],
     "matmul_precision": ["highest", "high", "medium"],
     "split": ["train", "val", "test", "all"],
@@ -144,7 +152,10 @@ def out_of_range(cfg: DictConfig) -> list[str]:
 
 def missing_paths(cfg: DictConfig) -> list[str]:
     problems = []
-    for key in ("data.root", "resume", "ckpt"):
+    keys = ["data.file", "data.split_file", "resume", "ckpt"]
+    if "name" not in (OmegaConf.select(cfg, "data") or {}):  # torchvision's sets are downloaded to data.root
+        keys.append("data.root")
+    for key in keys:
         value = OmegaConf.select(cfg, key)
         if value is not None and not Path(value).expanduser().exists():
             problems.append(f"{key}='{value}' does not exist{looked_in(value)}.")
@@ -170,7 +181,7 @@ def contradictions(cfg: DictConfig) -> list[str]:
             "backbone.weights=null gives random weights, and this freeze plan never trains all of them: "
             "use freeze=none, or pretrained weights."
         )
-    better = "min" if str(cfg.task.monitor).endswith("/loss") else "max"
+    better = "min" if str(cfg.task.monitor).split("/")[1:2] in (["loss"], ["mae"], ["rmse"]) else "max"
     if cfg.task.mode != better:
         problems.append(f"task.monitor={cfg.task.monitor} is best at its {better}imum: set task.mode={better}.")
     val_fraction, test_fraction = (
@@ -181,6 +192,9 @@ def contradictions(cfg: DictConfig) -> list[str]:
         problems.append(
             "data.val_fraction and data.test_fraction leave nothing to train on: their sum must be below 1."
         )
+    folds = OmegaConf.select(cfg, "data.folds")
+    if folds is not None and not cfg.data.fold < folds:
+        problems.append(f"data.fold={cfg.data.fold} is out of range: with data.folds={folds} it is 0 to {folds - 1}.")
     size, resize = OmegaConf.select(cfg, "data.image_size_px"), OmegaConf.select(cfg, "data.resize_px")
     if size is not None and resize is not None and resize < size:
         problems.append(f"data.resize_px={resize} is smaller than the crop, data.image_size_px={size}.")
@@ -264,7 +278,7 @@ def known_arguments(target: Any) -> list[str] | None:
 
 
 # Keys beside a `_target_` that src/build.py reads itself, by config node.
-OWN_KEYS = {"scheduler": {"interval"}, "task": {"monitor", "mode"}}
+OWN_KEYS = {"scheduler": {"interval"}, "task": {"monitor", "mode", "labels"}, "loss": {"class_weights"}}
 
 
 def unknown_arguments(path: str, node: dict[str, Any], target: Any) -> list[str]:

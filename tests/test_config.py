@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import Answer, compose
+from omegaconf import OmegaConf
 
 from src.build import build_phases
 from src.config import CONF_DIR, PROJECT_ROOT
@@ -40,8 +41,8 @@ def test_there_are_options() -> None:
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_composes_and_fits_what_it_names(option: str, tmp_path: Path) -> None:
     cfg = compose(option, f"output_dir={tmp_path}", "trainer.max_epochs=20")
-    if option == "data=folder":
-        cfg.data.root = str(tmp_path)
+    for key in OmegaConf.missing_keys(cfg):
+        OmegaConf.update(cfg, key, str(tmp_path))
     check_settings(cfg, {})
     check_targets(cfg)
     assert build_phases(cfg)

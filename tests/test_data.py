@@ -9,7 +9,8 @@ from conftest import COLORS, paint
 from PIL import Image
 from torchvision.transforms import v2
 
-from src.data.base import EpochSampler, ImageDataModule
+from src.data.base import ImageDataModule
+from src.data.dataset import EpochSampler
 from src.data.decode import UnreadableImage, read_rgb
 from src.data.digits import DigitsDataModule
 from src.data.image_folder import ImageFolderDataModule
@@ -39,7 +40,7 @@ def test_one_root_is_cut_stratified_and_repeatably(colors: Path) -> None:
     assert data.class_names == ["blue", "green", "red"]
     assert sizes(data) == {"train": 42, "val": 9, "test": 9}
     for rows in data.table.splits.values():
-        assert len(set(Counter(data.table.labels_N[rows].tolist()).values())) == 1
+        assert len(set(Counter(data.table.labels[rows].tolist()).values())) == 1
     everything = np.concatenate(list(data.table.splits.values()))
     assert sorted(everything) == list(range(60))
     again, other = folder(colors), folder(colors, split_seed=1)

@@ -1,166 +1,67 @@
-"""What all data formats share: datasets that survive damaged files, samplers that can resume, loaders, split.csv.
-
-A format is a subclass of ImageDataModule that says what there is (`scan`). Batches are dicts:
-
-    image       uint8 [B, 3, H, W]   RGB, resized and cropped, augmented if it is a training picture
-    label       int64 [B]            index into class_names
-    index       int64 [B]            row of the image table
-    unreadable  list of (path, reason) met while the batch was made
-"""
+"""What all data formats share: settings, splits, loaders, split.csv. A format is a subclass that says what there is."""
 
 import csv
-import hashlib
 import logging
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from lightning import LightningDataModule
-from PIL import Image
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
-from src.data.decode import UnreadableImage
-from src.data.splits import SPLITS
-from src.data.transforms import Augmentation, Seeded, Transform, evaluation_transform, training_transform
+from src.data.cache import cached_features, cached_images, entry_name
+from src.data.dataset import Batch, Collate, EpochSampler, FeatureDataset, ImageDataset, balancing_weights
+from src.data.decode import MAX_MEGAPIXELS, UnreadableImage
+from src.data.splits import SPLITS, cut, fold, read_split_file
+from src.data.table import ImageTable, Labels, Rows
+from src.data.transforms import Augmentation, Transform, evaluation_transform, training_transform
 from src.errors import ConfigError
 from src.preprocessing import Preprocessing
+from src.progress import progress_bar
 
 log = logging.getLogger("src.data")
 
-Batch = dict[str, Any]
-Draw = tuple[int, int]  # (epoch, position in the dataset)
-
-MAX_SUBSTITUTES = 50  # damaged training pictures in a row before a batch goes without
+DEFAULT_TEST_FRACTION = 0.15
 
 
-@dataclass
-class ImageTable:
-    """Every picture of a data set. Columns of equal length N.
+class FrozenNetwork(Protocol):
+    """A network of which only the head trains."""
 
-    `read(row)` decodes a picture (raising UnreadableImage), `paths` name the pictures to people, `labels_N` index
-    `class_names`, and `splits` gives the rows of each split; a split that does not exist is absent.
-    """
+    def frozen_fingerprint(self) -> str:
+        """Changes with the frozen weights and with the precision in which they compute."""
 
-    read: Callable[[int], Image.Image]
-    paths: Sequence[str]
-    labels_N: npt.NDArray[np.int64]
-    class_names: list[str]
-    splits: dict[str, npt.NDArray[np.int64]]
-    notes: list[str] = field(default_factory=list)  # what the log should say about the data
-
-    def fingerprint(self) -> str:
-        """Changes when a picture is added, taken away, renamed, or gets another label or split."""
-        digest = hashlib.sha256()
-        for name, rows in sorted(self.splits.items()):
-            for row in rows:
-                digest.update(f"{name}\t{self.paths[row]}\t{self.class_names[self.labels_N[row]]}\n".encode())
-        return digest.hexdigest()[:16]
-
-
-class ImageDataset(Dataset[Batch]):
-    """The pictures of one split. A damaged one is skipped: in training, the next readable one takes its place.
-
-    The augmentation of a picture depends on (seed, epoch, row) alone: not on the number of worker processes, nor on
-    what was drawn before, so a resumed run sees what the uninterrupted one would have seen.
-    """
-
-    def __init__(
-        self, table: ImageTable, rows: npt.NDArray[np.int64], transform: Transform, seed: int, substitute: bool
-    ) -> None:
-        self.table, self.rows, self.transform, self.seed, self.substitute = table, rows, transform, seed, substitute
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, draw: Draw | int) -> Batch:
-        # Lightning's overfit_batches brings its own sampler, which draws plain positions.
-        epoch, position = (0, draw) if isinstance(draw, int) else draw
-        unreadable: list[tuple[str, str]] = []
-        for offset in range(min(MAX_SUBSTITUTES, len(self)) if self.substitute else 1):
-            row = int(self.rows[(position + offset) % len(self)])
-            try:
-                image = self.table.read(row)
-            except UnreadableImage as error:
-                unreadable.append((str(self.table.paths[row]), str(error)))
-                continue
-            with Seeded(self.seed, epoch, row):
-                return {
-                    "image": self.transform(image),
-                    "label": int(self.table.labels_N[row]),
-                    "index": row,
-                    "unreadable": unreadable,
-                }
-        return {"unreadable": unreadable}
-
-
-class Collate:
-    """Makes a batch of what could be read; with nothing readable, a batch of no pictures."""
-
-    def __init__(self, crop_px: int) -> None:
-        self.crop_px = crop_px
-
-    def __call__(self, items: list[Batch]) -> Batch:
-        read = [item for item in items if "image" in item]
-        size = (0, 3, self.crop_px, self.crop_px)
-        return {
-            "image": torch.stack([item["image"] for item in read]) if read else torch.empty(size, dtype=torch.uint8),
-            "label": torch.tensor([item["label"] for item in read], dtype=torch.int64),
-            "index": torch.tensor([item["index"] for item in read], dtype=torch.int64),
-            "unreadable": [pair for item in items for pair in item["unreadable"]],
-        }
-
-
-class EpochSampler(Sampler[Draw]):
-    """Draws (epoch, position): shuffled anew each epoch by (seed, epoch) alone, and shared out among the processes.
-
-    In training every process gets equally many, a few pictures twice if need be; in evaluation each picture is seen
-    exactly once, so that metrics are those of a single process.
-    """
-
-    def __init__(self, size: int, training: bool, seed: int, epoch: int = 0, rank: int = 0, processes: int = 1) -> None:
-        self.size, self.training, self.seed, self.epoch = size, training, seed, epoch
-        self.rank, self.processes = rank, processes
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        if self.training:
-            return -(-self.size // self.processes)
-        return len(range(self.rank, self.size, self.processes))
-
-    def __iter__(self) -> Iterator[Draw]:
-        if not self.training:
-            order = list(range(self.size))
-        else:
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-            order = torch.randperm(self.size, generator=generator).tolist()
-            total = len(self) * self.processes
-            order = (order * -(-total // max(self.size, 1)))[:total]
-        return ((self.epoch, position) for position in order[self.rank :: self.processes])
+    def frozen_features(self, images_BCHW: Tensor) -> Tensor:
+        """What the head gets to see of pictures uint8 [B, 3, H, W]."""
 
 
 class ImageDataModule(LightningDataModule):
-    """Base of the data formats.
+    """Base of the data formats. conf/data/folder.yaml says more about each setting.
 
     Args:
         preprocessing: of the pretrained weights.
         augmentation: of the training pictures.
-        seed: of their order and augmentation.
+        labels: what the task trains on: one class a picture, several, or numbers.
+        seed: of the order and augmentation of the training pictures.
         batch_size: pictures a batch and process.
         num_workers: processes that read pictures; None = one a core, up to 8; 0 = none but the training process.
         image_size_px, resize_px: override the preprocessing's crop and resize; None keeps them.
         mirror_safe: whether a mirrored picture still shows the same class; False switches horizontal flips off.
         crop_safe: whether a part of a picture still shows the same class; False switches random crops off.
-        val_fraction, test_fraction: shares that the format cuts off where it has no such split.
+        val_fraction, test_fraction: shares that are cut off where the data have no such split.
         split_seed: of that cut.
+        split_file: a csv with the columns path and split instead.
+        folds, fold: cross-validation: val is part `fold` of `folds` equal ones.
+        balanced_sampling: draw each class equally often.
+        max_megapixels: pictures that are larger count as damaged.
+        on_error: what a damaged picture does: `skip` it, or `fail` before training.
+        cache, cache_views, cache_dir: what is computed once and kept, see src/data/cache.py.
     """
 
     def __init__(
@@ -169,6 +70,7 @@ class ImageDataModule(LightningDataModule):
         augmentation: Augmentation,
         seed: int,
         batch_size: int,
+        labels: Labels = "one",
         num_workers: int | None = None,
         image_size_px: int | None = None,
         resize_px: int | None = None,
@@ -177,6 +79,15 @@ class ImageDataModule(LightningDataModule):
         val_fraction: float = 0.15,
         test_fraction: float | None = None,
         split_seed: int = 0,
+        split_file: str | None = None,
+        folds: int | None = None,
+        fold: int = 0,
+        balanced_sampling: bool = False,
+        max_megapixels: float = MAX_MEGAPIXELS,
+        on_error: str = "skip",
+        cache: str = "none",
+        cache_views: int | None = None,
+        cache_dir: str = "logs/cache",
     ) -> None:
         super().__init__()
         self.preprocessing = preprocessing.with_size(image_size_px, resize_px)
@@ -185,11 +96,20 @@ class ImageDataModule(LightningDataModule):
             horizontal_flip=augmentation.horizontal_flip if mirror_safe else 0.0,
             crop_scale_min=augmentation.crop_scale_min if crop_safe else None,
         )
-        self.seed, self.batch_size = seed, batch_size
+        self.labels, self.seed, self.batch_size = labels, seed, batch_size
         self.num_workers = available_workers() if num_workers is None else num_workers
         self.val_fraction, self.test_fraction, self.split_seed = val_fraction, test_fraction, split_seed
+        self.split_file, self.folds, self.fold = split_file, folds, fold
+        self.balanced_sampling, self.max_megapixels, self.on_error = balanced_sampling, max_megapixels, on_error
+        self.cache, self.cache_views, self.cache_dir = cache, cache_views, Path(cache_dir).expanduser()
+        if cache == "features" and cache_views is None and self.transform_of(training=True).random:
+            raise ConfigError(
+                "data.cache=features keeps one view of each picture, but the training pictures are augmented: set "
+                "augment=none, or data.cache_views=8 to keep eight augmented views of each."
+            )
         self.known_classes: list[str] | None = None  # of a trained model: the data then need not show every class
         self.resumed_epoch = 0  # the first epoch of a resumed run
+        self.frozen_network: FrozenNetwork | None = None  # in a phase that trains the head alone
         self._table: ImageTable | None = None
 
     @abstractmethod
@@ -200,21 +120,75 @@ class ImageDataModule(LightningDataModule):
     def table(self) -> ImageTable:
         """What `scan` found, kept."""
         if self._table is None:
-            self._table = self.scan()
-            for split, rows in self._table.splits.items():
+            table = self.scan()
+            table.max_megapixels = self.max_megapixels
+            if table.label_kind != self.labels:
+                raise ConfigError(
+                    f"task: it needs {LABEL_WORDS[self.labels]} a picture, and these data have "
+                    f"{LABEL_WORDS[table.label_kind]}: choose the task for them, or data=csv."
+                )
+            for split, rows in table.splits.items():
                 if not len(rows):
                     raise ConfigError(
                         f"The {split} split is empty: the classes have too few pictures for data.{split}_fraction. "
                         "Raise it, or bring more pictures."
                     )
+            self._table = table
         return self._table
 
     @property
     def class_names(self) -> list[str]:
         return self.table.class_names
 
+    # ----------------------------------------------------------------------------------------------------- splits
+
+    def split(
+        self,
+        given: dict[str, Rows],
+        labels: npt.NDArray[Any],
+        paths: npt.NDArray[Any],
+        notes: list[str],
+        groups_N: npt.NDArray[np.int64] | None = None,
+    ) -> dict[str, Rows]:
+        """The splits of the data: what is given (`all`, or train and perhaps val and test), and what is cut from it."""
+        if self.split_file is not None:
+            given = read_split_file(Path(self.split_file).expanduser(), paths)
+            if "train" not in given:
+                raise ConfigError(f"data.split_file='{self.split_file}' gives no picture to train.")
+        rows = dict(given)
+        test_fraction = self.test_fraction
+        if test_fraction is None:
+            test_fraction = DEFAULT_TEST_FRACTION if "all" in rows else 0.0
+            if "all" not in rows and "test" not in rows:
+                notes.append("There is no test split, so nothing is tested: data.test_fraction=0.15 takes one.")
+        if "test" in rows and self.test_fraction:
+            notes.append(f"data.test_fraction={self.test_fraction:g} has no effect: the data have a test split.")
+        source = rows.pop("all") if "all" in rows else rows.pop("train")
+
+        def parts(pool: Rows, fractions: dict[str, float]) -> dict[str, Rows]:
+            fractions = {name: share for name, share in fractions.items() if share and name not in rows}
+            groups = None if groups_N is None else groups_N[pool]
+            return {name: pool[where] for name, where in cut(labels[pool], fractions, self.split_seed, groups).items()}
+
+        if self.folds is None:
+            rows |= parts(source, {"val": self.val_fraction, "test": test_fraction})
+        else:
+            cut_off = parts(source, {"test": test_fraction})
+            pool = np.sort(np.concatenate([cut_off.pop("train"), rows.pop("val", np.empty(0, dtype=np.int64))]))
+            groups = None if groups_N is None else groups_N[pool]
+            train, val = fold(labels[pool], self.folds, self.fold, self.split_seed, groups)
+            rows |= {**cut_off, "train": pool[train], "val": pool[val]}
+        if groups_N is not None:
+            note_shared_groups(rows, groups_N, notes)
+        return rows
+
+    # --------------------------------------------------------------------------------------------------- readability
+
     def require_readable(self, samples: int = 8) -> None:
-        """Raise ConfigError if none of a few training pictures can be read: then something is wrong with all."""
+        """Raise ConfigError if a picture cannot be read (on_error=fail), or if none of a few training pictures can."""
+        if self.on_error == "fail":
+            require_all_readable(self.table, self.num_workers)
+            return
         rows = self.table.splits["train"]
         reasons = []
         for row in rows[:: max(1, len(rows) // samples)]:
@@ -225,41 +199,113 @@ class ImageDataModule(LightningDataModule):
                 reasons.append(f"{self.table.paths[row]}: {error}")
         raise ConfigError("None of the training pictures tried can be read:\n  " + "\n  ".join(reasons))
 
-    def loader(self, split: str, training: bool = False) -> DataLoader[Batch]:
-        """Batches of a split (`all`: of every picture there is), in order and as evaluation sees them.
+    # ---------------------------------------------------------------------------------------------------- loaders
 
-        With `training` they come shuffled and augmented instead.
-        """
-        rows = np.arange(len(self.table.paths)) if split == "all" else self.table.splits[split]
+    def transform_of(self, training: bool, keep: bool = False) -> Transform:
+        if training:
+            return training_transform(self.preprocessing, self.augmentation, keep)
+        return evaluation_transform(self.preprocessing)
+
+    def sampler(self, rows: Rows, training: bool) -> EpochSampler:
         trainer, epoch = self.trainer, 0
         if trainer is not None and training:
             # Lightning fills the workers before it first calls set_epoch and, on resuming, before it knows the epoch.
             processed = trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
             epoch = max(processed, self.resumed_epoch)
-        sampler = EpochSampler(
+        return EpochSampler(
             len(rows),
             training,
             self.seed,
             epoch,
             rank=trainer.global_rank if trainer is not None else 0,
             processes=trainer.world_size if trainer is not None else 1,
+            weights_N=balancing_weights(self.table.labels[rows]) if training and self.balanced_sampling else None,
         )
-        if training:
-            transform = training_transform(self.preprocessing, self.augmentation)
-        else:
-            transform = evaluation_transform(self.preprocessing)
+
+    def loader(self, split: str, training: bool = False) -> DataLoader[Batch]:
+        """Batches of a split (`all`: of every picture there is), in order and as evaluation sees them.
+
+        With `training` they come shuffled and augmented instead.
+        """
+        table = self.table
+        rows = np.arange(len(table)) if split == "all" else table.splits[split]
+        sampler = self.sampler(rows, training)
+        # BatchNorm cannot normalise the 1 x 1 feature maps of a single small picture in training.
+        drop_last = training and len(sampler) % self.batch_size == 1 and len(sampler) > 1
+        generator = torch.Generator()  # else every new iterator draws from the global generator
+        pin_memory = torch.cuda.is_available()
+        if self.frozen_network is not None and self.caches_features():
+            return DataLoader(
+                self.feature_dataset(rows, training, self.frozen_network),
+                batch_size=self.batch_size,
+                sampler=sampler,
+                drop_last=drop_last,
+                collate_fn=as_it_is,
+                generator=generator,
+                pin_memory=pin_memory,
+            )
         return DataLoader(
-            ImageDataset(self.table, rows, transform, self.seed, substitute=training),
+            self.image_dataset(rows, training),
             batch_size=self.batch_size,
             sampler=sampler,
-            # BatchNorm cannot normalise the 1 x 1 feature maps of a single small picture in training.
-            drop_last=training and len(sampler) % self.batch_size == 1 and len(sampler) > 1,
+            drop_last=drop_last,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
-            collate_fn=Collate(self.preprocessing.crop_px),
-            generator=torch.Generator(),  # else every new iterator draws from the global generator
+            pin_memory=pin_memory,
+            collate_fn=Collate(self.preprocessing.crop_px, table.labels),
+            generator=generator,
         )
+
+    def image_dataset(self, rows: Rows, training: bool) -> ImageDataset:
+        if self.cache != "images":
+            return ImageDataset(self.table, rows, self.transform_of(training), self.seed, substitute=training)
+        transform = self.transform_of(training, keep=True)
+        crop_scale_min = self.augmentation.crop_scale_min if training else None
+        settings = f"{self.preprocessing} {transform.needed_px} {crop_scale_min}"
+        for turn in self.one_process_first():
+            if turn:
+                kept = cached_images(self.cache_dir, self.table, rows, transform, settings, self.num_workers)
+        return ImageDataset(self.table, rows, transform, self.seed, substitute=training, prepared=kept)
+
+    def caches_features(self) -> bool:
+        """Whether a phase that trains the head alone runs the frozen network once a picture, and not every epoch."""
+        if self.cache not in ("auto", "features") or is_partial(self.trainer):
+            return False
+        return self.cache_views is not None or not self.transform_of(training=True).random
+
+    def feature_dataset(self, rows: Rows, training: bool, network: FrozenNetwork) -> FeatureDataset:
+        random = training and self.transform_of(training=True).random
+        views = self.cache_views or 1 if random else 1
+        augmentation = f"{self.augmentation} {views} {self.seed}" if random else ""
+        stamp = self.table.content_stamp(rows)
+        name = entry_name("features", stamp, str(self.preprocessing), augmentation, network.frozen_fingerprint())
+
+        def batches_of_view(view: int) -> Iterable[Batch]:
+            dataset = ImageDataset(self.table, rows, self.transform_of(training), self.seed, substitute=False)
+            return DataLoader(
+                dataset,
+                batch_size=self.batch_size,
+                sampler=[(view, position) for position in range(len(rows))],
+                num_workers=self.num_workers,
+                pin_memory=torch.cuda.is_available(),
+                collate_fn=Collate(self.preprocessing.crop_px, self.table.labels),
+            )
+
+        for turn in self.one_process_first():
+            if turn:
+                kept = cached_features(
+                    self.cache_dir, name, self.table, rows, views, batches_of_view, network.frozen_features
+                )
+        return FeatureDataset(self.table, rows, training, kept.features_VN, kept.reasons)
+
+    def one_process_first(self) -> Iterable[bool]:
+        """True in the first turn on one process of each machine, and in the second turn on the others."""
+        trainer = self.trainer
+        first = trainer is None or trainer.local_rank == 0
+        yield first
+        if trainer is not None:
+            trainer.strategy.barrier("cache")
+        yield not first
 
     def train_dataloader(self) -> DataLoader[Batch]:
         return self.loader("train", training=True)
@@ -276,8 +322,68 @@ class ImageDataModule(LightningDataModule):
             writer = csv.writer(file)
             writer.writerow(["path", "label", "split"])
             for split in SPLITS:
-                for row in self.table.splits.get(split, ()):
-                    writer.writerow([self.table.paths[row], self.class_names[self.table.labels_N[row]], split])
+                rows = self.table.splits.get(split, ())
+                writer.writerows((self.table.paths[row], self.table.label_text(row), split) for row in rows)
+
+
+def require_all_readable(table: ImageTable, num_workers: int) -> None:
+    """Decode every picture of the splits; raise ConfigError, naming the first few, if one cannot be."""
+    rows = np.sort(np.concatenate(list(table.splits.values())))
+    reasons = DataLoader(ReadingTest(table, rows), batch_size=16, num_workers=num_workers, collate_fn=as_it_is)
+    damaged: list[str] = []
+    with progress_bar() as progress:
+        bar = progress.add_task("read all pictures", total=len(rows), speed="", loss="")
+        for batch in reasons:
+            damaged += [text for text in batch if text]
+            progress.update(bar, advance=len(batch))
+    if damaged:
+        shown = "\n  ".join(damaged[:10])
+        raise ConfigError(
+            f"{len(damaged)} of {len(rows)} pictures cannot be read (data.on_error=fail):\n  {shown}\n"
+            "Mend or remove them, or set data.on_error=skip. python -m src.check lists all that is wrong with the data."
+        )
+
+
+class ReadingTest(Dataset[str]):
+    """For each picture why it cannot be read, with its path; an empty string if it can."""
+
+    def __init__(self, table: ImageTable, rows: Rows) -> None:
+        self.table, self.rows = table, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, position: int) -> str:
+        row = int(self.rows[position])
+        try:
+            self.table.read(row)
+        except UnreadableImage as error:
+            return f"{self.table.paths[row]}: {error}"
+        return ""
+
+
+LABEL_WORDS = {"one": "one class", "several": "several classes", "numbers": "numbers"}
+
+
+def as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def is_partial(trainer: Any) -> bool:
+    """Whether this fit sees only a part of the data, as for debugging: then nothing is computed for all of them."""
+    if trainer is None:
+        return False
+    limits = (trainer.limit_train_batches, trainer.limit_val_batches)
+    return bool(trainer.fast_dev_run or trainer.overfit_batches or any(limit != 1.0 for limit in limits))
+
+
+def note_shared_groups(rows: dict[str, Rows], groups_N: npt.NDArray[np.int64], notes: list[str]) -> None:
+    """Say so if splits that the data came with share groups: then val and test look better than they are."""
+    names = list(rows)
+    for i, one in enumerate(names):
+        for other in names[i + 1 :]:
+            if shared := len(np.intersect1d(groups_N[rows[one]], groups_N[rows[other]])):
+                notes.append(f"Leak: {shared} groups have pictures in both {one} and {other}.")
 
 
 def available_workers() -> int:

@@ -8,8 +8,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from src.config import PROJECT_ROOT
-from src.data.base import ImageDataModule, ImageTable
-from src.data.splits import stratified_cut
+from src.data.base import ImageDataModule
+from src.data.table import ImageTable, string_column
 
 DIGITS_FILE = PROJECT_ROOT / "src" / "assets" / "digits.npz"
 
@@ -24,14 +24,15 @@ class DigitsDataModule(ImageDataModule):
         with np.load(DIGITS_FILE) as file:
             images_NHW, labels_N = file["images"], file["labels"].astype(np.int64)
         pixels_NHW = (images_NHW.astype(np.uint16) * 255 // 16).astype(np.uint8)
-        fractions = {"val": self.val_fraction, "test": self.test_fraction or 0.0}
-        splits = stratified_cut(labels_N, {name: share for name, share in fractions.items() if share}, self.split_seed)
+        paths = string_column(f"digits/{row:04d}" for row in range(len(labels_N)))
+        notes: list[str] = []
         return ImageTable(
-            read=partial(read_digit, pixels_NHW),
-            paths=[f"digits/{row:04d}" for row in range(len(labels_N))],
-            labels_N=labels_N,
+            paths,
+            labels_N,
             class_names=[str(digit) for digit in range(10)],
-            splits=splits,
+            splits=self.split({"all": np.arange(len(labels_N))}, labels_N, paths, notes),
+            read_row=partial(read_digit, pixels_NHW),
+            notes=notes,
         )
 
 

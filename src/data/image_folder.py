@@ -2,20 +2,17 @@
 
 import os
 from collections import Counter
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from src.data.base import ImageDataModule, ImageTable
-from src.data.decode import IMAGE_SUFFIXES, read_rgb
-from src.data.splits import stratified_cut
+from src.data.base import ImageDataModule
+from src.data.decode import IMAGE_SUFFIXES
+from src.data.table import ImageTable, string_column
 from src.errors import ConfigError
 
 SPLIT_FOLDERS = {"train": ("train", "training"), "val": ("val", "validation", "valid"), "test": ("test", "testing")}
-DEFAULT_TEST_FRACTION = 0.15
 
 
 class ImageFolderDataModule(ImageDataModule):
@@ -55,43 +52,14 @@ class ImageFolderDataModule(ImageDataModule):
             if unknown := sorted({name for name, _ in pictures.files} - set(class_names)):
                 other = "the model" if self.known_classes else folders["train"]
                 raise ConfigError(f"{folders[split]} has classes that {other} lacks: {', '.join(unknown)}.")
-        files = [path for pictures in found.values() for _, path in pictures.files]
-        labels_N = np.array([class_names.index(name) for p in found.values() for name, _ in p.files], dtype=np.int64)
+        paths = string_column(path for pictures in found.values() for _, path in pictures.files)
+        index_of = {name: index for index, name in enumerate(class_names)}
+        labels_N = np.array([index_of[name] for p in found.values() for name, _ in p.files], dtype=np.int64)
         starts = np.cumsum([0, *(len(pictures.files) for pictures in found.values())])
         rows = {split: np.arange(starts[i], starts[i + 1]) for i, split in enumerate(found)}
         notes = [note for pictures in found.values() for note in pictures.notes]
-        return ImageTable(
-            read=partial(read_file, self.root, files),
-            paths=files,
-            labels_N=labels_N,
-            class_names=class_names,
-            splits=self.cut(rows, labels_N, notes),
-            notes=notes,
-        )
-
-    def cut(
-        self, rows: dict[str, np.ndarray[Any, Any]], labels_N: np.ndarray[Any, Any], notes: list[str]
-    ) -> dict[str, np.ndarray[Any, Any]]:
-        """Make the splits that the folders do not already make."""
-        source = rows.pop("all") if "all" in rows else rows["train"]
-        test_fraction = self.test_fraction
-        if test_fraction is None and not rows:
-            test_fraction = DEFAULT_TEST_FRACTION
-        fractions = {}
-        if "val" not in rows and self.val_fraction:
-            fractions["val"] = self.val_fraction
-        if "test" not in rows and test_fraction:
-            fractions["test"] = test_fraction
-        if "test" not in rows and test_fraction is None:
-            notes.append("There is no test split, so nothing is tested: data.test_fraction=0.15 takes one from train.")
-        if "test" in rows and self.test_fraction:
-            notes.append(f"data.test_fraction={self.test_fraction:g} has no effect: there is a test folder.")
-        parts = stratified_cut(labels_N[source], fractions, self.split_seed)
-        return {**rows, **{name: source[positions] for name, positions in parts.items()}}
-
-
-def read_file(root: Path, files: list[str], row: int) -> Image.Image:
-    return read_rgb(root / files[row])
+        splits = self.split(rows, labels_N, paths, notes)
+        return ImageTable(paths, labels_N, class_names, splits, root=self.root, notes=notes)
 
 
 class FoundPictures:

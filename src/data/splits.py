@@ -1,20 +1,48 @@
-"""Cutting a set of labelled pictures into train, val and test."""
+"""Cutting labelled pictures into train, val and test: stratified, by group, in folds, or as a file says."""
+
+import csv
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from src.data.table import Rows
+from src.errors import ConfigError
+
 SPLITS = ("train", "val", "test")
+BINS = 10  # of numbers, for stratifying by them
 
 
-def stratified_cut(
-    labels_N: npt.NDArray[np.int64], fractions: dict[str, float], seed: int
-) -> dict[str, npt.NDArray[np.int64]]:
+def cut(
+    labels: npt.NDArray[Any], fractions: dict[str, float], seed: int, groups_N: npt.NDArray[np.int64] | None = None
+) -> dict[str, Rows]:
     """Positions, sorted, of each named part and of `train`, which gets the rest.
 
-    Every class gives each part its fraction, rounded, but at least one picture if it has more than two a part to give,
-    and it keeps at least one for train. The result depends on the labels' order and on the seed, and on nothing else.
+    Classes are spread evenly over the parts, several a picture too; numbers by ten ranges of the first of them. A group
+    goes to one part whole. The result depends on labels, groups and seed alone.
+
+    Args:
+        labels: as ImageTable.labels.
+        fractions: share of the pictures, 0..1, by name of the part.
+        seed: of the draw.
+        groups_N: group of each picture; None = each picture on its own.
     """
-    parts: dict[str, list[np.int64]] = {name: [] for name in ("train", *fractions)}
+    if not fractions:
+        return {"train": np.arange(len(labels))}
+    if labels.ndim == 2 and labels.dtype != np.uint8:
+        edges = np.quantile(labels[:, 0], np.linspace(0, 1, BINS + 1)[1:-1])
+        labels = np.searchsorted(edges, labels[:, 0]).astype(np.int64)
+    if groups_N is not None:
+        return group_cut(labels, groups_N, fractions, seed)
+    return stratified_cut(labels, fractions, seed) if labels.ndim == 1 else multilabel_cut(labels, fractions, seed)
+
+
+def stratified_cut(labels_N: npt.NDArray[np.int64], fractions: dict[str, float], seed: int) -> dict[str, Rows]:
+    """Every class gives each part its fraction, rounded, but at least one picture if it has more than two a part to
+    give, and it keeps at least one for train.
+    """
+    parts: dict[str, list[Rows]] = {name: [] for name in ("train", *fractions)}
     generator = np.random.default_rng(seed)
     for label in np.unique(labels_N):
         positions = generator.permutation(np.flatnonzero(labels_N == label))
@@ -22,7 +50,121 @@ def stratified_cut(
         for name, fraction in fractions.items():
             least = int(len(positions) > 2 * len(fractions))
             count = min(max(round(fraction * len(positions)), least), len(positions) - 1 - start)
-            parts[name] += list(positions[start : start + count])
+            parts[name].append(positions[start : start + count])
             start += count
-        parts["train"] += list(positions[start:])
-    return {name: np.sort(np.array(positions, dtype=np.int64)) for name, positions in parts.items()}
+        parts["train"].append(positions[start:])
+    return {name: np.sort(np.concatenate(positions)) for name, positions in parts.items()}
+
+
+def multilabel_cut(labels_NK: npt.NDArray[np.uint8], fractions: dict[str, float], seed: int) -> dict[str, Rows]:
+    """The rarest label first, its pictures go to the parts that still lack it most (after Sechidis et al. 2011, "On the
+    stratification of multi-label data", but all pictures of a label at once); then those without any label.
+    """
+    generator = np.random.default_rng(seed)
+    shares_P = np.array([1 - sum(fractions.values()), *fractions.values()])
+    wanted_KP = labels_NK.sum(axis=0, dtype=np.int64)[:, None] * shares_P
+    wanted_P = len(labels_NK) * shares_P
+    part_N = np.full(len(labels_NK), -1)
+    for label in [*np.argsort(wanted_KP.sum(axis=1), kind="stable"), None]:
+        free = np.flatnonzero((part_N < 0) & (labels_NK[:, label] > 0 if label is not None else True))
+        lacking_P = np.maximum(wanted_KP[label] if label is not None else wanted_P, 0)
+        if not len(free):
+            continue
+        order = generator.permutation(free)
+        ends = largest_remainders(lacking_P if lacking_P.sum() > 0 else shares_P, len(order)).cumsum()
+        for part, positions in enumerate(np.split(order, ends[:-1])):
+            part_N[positions] = part
+            wanted_KP[:, part] -= labels_NK[positions].sum(axis=0, dtype=np.int64)
+            wanted_P[part] -= len(positions)
+    return {name: np.flatnonzero(part_N == part) for part, name in enumerate(("train", *fractions))}
+
+
+def largest_remainders(weights_P: npt.NDArray[np.float64], total: int) -> npt.NDArray[np.int64]:
+    """Whole numbers in proportion to the weights that add up to `total`."""
+    exact_P = weights_P / weights_P.sum() * total
+    counts_P: npt.NDArray[np.int64] = np.floor(exact_P).astype(np.int64)
+    counts_P[np.argsort(counts_P - exact_P, kind="stable")[: total - counts_P.sum()]] += 1
+    return counts_P
+
+
+def group_cut(
+    labels: npt.NDArray[Any], groups_N: npt.NDArray[np.int64], fractions: dict[str, float], seed: int
+) -> dict[str, Rows]:
+    """Group by group, the largest first (equal ones in random order): each goes where classes and pictures are still
+    lacking most for their share.
+    """
+    names = ("train", *fractions)
+    shares_P = np.array([1 - sum(fractions.values()), *fractions.values()])
+    _, group_N = np.unique(groups_N, return_inverse=True)
+    groups = int(group_N.max()) + 1
+    if groups < len(names):
+        raise ConfigError(f"The {groups} groups cannot be cut into {len(names)} parts ({', '.join(names)}).")
+    # Classes [N, K], and one column more that counts every picture.
+    classes_NK = np.eye(int(labels.max()) + 1, dtype=np.uint8)[labels] if labels.ndim == 1 else labels
+    counts_GK = np.zeros((groups, classes_NK.shape[1] + 1))
+    np.add.at(counts_GK[:, :-1], group_N, classes_NK)
+    counts_GK[:, -1] = np.bincount(group_N)
+    total_K = np.maximum(counts_GK.sum(axis=0), 1)
+    have_PK = np.zeros((len(names), counts_GK.shape[1]))
+    order = np.random.default_rng(seed).permutation(groups)
+    part_G = np.zeros(groups, dtype=np.int64)
+    for group in order[np.argsort(-counts_GK[order, -1], kind="stable")]:
+        # The squared distance from the wished shares, summed over classes, after giving the group to each part.
+        share_K = counts_GK[group] / total_K
+        gain_P = ((shares_P[:, None] - have_PK) * share_K).sum(axis=1) / shares_P
+        part = int(np.argmax(gain_P))
+        part_G[group] = part
+        have_PK[part] += share_K
+    for part in range(len(names)):  # a few large groups must not leave a part with nothing
+        if not (part_G == part).any():
+            donor = np.bincount(part_G, minlength=len(names)).argmax()
+            candidates = np.flatnonzero(part_G == donor)
+            part_G[candidates[np.argmin(counts_GK[candidates, -1])]] = part
+    return {name: np.flatnonzero(part_G[group_N] == part) for part, name in enumerate(names)}
+
+
+def fold(
+    labels: npt.NDArray[Any], folds: int, index: int, seed: int, groups_N: npt.NDArray[np.int64] | None = None
+) -> tuple[Rows, Rows]:
+    """Positions (train, val) of fold `index` out of `folds`: every picture is in val exactly once."""
+    if labels.ndim == 1 and groups_N is None and np.issubdtype(labels.dtype, np.integer):
+        # Class after class, shuffled, dealt out in turn: parts differ by one picture, of each class and in all.
+        generator = np.random.default_rng(seed)
+        dealt = np.concatenate([generator.permutation(np.flatnonzero(labels == k)) for k in np.unique(labels)])
+        val = np.sort(dealt[index::folds])
+    else:
+        parts = cut(labels, {f"{part}": 1 / folds for part in range(1, folds)}, seed, groups_N)
+        val = list(parts.values())[index]
+    if not len(val) or len(val) == len(labels):
+        raise ConfigError(f"data.folds={folds}: fold {index} is empty; there are too few pictures or groups.")
+    return np.setdiff1d(np.arange(len(labels)), val), val
+
+
+def read_split_file(file: Path, paths: npt.NDArray[Any]) -> dict[str, Rows]:
+    """Rows of each split as a csv with the columns path and split says, such as a run's split.csv.
+
+    Raises ConfigError if the file names no split for a picture, or splits of other names.
+    """
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            reader = csv.DictReader(lines)
+            if not {"path", "split"} <= set(reader.fieldnames or ()):
+                raise ConfigError(f"data.split_file='{file}' needs the columns path and split.")
+            split_of = {row["path"]: row["split"] for row in reader}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"data.split_file='{file}' cannot be read: {error}.") from error
+    if unknown := sorted(set(split_of.values()) - {*SPLITS, ""}):
+        raise ConfigError(f"data.split_file='{file}' names the split '{unknown[0]}'. Allowed: {', '.join(SPLITS)}.")
+    rows: dict[str, list[int]] = {name: [] for name in SPLITS}
+    missing = []
+    for row, path in enumerate(paths):
+        if path not in split_of:
+            missing.append(path)
+        elif split_of[path]:
+            rows[split_of[path]].append(row)
+    if missing:
+        raise ConfigError(
+            f"data.split_file='{file}' lacks {len(missing)} of {len(paths)} pictures, e.g. {missing[0]}: give each a "
+            "row, with an empty split for those to leave out."
+        )
+    return {name: np.array(found, dtype=np.int64) for name, found in rows.items() if found}

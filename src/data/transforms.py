@@ -1,8 +1,9 @@
 """From a decoded picture to the uint8 tensor that the network takes: evaluation, and training with augmentation."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import Any
 
 import torch
 from PIL import Image
@@ -11,7 +12,22 @@ from torchvision.transforms import InterpolationMode, v2
 
 from src.preprocessing import Preprocessing
 
-Transform = Callable[[Image.Image], Tensor]  # RGB picture -> uint8 [3, H, W]
+
+@dataclass(frozen=True)
+class Transform:
+    """Two steps, so that the first, which is always the same for a picture, can be kept instead of repeated.
+
+    `prepare` takes an RGB picture and `draw` what `prepare` returns; `draw` ends at uint8 [3, H, W] and is the random
+    part. `needed_px` is what the shorter side must still have (see read_rgb).
+    """
+
+    prepare: Callable[[Image.Image], Any]
+    draw: Callable[[Any], Tensor]
+    needed_px: int
+    random: bool
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        return self.draw(self.prepare(image))
 
 
 @dataclass(frozen=True)
@@ -36,19 +52,25 @@ POLICIES: dict[str, type[v2.Transform]] = {
 
 def evaluation_transform(preprocessing: Preprocessing) -> Transform:
     """Resize the shorter side, crop the centre: the pixels that torchvision's own preset gives before normalising."""
-    return cast(Transform, v2.Compose([*resize_and_crop(preprocessing), v2.PILToTensor()]))
+    return Transform(v2.Compose(resize_and_crop(preprocessing)), v2.PILToTensor(), preprocessing.resize_px, False)
 
 
-def training_transform(preprocessing: Preprocessing, augmentation: Augmentation) -> Transform:
-    """Random crop or the evaluation's, then flips, rotation, colours, a policy, and erasing (with black)."""
+def training_transform(preprocessing: Preprocessing, augmentation: Augmentation, keep: bool = False) -> Transform:
+    """Random crop or the evaluation's, then flips, rotation, colours, a policy, and erasing (with black).
+
+    With `keep`, pictures whose crops are random are first scaled down to the size at which the smallest crop still has
+    the pixels that the network sees, and smaller ones stay as they are: what is worth keeping in a cache.
+    """
     interpolation = InterpolationMode(preprocessing.interpolation)
     size = [preprocessing.crop_px, preprocessing.crop_px]
     steps: list[v2.Transform] = []
-    if augmentation.crop_scale_min is None:
-        steps += resize_and_crop(preprocessing)
-    else:
+    prepare: Callable[[Image.Image], Any] = v2.Compose(resize_and_crop(preprocessing))
+    needed_px = preprocessing.resize_px
+    if augmentation.crop_scale_min is not None:
         scale = (augmentation.crop_scale_min, 1.0)
         steps.append(v2.RandomResizedCrop(size, scale=scale, interpolation=interpolation))
+        needed_px = math.ceil(preprocessing.crop_px / math.sqrt(augmentation.crop_scale_min))
+        prepare = ShrinkTo(needed_px) if keep else v2.Identity()
     if augmentation.horizontal_flip:
         steps.append(v2.RandomHorizontalFlip(augmentation.horizontal_flip))
     if augmentation.vertical_flip:
@@ -60,10 +82,25 @@ def training_transform(preprocessing: Preprocessing, augmentation: Augmentation)
         steps.append(v2.ColorJitter(brightness=amount, contrast=amount, saturation=amount))
     if augmentation.policy:
         steps.append(POLICIES[augmentation.policy](interpolation=InterpolationMode.BILINEAR))
+    random = bool(steps or augmentation.erasing)
     steps.append(v2.PILToTensor())
     if augmentation.erasing:
         steps.append(v2.RandomErasing(augmentation.erasing))
-    return cast(Transform, v2.Compose(steps))
+    return Transform(prepare, v2.Compose(steps), needed_px, random)
+
+
+class ShrinkTo:
+    """Scales a larger picture down until its shorter side has `shorter_px` pixels."""
+
+    def __init__(self, shorter_px: int) -> None:
+        self.shorter_px = shorter_px
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        shorter = min(image.size)
+        if shorter <= self.shorter_px:
+            return image
+        width, height = (round(side * self.shorter_px / shorter) for side in image.size)
+        return image.resize((width, height), Image.Resampling.BILINEAR)
 
 
 def resize_and_crop(preprocessing: Preprocessing) -> list[v2.Transform]:

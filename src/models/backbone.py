@@ -30,6 +30,10 @@ Weights: TypeAlias = WeightsEnum | Path | None
 TRAINED_WITH_HALF = ("googlenet", "inception_v3")
 
 
+class StopForward(Exception):
+    """Ends a forward pass of which only a part is wanted."""
+
+
 class ImageClassifier(nn.Module):
     """A torchvision network with a new head, which normalises its uint8 input itself.
 
@@ -60,8 +64,49 @@ class ImageClassifier(nn.Module):
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Logits [B, K] of RGB pictures uint8 [B, 3, H, W]."""
         images_BCHW = images_BCHW.to(self.scale_1C11.dtype).contiguous(memory_format=self.memory_format)
-        logits_BK: Tensor = self.net(images_BCHW * self.scale_1C11 + self.shift_1C11)
+        logits_BK: Tensor = self.net(self.normalise(images_BCHW))
         return logits_BK
+
+    def normalise(self, images_BCHW: Tensor) -> Tensor:
+        images_BCHW = images_BCHW.to(self.scale_1C11.dtype).contiguous(memory_format=self.memory_format)
+        return images_BCHW * self.scale_1C11 + self.shift_1C11
+
+    def features(self, images_BCHW: Tensor) -> Tensor:
+        """What the head gets of RGB pictures uint8 [B, 3, H, W]: vectors [B, C] or maps [B, C, H', W'].
+
+        Maps are averaged to [B, C, 1, 1] where the head is one affine layer and its outputs are averaged anyway.
+        """
+        seen: list[Tensor] = []
+
+        def keep(_: nn.Module, inputs: tuple[Tensor]) -> None:
+            seen.append(inputs[0])
+            raise StopForward
+
+        hook = self.head.register_forward_pre_hook(keep)
+        try:
+            self.net(self.normalise(images_BCHW))
+        except StopForward:
+            pass
+        finally:
+            hook.remove()
+        averaged = any(isinstance(module, nn.AdaptiveAvgPool2d) for module in self.behind_head)
+        if averaged and isinstance(self.head, nn.Conv2d):
+            return seen[0].float().mean(dim=(2, 3), keepdim=True)
+        return seen[0]
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Logits [B, K] of what `features` returned."""
+        outputs = self.head(features)
+        for module in self.behind_head:
+            outputs = module(outputs)
+        return cast(Tensor, outputs.flatten(1))
+
+    @property
+    def behind_head(self) -> list[nn.Module]:
+        """What torchvision's networks do with the head's outputs, besides flattening them: pooling in SqueezeNet's."""
+        parent_name, _, own_name = self.head_name.rpartition(".")
+        siblings = list(self.net.get_submodule(parent_name).named_children())
+        return [module for _, module in siblings[[name for name, _ in siblings].index(own_name) + 1 :]]
 
 
 # --------------------------------------------------------------------------------------------- weights, preprocessing

@@ -1,17 +1,22 @@
-"""What every task shares: phases of training, frozen modules that stay frozen, schedules, what a checkpoint carries."""
+"""What every task shares: steps, phases, frozen modules that stay frozen, schedules, what a checkpoint carries."""
 
+import hashlib
 import inspect
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
+import numpy.typing as npt
 import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torchmetrics import MeanMetric
 
+from src.data.dataset import Batch
 from src.models.backbone import ImageClassifier
 from src.models.freeze import set_trainable, trained_modules
 
@@ -35,21 +40,37 @@ class Phase:
 
 
 class FineTuneTask(LightningModule):
-    """Base of the tasks: a model that trains in phases.
+    """Base of the tasks: a model that trains in phases. Logs `<split>/loss`; a task adds its metrics.
+
+    Shapes: B pictures, K outputs of the network.
 
     Args:
         model: takes uint8 pictures.
+        loss: takes outputs [B, K] and labels as the batches have them.
+        class_names: names of the K outputs, in their order.
         phases: of the training, in order. Empty for a model that is only used.
         monitor: the metric that schedules by plateau watch.
         seed: of everything random on the device, epoch by epoch.
         record: plain data that each checkpoint carries: config, class names, preprocessing, versions.
     """
 
+    answer_columns: ClassVar[list[str]]  # of predictions.csv
+
     def __init__(
-        self, model: ImageClassifier, phases: list[Phase], monitor: str, seed: int, record: dict[str, Any]
+        self,
+        *,
+        model: ImageClassifier,
+        loss: nn.Module,
+        class_names: list[str],
+        phases: list[Phase],
+        monitor: str,
+        seed: int,
+        record: dict[str, Any],
     ) -> None:
         super().__init__()
         self.model = model
+        self.loss = loss
+        self.class_names = class_names
         self.phases = phases
         self.monitor = monitor
         self.seed = seed
@@ -57,11 +78,102 @@ class FineTuneTask(LightningModule):
         self.phase_index = 0
         self.phase_start_epoch = 0
         self._frozen: set[str] = set()
+        self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
+
+    # --------------------------------------------------------------------------------------------- what a task defines
 
     @property
     @abstractmethod
     def metric_names(self) -> list[str]:
         """What can be monitored: every metric that validation logs."""
+
+    @abstractmethod
+    def update_metrics(self, split: str, outputs_BK: Tensor, labels: Tensor) -> None:
+        """Count in a batch of val or test."""
+
+    @abstractmethod
+    def compute_metrics(self, split: str) -> dict[str, Tensor]:
+        """Of all pictures of val or test and all processes, by name; counting starts anew."""
+
+    @abstractmethod
+    def probabilities(self, outputs_BK: Tensor) -> Tensor:
+        """float32 [B, K]: what predictions.csv has in the columns `prob:<class>`; [B, 0] if there are none."""
+
+    @abstractmethod
+    def answers(self, outputs_BK: Tensor) -> list[list[str]]:
+        """For each picture the texts of `answer_columns`."""
+
+    @property
+    def probability_columns(self) -> list[str]:
+        """What predictions.csv has beside the answers: one column a class, none for numbers."""
+        return [f"prob:{name}" for name in self.class_names]
+
+    def rows(self, outputs_BK: Tensor) -> list[tuple[list[str], list[str]]]:
+        """For each picture the texts of `answer_columns` and of `probability_columns`."""
+        texts = [[f"{p:.6f}" for p in row] for row in self.probabilities(outputs_BK).tolist()]
+        return list(zip(self.answers(outputs_BK), texts, strict=True))
+
+    def update_training_metrics(self, outputs_BK: Tensor, labels: Tensor) -> None:
+        """Log what is worth watching in training, besides the loss."""
+
+    def learn_labels(self, labels: npt.NDArray[Any]) -> None:
+        """Take over what the training labels say about the outputs, before training; see ImageTable.labels."""
+
+    def to_targets(self, labels: Tensor) -> Tensor:
+        """What the loss compares the outputs with."""
+        return labels
+
+    # ----------------------------------------------------------------------------------------------------------- steps
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """Outputs [B, K] of uint8 pictures [B, 3, H, W]."""
+        outputs_BK: Tensor = self.model(images_BCHW)
+        return outputs_BK
+
+    def outputs_of(self, batch: Batch) -> Tensor:
+        """[B, K], of pictures or of the frozen network's features of them."""
+        return self.model.classify(batch["features"]) if "features" in batch else self(batch["image"])
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        labels, size = batch["label"], len(batch["label"])
+        if not size:
+            return None  # nothing in this batch could be read
+        outputs_BK = self.outputs_of(batch)
+        loss: Tensor = self.loss(outputs_BK, self.to_targets(labels))
+        self.log("train/loss_step", loss, batch_size=size)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
+        self.update_training_metrics(outputs_BK, labels)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor] | None:
+        return self.evaluate_batch(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor] | None:
+        return self.evaluate_batch(batch, "test")
+
+    def evaluate_batch(self, batch: Batch, split: str) -> dict[str, Tensor] | None:
+        """Count the batch in; return its rows of the image table and the network's outputs."""
+        labels = batch["label"]
+        if not len(labels):
+            return None
+        outputs_BK = self.outputs_of(batch).float()
+        getattr(self, f"{split}_loss").update(self.loss(outputs_BK, self.to_targets(labels)), weight=len(labels))
+        self.update_metrics(split, outputs_BK, labels)
+        return {"index": batch["index"], "outputs": outputs_BK}
+
+    def on_validation_epoch_end(self) -> None:
+        self.log_metrics("val")
+
+    def on_test_epoch_end(self) -> None:
+        self.log_metrics("test")
+
+    def log_metrics(self, split: str) -> None:
+        loss = getattr(self, f"{split}_loss")
+        # The values are the same on every process already.
+        self.log_dict({**self.compute_metrics(split), f"{split}/loss": loss.compute()})
+        loss.reset()
+
+    # --------------------------------------------------------------------------------------------------------- phases
 
     @property
     def phase(self) -> Phase:
@@ -90,6 +202,32 @@ class FineTuneTask(LightningModule):
             if name in self._frozen:
                 module.training = False
         return self
+
+    @property
+    def trains_head_alone(self) -> bool:
+        return self.phase.train == "head"
+
+    def frozen_fingerprint(self) -> str:
+        """Changes with the weights outside the head, and with the precision in which they compute."""
+        digest = hashlib.sha256(f"{self.trainer.precision} {self.model.memory_format}".encode())
+        head = f"net.{self.model.head_name}."
+        for name, value in self.model.state_dict().items():
+            if not name.startswith(head):
+                digest.update(name.encode())
+                digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        # Of a head on feature maps the features are averages, unless there is more to it than one affine layer.
+        digest.update(type(self.model.head).__name__.encode())
+        return digest.hexdigest()
+
+    def frozen_features(self, images_BCHW: Tensor) -> Tensor:
+        """What the head gets, of uint8 pictures [B, 3, H, W] on any device, in inference mode and this precision."""
+        training = self.model.training
+        self.model.eval()
+        with torch.inference_mode(), self.trainer.precision_plugin.forward_context():
+            features = self.model.features(images_BCHW.to(self.device, non_blocking=True))
+        self.model.train(training)
+        self.train(self.training)  # frozen modules go back to inference mode
+        return features
 
     # ------------------------------------------------------------------------------------------------- optimization
 
