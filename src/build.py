@@ -114,6 +114,8 @@ def build_phases(cfg: DictConfig) -> list[Phase]:
         optimizer = override(cfg.optimizer, phase.optimizer)
         if "lr" in optimizer and "lr" not in phase.optimizer:
             optimizer["lr"] *= phase.lr_factor
+        if clips_scaled_gradients(cfg.trainer) and "fused" in optimizer:
+            optimizer["fused"] = False  # a fused step unscales the gradients itself, too late for clipping
         scheduler = override(cfg.scheduler, phase.scheduler)
         interval = scheduler.pop("interval", "step")
         if (warmup := scheduler.get("warmup_epochs", 0)) and warmup >= epochs:
@@ -124,6 +126,11 @@ def build_phases(cfg: DictConfig) -> list[Phase]:
         check_targets(OmegaConf.create({f"freeze.phases.{i}": {"optimizer": optimizer, "scheduler": scheduler}}))
         phases.append(Phase(phase.train, epochs, instantiate(optimizer), instantiate(scheduler), interval))
     return phases
+
+
+def clips_scaled_gradients(trainer: DictConfig) -> bool:
+    precision = find_precision(str(trainer.precision), find_accelerator(trainer.accelerator))
+    return trainer.gradient_clip_val is not None and "mixed" in precision
 
 
 def override(node: DictConfig, changes: DictConfig) -> dict[str, Any]:

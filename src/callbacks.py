@@ -8,6 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -209,10 +212,20 @@ class ImageGrid(Callback):
 
     @rank_zero_only
     def on_train_batch_start(self, trainer: Trainer, task: LightningModule, batch: Any, i: int) -> None:
-        if i or trainer.global_step or not isinstance(task, ClassificationTask):
+        if i or trainer.global_step:
             return
-        labels = [task.class_names[label] for label in batch["label"][: self.images].tolist()]
-        add_figure(trainer, "train/images", lambda: draw_images(batch["image"][: self.images].cpu(), labels))
+        datamodule = trainer.datamodule  # type: ignore[attr-defined]
+        rows = batch["index"][: self.images].cpu().numpy()
+
+        def draw() -> Figure:
+            if "image" in batch:
+                images_BCHW = batch["image"][: self.images].cpu()
+            else:  # features: their pictures have to be read for this
+                pictures = datamodule.image_dataset(rows, training=True)
+                images_BCHW = torch.stack([pictures[trainer.current_epoch, i]["image"] for i in range(len(rows))])
+            return draw_images(images_BCHW, [datamodule.table.label_text(int(row)) for row in rows])
+
+        add_figure(trainer, "train/images", draw)
 
 
 class ConfusionMatrixPlot(Callback):
@@ -234,6 +247,38 @@ class ConfusionMatrixPlot(Callback):
             matrix_KK = task.test_confusion.compute().cpu().numpy()
             if trainer.is_global_zero:
                 add_figure(trainer, "test/confusion", lambda: draw_confusion_matrix(matrix_KK, task.class_names))
+
+
+class OutputCollector(Callback):
+    """Keeps what the network says about each picture of an evaluation: rows of the image table [N], outputs [N, K]."""
+
+    def __init__(self) -> None:
+        self.batches: list[dict[str, npt.NDArray[Any]]] = []
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int, loader: int = 0
+    ) -> None:
+        self.keep(outputs)
+
+    def on_test_batch_end(
+        self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int, loader: int = 0
+    ) -> None:
+        self.keep(outputs)
+
+    def keep(self, outputs: Any) -> None:
+        if outputs is not None:
+            self.batches.append({name: value.cpu().numpy() for name, value in outputs.items()})
+
+    def take(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """Of all processes, by row; every process has to call it."""
+        batches, self.batches = self.batches, []
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            parts: list[Any] = [None] * torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(parts, batches)
+            batches = [batch for part in parts for batch in part]
+        rows_N = np.concatenate([batch["index"] for batch in batches])
+        order_N = np.argsort(rows_N, kind="stable")
+        return rows_N[order_N], np.concatenate([batch["outputs"] for batch in batches])[order_N]
 
 
 def add_figure(trainer: Trainer, name: str, draw: Callable[[], Figure]) -> None:

@@ -308,8 +308,9 @@ def set_up_log(output_dir: Path | None) -> None:
 def quieten_libraries() -> None:
     """Our log says what Lightning's own lines say; warnings that a user of this project can do nothing about go."""
     warnings.filterwarnings("ignore", module="PIL")  # half-damaged files; what cannot be read is reported by path
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    # Not their parents' levels: lightning sets those when it is imported, which is later.
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     for message in (
         ".*module.s. in eval mode at the start of training.*",  # frozen modules, on purpose
         ".*does not have many workers.*",

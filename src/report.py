@@ -4,13 +4,19 @@ import csv
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
+
+from src.data.table import ImageTable
+
+if TYPE_CHECKING:
+    from src.tasks.base import FineTuneTask
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
@@ -31,6 +37,25 @@ def write_class_table(path: Path, matrix_KK: npt.NDArray[np.int64], class_names:
             precision, recall = right / max(predicted, 1), right / max(true, 1)
             f1 = 2 * right / max(true + predicted, 1)
             writer.writerow([name, f"{precision:.4f}", f"{recall:.4f}", f"{f1:.4f}", int(true)])
+
+
+MAX_PROBABILITY_COLUMNS = 100
+
+
+def write_predictions(
+    path: Path, table: ImageTable, task: "FineTuneTask", rows_N: npt.NDArray[np.int64], outputs_NK: npt.NDArray[Any]
+) -> None:
+    """One row a picture: path, label, the answer, and with up to 100 classes the probability of each."""
+    wide = len(task.probability_columns) <= MAX_PROBABILITY_COLUMNS
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        answers = [name if task.probability_columns else f"predicted:{name}" for name in task.answer_columns]
+        writer.writerow(["path", "label", *answers, *(task.probability_columns if wide else [])])
+        for start in range(0, len(rows_N), 1024):
+            part = task.rows(torch.from_numpy(outputs_NK[start : start + 1024]).to(task.device))
+            for row, (answer, probabilities) in zip(rows_N[start : start + 1024], part, strict=True):
+                row_texts = [table.paths[row], table.label_text(int(row)), *answer]
+                writer.writerow([*row_texts, *(probabilities if wide else [])])
 
 
 def draw_confusion_matrix(matrix_KK: npt.NDArray[np.int64], class_names: list[str]) -> Figure:

@@ -1,8 +1,12 @@
-"""The table of a sweep: one row a job, written after each job, printed when all are done."""
+"""The table of a sweep: one row a job, written after each job, printed when all are done.
+
+Jobs that differ in their seed or fold alone are repetitions of one another: sweep.csv also has their mean and spread.
+"""
 
 import csv
 import json
 import math
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +17,10 @@ from omegaconf import DictConfig
 
 
 class SweepTable(Callback):
-    """Writes `sweep.csv` (status, the settings that differ, metrics) and prints the ranking."""
+    """Writes `sweep.csv` (status, settings, metrics; then mean, std, min and max of repetitions) and prints the ranking.
+
+    With folds, `out_of_fold.csv` has what each fold's model says about the pictures that it was not trained on.
+    """
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
@@ -44,6 +51,8 @@ class SweepTable(Callback):
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(self.ranked())
+            for group in self.repetitions():
+                writer.writerows(summary(group))
 
     def ranked(self) -> list[dict[str, Any]]:
         """Best first by the monitored metric; failed jobs last."""
@@ -55,6 +64,35 @@ class SweepTable(Callback):
             return -value if self.mode == "max" else float(value)
 
         return sorted(self.rows, key=key)
+
+    def repetitions(self) -> list[list[dict[str, Any]]]:
+        """Finished jobs with the same settings, but for seed and fold; groups of at least two."""
+        groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+        for row in self.rows:
+            if row["status"] == "done" and row.get(self.monitor) is not None:
+                settings = tuple((key, row.get(key)) for key in self.settings() if key not in REPEATED)
+                groups.setdefault(settings, []).append(row)
+        return [group for group in groups.values() if len(group) > 1]
+
+    def write_out_of_fold(self) -> Path | None:
+        """Merge the folds' val_predictions.csv; None if there are no folds."""
+        assert self.folder is not None
+        rows = [row for group in self.repetitions() for row in group if "data.fold" in row]
+        if not rows:
+            return None
+        output = self.folder / "out_of_fold.csv"
+        with output.open("w", newline="", encoding="utf-8") as file:
+            writer = None
+            for row in rows:
+                with (self.folder / row["job"] / "report" / "val_predictions.csv").open(
+                    newline="", encoding="utf-8"
+                ) as part:
+                    for prediction in csv.DictReader(part):
+                        writer = writer or csv.DictWriter(file, ["job", "fold", *prediction], extrasaction="ignore")
+                        if file.tell() == 0:
+                            writer.writeheader()
+                        writer.writerow({"job": row["job"], "fold": row["data.fold"], **prediction})
+        return output
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         if not self.rows:
@@ -77,12 +115,37 @@ class SweepTable(Callback):
         for row in self.rows:
             if row["status"] == "failed":
                 print(f"Job {row['job']} failed: {row['error']}")
+        for group in self.repetitions():
+            values = [row[self.monitor] for row in group]
+            same = ", ".join(f"{key}={group[0][key]}" for key in swept if key not in REPEATED)
+            spread = f"{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}"
+            print(
+                f"{self.monitor} {spread} [{min(values):.4f}..{max(values):.4f}] over {len(group)} jobs {same}".rstrip()
+            )
+        if merged := self.write_out_of_fold():
+            print(f"Each picture's prediction by a model that was not trained on it: {merged}")
         print(f"All of it: {self.folder}/sweep.csv")
 
     def settings(self) -> list[str]:
         metrics = {"job", "status", "error"}
         columns = dict.fromkeys(key for row in self.rows for key in row)
         return [key for key in columns if key not in metrics and "/" not in key and key not in RUN_FACTS]
+
+
+def summary(group: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows with mean, std (of the sample), min and max of every number over repetitions of a job."""
+    functions = {"mean": statistics.mean, "std": statistics.stdev, "min": min, "max": max}
+    columns = {key: [row.get(key) for row in group] for key in group[0] if key not in ("job", "status", *REPEATED)}
+    rows = []
+    for status, function in functions.items():
+        row: dict[str, Any] = {"job": f"{len(group)} jobs", "status": status}
+        for key, values in columns.items():
+            if all(isinstance(value, int | float) for value in values):
+                row[key] = function(values)  # type: ignore[operator]
+            elif len(set(values)) == 1:
+                row[key] = values[0]
+        rows.append(row)
+    return rows
 
 
 def number_text(name: str, value: float | None) -> str:
@@ -97,4 +160,5 @@ def short_names(keys: list[str]) -> dict[str, str]:
     return {key: name if last.count(name) == 1 else key for key, name in zip(keys, last, strict=True)}
 
 
+REPEATED = ("seed", "data.fold")
 RUN_FACTS = {"epochs", "steps", "fit_seconds"}

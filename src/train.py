@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lightning import Trainer
 
     from src.data.base import ImageDataModule
+    from src.data.table import ImageTable
     from src.tasks.base import FineTuneTask
 
 log = logging.getLogger("src.train")
@@ -118,8 +119,9 @@ def measure_best(
     cfg: DictConfig, task: "FineTuneTask", datamodule: "ImageDataModule", trainer: "Trainer"
 ) -> dict[str, float]:
     """val and test metrics of the best checkpoint (of the last weights, if none was kept)."""
+    from src.callbacks import OutputCollector
     from src.checkpoint import load_checkpoint
-    from src.report import scalars
+    from src.report import scalars, write_predictions
 
     best = next((getattr(c, "best_model_path", "") for c in trainer.checkpoint_callbacks if is_best(c, cfg)), "")
     if best and Path(best).is_file():
@@ -127,13 +129,25 @@ def measure_best(
     datamodule.frozen_network = None  # the whole network is measured, on pictures
     # Not into the curves: the best checkpoint is not one more epoch.
     loggers, trainer.loggers = trainer.loggers, []
+    report_dir, collector = Path(cfg.output_dir) / "report", OutputCollector()
+    trainer.callbacks.append(collector)  # type: ignore[attr-defined]
+
+    def write(split: str) -> None:
+        rows_N, outputs_NK = collector.take()
+        if trainer.is_global_zero:
+            report_dir.mkdir(exist_ok=True)
+            write_predictions(report_dir / f"{split}_predictions.csv", datamodule.table, task, rows_N, outputs_NK)
+
     trainer.validate(task, datamodule=datamodule, verbose=False)
+    write("val")
     trainer.loggers = loggers
     metrics = scalars(trainer.callback_metrics)
     if cfg.test and "test" in datamodule.table.splits:
         trainer.test(task, datamodule=datamodule, verbose=False)
         metrics |= scalars(trainer.callback_metrics)
-        write_test_report(task, trainer.is_global_zero, Path(cfg.output_dir) / "report")
+        write("test")
+        write_test_report(task, trainer.is_global_zero, report_dir)
+    trainer.callbacks.remove(collector)  # type: ignore[attr-defined]
     return metrics
 
 
@@ -242,11 +256,30 @@ def describe(cfg: DictConfig, datamodule: "ImageDataModule", trainer: "Trainer")
 
     table, size = datamodule.table, datamodule.preprocessing.crop_px
     parts = ", ".join(f"{len(table.splits[s]):,} {s}" for s in ("train", "val", "test") if s in table.splits)
-    log.info("Data: %s pictures, %d classes, %d px", parts, len(table.class_names), size)
+    what = "targets" if table.label_kind == "numbers" else "classes"
+    log.info("Data: %s pictures, %d %s, %d px", parts, len(table.class_names), what, size)
+    log.info("%s", label_summary(table))
     log.info("Model: %s, weights %s", cfg.backbone.name, cfg.backbone.weights or "random")
     device = trainer.strategy.root_device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     log.info("Device: %d x %s (%s), precision %s", trainer.world_size, device.type, name, trainer.precision)
+
+
+def label_summary(table: "ImageTable") -> str:
+    """How many training pictures each class has, or how the numbers spread."""
+    rows = table.splits["train"]
+    if table.label_kind == "numbers":
+        values = table.labels[rows]
+        spans = [f"{name} {values[:, t].min():g} to {values[:, t].max():g}, mean {values[:, t].mean():.4g}"
+                 for t, name in enumerate(table.class_names[:10])]  # fmt: skip
+        return "Targets in train: " + "; ".join(spans)
+    counts_K = table.class_counts(rows)
+    by_size = sorted(zip(counts_K.tolist(), table.class_names, strict=True), reverse=True)
+    if len(by_size) > 12:
+        middle = by_size[len(by_size) // 2][0]
+        most, least = by_size[0], by_size[-1]
+        return f"Classes in train: {most[1]} {most[0]:,} (most), median {middle:,}, {least[1]} {least[0]:,} (least)"
+    return "Classes in train: " + ", ".join(f"{name} {count:,}" for count, name in by_size)
 
 
 def describe_phase(task: "FineTuneTask", trainer: "Trainer") -> None:
