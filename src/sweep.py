@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 
 class SweepTable(Callback):
-    """Writes `sweep.csv` (status, settings, metrics; then mean, std, min and max of repetitions) and prints the ranking.
+    """Writes `sweep.csv` (status, settings, metrics; mean, std, min, max of repetitions), prints the ranking.
 
     With folds, `out_of_fold.csv` has what each fold's model says about the pictures that it was not trained on.
     """
@@ -80,18 +80,16 @@ class SweepTable(Callback):
         rows = [row for group in self.repetitions() for row in group if "data.fold" in row]
         if not rows:
             return None
+        merged = []
+        for row in rows:
+            predictions = self.folder / row["job"] / "report" / "val_predictions.csv"
+            with predictions.open(newline="", encoding="utf-8") as part:
+                merged += [{"job": row["job"], "fold": row["data.fold"], **line} for line in csv.DictReader(part)]
         output = self.folder / "out_of_fold.csv"
         with output.open("w", newline="", encoding="utf-8") as file:
-            writer = None
-            for row in rows:
-                with (self.folder / row["job"] / "report" / "val_predictions.csv").open(
-                    newline="", encoding="utf-8"
-                ) as part:
-                    for prediction in csv.DictReader(part):
-                        writer = writer or csv.DictWriter(file, ["job", "fold", *prediction], extrasaction="ignore")
-                        if file.tell() == 0:
-                            writer.writeheader()
-                        writer.writerow({"job": row["job"], "fold": row["data.fold"], **prediction})
+            writer = csv.DictWriter(file, list(merged[0]))
+            writer.writeheader()
+            writer.writerows(merged)
         return output
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
@@ -116,12 +114,11 @@ class SweepTable(Callback):
             if row["status"] == "failed":
                 print(f"Job {row['job']} failed: {row['error']}")
         for group in self.repetitions():
-            values = [row[self.monitor] for row in group]
+            scores = [float(row[self.monitor]) for row in group]
             same = ", ".join(f"{key}={group[0][key]}" for key in swept if key not in REPEATED)
-            spread = f"{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}"
-            print(
-                f"{self.monitor} {spread} [{min(values):.4f}..{max(values):.4f}] over {len(group)} jobs {same}".rstrip()
-            )
+            spread = f"{statistics.mean(scores):.4f} ± {statistics.stdev(scores):.4f}"
+            limits = f"[{min(scores):.4f}..{max(scores):.4f}]"
+            print(f"{self.monitor} {spread} {limits} over {len(group)} jobs {same}".rstrip())
         if merged := self.write_out_of_fold():
             print(f"Each picture's prediction by a model that was not trained on it: {merged}")
         print(f"All of it: {self.folder}/sweep.csv")
