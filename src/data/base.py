@@ -178,6 +178,7 @@ class ImageDataModule(LightningDataModule):
             groups = None if groups_N is None else groups_N[pool]
             train, val = fold(labels[pool], self.folds, self.fold, self.split_seed, groups)
             rows |= {**cut_off, "train": pool[train], "val": pool[val]}
+        rows = {name: rows[name] for name in SPLITS if name in rows}
         if groups_N is not None:
             note_shared_groups(rows, groups_N, notes)
         return rows

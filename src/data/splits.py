@@ -11,7 +11,7 @@ from src.data.table import Rows
 from src.errors import ConfigError
 
 SPLITS = ("train", "val", "test")
-BINS = 10  # of numbers, for stratifying by them
+MAX_BINS = 10  # of numbers, for stratifying by them
 
 
 def cut(
@@ -19,7 +19,7 @@ def cut(
 ) -> dict[str, Rows]:
     """Positions, sorted, of each named part and of `train`, which gets the rest.
 
-    Classes are spread evenly over the parts, several a picture too; numbers by ten ranges of the first of them. A group
+    Classes are spread evenly over the parts, several a picture too; numbers by up to ten ranges of the first of them. A group
     goes to one part whole. The result depends on labels, groups and seed alone.
 
     Args:
@@ -31,7 +31,8 @@ def cut(
     if not fractions:
         return {"train": np.arange(len(labels))}
     if labels.ndim == 2 and labels.dtype != np.uint8:
-        edges = np.quantile(labels[:, 0], np.linspace(0, 1, BINS + 1)[1:-1])
+        bins = min(max(len(labels) // 20, 1), MAX_BINS)
+        edges = np.quantile(labels[:, 0], np.linspace(0, 1, bins + 1)[1:-1])
         labels = np.searchsorted(edges, labels[:, 0]).astype(np.int64)
     if groups_N is not None:
         return group_cut(labels, groups_N, fractions, seed)
@@ -57,25 +58,29 @@ def stratified_cut(labels_N: npt.NDArray[np.int64], fractions: dict[str, float],
 
 
 def multilabel_cut(labels_NK: npt.NDArray[np.uint8], fractions: dict[str, float], seed: int) -> dict[str, Rows]:
-    """The rarest label first, its pictures go to the parts that still lack it most (after Sechidis et al. 2011, "On the
-    stratification of multi-label data", but all pictures of a label at once); then those without any label.
+    """The rarest label first, its pictures go to the parts that still lack it most; then those without any label.
+
+    After Sechidis et al. 2011, "On the stratification of multi-label data", but all pictures with the same labels at
+    once.
     """
     generator = np.random.default_rng(seed)
     shares_P = np.array([1 - sum(fractions.values()), *fractions.values()])
     wanted_KP = labels_NK.sum(axis=0, dtype=np.int64)[:, None] * shares_P
     wanted_P = len(labels_NK) * shares_P
     part_N = np.full(len(labels_NK), -1)
+    combinations_CK, of_N = np.unique(labels_NK, axis=0, return_inverse=True)
+    members = np.split(np.argsort(of_N, kind="stable"), np.bincount(of_N).cumsum()[:-1])
+    waiting = set(range(len(combinations_CK)))
     for label in [*np.argsort(wanted_KP.sum(axis=1), kind="stable"), None]:
-        free = np.flatnonzero((part_N < 0) & (labels_NK[:, label] > 0 if label is not None else True))
-        lacking_P = np.maximum(wanted_KP[label] if label is not None else wanted_P, 0)
-        if not len(free):
-            continue
-        order = generator.permutation(free)
-        ends = largest_remainders(lacking_P if lacking_P.sum() > 0 else shares_P, len(order)).cumsum()
-        for part, positions in enumerate(np.split(order, ends[:-1])):
-            part_N[positions] = part
-            wanted_KP[:, part] -= labels_NK[positions].sum(axis=0, dtype=np.int64)
-            wanted_P[part] -= len(positions)
+        for combination in sorted(c for c in waiting if label is None or combinations_CK[c, label]):
+            waiting.remove(combination)
+            lacking_P = np.maximum(wanted_P if label is None else wanted_KP[label], 0)
+            order = generator.permutation(members[combination])
+            ends = largest_remainders(lacking_P if lacking_P.sum() > 0 else shares_P, len(order)).cumsum()
+            for part, positions in enumerate(np.split(order, ends[:-1])):
+                part_N[positions] = part
+                wanted_KP[:, part] -= combinations_CK[combination] * float(len(positions))
+                wanted_P[part] -= len(positions)
     return {name: np.flatnonzero(part_N == part) for part, name in enumerate(("train", *fractions))}
 
 

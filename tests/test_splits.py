@@ -1,0 +1,165 @@
+"""Who goes where: stratified, by group, in folds, from a file; and how often each class is drawn."""
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import Run, run_train
+
+from src.data.dataset import EpochSampler, balancing_weights
+from src.data.splits import cut, fold
+from src.errors import ConfigError
+from src.losses import FocalLoss, class_weights
+
+FRACTIONS = {"val": 0.15, "test": 0.2}
+
+
+def random_labels(kind: str, size: int = 600) -> np.ndarray:
+    generator = np.random.default_rng(0)
+    if kind == "one":
+        return generator.choice(5, size, p=[0.5, 0.3, 0.1, 0.07, 0.03])
+    if kind == "several":
+        return (generator.random((size, 6)) < [0.5, 0.3, 0.2, 0.1, 0.05, 0.02]).astype(np.uint8)
+    return generator.gamma(2, 10, (size, 2)).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ["one", "several", "numbers"])
+def test_parts_are_alike_complete_and_repeatable(kind: str) -> None:
+    labels = random_labels(kind)
+    parts = cut(labels, FRACTIONS, seed=3)
+    assert np.array_equal(np.sort(np.concatenate(list(parts.values()))), np.arange(600))
+    assert len(parts["val"]) == pytest.approx(90, abs=6) and len(parts["test"]) == pytest.approx(120, abs=6)
+    again, other = cut(labels, FRACTIONS, seed=3), cut(labels, FRACTIONS, seed=4)
+    assert np.array_equal(parts["val"], again["val"]) and not np.array_equal(parts["val"], other["val"])
+    if kind == "numbers":
+        means = [labels[rows, 0].mean() for rows in parts.values()]
+        assert max(means) - min(means) < 0.1 * labels[:, 0].mean()  # 1.9 standard errors of a random cut
+        return
+    members = np.eye(5)[labels] if kind == "one" else labels
+    for name, share in FRACTIONS.items():
+        assert members[parts[name]].sum(axis=0) == pytest.approx(share * members.sum(axis=0), abs=1.6)
+
+
+@pytest.mark.parametrize("kind", ["one", "several"])
+def test_groups_are_never_cut_and_classes_still_spread(kind: str) -> None:
+    labels = random_labels(kind)
+    groups = np.random.default_rng(1).integers(0, 80, 600)
+    parts = cut(labels, FRACTIONS, 0, groups)
+    sides = [set(groups[rows]) for rows in parts.values()]
+    assert not sides[0] & sides[1] and not sides[0] & sides[2] and not sides[1] & sides[2]
+    assert len(parts["val"]) == pytest.approx(90, abs=12) and len(parts["test"]) == pytest.approx(120, abs=12)
+    commonest = labels == 0 if kind == "one" else labels[:, 0] == 1
+    assert commonest[parts["val"]].mean() == pytest.approx(commonest.mean(), abs=0.08)
+
+
+def test_one_huge_group_leaves_no_part_empty() -> None:
+    parts = cut(np.zeros(100, dtype=np.int64), FRACTIONS, 0, np.r_[np.zeros(98, dtype=np.int64), [1, 2]])
+    assert sorted(map(len, parts.values())) == [1, 1, 98]
+    with pytest.raises(ConfigError, match="2 groups cannot be cut into 3 parts"):
+        cut(np.zeros(4, dtype=np.int64), FRACTIONS, 0, np.array([0, 0, 1, 1]))
+
+
+@pytest.mark.parametrize("kind", ["one", "several", "numbers", "groups"])
+def test_each_picture_is_in_val_of_exactly_one_fold(kind: str) -> None:
+    labels = random_labels("one" if kind == "groups" else kind)
+    groups = np.random.default_rng(1).integers(0, 80, 600) if kind == "groups" else None
+    found = [fold(labels, 5, index, 0, groups) for index in range(5)]
+    assert np.array_equal(np.sort(np.concatenate([val for _, val in found])), np.arange(600))
+    for train, val in found:
+        assert len(train) + len(val) == 600 and not set(train) & set(val)
+        assert len(val) == pytest.approx(120, abs=12 if kind != "one" else 0)
+    if kind == "one":
+        counts = [np.bincount(labels[val], minlength=5) for _, val in found]
+        assert np.ptp(counts, axis=0).max() <= 1
+    if groups is not None:
+        assert all(not set(groups[train]) & set(groups[val]) for train, val in found)
+
+
+def test_folds_as_a_sweep(colors: Path, tmp_path: Path, command) -> None:
+    """Five real runs: mean and spread in sweep.csv, one prediction for every picture but those of the test split."""
+    answer = command(
+        "train", "sweep=folds", "data=folder", f"data.root={colors}", "trainer=cpu", "trainer.max_epochs=1",
+        "data.image_size_px=32", "freeze=head_only", "augment=none", "data.num_workers=0", "logger=none",
+        f"data.cache_dir={tmp_path}/cache", f"hydra.sweep.dir={tmp_path}/sweep", "+trainer.limit_train_batches=1",
+    )  # fmt: skip
+    assert answer.status == 0, answer.err
+    with (tmp_path / "sweep" / "sweep.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["status"] for row in rows] == ["done"] * 5 + ["mean", "std", "min", "max"]
+    scores = [float(row["val/acc"]) for row in rows[:5]]
+    assert float(rows[5]["val/acc"]) == pytest.approx(np.mean(scores))
+    assert float(rows[6]["val/acc"]) == pytest.approx(np.std(scores, ddof=1))
+    with (tmp_path / "sweep" / "out_of_fold.csv").open(newline="") as file:
+        merged = list(csv.DictReader(file))
+    assert len(merged) == len({row["path"] for row in merged}) == 51
+    assert Counter(row["fold"] for row in merged) == {"0": 11, "1": 10, "2": 10, "3": 10, "4": 10}
+    right = [sum(r["label"] == r["prediction"] for r in merged if r["fold"] == str(k)) for k in range(5)]
+    sizes = [11, 10, 10, 10, 10]
+    by_job = {row["data.fold"]: float(row["val/acc"]) for row in rows[:5]}
+    assert [by_job[str(k)] for k in range(5)] == pytest.approx([r / n for r, n in zip(right, sizes, strict=True)])
+    assert "over 5 jobs" in answer.out
+
+
+def test_a_split_file_repeats_the_splits_of_another_run(colors: Path, colors_run: Run, tmp_path: Path) -> None:
+    split_file = tmp_path / "split.csv"
+    lines = (colors_run.directory / "split.csv").read_text().splitlines()
+    swapped = [line.replace(",test", ",x").replace(",val", ",test").replace(",x", ",val") for line in lines[1:-1]]
+    left_out = lines[-1].rsplit(",", 1)[0] + ","
+    split_file.write_text("\n".join([lines[0], *swapped, left_out]) + "\n")
+    settings = ["data=folder", f"data.root={colors}", "data.image_size_px=32", "trainer.max_epochs=1"]
+    run = run_train(tmp_path / "run", *settings, f"data.split_file={split_file}", "+trainer.limit_train_batches=1")
+    found = {row["path"]: row["split"] for row in run.csv("split.csv")}
+    assert found == {line.split(",")[0]: line.split(",")[2] for line in swapped}
+    split_file.write_text("\n".join([lines[0], *swapped[:-3]]))
+    with pytest.raises(ConfigError, match="lacks 4 of 60 pictures"):
+        run_train(tmp_path / "other", *settings, f"data.split_file={split_file}")
+
+
+# ---------------------------------------------------------------------------------------------------------- imbalance
+
+
+def test_balanced_sampling_draws_classes_alike_in_every_process() -> None:
+    labels = np.array([0] * 900 + [1] * 90 + [2] * 10)
+    weights = balancing_weights(labels)
+    ranks = [list(EpochSampler(1000, True, 0, 1, rank, 3, weights)) for rank in range(3)]
+    assert [len(rank) for rank in ranks] == [334] * 3
+    drawn = labels[[position for rank in ranks for _, position in rank]]
+    assert np.bincount(drawn) == pytest.approx([334] * 3, abs=45)  # three standard deviations
+    one_process = [position for _, position in EpochSampler(1002, True, 0, 1, 0, 1, np.r_[weights, 0, 0])]
+    together = [ranks[i % 3][i // 3][1] for i in range(1002)]
+    assert together == one_process
+    other_epoch = list(EpochSampler(1000, True, 0, 2, 0, 3, weights))
+    assert [position for _, position in other_epoch] != [position for _, position in ranks[0]]
+    several = balancing_weights(np.array([[1, 0], [1, 0], [1, 1], [0, 0]], dtype=np.uint8))
+    assert several.tolist() == [1 / 3, 1 / 3, 1, 1 / 4]
+
+
+def test_class_weights() -> None:
+    labels = np.array([0] * 90 + [1] * 10)
+    assert class_weights("inverse", labels, 2).tolist() == pytest.approx([100 / 180, 5])
+    effective = class_weights("effective", labels, 2)
+    assert effective[1] / effective[0] == pytest.approx((1 - 0.999**90) / (1 - 0.999**10), rel=1e-4)
+    assert (effective[labels]).mean() == pytest.approx(1, rel=1e-5)
+    assert class_weights("inverse", labels, 3)[2].isfinite()  # a class that train lacks
+    several = np.array([[1, 0]] * 30 + [[0, 1]] * 10, dtype=np.uint8)
+    assert class_weights("inverse", several, 2).tolist() == pytest.approx([1 / 3, 3])
+
+
+def test_weighted_focal_loss_at_gamma_0_is_weighted_cross_entropy() -> None:
+    logits, labels, weight = torch.randn(6, 3), torch.tensor([0, 1, 2, 2, 1, 0]), torch.tensor([1.0, 2.0, 5.0])
+    expected = torch.nn.functional.cross_entropy(logits, labels, weight)
+    assert torch.allclose(FocalLoss(0.0, weight)(logits, labels), expected)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "focal"])
+def test_class_weights_from_the_command_line(colors: Path, tmp_path: Path, loss: str, command) -> None:
+    run = run_train(
+        tmp_path / "run", "data=folder", f"data.root={colors}", "data.image_size_px=32", "trainer.max_epochs=1",
+        f"loss={loss}", "loss.class_weights=effective", "+trainer.limit_train_batches=1",
+    )  # fmt: skip
+    assert run.checkpoint()["state_dict"]["loss.weight"].tolist() == pytest.approx([1, 1, 1])
+    answer = command("evaluate", f"ckpt={run.directory}", "accelerator=cpu")
+    assert answer.status == 0, answer.err
