@@ -107,6 +107,8 @@ def fit_phases(
         if checkpoint is not None and resuming and was_stopped_early(checkpoint):
             trainer.fit_loop.max_epochs = datamodule.resumed_epoch
         describe_phase(task, trainer)
+        if task.trains_head_alone:
+            datamodule.advise()
         try:
             trainer.fit(task, datamodule=datamodule, ckpt_path=checkpoint_file if resuming else None, weights_only=True)
         except SystemExit as exit:  # Lightning turns Ctrl-C into this

@@ -85,7 +85,7 @@ class Run:
 
 
 Runner = Callable[..., Run]
-SMALL = ("trainer=cpu", "trainer.max_epochs=2", "data.num_workers=0", "logger=none")
+SMALL = ("trainer=cpu", "trainer.max_epochs=2", "data.num_workers=0", "logger=none", "data.cache=none")
 
 
 def run_train(directory: Path, *overrides: str) -> Run:

@@ -274,6 +274,14 @@ class ImageDataModule(LightningDataModule):
             return False
         return self.cache_views is not None or not self.transform_of(training=True).random
 
+    def advise(self) -> None:
+        """Say how a phase that trains the head alone would be many times faster, if it is not."""
+        if self.cache == "auto" and not self.caches_features() and not is_partial(self.trainer):
+            log.info(
+                "The frozen network sees augmented pictures anew in every epoch. data.cache_views=8 keeps eight views "
+                "of each, augment=none one: training the head alone is then many times faster."
+            )
+
     def feature_dataset(self, rows: Rows, training: bool, network: FrozenNetwork) -> FeatureDataset:
         random = training and self.transform_of(training=True).random
         views = self.cache_views or 1 if random else 1
