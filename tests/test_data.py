@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import COLORS, paint
-from PIL import Image
 from torchvision.transforms import v2
 
 from src.data.base import ImageDataModule
 from src.data.dataset import EpochSampler
-from src.data.decode import UnreadableImage, read_rgb
+from src.data.decode import read_rgb
 from src.data.digits import DigitsDataModule
 from src.data.image_folder import ImageFolderDataModule
 from src.data.splits import stratified_cut
@@ -127,36 +126,7 @@ def test_few_pictures_still_give_a_val_split(tmp_path: Path) -> None:
         folder(tmp_path / "two").table  # noqa: B018
 
 
-# ------------------------------------------------------------------------------------------------------------- decoding
-
-
-def test_pictures_are_turned_upright(tmp_path: Path) -> None:
-    image = Image.new("RGB", (20, 10), "red")
-    image.paste("blue", (10, 0, 20, 10))
-    exif = image.getexif()
-    exif[0x0112] = 6  # turned by 90 degrees clockwise to be seen
-    image.save(tmp_path / "turned.png", exif=exif)
-    upright = read_rgb(tmp_path / "turned.png")
-    assert (
-        upright.size == (10, 20)
-        and upright.getpixel((5, 2)) == (255, 0, 0)
-        and upright.getpixel((5, 18)) == (0, 0, 255)
-    )
-
-
-def test_transparency_becomes_white_and_16_bits_are_scaled(tmp_path: Path) -> None:
-    Image.new("RGBA", (4, 4), (200, 0, 0, 0)).save(tmp_path / "clear.png")
-    assert read_rgb(tmp_path / "clear.png").getpixel((0, 0)) == (255, 255, 255)
-    Image.fromarray(np.full((4, 4), 0x8000, dtype=np.uint16)).save(tmp_path / "deep.png")
-    assert read_rgb(tmp_path / "deep.png").getpixel((0, 0)) == (128, 128, 128)
-
-
-@pytest.mark.parametrize("content", [b"", b"no picture", b"\xff\xd8\xff\xe0 half a jpeg", b"\x89PNG\r\n\x1a\n"])
-def test_what_cannot_be_read_says_why(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "x.jpg").write_bytes(content)
-    with pytest.raises(UnreadableImage) as error:
-        read_rgb(tmp_path / "x.jpg")
-    assert str(error.value) and str(tmp_path) not in str(error.value)
+# --------------------------------------------------------------------------------------------------- damaged pictures
 
 
 def test_a_damaged_training_picture_is_replaced_and_a_damaged_val_picture_left_out(with_folders: Path) -> None:

@@ -16,7 +16,7 @@ IMAGE_SUFFIXES = frozenset(
 MAX_MEGAPIXELS = 180.0  # about where Pillow itself refuses: headers beyond it are most often attacks or damage
 # A JPEG is decoded at 1/2, 1/4 or 1/8 if its shorter side then still has this many times the pixels that are needed.
 # docs/performance.md has the measured difference.
-DRAFT_MARGIN = 2.0
+DRAFT_MARGIN = 3.0
 
 
 class UnreadableImage(Exception):

@@ -24,7 +24,7 @@ class FileDataset(Dataset[Item]):
     def __getitem__(self, index: int) -> Item:
         path = self.paths[index]
         try:
-            return self.transform(read_rgb(self.folder / path)), path, None
+            return self.transform(read_rgb(self.folder / path, self.transform.needed_px)), path, None
         except UnreadableImage as error:
             return None, path, str(error)
 

@@ -55,7 +55,7 @@ class Finding:
 
 def find_all(table: ImageTable, facts: Facts, tiny_px: int, near_bits: int | None) -> list[Finding]:
     """Everything in KINDS, in its order, then by row."""
-    found = class_findings(table, facts) + copies(table, facts, near_bits)
+    found = class_findings(table, facts) + copies(table, facts, near_bits, tiny_px)
     found += [Finding(problem, row, detail=reason) for row, (problem, reason) in facts.problems.items()]
     found += [Finding("wrong_extension", row, detail=f"it is a {kind}") for row, kind in facts.wrong_suffix.items()]
     for place in np.flatnonzero(np.minimum(facts.width_R, facts.height_R) < tiny_px):
@@ -106,11 +106,12 @@ def class_findings(table: ImageTable, facts: Facts) -> list[Finding]:
 # -------------------------------------------------------------------------------------------------------------- copies
 
 
-def copies(table: ImageTable, facts: Facts, near_bits: int | None) -> list[Finding]:
+def copies(table: ImageTable, facts: Facts, near_bits: int | None, tiny_px: int) -> list[Finding]:
     """Each picture that occurs elsewhere, once for each kind that applies.
 
     Of two copies it is the one in the later split (train, val, test), or else in the later row, that is reported, with
-    the other beside it. Near duplicates are looked for between pictures of different bytes; `near_bits` None = not.
+    the other beside it. Near duplicates are looked for between pictures of different bytes that are not tiny, since
+    small drawings are all alike; `near_bits` None = not.
     """
     split_N = split_of_row(table)
     order = np.lexsort((facts.rows, split_N[facts.rows]))  # so that the first of equal ones is in train, if any is
@@ -123,6 +124,7 @@ def copies(table: ImageTable, facts: Facts, near_bits: int | None) -> list[Findi
     pieces.append(("duplicate", one, other, ~conflict & ~leak))
     if near_bits is not None and len(rows):
         unique = np.unique(original)
+        unique = unique[np.minimum(facts.width_R, facts.height_R)[order[unique]] >= tiny_px]
         of = order[unique]
         pairs = unique[near_pairs(facts.bits_RB[of], facts.gray_RP[of], facts.chroma_RP[of], near_bits)]
         other, one = pairs.reshape(-1, 2).T
@@ -175,13 +177,18 @@ def reasons_against(table: ImageTable, found: list[Finding]) -> list[str]:
         )
     split_N = split_of_row(table)
     for index, split in enumerate(SPLITS):
-        rows = [finding.row for finding in found if finding.kind in ("leak", "near_leak")]
-        leaked = len({row for row in rows if row is not None and split_N[row] == index})
-        if split in table.splits and leaked > MAX_LEAKED * len(table.splits[split]):
-            size = len(table.splits[split])
+        leaked, nearly = (
+            len({f.row for f in found if f.kind in kinds and f.row is not None and split_N[f.row] == index})
+            for kinds in (("leak", "near_leak"), ("near_leak",))
+        )
+        size = len(table.splits.get(split, ()))
+        if leaked > MAX_LEAKED * size:
+            way_out = "remove the copies, or keep them in one split (data=csv with a column group)"
+            if nearly:
+                way_out += f". {nearly} of them only look alike? near_duplicate_bits=null leaves those out"
             reasons.append(
                 f"{leaked} of {size} {split} pictures ({leaked / size:.1%}) are in another split too, or nearly; the "
-                f"limit is {MAX_LEAKED:.0%}: remove the copies, or keep them together with data=csv and a column group."
+                f"limit is {MAX_LEAKED:.0%}: {way_out}."
             )
     if counts["label_conflict"] > MAX_CONFLICTS * total:
         share = counts["label_conflict"] / total

@@ -19,8 +19,8 @@ def cut(
 ) -> dict[str, Rows]:
     """Positions, sorted, of each named part and of `train`, which gets the rest.
 
-    Classes are spread evenly over the parts, several a picture too; numbers by up to ten ranges of the first of them. A group
-    goes to one part whole. The result depends on labels, groups and seed alone.
+    Classes are spread evenly over the parts, several a picture too; numbers by up to ten ranges of the first of them.
+    A group goes to one part whole. The result depends on labels, groups and seed alone.
 
     Args:
         labels: as ImageTable.labels.

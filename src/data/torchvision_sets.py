@@ -100,7 +100,9 @@ class TorchvisionDataModule(ImageDataModule):
         if split is not None:
             arguments["train" if isinstance(split, bool) else "split"] = split
         try:
-            return kind(**arguments)  # not asking for a download spares some sets a look at every file
+            return self.make(kind, arguments)  # not asking for a download spares some sets a look at every file
+        except ConfigError:
+            raise
         except (RuntimeError, OSError, ValueError) as first:
             if not self.download or "download" not in accepted:
                 raise ConfigError(
@@ -109,12 +111,20 @@ class TorchvisionDataModule(ImageDataModule):
         log.info("Downloading %s to %s", self.set_name, self.root)
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            return kind(**arguments, download=True)
-        except Exception as error:  # URLError, HTTPError, RuntimeError (checksums), ModuleNotFoundError, zip errors
+            return self.make(kind, {**arguments, "download": True})
+        except ConfigError:
+            raise
+        except (RuntimeError, OSError, ValueError) as error:  # among them URLError, wrong checksums, broken archives
             raise ConfigError(
                 f"data.name={self.set_name} could not be downloaded to data.root='{self.root}' ({error}). Download it "
                 "elsewhere and put it there as torchvision's documentation of this class says, or name another root."
             ) from error
+
+    def make(self, kind: Any, arguments: dict[str, Any]) -> Any:
+        try:
+            return kind(**arguments)
+        except ImportError as error:  # some sets come in the formats of MATLAB and HDF5
+            raise ConfigError(f"data.name={self.set_name}: {error}: uv sync --extra torchvision-sets.") from error
 
 
 def labels_of(part: Any) -> npt.NDArray[np.int64]:

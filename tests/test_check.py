@@ -1,0 +1,250 @@
+"""src.check as a command: what it finds, what it writes, what it answers."""
+
+import csv
+import re
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance
+
+import src.check
+from src.data.duplicates import fingerprint, near_pairs
+from tests.conftest import Answer
+
+Rows = list[dict[str, str]]
+
+
+@pytest.fixture
+def check(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., tuple[Answer, Rows]]:
+    """`check("data=folder", ...)`: the answer, and the rows of check.csv."""
+
+    def call(*arguments: str) -> tuple[Answer, Rows]:
+        monkeypatch.setattr(sys, "argv", ["src.check", f"output={tmp_path / 'check'}", *arguments])
+        capfd.readouterr()
+        try:
+            src.check.main()
+            status = 0
+        except SystemExit as exit:
+            status = int(exit.code or 0)
+        captured = capfd.readouterr()
+        file = tmp_path / "check" / "check.csv"
+        rows = list(csv.DictReader(file.open(newline="", encoding="utf-8"))) if file.exists() else []
+        return Answer(status, captured.out, captured.err), rows
+
+    return call
+
+
+def scene(seed: int, side: int = 96) -> Image.Image:
+    """A picture of soft blobs, as different from those of other seeds as photographs are."""
+    generator = np.random.default_rng(seed)
+    coarse = generator.integers(0, 226, (7, 7, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((side, side * 3 // 4), Image.Resampling.BICUBIC)
+
+
+def make_scenes(root: Path, per_class: int = 15) -> Path:
+    """root/train and root/val, classes a and b, every picture there once."""
+    seed = 0
+    for split, count in (("train", per_class), ("val", per_class // 3)):
+        for name in ("a", "b"):
+            (root / split / name).mkdir(parents=True)
+            for _ in range(count):
+                scene(seed).save(root / split / name / f"{seed:03d}.png")
+                seed += 1
+    return root
+
+
+def kinds(rows: Rows) -> Counter[str]:
+    return Counter(row["kind"] for row in rows)
+
+
+def test_clean_data_may_be_trained_on(check: Callable[..., tuple[Answer, Rows]], tmp_path: Path) -> None:
+    root = make_scenes(tmp_path / "data")
+    answer, rows = check("data=folder", f"data.root={root}")
+    assert answer.status == 0, answer.err
+    assert rows == []
+    assert "40 pictures, 40 readable" in answer.out
+    assert re.search(r"^a\s+15\s+5\s+20$", answer.out, re.M)
+    assert "Go ahead." in answer.out
+
+
+def test_every_planted_problem_is_found(check: Callable[..., tuple[Answer, Rows]], tmp_path: Path) -> None:
+    root = make_scenes(tmp_path / "data")
+    train, val = root / "train", root / "val"
+    shutil.copy(train / "a" / "000.png", val / "a" / "leak.png")
+    scene(1).resize((70, 53)).save(val / "a" / "near.jpg", quality=70)
+    shutil.copy(train / "a" / "002.png", train / "b" / "conflict.png")
+    ImageEnhance.Brightness(scene(3)).enhance(1.1).save(train / "b" / "nearly.png")
+    shutil.copy(train / "a" / "004.png", train / "a" / "twice.png")
+    scene(5).save(train / "a" / "recompressed.jpg", quality=60)
+    (train / "a" / "empty.jpg").touch()
+    (train / "a" / "cut.png").write_bytes((train / "a" / "006.png").read_bytes()[:900])
+    (train / "b" / "pointer.jpg").write_text("version https://git-lfs.github.com/spec/v1\n")
+    scene(100, 20).save(train / "b" / "tiny.png")
+    scene(101).save(train / "b" / "renamed.jpg", format="PNG")
+    answer, rows = check("data=folder", f"data.root={root}")
+
+    found = {(row["kind"], row["path"]): row for row in rows}
+    assert set(found) == {
+        ("leak", "val/a/leak.png"),
+        ("near_leak", "val/a/near.jpg"),
+        ("label_conflict", "train/b/conflict.png"),
+        ("near_label_conflict", "train/b/nearly.png"),
+        ("duplicate", "train/a/twice.png"),
+        ("near_duplicate", "train/a/recompressed.jpg"),
+        ("empty", "train/a/empty.jpg"),
+        ("unreadable", "train/a/cut.png"),
+        ("unreadable", "train/b/pointer.jpg"),
+        ("tiny", "train/b/tiny.png"),
+        ("wrong_extension", "train/b/renamed.jpg"),
+    }
+    assert len(rows) == len(found)
+    conflict = found["label_conflict", "train/b/conflict.png"]
+    assert (conflict["other_path"], conflict["label"], conflict["split"]) == ("train/a/002.png", "b", "train")
+    assert conflict["severity"] == "error" and "label a" in conflict["detail"]
+    assert "git lfs pull" in found["unreadable", "train/b/pointer.jpg"]["detail"]
+    assert found["tiny", "train/b/tiny.png"]["detail"] == "20 x 15 pixels"
+    assert answer.status == 2
+    advice = answer.out.partition("Training is not advisable:")[2]
+    assert "3 of 51 pictures (5.9%) cannot be read" in advice
+    assert "2 of 12 val pictures (16.7%) are in another split too" in advice
+    assert "1 of 51 pictures (2.0%) are there under another label too" in advice
+
+
+def test_a_few_problems_are_warnings_only(check: Callable[..., tuple[Answer, Rows]], tmp_path: Path) -> None:
+    root = make_scenes(tmp_path / "data", per_class=30)
+    shutil.copy(root / "train" / "a" / "004.png", root / "train" / "a" / "twice.png")
+    (root / "train" / "a" / "empty.png").touch()  # 1 of 82 is below 2 %
+    answer, rows = check("data=folder", f"data.root={root}")
+    assert kinds(rows) == {"empty": 1, "duplicate": 1}
+    assert answer.status == 0
+    assert "Go ahead, but see the warnings." in answer.out
+
+
+def test_classes_are_judged_by_their_readable_pictures(
+    check: Callable[..., tuple[Answer, Rows]], tmp_path: Path
+) -> None:
+    root = make_scenes(tmp_path / "data")
+    for name, seeds in {"c": (), "d": (200,)}.items():
+        (root / "train" / name).mkdir()
+        (root / "train" / name / "damaged.png").write_text("no picture")
+        for seed in seeds:
+            scene(seed).save(root / "train" / name / f"{seed}.png")
+    answer, rows = check("data=folder", f"data.root={root}")
+    of_classes = {(row["kind"], row["label"]) for row in rows if not row["path"]}
+    assert {("class_without_training", "c"), ("few_pictures", "d"), ("class_not_measured", "d")} <= of_classes
+    assert answer.status == 2
+    assert "No readable training picture of c:" in answer.out
+
+
+def test_random_splits_and_a_table_with_missing_files(
+    check: Callable[..., tuple[Answer, Rows]], tmp_path: Path
+) -> None:
+    lines = ["path,label"]
+    for i in range(24):  # the same picture twice, and cut at random: some pairs are torn apart
+        for copy in range(2):
+            scene(i).save(tmp_path / f"{i}_{copy}.png", compress_level=1 + 8 * copy)
+            lines.append(f"{i}_{copy}.png,{'ab'[i % 2]}")
+    lines += ["gone.png,a", "gone_too.png,b"]
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join(lines))
+    answer, rows = check("data=csv", f"data.file={table}", "data.val_fraction=0.3")
+    assert answer.status == 2 and "column group" in answer.out
+    found = kinds(rows)
+    assert found["missing"] == 2 and found["near_leak"] + found["near_duplicate"] == 24 and found["near_leak"] > 3
+    assert all(row["split"] in ("val", "test") for row in rows if row["kind"] == "near_leak")
+
+    answer, rows = check("data=csv", f"data.file={table}", "near_duplicate_bits=null")
+    assert kinds(rows)["near_leak"] == 0 and kinds(rows)["near_duplicate"] == 0
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "shown", "conflicts"),
+    [("multilabel", ["x;y", "x", "y;x"], r"^y\s+\d", 1), ("regression", ["1.5", "2", "1.5"], r"1\.5 to 9", 1)],
+)
+def test_labels_are_read_as_the_task_does(
+    check: Callable[..., tuple[Answer, Rows]], tmp_path: Path, task: str, labels: list[str], shown: str, conflicts: int
+) -> None:
+    lines = ["path,label,split"]
+    for i, label in enumerate(labels):  # one picture, three times
+        scene(0).save(tmp_path / f"same{i}.png")
+        lines.append(f"same{i}.png,{label},train")
+    for i in range(1, 4):
+        scene(i).save(tmp_path / f"{i}.png")
+        lines.append(f"{i}.png,{'y' if task == 'multilabel' else 9},{'val' if i == 1 else 'train'}")
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    answer, rows = check(f"task={task}", f"data.file={tmp_path / 'table.csv'}")
+    assert kinds(rows)["label_conflict"] == conflicts and kinds(rows)["duplicate"] == 1, answer.err
+    assert re.search(shown, answer.out, re.M)
+    assert answer.status == 2
+
+
+def test_pictures_without_files(check: Callable[..., tuple[Answer, Rows]]) -> None:
+    answer, rows = check("data=digits", "tiny_px=9")
+    assert answer.status == 0
+    assert "1,797 readable" in answer.out
+    assert kinds(rows) == {"tiny": 1797}  # no two are equal
+
+
+def test_the_page_is_safe_small_and_complete(check: Callable[..., tuple[Answer, Rows]], tmp_path: Path) -> None:
+    root = make_scenes(tmp_path / "data")
+    evil = root / "train" / "<img src=x onerror=alert(1)>"
+    evil.mkdir()
+    for i in range(30):
+        scene(300 + i, 24).save(evil / f'"&{i}.png')
+    check("data=folder", f"data.root={root}")
+    page = (tmp_path / "check" / "check.html").read_text(encoding="utf-8")
+    assert "<img src=x" not in page and "&lt;img src=x onerror=alert(1)&gt;" in page
+    assert "&quot;&amp;0.png" in page
+    assert page.count("<img ") == 24 and "6 more are in check.csv" in page
+    assert set(re.findall(r'(?:src|href)="([a-z]*[:#/])', page)) == {"data:", "#"}
+    assert "<script" not in page and "http" not in page.replace("http-equiv", "")
+    assert 'name="viewport"' in page and "prefers-color-scheme: dark" in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["data.root=/nowhere"], "data.root='/nowhere' does not exist"),
+        (["data.rot=/nowhere"], "Did you mean 'data.root'?"),
+        ([], "data.root is not set: give data.root=<value>."),
+        (["data=digits", "tiny_px=-1"], "tiny_px=-1 is out of range"),
+        (["data=digits", "near_duplicate_bits=64"], "near_duplicate_bits=64 is out of range"),
+        (["data=digits", "output=/dev/null"], "output='/dev/null': /dev/null is no folder"),
+        (["data=digits", "+data.colour=red"], "data.colour is no argument"),
+        (["task=multilabel", "data=digits"], "it needs several classes a picture"),
+    ],
+)
+def test_mistakes_are_one_message(
+    check: Callable[..., tuple[Answer, Rows]], tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    answer, _ = check(*arguments)
+    assert not (tmp_path / "check").exists()
+    assert answer.status == 1
+    assert message in answer.err and "Traceback" not in answer.err
+
+
+def test_flat_pictures_are_told_apart_by_brightness_and_colour() -> None:
+    colors = [(200, 200, 200), (180, 180, 180), (200, 190, 210), (200, 200, 200), (90, 40, 20)]
+    prints = [fingerprint(Image.new("RGB", (64, 64), color)) for color in colors]
+    stacks = [np.stack([getattr(p, name) for p in prints]) for name in ("bits", "gray", "chroma")]
+    assert near_pairs(*stacks, max_bits=12).tolist() == [[0, 3]]
+
+
+def test_near_pairs_scale_and_miss_none_within_seven_bits() -> None:
+    generator = np.random.default_rng(0)
+    count = 40_000  # every pair with every other would be 800 million
+    bits = generator.integers(0, 256, (count, 16), dtype=np.uint8)
+    for row in range(500):
+        flips = np.zeros(128, dtype=np.uint8)
+        flips[generator.choice(128, 7, replace=False)] = 1
+        bits[count - 500 + row] = bits[row] ^ np.packbits(flips)
+    same = np.tile(np.arange(256, dtype=np.uint8), (count, 1))
+    pairs = near_pairs(bits, same, same[:, :32], max_bits=7)
+    assert pairs.tolist() == [[row, count - 500 + row] for row in range(500)]
