@@ -48,6 +48,16 @@ def build_datamodule(
     return datamodule
 
 
+def build_data_to_check(cfg: DictConfig) -> ImageDataModule:
+    """The data of the settings, scanned and split as in training, for looking at the files: no weights, no classes."""
+    preprocessing = Preprocessing(256, 224, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    datamodule = instantiate(cfg.data, _partial_=True)(
+        preprocessing=preprocessing, augmentation=Augmentation(), labels=cfg.task.labels, seed=0
+    )
+    assert isinstance(datamodule, ImageDataModule)
+    return datamodule
+
+
 def build_task(
     cfg: DictConfig,
     class_names: list[str],

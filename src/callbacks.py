@@ -15,12 +15,12 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
-from matplotlib.figure import Figure
+from PIL import Image
 from rich.progress import Progress
 
 from src.data.dataset import Batch
 from src.progress import progress_bar
-from src.report import draw_confusion_matrix, draw_images, pixels_of
+from src.drawing import draw_confusion_matrix, draw_images
 from src.tasks.base import FineTuneTask
 from src.tasks.classification import ClassificationTask
 
@@ -217,7 +217,7 @@ class ImageGrid(Callback):
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
         rows = batch["index"][: self.images].cpu().numpy()
 
-        def draw() -> Figure:
+        def draw() -> Image.Image:
             if "image" in batch:
                 images_BCHW = batch["image"][: self.images].cpu()
             else:  # features: their pictures have to be read for this
@@ -281,8 +281,8 @@ class OutputCollector(Callback):
         return rows_N[order_N], np.concatenate([batch["outputs"] for batch in batches])[order_N]
 
 
-def add_figure(trainer: Trainer, name: str, draw: Callable[[], Figure]) -> None:
+def add_figure(trainer: Trainer, name: str, draw: Callable[[], Image.Image]) -> None:
     """Draw into TensorBoard; without it, nothing is drawn."""
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_image(name, pixels_of(draw()), trainer.global_step, dataformats="HWC")
+            logger.experiment.add_image(name, np.asarray(draw()), trainer.global_step, dataformats="HWC")

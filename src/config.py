@@ -182,10 +182,21 @@ class PredictConfig:
     accelerator: str = MISSING
 
 
+@dataclass
+class CheckConfig:
+    output: str = MISSING
+    tiny_px: int = MISSING
+    near_duplicate_bits: int | None = MISSING
+    data: dict[str, Any] = field(default_factory=dict)
+    task: TaskConfig = field(default_factory=TaskConfig)
+    loss: dict[str, Any] = field(default_factory=dict)  # multilabel and regression choose one, which nothing here reads
+
+
 def register() -> None:
     """Make the schemas and the backbones known to Hydra. `conf/backbone/*.yaml` wins over the generated options."""
     store = ConfigStore.instance()
-    for name, schema in {"train": TrainConfig, "evaluate": EvaluateConfig, "predict": PredictConfig}.items():
+    schemas = {"train": TrainConfig, "evaluate": EvaluateConfig, "predict": PredictConfig, "check": CheckConfig}
+    for name, schema in schemas.items():
         # At the top level and not in a group of its own, which --help would list among the groups to choose from.
         store.store(name=f"{name}_schema", node=schema)
     for name in BACKBONES:

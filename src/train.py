@@ -194,7 +194,8 @@ def read_metrics(cfg: DictConfig) -> dict[str, Any]:
 
 def write_test_report(task: "FineTuneTask", write: bool, folder: Path) -> None:
     """Every process computes the confusion matrix, since its counts are summed over all; one writes it."""
-    from src.report import draw_confusion_matrix, write_class_table
+    from src.drawing import draw_confusion_matrix
+    from src.report import write_class_table
     from src.tasks.classification import ClassificationTask
 
     if not isinstance(task, ClassificationTask):
@@ -204,7 +205,7 @@ def write_test_report(task: "FineTuneTask", write: bool, folder: Path) -> None:
         return
     folder.mkdir(exist_ok=True)
     write_class_table(folder / "test_classes.csv", matrix_KK, task.class_names)
-    draw_confusion_matrix(matrix_KK, task.class_names).savefig(folder / "test_confusion.png", dpi=120)
+    draw_confusion_matrix(matrix_KK, task.class_names).save(folder / "test_confusion.png")
 
 
 def finish(cfg: DictConfig, metrics: dict[str, Any], trainer: "Trainer") -> None:

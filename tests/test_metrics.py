@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from src.losses import FocalLoss
 from src.metrics import classification_metrics, confusion_matrix
-from src.report import draw_confusion_matrix, pixels_of
+from src.drawing import draw_confusion_matrix
 
 
 def test_metrics_against_hand_counts() -> None:
