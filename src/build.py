@@ -139,8 +139,9 @@ def build_phases(cfg: DictConfig) -> list[Phase]:
 
 
 def clips_scaled_gradients(trainer: DictConfig) -> bool:
-    precision = find_precision(str(trainer.precision), find_accelerator(trainer.accelerator))
-    return trainer.gradient_clip_val is not None and "mixed" in precision
+    if trainer.gradient_clip_val is None:
+        return False
+    return "mixed" in find_precision(str(trainer.precision), find_accelerator(trainer.accelerator))
 
 
 def override(node: DictConfig, changes: DictConfig) -> dict[str, Any]:

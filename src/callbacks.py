@@ -19,8 +19,8 @@ from PIL import Image
 from rich.progress import Progress
 
 from src.data.dataset import Batch
-from src.progress import progress_bar
 from src.drawing import draw_confusion_matrix, draw_images
+from src.progress import progress_bar
 from src.tasks.base import FineTuneTask
 from src.tasks.classification import ClassificationTask
 

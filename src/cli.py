@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO, cast
 
 import hydra
+from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -70,6 +71,7 @@ def command(config_name: str) -> Callable[[Task], Callable[[], None]]:
             sys.argv[1:] = prepare(typed)
             # Makes Hydra raise what is wrong with the settings, instead of printing it.
             os.environ["HYDRA_FULL_ERROR"] = "1"
+            Hydra.get_mode = mode_of  # type: ignore[method-assign, assignment]
             try:
                 hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(job)()
             except KeyboardInterrupt:
@@ -86,9 +88,20 @@ def command(config_name: str) -> Callable[[Task], Callable[[], None]]:
     return decorate
 
 
+compose_mode = Hydra.get_mode
+
+
+def mode_of(hydra_: Hydra, config_name: str | None, overrides: list[str]) -> Any:
+    """Hydra 1.3 composes all settings twice, the first time only to see whether a yaml asks for a sweep."""
+    may_sweep = ("sweep=", "experiment=", "hydra", "-m", "--multirun")
+    if any(text.lstrip("+").startswith(may_sweep) for text in (*sys.argv[1:], *overrides)):
+        return compose_mode(hydra_, config_name, overrides)
+    return RunMode.RUN
+
+
 PATHS = (
-    "ckpt", "resume", "images", "output", "output_dir", "data.root", "data.file", "data.split_file", "data.cache_dir",
-    "backbone.weights",
+    "ckpt", "resume", "images", "root", "output", "output_dir", "data.root", "data.file", "data.split_file",
+    "data.cache_dir", "backbone.weights",
 )  # fmt: skip
 resume_changes: list[str] = []  # what the command line changes in a resumed run
 
@@ -183,6 +196,16 @@ def defaults_of(config_name: str) -> DictConfig:
         return hydra.compose(config_name, overrides=chosen)
 
 
+def chosen_option(group: str, config_name: str) -> str:
+    """What the command line, or else the defaults list, takes from a group."""
+    file = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(CONF_DIR / f"{config_name}.yaml")))
+    listed = [item for item in file["defaults"] if isinstance(item, dict)]
+    options = {name: str(option) for item in listed for name, option in item.items()}
+    chosen = [match for text in sys.argv[1:] if (match := GROUP_OVERRIDE.match(text))]
+    options |= {match[1]: match[2] for match in chosen}
+    return options.get(group, "")
+
+
 def is_group_choice(override: str) -> bool:
     match = GROUP_OVERRIDE.match(override)
     return match is not None and (CONF_DIR / match[1]).is_dir()
@@ -216,11 +239,16 @@ KIND_NAMES = {"Integer": "a whole number", "Float": "a number", "Boolean": "true
 
 
 def unknown_key_message(key: str, config_name: str) -> str:
-    try:
-        settings: Any = defaults_of(config_name)
-    except Exception:
-        return f"{key} is no setting of this command."
     *parents, last = key.split(".")
+    settings: Any = {}
+    other_groups = any(text.startswith(("task=", "experiment=")) for text in sys.argv[1:])  # they choose for others
+    if len(parents) == 1 and is_group_choice(f"{parents[0]}=x") and not other_groups:  # needs no second composing
+        settings = OmegaConf.create({parents[0]: read_option(parents[0], chosen_option(parents[0], config_name))})
+    if not settings.get("".join(parents)):
+        try:
+            settings = defaults_of(config_name)
+        except Exception:
+            return f"{key} is no setting of this command."
     seen = []
     for parent in parents:
         key_or_index = int(parent) if isinstance(settings, ListConfig) and parent.isdigit() else parent

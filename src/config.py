@@ -176,6 +176,7 @@ class EvaluateConfig:
 class PredictConfig:
     ckpt: str = MISSING
     images: str = MISSING
+    root: str | None = MISSING
     output: str = MISSING
     batch_size: int = MISSING
     num_workers: int | None = MISSING

@@ -1,4 +1,4 @@
-"""Figures as pictures, drawn with Pillow: matplotlib would cost every start almost two seconds (see architecture.md)."""
+"""Figures as pictures, drawn with Pillow: matplotlib would cost every start two seconds (see architecture.md)."""
 
 from functools import cache
 
@@ -24,9 +24,9 @@ def shortened(text: str, longest: int) -> str:
 def draw_confusion_matrix(matrix_KK: npt.NDArray[np.int64], class_names: list[str]) -> Image.Image:
     """Rows: true class, columns: predicted class. Colour: share of the row; numbers: pictures (up to 30 classes)."""
     classes = len(class_names)
-    cell = 46 if classes <= 30 else max(900 // classes, 4)
+    cell = max(46, 260 // classes) if classes <= 30 else max(900 // classes, 4)
     names = [shortened(name, 20) for name in class_names] if classes <= 60 else [""] * classes
-    text_px = min(cell, 17) if classes <= 30 else min(cell, 13)
+    text_px = 17 if classes <= 30 else min(cell, 13)
     margin = 46 + round(max(font(text_px).getlength(name) for name in names))
     side = cell * classes
     canvas = Image.new("RGB", (margin + side + 24, 44 + side + margin), "white")

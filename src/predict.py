@@ -25,6 +25,8 @@ def predict(cfg: DictConfig) -> None:
     class. A picture that cannot be read has an error and nothing else.
     """
     folder, paths = find_images(cfg.images)
+    if cfg.root is not None:
+        folder = Path(cfg.root).expanduser()
     output = Path(cfg.output)
     if not output.parent.is_dir():
         raise ConfigError(f"output='{output}': the folder {output.parent} does not exist.")

@@ -1,11 +1,16 @@
 """Progress bars on the terminal."""
 
+import sys
+
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 def progress_bar() -> Progress:
-    """On stderr, gone when it stops. Columns: description, bar, count, time left, and the fields speed and loss."""
+    """On stderr if that is a terminal, gone when it stops.
+
+    Columns: description, bar, count, time left, and the fields speed and loss.
+    """
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -15,4 +20,5 @@ def progress_bar() -> Progress:
         TextColumn("{task.fields[loss]}"),
         console=Console(stderr=True),
         transient=True,
+        disable=not sys.stderr.isatty(),
     )

@@ -152,7 +152,7 @@ def out_of_range(cfg: DictConfig) -> list[str]:
 
 def missing_paths(cfg: DictConfig) -> list[str]:
     problems = []
-    keys = ["data.file", "data.split_file", "resume", "ckpt"]
+    keys = ["data.file", "data.split_file", "resume", "ckpt", "root"]
     if "name" not in (OmegaConf.select(cfg, "data") or {}):  # torchvision's sets are downloaded to data.root
         keys.append("data.root")
     for key in keys:

@@ -1,7 +1,7 @@
 from pathlib import Path
 
-import matplotlib
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
@@ -13,8 +13,10 @@ from src.data.digits import DIGITS_FILE
 WEIGHTS = PROJECT_ROOT / "src" / "assets" / "squeezenet1_1_imagenet.safetensors"
 
 
+@pytest.mark.slow
 def test_embedded_weights_recognise_a_photograph() -> None:
-    """Matplotlib ships a portrait of Grace Hopper in uniform, with a tie."""
+    """Matplotlib ships a portrait of Grace Hopper in uniform, with a tie: uv run --with matplotlib pytest -m slow."""
+    matplotlib = pytest.importorskip("matplotlib")
     network = squeezenet1_1().eval()
     network.load_state_dict(load_file(WEIGHTS))
     weights = SqueezeNet1_1_Weights.IMAGENET1K_V1
