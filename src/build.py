@@ -177,7 +177,7 @@ def build_trainer(cfg: DictConfig, callbacks: list[Callback], loggers: list[Logg
     if settings["devices"] == "auto" and (accelerator == "cpu" or sweeping):
         settings["devices"] = 1
     try:
-        trainer = instantiate({"num_sanity_val_steps": 1, **settings}, _partial_=True)(
+        trainer = instantiate({"num_sanity_val_steps": 0, **settings}, _partial_=True)(
             callbacks=callbacks,
             logger=loggers or False,
             default_root_dir=cfg.output_dir,

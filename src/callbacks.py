@@ -143,12 +143,17 @@ class UnreadableImages(Callback):
         self.told = 0
 
     def setup(self, trainer: Trainer, task: LightningModule, stage: str) -> None:
-        if not self.known and self.output is not None and self.output.exists():
+        self.read_list()
+
+    def read_list(self) -> None:
+        if self.output is not None and self.output.exists():
             with self.output.open(newline="", encoding="utf-8") as file:
-                self.known = {row["path"] for row in csv.DictReader(file)}
+                self.known |= {row["path"] for row in csv.DictReader(file)}
 
     def note(self, batch: Batch) -> None:
         for path, reason in batch["unreadable"]:
+            if path not in self.known:
+                self.read_list()  # another process may have met it before
             if path in self.known:
                 continue
             self.known.add(path)
@@ -211,8 +216,8 @@ class ImageGrid(Callback):
         self.images = images
 
     @rank_zero_only
-    def on_train_batch_start(self, trainer: Trainer, task: LightningModule, batch: Any, i: int) -> None:
-        if i or trainer.global_step:
+    def on_train_batch_end(self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int) -> None:
+        if i or trainer.current_epoch:
             return
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
         rows = batch["index"][: self.images].cpu().numpy()

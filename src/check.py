@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.cli import command
+from src.cli import command, importing
 from src.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -42,13 +42,14 @@ def check(cfg: DictConfig) -> None:
     """Print a summary, and write check.csv (see write_findings) and check.html to the folder `output`."""
     output = find_output(cfg)
 
-    import numpy as np
+    with importing():
+        import numpy as np
 
-    from src.build import build_data_to_check
-    from src.check_page import write_page
-    from src.data.findings import find_all, reasons_against
-    from src.data.look import look_at_pictures
-    from src.validate import check_targets
+        from src.build import build_data_to_check
+        from src.check_page import write_page
+        from src.data.findings import find_all, reasons_against
+        from src.data.look import look_at_pictures
+        from src.validate import check_targets
 
     check_targets(OmegaConf.create({"data": cfg.data}))
     datamodule = build_data_to_check(cfg)

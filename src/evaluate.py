@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.cli import command
+from src.cli import command, importing
 from src.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,14 +20,15 @@ log = logging.getLogger("src.evaluate")
 
 def evaluate(cfg: DictConfig) -> float | None:
     """Print the metrics of one split; return the monitored one."""
-    import torch
-    from lightning import Trainer
+    with importing():
+        import torch
+        from lightning import Trainer
 
-    from src.build import find_accelerator, load_task
-    from src.callbacks import ProgressBar, UnreadableImages
-    from src.checkpoint import find_checkpoint, load_checkpoint
-    from src.report import scalars, write_json
-    from src.tasks.base import CHECKPOINT_KEY
+        from src.build import find_accelerator, load_task
+        from src.callbacks import ProgressBar, UnreadableImages
+        from src.checkpoint import find_checkpoint, load_checkpoint
+        from src.report import scalars, write_json
+        from src.tasks.base import CHECKPOINT_KEY
 
     if cfg.output is not None and not Path(cfg.output).parent.is_dir():
         raise ConfigError(f"output='{cfg.output}': the folder {Path(cfg.output).parent} does not exist.")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from src.cli import command
+from src.cli import command, importing
 from src.errors import ConfigError
 
 log = logging.getLogger("src.predict")
@@ -33,17 +33,18 @@ def predict(cfg: DictConfig) -> None:
     if output.is_dir():
         raise ConfigError(f"output='{output}' is a folder: give the name of a .csv file.")
 
-    import torch
-    from torch.utils.data import DataLoader
+    with importing():
+        import torch
+        from torch.utils.data import DataLoader
 
-    from src.build import find_accelerator, load_task
-    from src.checkpoint import find_checkpoint, load_checkpoint
-    from src.data.base import available_workers
-    from src.data.files import FileDataset, collate_files
-    from src.data.transforms import evaluation_transform
-    from src.preprocessing import Preprocessing
-    from src.progress import progress_bar
-    from src.tasks.base import CHECKPOINT_KEY
+        from src.build import find_accelerator, load_task
+        from src.checkpoint import find_checkpoint, load_checkpoint
+        from src.data.base import available_workers
+        from src.data.files import FileDataset, collate_files
+        from src.data.transforms import evaluation_transform
+        from src.preprocessing import Preprocessing
+        from src.progress import progress_bar
+        from src.tasks.base import CHECKPOINT_KEY
 
     checkpoint = load_checkpoint(find_checkpoint(cfg.ckpt, "best"))
     record = checkpoint[CHECKPOINT_KEY]

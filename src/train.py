@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.cli import command
+from src.cli import command, importing
 
 if TYPE_CHECKING:
     from lightning import Trainer
@@ -27,15 +27,16 @@ log = logging.getLogger("src.train")
 def train(cfg: DictConfig) -> float | None:
     """Run the settings; return the monitored metric of the best checkpoint on val, for sweeps."""
     log.info("Importing torch and lightning ...")
-    import torch
-    from lightning import seed_everything
+    with importing():
+        import torch
+        from lightning import seed_everything
 
-    from src.build import build_callbacks, build_datamodule, build_loggers, build_task, build_trainer
-    from src.preprocessing import Preprocessing
-    from src.report import scalars
-    from src.resume import compare_data, resumed_settings
-    from src.tasks.base import CHECKPOINT_KEY
-    from src.validate import check_targets
+        from src.build import build_callbacks, build_datamodule, build_loggers, build_task, build_trainer
+        from src.preprocessing import Preprocessing
+        from src.report import scalars
+        from src.resume import compare_data, resumed_settings
+        from src.tasks.base import CHECKPOINT_KEY
+        from src.validate import check_targets
 
     checkpoint = checkpoint_file = preprocessing = None
     if cfg.resume is not None:

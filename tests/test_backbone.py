@@ -43,6 +43,7 @@ def test_list_of_backbones_is_torchvisions() -> None:
     assert sorted(BACKBONES) == sorted(models.list_models(module=models)) and len(BACKBONES) == 80
 
 
+@pytest.mark.slow
 def test_every_backbone_gets_a_new_head(monkeypatch: pytest.MonkeyPatch) -> None:
     """All 80 on the meta device, which computes shapes and nothing else. RegNets compute their widths on the CPU."""
     widths = BlockParams.from_init_params.__func__
@@ -57,17 +58,26 @@ def test_every_backbone_gets_a_new_head(monkeypatch: pytest.MonkeyPatch) -> None
             model = classifier(name).eval()
             crop = preprocessing_of(name, None).crop_px
             logits = model(torch.zeros(2, 3, crop, crop, dtype=torch.uint8))
-        assert logits.shape == (2, 7), name
+            from_features = model.classify(model.features(torch.zeros(2, 3, crop, crop, dtype=torch.uint8)))
+        assert logits.shape == from_features.shape == (2, 7), name
         assert list(model.net.named_parameters())[-1][0].startswith(model.head_name), f"{name}: head is not last"
         assert len(find_blocks(model.net, model.head_name)) >= 5, name
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+LARGE = ("vgg11_bn", "maxvit_t")  # take seconds
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in FAMILIES]
+)
 def test_every_family_trains_a_step(name: str) -> None:
     torch.manual_seed(0)
     size = FAMILIES[name]
-    model = classifier(name, size).train()
     images = torch.randint(0, 256, (4, 3, size, size), dtype=torch.uint8)
+    model = classifier(name, size).eval()
+    with torch.inference_mode():  # in two halves, as from kept features
+        torch.testing.assert_close(model.classify(model.features(images)), model(images), rtol=1e-4, atol=1e-5)
+    model.train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     before = model.head.weight.detach().clone()
     nn.functional.cross_entropy(model(images), torch.tensor([0, 1, 2, 3])).backward()

@@ -8,6 +8,7 @@ import torch
 from conftest import COLORS, paint
 from torchvision.transforms import v2
 
+from src.callbacks import UnreadableImages
 from src.data.base import ImageDataModule
 from src.data.dataset import EpochSampler
 from src.data.decode import read_rgb
@@ -148,6 +149,25 @@ def test_a_batch_with_nothing_readable_is_empty(with_folders: Path) -> None:
         file.write_bytes(b"")
     batches = list(folder(with_folders, batch_size=4).val_dataloader())
     assert [tuple(batch["image"].shape) for batch in batches] == [(0, 3, 32, 32)] * 3
+
+
+def test_on_error_fail_stops_before_the_first_step(with_folders: Path, tmp_path: Path, command) -> None:
+    for split in ("train", "test"):
+        victim = next((with_folders / split / "blue").glob("*.png"))
+        victim.write_bytes(victim.read_bytes()[:100])
+    arguments = ["data=folder", f"data.root={with_folders}", "data.on_error=fail", f"output_dir={tmp_path}/run"]
+    answer = command("train", *arguments, "data.num_workers=0", "trainer=cpu")
+    assert answer.status == 1 and "2 of 90 pictures cannot be read (data.on_error=fail):" in answer.err
+    assert "test/blue/" in answer.err and "epoch" not in answer.err and "Traceback" not in answer.err
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_several_processes_list_a_damaged_picture_once(tmp_path: Path) -> None:
+    processes = [UnreadableImages(str(tmp_path / "unreadable.csv")) for _ in range(2)]
+    for process in (*processes, processes[0]):
+        process.note({"unreadable": [("a.jpg", "broken")]})
+    processes[1].note({"unreadable": [("b.jpg", "empty")]})
+    assert (tmp_path / "unreadable.csv").read_text().splitlines() == ["path,reason", "a.jpg,broken", "b.jpg,empty"]
 
 
 def test_nothing_readable_at_all_is_told_before_training(with_folders: Path) -> None:
