@@ -3,6 +3,7 @@
 Imports no torch, so that a mistyped setting is answered at once.
 """
 
+import atexit
 import gc
 import logging
 import os
@@ -102,6 +103,7 @@ def importing() -> Iterator[None]:
         yield
     finally:
         gc.freeze()
+        atexit.register(gc.unfreeze)  # else nanobind reports everything that torch imported as leaked
         gc.enable()
 
 
