@@ -281,6 +281,8 @@ class OutputCollector(Callback):
             parts: list[Any] = [None] * torch.distributed.get_world_size()
             torch.distributed.all_gather_object(parts, batches)
             batches = [batch for part in parts for batch in part]
+        if not batches:  # trainer.limit_val_batches=0
+            return np.empty(0, dtype=np.int64), np.empty((0, 0), dtype=np.float32)
         rows_N = np.concatenate([batch["index"] for batch in batches])
         order_N = np.argsort(rows_N, kind="stable")
         return rows_N[order_N], np.concatenate([batch["outputs"] for batch in batches])[order_N]

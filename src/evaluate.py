@@ -78,6 +78,8 @@ def data_to_evaluate(cfg: DictConfig, record: dict[str, Any]) -> "ImageDataModul
         # No cutting, and the pictures as the model was trained on them: the preprocessing holds their final size.
         whole = {"val_fraction": 0.0, "test_fraction": 0.0, "image_size_px": None, "resize_px": None}
         settings.data = OmegaConf.merge(cfg.data, whole, {"folds": None, "split_file": None})
+    elif "cache" in settings.data:
+        settings.data.cache = "none"  # its folder may be another machine's
     for path in (settings.data.get("root"), settings.data.get("file")):
         if path is not None and not Path(path).exists():
             raise ConfigError(

@@ -99,7 +99,8 @@ class SweepTable(Callback):
         from rich.table import Table
 
         swept = [key for key in self.settings() if len({row.get(key) for row in self.rows}) > 1]
-        metrics = [name for name in ("test/acc", "test/loss") if any(name in row for row in self.rows)]
+        tested = (self.monitor.replace("val/", "test/"), "test/acc", "test/loss")
+        metrics = [name for name in tested if any(name in row for row in self.rows)]
         columns = [*dict.fromkeys([self.monitor, *metrics]), "fit_seconds"]
         table = Table(title=f"{len(self.rows)} jobs, best {self.monitor} first", title_justify="left")
         for name in ["job", *short_names(swept).values(), *columns]:

@@ -247,7 +247,7 @@ def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
     repeated = ("resume", "data.batch_size", "trainer.max_epochs", "optimizer.lr", "backbone.weights", *values)
     for text in command_line_changes():
         key, _, value = text.lstrip("+").partition("=")
-        if key not in repeated and key not in PATHS_OF_DATA:
+        if key not in (*repeated, *PATHS_OF_DATA, "data.cache_dir"):
             values[key] = value
     return {key: value if isinstance(value, bool | int | float) else str(value) for key, value in values.items()}
 
@@ -302,7 +302,7 @@ def describe_phase(task: "FineTuneTask", trainer: "Trainer") -> None:
     )  # fmt: skip
 
 
-PATHS_OF_DATA = ("data.root", "data.file", "data.split_file", "data.cache_dir")
+PATHS_OF_DATA = ("data.root", "data.file", "data.split_file")
 
 
 def make_paths_absolute(cfg: DictConfig) -> None:

@@ -167,9 +167,9 @@ def looked_in(path: str) -> str:
 
 
 def contradictions(cfg: DictConfig) -> list[str]:
+    problems = data_contradictions(cfg)
     if "trainer" not in cfg:
-        return []
-    problems = []
+        return problems
     trainer, phases = cfg.trainer, cfg.freeze.phases
     if trainer.get("accelerator") == "cpu" and str(trainer.get("precision")) in ("16-mixed", "16-true"):
         problems.append(
@@ -184,6 +184,11 @@ def contradictions(cfg: DictConfig) -> list[str]:
     better = "min" if str(cfg.task.monitor).split("/")[1:2] in (["loss"], ["mae"], ["rmse"]) else "max"
     if cfg.task.mode != better:
         problems.append(f"task.monitor={cfg.task.monitor} is best at its {better}imum: set task.mode={better}.")
+    return problems + phase_problems(phases, trainer.get("max_epochs"))
+
+
+def data_contradictions(cfg: DictConfig) -> list[str]:
+    problems = []
     val_fraction, test_fraction = (
         OmegaConf.select(cfg, "data.val_fraction"),
         OmegaConf.select(cfg, "data.test_fraction"),
@@ -198,7 +203,7 @@ def contradictions(cfg: DictConfig) -> list[str]:
     size, resize = OmegaConf.select(cfg, "data.image_size_px"), OmegaConf.select(cfg, "data.resize_px")
     if size is not None and resize is not None and resize < size:
         problems.append(f"data.resize_px={resize} is smaller than the crop, data.image_size_px={size}.")
-    return problems + phase_problems(phases, trainer.get("max_epochs"))
+    return problems
 
 
 def phase_problems(phases: ListConfig, max_epochs: int | None) -> list[str]:

@@ -1,6 +1,7 @@
 """Tiny real data and the real commands. torch is imported once for the whole session, since that takes ten seconds."""
 
 import csv
+import importlib
 import json
 import sys
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from PIL import Image
 
-from src import cli, evaluate, predict
+from src import cli
 from src.config import CONF_DIR, PROJECT_ROOT, register
 from src.data.digits import DIGITS_FILE
 from src.train import train
@@ -124,11 +125,11 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
     """A whole command line, as typed, in this process: `command("train", "seed=1")`."""
 
     def call(name: str, *arguments: str) -> Answer:
-        import src.train
-
         monkeypatch.setattr(sys, "argv", [f"src.{name}", *arguments])
         cli.failed_jobs.clear()
-        main = {"train": src.train.main, "evaluate": evaluate.main, "predict": predict.main}[name]
+        main = importlib.import_module(f"src.{name}").main
+            name
+        ]
         capfd.readouterr()
         try:
             main()

@@ -3,40 +3,29 @@
 import csv
 import re
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import Answer
 from PIL import Image, ImageEnhance
 
-import src.check
 from src.data.duplicates import fingerprint, near_pairs
-from tests.conftest import Answer
 
 Rows = list[dict[str, str]]
 
 
 @pytest.fixture
-def check(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
-) -> Callable[..., tuple[Answer, Rows]]:
+def check(command: Callable[..., Answer], tmp_path: Path) -> Callable[..., tuple[Answer, Rows]]:
     """`check("data=folder", ...)`: the answer, and the rows of check.csv."""
 
     def call(*arguments: str) -> tuple[Answer, Rows]:
-        monkeypatch.setattr(sys, "argv", ["src.check", f"output={tmp_path / 'check'}", *arguments])
-        capfd.readouterr()
-        try:
-            src.check.main()
-            status = 0
-        except SystemExit as exit:
-            status = int(exit.code or 0)
-        captured = capfd.readouterr()
+        answer = command("check", f"output={tmp_path / 'check'}", *arguments)
         file = tmp_path / "check" / "check.csv"
         rows = list(csv.DictReader(file.open(newline="", encoding="utf-8"))) if file.exists() else []
-        return Answer(status, captured.out, captured.err), rows
+        return answer, rows
 
     return call
 

@@ -88,6 +88,10 @@ def test_every_setting_is_explained_by_its_file() -> None:
         (["freeze=gradual", "trainer.max_epochs=5"], ["too short for the freeze plan's 4 phases", "at least 7 epochs"]),
         (["freeze.phases.0.epochs=3"], ["add up to 3, but trainer.max_epochs=10"]),
         (["data.val_fraction=0.6", "data.test_fraction=0.5"], ["leave nothing to train on"]),
+        (["data.folds=5", "data.fold=5"], ["data.fold=5 is out of range: with data.folds=5 it is 0 to 4."]),
+        (["data.cache=all"], ["data.cache='all' is not allowed.", "Allowed: auto, none, images, features."]),
+        (["loss.class_weights=some"], ["loss.class_weights='some' is not allowed.", "Allowed: inverse, effective."]),
+        (["task=regression", "data.fil=x"], ["Did you mean 'data.file'?"]),
         (["task.monitor=val/loss"], ["task.monitor=val/loss is best at its minimum: set task.mode=min."]),
         (["task.mode=min"], ["task.monitor=val/acc is best at its maximum"]),
         (["trainer.max_epochs=null"], ["trainer.max_epochs=null is not allowed"]),
@@ -147,7 +151,7 @@ def test_a_phase_with_unknown_optimizer_arguments() -> None:
         build_phases(cfg)
 
 
-@pytest.mark.parametrize("module", ["train", "evaluate", "predict"])
+@pytest.mark.parametrize("module", ["train", "evaluate", "predict", "check"])
 def test_commands_start_without_torch(module: str) -> None:
     """So that a mistyped setting is answered in under a second where torch takes ten."""
     code = f"import sys, src.{module}; sys.exit('torch' in sys.modules or 'lightning' in sys.modules)"

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from src.data.decode import read_rgb
+from src.data.decode import MAX_MEGAPIXELS, UnreadableImage, read_rgb
 
 # What a picture is labelled with: one of several classes, any number of them, or numbers.
 Labels = Literal["one", "several", "numbers"]
@@ -41,7 +42,7 @@ class ImageTable:
     root: Path | None = None
     read_row: Callable[[int], Image.Image] | None = None
     groups_N: npt.NDArray[np.int64] | None = None
-    max_megapixels: float = 180.0
+    max_megapixels: float = MAX_MEGAPIXELS
     notes: list[str] = field(default_factory=list)  # what the log should say about the data
 
     def __len__(self) -> int:
@@ -90,13 +91,19 @@ class ImageTable:
         return digest.hexdigest()[:16]
 
     def content_stamp(self, rows: Rows) -> str:
-        """Changes when one of the files is replaced: a hash of their paths, sizes and times."""
-        digest = hashlib.sha256(self.fingerprint().encode() if self.root is None else str(self.root).encode())
+        """Changes when one of the files is replaced: a hash of their paths, sizes and times.
+
+        Where there are no files, it is a hash of the table and of the pixels of some pictures.
+        """
+        if self.root is None:
+            digest = hashlib.sha256(self.fingerprint().encode() + rows.tobytes())
+            for row in rows[:: max(1, len(rows) // 16)]:
+                with suppress(UnreadableImage):
+                    digest.update(self.read(int(row)).tobytes())
+            return digest.hexdigest()
+        digest = hashlib.sha256(str(self.root).encode())
         for row in rows:
-            file = self.file(int(row))
-            if file is None:
-                digest.update(str(row).encode())
-                continue
+            file = self.root / self.paths[row]
             try:
                 stat = file.stat()
                 digest.update(f"{self.paths[row]}\t{stat.st_size}\t{stat.st_mtime_ns}\n".encode())
