@@ -128,8 +128,6 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
         monkeypatch.setattr(sys, "argv", [f"src.{name}", *arguments])
         cli.failed_jobs.clear()
         main = importlib.import_module(f"src.{name}").main
-            name
-        ]
         capfd.readouterr()
         try:
             main()
