@@ -99,6 +99,7 @@ def build_task(
 def build_loss(node: DictConfig, labels: npt.NDArray[Any] | None, num_classes: int) -> nn.Module:
     """The loss, weighted by class if `loss.class_weights` says so. Raises ConfigError if it cannot be."""
     settings = cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))
+    settings.pop("labels", None)  # for src/validate.py
     kind = settings.pop("class_weights", None)
     if kind is not None:
         accepted = inspect.signature(get_object(settings["_target_"])).parameters

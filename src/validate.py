@@ -184,6 +184,13 @@ def contradictions(cfg: DictConfig) -> list[str]:
     better = "min" if str(cfg.task.monitor).split("/")[1:2] in (["loss"], ["mae"], ["rmse"]) else "max"
     if cfg.task.mode != better:
         problems.append(f"task.monitor={cfg.task.monitor} is best at its {better}imum: set task.mode={better}.")
+    if (wanted := cfg.loss.get("labels", cfg.task.labels)) != cfg.task.labels:
+        problems.append(
+            f"loss: {cfg.loss._target_} is for task.labels={wanted}, and this task has task.labels={cfg.task.labels}: "
+            "choose another loss, or another task."
+        )
+    if cfg.task.labels == "numbers" and cfg.data.get("balanced_sampling"):
+        problems.append("data.balanced_sampling=true needs classes, and task.labels=numbers has none.")
     return problems + phase_problems(phases, trainer.get("max_epochs"))
 
 
@@ -283,7 +290,7 @@ def known_arguments(target: Any) -> list[str] | None:
 
 
 # Keys beside a `_target_` that src/build.py reads itself, by config node.
-OWN_KEYS = {"scheduler": {"interval"}, "task": {"monitor", "mode", "labels"}, "loss": {"class_weights"}}
+OWN_KEYS = {"scheduler": {"interval"}, "task": {"monitor", "mode", "labels"}, "loss": {"class_weights", "labels"}}
 
 
 def unknown_arguments(path: str, node: dict[str, Any], target: Any) -> list[str]:

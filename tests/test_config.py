@@ -92,6 +92,14 @@ def test_every_setting_is_explained_by_its_file() -> None:
         (["data.cache=all"], ["data.cache='all' is not allowed.", "Allowed: auto, none, images, features."]),
         (["loss.class_weights=some"], ["loss.class_weights='some' is not allowed.", "Allowed: inverse, effective."]),
         (["task=regression", "data.fil=x"], ["Did you mean 'data.file'?"]),
+        (
+            ["loss=bce"],
+            ["loss: torch.nn.BCEWithLogitsLoss is for task.labels=several, and this task has task.labels=one"],
+        ),
+        (
+            ["task=regression", "data=digits", "data.balanced_sampling=true"],
+            ["data.balanced_sampling=true needs classes"],
+        ),
         (["task.monitor=val/loss"], ["task.monitor=val/loss is best at its minimum: set task.mode=min."]),
         (["task.mode=min"], ["task.monitor=val/acc is best at its maximum"]),
         (["trainer.max_epochs=null"], ["trainer.max_epochs=null is not allowed"]),

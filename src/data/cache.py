@@ -45,8 +45,11 @@ def new_entry(folder: Path) -> Iterator[Path]:
     try:
         temporary.mkdir(parents=True)
         yield temporary
-        if not folder.exists():  # another run may have been faster
+        try:
             temporary.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another run was faster
+                raise
     except OSError as error:
         raise ConfigError(
             f"data.cache_dir='{folder.parent}' cannot be written ({error.strerror}): name another folder, or set "
