@@ -105,6 +105,7 @@ def importing() -> Iterator[None]:
         gc.freeze()
         atexit.register(gc.unfreeze)  # else nanobind reports everything that torch imported as leaked
         gc.enable()
+        quieten_lightning()  # it sets its own level when it is imported
 
 
 compose_mode = Hydra.get_mode
@@ -352,12 +353,15 @@ def set_up_log(output_dir: Path | None) -> None:
     logging.getLogger("src").setLevel(logging.INFO if main_process else logging.ERROR)
 
 
+def quieten_lightning() -> None:
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
 def quieten_libraries() -> None:
     """Our log says what Lightning's own lines say; warnings that a user of this project can do nothing about go."""
     warnings.filterwarnings("ignore", module="PIL")  # half-damaged files; what cannot be read is reported by path
-    # Not their parents' levels: lightning sets those when it is imported, which is later.
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    quieten_lightning()
     for message in (
         ".*module.s. in eval mode at the start of training.*",  # frozen modules, on purpose
         ".*does not have many workers.*",
