@@ -35,8 +35,9 @@ def main() -> None:
                     differences.append(float((whole_CHW.float() - reduced_CHW.float()).abs().mean()))
             mean, worst = (statistics.mean(differences), max(differences)) if differences else (0.0, 0.0)
             print(
-                f"{size_px} px, margin {decode.DRAFT_MARGIN:g}: {len(differences)} of {len(files)} reduced, mean difference "
-                f"{mean:.2f} of 255, worst {worst:.2f}; {whole_seconds / reduced_seconds:.2f} times as fast"
+                f"{size_px} px, margin {decode.DRAFT_MARGIN:g}: {len(differences)} of {len(files)} reduced, "
+                f"mean difference {mean:.2f} of 255, worst {worst:.2f}; "
+                f"{whole_seconds / reduced_seconds:.2f} times as fast"
             )
 
 
