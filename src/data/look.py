@@ -5,13 +5,13 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
+from src.data.base import as_it_is
 from src.data.decode import UnreadableImage
 from src.data.duplicates import Fingerprint, fingerprint
 from src.data.table import ImageTable, Rows
@@ -114,10 +114,6 @@ class LookDataset(Dataset[Look]):
 
     def __getitem__(self, position: int) -> Look:
         return look_at(self.table, int(self.rows[position]))
-
-
-def as_it_is(batch: Any) -> Any:
-    return batch
 
 
 def look_at(table: ImageTable, row: int) -> Look:
