@@ -72,7 +72,7 @@ def predict(cfg: DictConfig) -> None:
         columns = ["path", *task.answer_columns, "error", *task.probability_columns]
         writer.writerow(columns)
         for images_BCHW, batch_paths, batch_errors in loader:
-            answers = iter(task.rows(task(images_BCHW.to(device)).cpu()) if len(images_BCHW) else ())
+            answers = iter(task.rows(task(images_BCHW.to(device))) if len(images_BCHW) else ())
             for path, reason in zip(batch_paths, batch_errors, strict=True):
                 if reason is not None:
                     errors += 1
