@@ -10,17 +10,28 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import get_object, instantiate
 from lightning import Callback, Trainer
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
+from torchvision.transforms import v2
 
-from src.checkpoint import make_record
+from src.averaging import MovingAverage, SoupCheckpoint
+from src.checkpoint import AtomicCheckpointIO, make_record
 from src.data.base import ImageDataModule
 from src.data.transforms import Augmentation
 from src.errors import ConfigError
 from src.losses import class_weights
-from src.models.backbone import ImageClassifier, build_backbone, find_weights, preprocessing_of, replace_head
+from src.models.backbone import (
+    ImageClassifier,
+    build_backbone,
+    find_weights,
+    preprocessing_of,
+    replace_head,
+    set_stochastic_depth,
+)
+from src.optim import ParameterGroups
 from src.preprocessing import Preprocessing
 from src.tasks.base import FineTuneTask, Phase
 from src.validate import check_targets
@@ -73,6 +84,8 @@ def build_task(
     name = cfg.backbone.name
     weights = find_weights(name, cfg.backbone.weights) if pretrained else None
     net = build_backbone(name, weights, preprocessing.crop_px)
+    if cfg.backbone.stochastic_depth is not None:
+        set_stochastic_depth(net, name, cfg.backbone.stochastic_depth)
     head_name = replace_head(net, instantiate(cfg.head), len(class_names))
     model = ImageClassifier(net, head_name, preprocessing, cfg.channels_last)
     if cfg.compile:
@@ -85,6 +98,9 @@ def build_task(
         monitor=cfg.task.monitor,
         seed=cfg.seed,
         record=make_record(cfg, class_names, preprocessing, fingerprint),
+        groups=ParameterGroups(**cfg.param_groups),
+        mixing=build_mixing(cfg.augment, len(class_names)),
+        skip_nonfinite=cfg.on_nonfinite_loss == "skip",
     )
     assert isinstance(task, FineTuneTask)
     if labels is not None:
@@ -94,6 +110,13 @@ def build_task(
             f"task.monitor='{cfg.task.monitor}' is not measured here. Allowed: {', '.join(task.metric_names)}."
         )
     return task
+
+
+def build_mixing(augment: DictConfig, num_classes: int) -> nn.Module | None:
+    """Mixup, cutmix, or either of the two for each batch; None if neither is wanted."""
+    kinds = {v2.MixUp: augment.mixup, v2.CutMix: augment.cutmix}
+    mixing = [kind(alpha=alpha, num_classes=num_classes) for kind, alpha in kinds.items() if alpha]
+    return v2.RandomChoice(mixing) if len(mixing) > 1 else mixing[0] if mixing else None
 
 
 def build_loss(node: DictConfig, labels: npt.NDArray[Any] | None, num_classes: int) -> nn.Module:
@@ -158,7 +181,21 @@ PLAIN = {"_convert_": "all"}
 
 
 def build_callbacks(cfg: DictConfig) -> list[Callback]:
-    return [instantiate(node) for node in cfg.callbacks.values() if node is not None]
+    callbacks: list[Callback] = [instantiate(node) for node in cfg.callbacks.values() if node is not None]
+    if cfg.ema_decay is not None:
+        callbacks.append(MovingAverage(cfg.ema_decay))
+    if cfg.soup > 1:
+        callbacks.append(
+            SoupCheckpoint(
+                dirpath=f"{cfg.output_dir}/checkpoints/soup",
+                filename="{epoch}",
+                monitor=cfg.task.monitor,
+                mode=cfg.task.mode,
+                save_top_k=cfg.soup,
+                save_on_train_epoch_end=True,
+            )
+        )
+    return callbacks
 
 
 def build_loggers(cfg: DictConfig) -> list[Logger]:
@@ -177,10 +214,14 @@ def build_trainer(cfg: DictConfig, callbacks: list[Callback], loggers: list[Logg
     sweeping = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
     if settings["devices"] == "auto" and (accelerator == "cpu" or sweeping):
         settings["devices"] = 1
+    plugins: list[Any] = [AtomicCheckpointIO()]
+    if SLURMEnvironment.detect():
+        plugins.append(SLURMEnvironment(auto_requeue=False))  # src/interruption.py does it, phase and step included
     try:
         trainer = instantiate({"num_sanity_val_steps": 0, **settings}, _partial_=True)(
             callbacks=callbacks,
             logger=loggers or False,
+            plugins=plugins,
             default_root_dir=cfg.output_dir,
             use_distributed_sampler=False,  # src.data.base.EpochSampler shares the pictures out
             enable_checkpointing=any("Checkpoint" in type(callback).__name__ for callback in callbacks),

@@ -1,19 +1,50 @@
 """What a checkpoint carries beside the weights, and how it comes back. Plain data: torch.load(weights_only=True)."""
 
+import os
 import platform
+import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.plugins import TorchCheckpointIO
 from omegaconf import DictConfig, OmegaConf
 
 from src.config import PROJECT_ROOT
-from src.errors import ConfigError
+from src.errors import ConfigError, RunStopped
 from src.preprocessing import Preprocessing
 from src.tasks.base import CHECKPOINT_KEY
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place, and moves it there when it is complete and on the disk.
+
+    So a file of that name is always a whole checkpoint, the new one or the one before. Lightning's own way holds the
+    whole file in memory as well, and writes to the system's folder for temporary files, which may be another disk.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        file = Path(path)
+        part = file.with_name(f".{file.name}.part")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("wb") as stream:
+                torch.save(checkpoint, stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            part.replace(file)
+        except (OSError, RuntimeError) as error:  # torch tells of a full disk by a RuntimeError
+            with suppress(OSError):
+                part.unlink()
+            reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+            free = f", {shutil.disk_usage(file.parent).free / 2**20:.0f} MiB free" if file.parent.is_dir() else ""
+            kept = f" The checkpoint before it is unharmed: {file}." if file.is_file() else ""
+            raise RunStopped(f"The checkpoint {file} could not be written: {reason}{free}.{kept}") from error
+
 
 PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "omegaconf", "pillow", "numpy")
 

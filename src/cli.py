@@ -27,7 +27,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.config import CONF_DIR, register
-from src.errors import ConfigError, did_you_mean
+from src.errors import TERMINATED, ConfigError, RunStopped, did_you_mean
 from src.validate import check_settings
 
 log = logging.getLogger(__name__)
@@ -62,6 +62,10 @@ def command(config_name: str) -> Callable[[Task], Callable[[], None]]:
                 return checked(cfg)
             except KeyboardInterrupt as interrupt:
                 fail(str(interrupt) or "Interrupted.", status=130)
+            except RunStopped as stopped:
+                if full_error:
+                    raise
+                fail(str(stopped), stopped.status)
             except Exception as error:
                 if full_error:
                     raise
@@ -152,7 +156,7 @@ def prepare(arguments: list[str]) -> list[str]:
 
 def is_mistake(error: Exception) -> bool:
     """Whether the user can mend it, so that a traceback would only hide what to do."""
-    known = isinstance(error, ConfigError | HydraException | OmegaConfBaseException)
+    known = isinstance(error, ConfigError | RunStopped | HydraException | OmegaConfBaseException)
     return known or type(error).__name__ == "MisconfigurationException"  # Lightning's, which is not imported here
 
 
@@ -165,6 +169,8 @@ def run_sweep_job(task: Task, cfg: DictConfig) -> float | None:
     try:
         return task(cfg)
     except Exception as error:
+        if isinstance(error, RunStopped) and error.status == TERMINATED:
+            fail(str(error), error.status)  # the whole sweep was told to end
         text = message_of(error) if is_mistake(error) else traceback.format_exc()
         (output_dir / "error.txt").write_text(text + "\n", encoding="utf-8")
         log.error("Job %s failed: %s", number, text)
@@ -372,6 +378,7 @@ def quieten_libraries() -> None:
         ".*using `DistributedSampler`.*",
         ".*isinstance.treespec, LeafSpec.*",
         ".*It is recommended to use .self.log.*sync_dist=True.*",  # these values are the same on every process
+        ".*resuming from a checkpoint that ended before the epoch ended.*",  # the sampler knows where to go on
         ".*callbacks used to create the checkpoint need to be provided.*",
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -104,6 +104,7 @@ BACKBONES = [
 class BackboneConfig:
     name: str = MISSING
     weights: str | None = MISSING
+    stochastic_depth: float | None = None
 
 
 @dataclass
@@ -129,6 +130,15 @@ class AugmentConfig:
     color_jitter: float = MISSING
     policy: str | None = MISSING
     erasing: float = MISSING
+    mixup: float = MISSING
+    cutmix: float = MISSING
+
+
+@dataclass
+class ParameterGroupsConfig:
+    layer_decay: float = MISSING
+    head_lr_factor: float = MISSING
+    decay_norms_and_biases: bool = MISSING
 
 
 @dataclass
@@ -149,6 +159,11 @@ class TrainConfig:
     compile: bool = MISSING
     matmul_precision: str = MISSING
     test: bool = MISSING
+    ema_decay: float | None = MISSING
+    soup: int = MISSING
+    checkpoint_every_n_steps: int | None = MISSING
+    on_nonfinite_loss: str = MISSING
+    param_groups: ParameterGroupsConfig = field(default_factory=ParameterGroupsConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     head: dict[str, Any] = field(default_factory=dict)
     freeze: FreezeConfig = field(default_factory=FreezeConfig)

@@ -1,4 +1,4 @@
-"""Mistakes of the user, and the nearest right spelling."""
+"""Mistakes of the user, the nearest right spelling, and runs that end before their time."""
 
 import difflib
 from collections.abc import Iterable
@@ -6,6 +6,20 @@ from collections.abc import Iterable
 
 class ConfigError(ValueError):
     """A mistake that the user can mend: shown as its text alone, with no traceback."""
+
+
+class RunStopped(Exception):
+    """A run ended before its time, for a reason outside the program: shown as its text alone, with this exit status.
+
+    143 (128 + 15, as shells report a process that SIGTERM ended) means: saved, and resumable.
+    """
+
+    def __init__(self, message: str, status: int = 1) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+TERMINATED = 143
 
 
 def did_you_mean(word: str, choices: Iterable[str], prefix: str = "") -> str:

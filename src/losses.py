@@ -12,8 +12,9 @@ from torch.nn import functional as F
 class FocalLoss(nn.Module):
     """Cross entropy that counts well-classified pictures less: (1 - p)^gamma * -log p, p the true class's probability.
 
-    Lin et al. 2017, arXiv 1708.02002, equation 4, over softmax probabilities of logits [B, K] and class indices [B].
-    With `weight` [K] (the paper's alpha) the average over the batch is weighted by the pictures' classes.
+    Lin et al. 2017, arXiv 1708.02002, equation 4, over softmax probabilities of logits [B, K] and class indices [B] or
+    shares of the classes [B, K], as mixed pictures have them. With `weight` [K] (the paper's alpha) the average over
+    the batch is weighted by the pictures' classes.
     """
 
     weight: Tensor | None
@@ -23,13 +24,14 @@ class FocalLoss(nn.Module):
         self.gamma = gamma
         self.register_buffer("weight", weight)
 
-    def forward(self, logits_BK: Tensor, labels_B: Tensor) -> Tensor:
-        log_p_B = F.log_softmax(logits_BK.float(), dim=1).gather(1, labels_B[:, None]).squeeze(1)
-        losses_B = (-torch.expm1(log_p_B)).clamp(min=0) ** self.gamma * -log_p_B
+    def forward(self, logits_BK: Tensor, labels: Tensor) -> Tensor:
+        log_p_BK = F.log_softmax(logits_BK.float(), dim=1)
+        losses_BK = (-torch.expm1(log_p_BK)).clamp(min=0) ** self.gamma * -log_p_BK
+        shares_BK = labels if labels.ndim == 2 else F.one_hot(labels, logits_BK.shape[1]).to(losses_BK.dtype)
         if self.weight is None:
-            return losses_B.mean()
-        weights_B = self.weight[labels_B]
-        return (losses_B * weights_B).sum() / weights_B.sum()
+            return (losses_BK * shares_BK).sum(dim=1).mean()
+        weights_BK = self.weight * shares_BK
+        return (losses_BK * weights_BK).sum() / weights_BK.sum()
 
 
 EFFECTIVE_BETA = 0.999  # one of the values that the paper tries; it suits classes of up to some thousand pictures

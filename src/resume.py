@@ -46,6 +46,8 @@ KEPT_ON_RESUMING = (
     "optimizer",
     "scheduler",
     "task",
+    "param_groups",
+    "ema_decay",
     "seed",
     "output_dir",
     "name",
@@ -80,6 +82,19 @@ def compare_data(checkpoint: dict[str, Any], class_names: list[str], fingerprint
         log.warning(
             "The data have changed since the run was interrupted, and so may the splits have: val and test may now "
             "hold pictures that were trained on. A new run would be clean."
+        )
+
+
+def require_same_batches(checkpoint: dict[str, Any], batch_size: int, accumulated: int, processes: int) -> None:
+    """Raise ConfigError if an epoch that was interrupted within cannot be cut into the same batches again."""
+    record = checkpoint[CHECKPOINT_KEY]
+    old = record["config"]
+    before = (old["data"]["batch_size"], old["trainer"]["accumulate_grad_batches"], record["processes"])
+    if record["batches_done"] and before != (batch_size, accumulated, processes):
+        raise ConfigError(
+            f"The run was interrupted within an epoch, {record['batches_done']} batches into it, with data.batch_size="
+            f"{before[0]}, trainer.accumulate_grad_batches={before[1]} and {before[2]} process(es): until that epoch "
+            f"has ended these have to stay, and not become {batch_size}, {accumulated} and {processes}."
         )
 
 

@@ -32,9 +32,10 @@ def train(cfg: DictConfig) -> float | None:
         from lightning import seed_everything
 
         from src.build import build_callbacks, build_datamodule, build_loggers, build_task, build_trainer
+        from src.measure import measure_best
         from src.preprocessing import Preprocessing
         from src.report import scalars
-        from src.resume import compare_data, resumed_settings
+        from src.resume import compare_data, require_same_batches, resumed_settings
         from src.tasks.base import CHECKPOINT_KEY
         from src.validate import check_targets
 
@@ -56,6 +57,9 @@ def train(cfg: DictConfig) -> float | None:
     pretrained = checkpoint is None  # a checkpoint brings all weights itself
     task = build_task(cfg, datamodule.class_names, datamodule.preprocessing, fingerprint, train_labels, pretrained)
     trainer = build_trainer(cfg, build_callbacks(cfg), build_loggers(cfg))
+    if checkpoint is not None:
+        accumulated, processes = cfg.trainer.accumulate_grad_batches, trainer.world_size
+        require_same_batches(checkpoint, datamodule.batch_size, accumulated, processes)
     describe(cfg, datamodule, trainer)
     if trainer.is_global_zero and not is_dry_run(trainer):
         write_run_facts(cfg, datamodule, fingerprint)
@@ -96,6 +100,7 @@ def fit_phases(
         progress = checkpoint[CHECKPOINT_KEY]
         first, start_epoch = progress["phase"], progress["phase_start_epoch"]
         datamodule.resumed_epoch = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+        datamodule.resumed_batches = progress["batches_done"]
     for index in range(first, len(task.phases)):
         resuming = checkpoint is not None and index == first
         if not resuming:
@@ -116,46 +121,6 @@ def fit_phases(
             if trainer.interrupted:
                 raise KeyboardInterrupt(interrupted_message(Path(trainer.default_root_dir))) from exit
             raise
-
-
-def measure_best(
-    cfg: DictConfig, task: "FineTuneTask", datamodule: "ImageDataModule", trainer: "Trainer"
-) -> dict[str, float]:
-    """val and test metrics of the best checkpoint (of the last weights, if none was kept)."""
-    from src.callbacks import OutputCollector
-    from src.checkpoint import load_checkpoint
-    from src.report import scalars, write_predictions
-
-    best = next((getattr(c, "best_model_path", "") for c in trainer.checkpoint_callbacks if is_best(c, cfg)), "")
-    if best and Path(best).is_file():
-        task.load_state_dict(load_checkpoint(Path(best))["state_dict"])
-    datamodule.frozen_network = None  # the whole network is measured, on pictures
-    # Not into the curves: the best checkpoint is not one more epoch.
-    loggers, trainer.loggers = trainer.loggers, []
-    report_dir, collector = Path(cfg.output_dir) / "report", OutputCollector()
-    trainer.callbacks.append(collector)  # type: ignore[attr-defined]
-
-    def write(split: str) -> None:
-        rows_N, outputs_NK = collector.take()
-        if trainer.is_global_zero:
-            report_dir.mkdir(exist_ok=True)
-            write_predictions(report_dir / f"{split}_predictions.csv", datamodule.table, task, rows_N, outputs_NK)
-
-    trainer.validate(task, datamodule=datamodule, verbose=False)
-    write("val")
-    trainer.loggers = loggers
-    metrics = scalars(trainer.callback_metrics)
-    if cfg.test and "test" in datamodule.table.splits:
-        trainer.test(task, datamodule=datamodule, verbose=False)
-        metrics |= scalars(trainer.callback_metrics)
-        write("test")
-        write_test_report(task, trainer.is_global_zero, report_dir)
-    trainer.callbacks.remove(collector)  # type: ignore[attr-defined]
-    return metrics
-
-
-def is_best(callback: Any, cfg: DictConfig) -> bool:
-    return bool(getattr(callback, "monitor", None) == cfg.task.monitor)
 
 
 def interrupted_message(run_dir: Path) -> str:
@@ -193,26 +158,11 @@ def read_metrics(cfg: DictConfig) -> dict[str, Any]:
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
 
 
-def write_test_report(task: "FineTuneTask", write: bool, folder: Path) -> None:
-    """Every process computes the confusion matrix, since its counts are summed over all; one writes it."""
-    from src.drawing import draw_confusion_matrix
-    from src.report import write_class_table
-    from src.tasks.classification import ClassificationTask
-
-    if not isinstance(task, ClassificationTask):
-        return
-    matrix_KK = task.test_confusion.compute().cpu().numpy()
-    if not write:
-        return
-    folder.mkdir(exist_ok=True)
-    write_class_table(folder / "test_classes.csv", matrix_KK, task.class_names)
-    draw_confusion_matrix(matrix_KK, task.class_names).save(folder / "test_confusion.png")
-
-
 def finish(cfg: DictConfig, metrics: dict[str, Any], trainer: "Trainer") -> None:
     """metrics.json, the HParams tab, and the last lines of the log."""
     from lightning.pytorch.loggers import TensorBoardLogger
 
+    from src.measure import find_best
     from src.report import write_json
 
     output_dir = Path(cfg.output_dir)
@@ -225,7 +175,7 @@ def finish(cfg: DictConfig, metrics: dict[str, Any], trainer: "Trainer") -> None
             logger.log_hyperparams(hyperparameters(cfg), final)
             logger.finalize("success")
     best = "  ".join(f"{name} {metrics[name]:.4f}" for name in metrics if name.startswith(("val/", "test/")))
-    kept = any(is_best(callback, cfg) for callback in trainer.checkpoint_callbacks)
+    kept = find_best(trainer, cfg.task.monitor) is not None
     log.info("%s: %s", "Best checkpoint" if kept else "Last weights", best)
     here = output_dir.relative_to(Path.cwd()) if output_dir.is_relative_to(Path.cwd()) else output_dir
     log.info("%d epochs in %.0f s. Everything is in %s", metrics["epochs"], metrics["fit_seconds"], here)

@@ -50,6 +50,14 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "augment.rotation_degrees": (0, 180, True),
     "augment.color_jitter": (0, 1, True),
     "augment.erasing": (0, 1, True),
+    "augment.mixup": (0, float("inf"), True),
+    "augment.cutmix": (0, float("inf"), True),
+    "backbone.stochastic_depth": (0, 1, True),
+    "param_groups.layer_decay": (0, 1, False),
+    "param_groups.head_lr_factor": (0, float("inf"), False),
+    "ema_decay": (0, 1, False),
+    "soup": (0, 100, True),
+    "checkpoint_every_n_steps": (1, float("inf"), True),
     "seed": (0, 2**32 - 1, True),
 }
 NEVER_NULL = ("data.batch_size", "data.val_fraction", "trainer.max_epochs", "optimizer.lr", "batch_size")
@@ -63,6 +71,7 @@ CHOICES: dict[str, list[str]] = {
     "matmul_precision": ["highest", "high", "medium"],
     "split": ["train", "val", "test", "all"],
     "accelerator": ["auto", "cpu", "gpu", "mps"],
+    "on_nonfinite_loss": ["stop", "skip"],
     "scheduler.interval": ["step", "epoch"],
     "trainer.precision": [
         "auto", "32-true", "32", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true", "transformer-engine",
@@ -188,6 +197,14 @@ def contradictions(cfg: DictConfig) -> list[str]:
         problems.append(
             f"loss: {cfg.loss._target_} is for task.labels={wanted}, and this task has task.labels={cfg.task.labels}: "
             "choose another loss, or another task."
+        )
+    mixes = [f"augment.{kind}={cfg.augment[kind]:g}" for kind in ("mixup", "cutmix") if cfg.augment[kind]]
+    if mixes and cfg.task.labels == "numbers":
+        problems.append(f"{mixes[0]} mixes classes, and task.labels=numbers has none.")
+    if mixes and cfg.data.get("cache_views"):
+        problems.append(
+            f"{mixes[0]} mixes pictures, and data.cache_views={cfg.data.cache_views} keeps what the frozen network "
+            "made of them: choose one of the two."
         )
     if cfg.task.labels == "numbers" and cfg.data.get("balanced_sampling"):
         problems.append("data.balanced_sampling=true needs classes, and task.labels=numbers has none.")

@@ -109,6 +109,7 @@ class ImageDataModule(LightningDataModule):
             )
         self.known_classes: list[str] | None = None  # of a trained model: the data then need not show every class
         self.resumed_epoch = 0  # the first epoch of a resumed run
+        self.resumed_batches = 0  # of that epoch, which were trained on before
         self.frozen_network: FrozenNetwork | None = None  # in a phase that trains the head alone
         self._table: ImageTable | None = None
 
@@ -221,6 +222,7 @@ class ImageDataModule(LightningDataModule):
             rank=trainer.global_rank if trainer is not None else 0,
             processes=trainer.world_size if trainer is not None else 1,
             weights_N=balancing_weights(self.table.labels[rows]) if training and self.balanced_sampling else None,
+            skip=(self.resumed_epoch, self.resumed_batches * self.batch_size) if training else (0, 0),
         )
 
     def loader(self, split: str, training: bool = False) -> DataLoader[Batch]:

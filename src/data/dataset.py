@@ -147,6 +147,7 @@ class EpochSampler(Sampler[Draw]):
         rank: of this process.
         processes: that share the pictures.
         weights_N: how often, relatively, each picture is drawn (with replacement); None = each once an epoch.
+        skip: (epoch, pictures of this process at its beginning to leave out), where a run was interrupted within it.
     """
 
     def __init__(
@@ -158,9 +159,10 @@ class EpochSampler(Sampler[Draw]):
         rank: int = 0,
         processes: int = 1,
         weights_N: npt.NDArray[np.float64] | None = None,
+        skip: tuple[int, int] = (0, 0),
     ) -> None:
         self.size, self.training, self.seed, self.epoch = size, training, seed, epoch
-        self.rank, self.processes = rank, processes
+        self.rank, self.processes, self.skip = rank, processes, skip
         self.cumulated_N = None if weights_N is None else np.cumsum(weights_N) / weights_N.sum()
 
     def set_epoch(self, epoch: int) -> None:
@@ -185,7 +187,8 @@ class EpochSampler(Sampler[Draw]):
             else:
                 order = torch.randperm(self.size, generator=generator).numpy()
                 order = np.resize(order, total)
-        return ((self.epoch, int(position)) for position in order[self.rank :: self.processes])
+        first = self.skip[1] if self.epoch == self.skip[0] else 0
+        return ((self.epoch, int(position)) for position in order[self.rank :: self.processes][first:])
 
 
 def balancing_weights(labels: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

@@ -32,7 +32,10 @@ class Transform:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes of training pictures; conf/augment/none.yaml explains each. The default changes nothing."""
+    """Random changes of training pictures; conf/augment/none.yaml explains each. The default changes nothing.
+
+    Pictures are mixed (mixup, cutmix) on the device, see src/tasks/base.py: here it only counts that they are.
+    """
 
     crop_scale_min: float | None = None
     horizontal_flip: float = 0.0
@@ -41,6 +44,8 @@ class Augmentation:
     color_jitter: float = 0.0
     policy: str | None = None
     erasing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
 
 
 POLICIES: dict[str, type[v2.Transform]] = {
@@ -82,7 +87,7 @@ def training_transform(preprocessing: Preprocessing, augmentation: Augmentation,
         steps.append(v2.ColorJitter(brightness=amount, contrast=amount, saturation=amount))
     if augmentation.policy:
         steps.append(POLICIES[augmentation.policy](interpolation=InterpolationMode.BILINEAR))
-    random = bool(steps or augmentation.erasing)
+    random = bool(steps or augmentation.erasing or augmentation.mixup or augmentation.cutmix)
     steps.append(v2.PILToTensor())
     if augmentation.erasing:
         steps.append(v2.RandomErasing(augmentation.erasing))

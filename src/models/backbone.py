@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models import WeightsEnum
 from torchvision.models.vision_transformer import VisionTransformer, interpolate_embeddings
+from torchvision.ops import StochasticDepth
 
 from src.config import PROJECT_ROOT
 from src.errors import ConfigError
@@ -181,6 +182,22 @@ def new_network(name: str, image_size_px: int) -> nn.Module:
     elif name in TRAINED_WITH_HALF:
         arguments.update(aux_logits=False, init_weights=True)
     return cast(nn.Module, models.get_model(name, weights=None, **arguments))
+
+
+def set_stochastic_depth(net: nn.Module, name: str, probability: float) -> None:
+    """Drop the last residual block with this probability in training, earlier ones less, in torchvision's proportions.
+
+    Huang et al. 2016, arXiv 1603.09382. Raises ConfigError if the network has no such blocks.
+    """
+    blocks = [module for module in net.modules() if isinstance(module, StochasticDepth)]
+    highest = max((block.p for block in blocks), default=0.0)
+    if not highest:
+        raise ConfigError(
+            f"backbone.stochastic_depth={probability:g}: {name} has no residual blocks that torchvision can drop "
+            "(EfficientNet, ConvNeXt, Swin and MaxViT have): leave it null."
+        )
+    for block in blocks:
+        block.p *= probability / highest
 
 
 def check_image_size(name: str, image_size_px: int) -> None:

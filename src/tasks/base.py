@@ -1,10 +1,13 @@
 """What every task shares: steps, phases, frozen modules that stay frozen, schedules, what a checkpoint carries."""
 
+import functools
 import hashlib
 import inspect
+import logging
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy.typing as npt
@@ -14,13 +17,20 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, Metric
 
 from src.data.dataset import Batch
+from src.errors import RunStopped
 from src.models.backbone import ImageClassifier
 from src.models.freeze import set_trainable, trained_modules
+from src.optim import ParameterGroups
+
+log = logging.getLogger("src.train")
 
 CHECKPOINT_KEY = "finetune"
+TRAINED_WEIGHTS_KEY = "trained_state_dict"  # in checkpoints whose state_dict is a moving average of these
+MAX_NAMES = 20  # of pictures in a message
+MAX_SKIPPED = 20  # batches in a row whose loss is not finite
 
 
 @dataclass(frozen=True)
@@ -50,8 +60,12 @@ class FineTuneTask(LightningModule):
         class_names: names of the K outputs, in their order.
         phases: of the training, in order. Empty for a model that is only used.
         monitor: the metric that schedules by plateau watch.
-        seed: of everything random on the device, epoch by epoch.
+        seed: of everything random on the device, step by step.
         record: plain data that each checkpoint carries: config, class names, preprocessing, versions.
+        groups: rates and decay by parameter.
+        mixing: mixup or cutmix: takes float pictures [B, 3, H, W] and labels, gives both mixed, the labels as shares
+            float [B, K].
+        skip_nonfinite: leave out batches whose loss is not finite, instead of ending the run.
     """
 
     answer_columns: ClassVar[list[str]]  # of predictions.csv
@@ -66,6 +80,9 @@ class FineTuneTask(LightningModule):
         monitor: str,
         seed: int,
         record: dict[str, Any],
+        groups: ParameterGroups | None = None,
+        mixing: nn.Module | None = None,
+        skip_nonfinite: bool = False,
     ) -> None:
         super().__init__()
         self.model = model
@@ -75,10 +92,15 @@ class FineTuneTask(LightningModule):
         self.monitor = monitor
         self.seed = seed
         self.record = record
+        self.groups = groups or ParameterGroups()
+        self.mixing = mixing
+        self.skip_nonfinite = skip_nonfinite
+        self.skipped_in_a_row = 0
         self.phase_index = 0
         self.phase_start_epoch = 0
         self._frozen: set[str] = set()
-        self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
+        self._training_metrics: dict[str, dict[str, Tensor]] = {}  # of the resumed epoch's first part
+        self.train_loss, self.val_loss, self.test_loss = MeanMetric(), MeanMetric(), MeanMetric()
 
     # --------------------------------------------------------------------------------------------- what a task defines
 
@@ -113,8 +135,11 @@ class FineTuneTask(LightningModule):
         texts = [[f"{p:.6f}" for p in row] for row in self.probabilities(outputs_BK).tolist()]
         return list(zip(self.answers(outputs_BK), texts, strict=True))
 
-    def update_training_metrics(self, outputs_BK: Tensor, labels: Tensor) -> None:
-        """Log what is worth watching in training, besides the loss."""
+    def update_training_metrics(self, outputs_BK: Tensor, targets: Tensor) -> None:
+        """Count in a training batch: metrics in attributes that begin with `train_`, which are logged by themselves.
+
+        `targets` are as the loss got them, those of mixed pictures float [B, K].
+        """
 
     def learn_labels(self, labels: npt.NDArray[Any]) -> None:
         """Take over what the training labels say about the outputs, before training; see ImageTable.labels."""
@@ -134,16 +159,75 @@ class FineTuneTask(LightningModule):
         """[B, K], of pictures or of the frozen network's features of them."""
         return self.model.classify(batch["features"]) if "features" in batch else self(batch["image"])
 
+    def loss_of(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Outputs [B, K], targets as the loss takes them, and the loss of a training batch, mixed if it is to be."""
+        if self.mixing is None:
+            outputs_BK, targets = self.outputs_of(batch), self.to_targets(batch["label"])
+        else:
+            images_BCHW, targets = self.mixing(batch["image"].float(), batch["label"])
+            outputs_BK = self(images_BCHW)
+        return outputs_BK, targets, self.loss(outputs_BK, targets)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
-        labels, size = batch["label"], len(batch["label"])
+        size = len(batch["label"])
         if not size:
-            return None  # nothing in this batch could be read
-        outputs_BK = self.outputs_of(batch)
-        loss: Tensor = self.loss(outputs_BK, self.to_targets(labels))
+            return self.no_loss()  # nothing in this batch could be read
+        outputs_BK, targets, loss = self.loss_of(batch)
+        if self.on_any_process(not bool(loss.isfinite())):
+            self.meet_nonfinite_loss(batch, outputs_BK, loss)
+            return None
+        self.skipped_in_a_row = 0
         self.log("train/loss_step", loss, batch_size=size)
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
-        self.update_training_metrics(outputs_BK, labels)
+        self.train_loss.update(loss.detach(), weight=size)
+        self.log("train/loss", self.train_loss, on_step=False, on_epoch=True, batch_size=size)
+        self.update_training_metrics(outputs_BK, targets)
         return loss
+
+    def no_loss(self) -> Tensor | None:
+        """For a batch with nothing in it: no step; among several processes one that does not change the others'."""
+        if self.trainer.world_size == 1:
+            return None
+        return torch.stack([p.sum() for p in self.parameters() if p.requires_grad]).sum() * 0.0
+
+    def on_any_process(self, condition: bool) -> bool:
+        """Whether it is so on at least one process; all of them have to ask."""
+        if self.trainer.world_size == 1:
+            return condition
+        return self.trainer.strategy.reduce_boolean_decision(condition, all=False)
+
+    def meet_nonfinite_loss(self, batch: Batch, outputs_BK: Tensor, loss: Tensor) -> None:
+        """Say which pictures it were. Raise RunStopped, with the state saved, unless such batches are left out."""
+        table = self.trainer.datamodule.table  # type: ignore[attr-defined]
+        bad_B = ~outputs_BK.detach().isfinite().all(dim=1)
+        rows = batch["index"][bad_B if bad_B.any() else ...].tolist()
+        names = [str(table.paths[row]) for row in rows]
+        shown = "\n  ".join(names[:MAX_NAMES]) + (
+            f"\n  ... {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+        )
+        what = "Pictures whose outputs are not finite" if bad_B.any() else "Its pictures"
+        text = (
+            f"The loss is {loss.item():g} in epoch {self.current_epoch + 1}, step {self.global_step + 1}. "
+            f"{what}:\n  {shown}"
+        )
+        healthy = all(bool(p.isfinite().all()) for p in self.parameters())
+        self.skipped_in_a_row += 1
+        if self.skip_nonfinite and healthy and self.skipped_in_a_row <= MAX_SKIPPED:
+            log.warning("Batch left out. %s", text)
+            return
+        state = Path(self.trainer.default_root_dir) / "checkpoints" / "nonfinite.ckpt"
+        if healthy:
+            self.trainer.save_checkpoint(state)
+            text += (
+                f"\nThe state before this step is in {state}. Often the rate is too high (optimizer.lr), a step too "
+                "long (trainer.gradient_clip_val=1), float16 too narrow (trainer.precision=bf16-mixed or 32-true) or a "
+                "label not finite; on_nonfinite_loss=skip leaves such batches out."
+            )
+        else:
+            text += (
+                "\nThe weights are not finite any more, since an earlier step: the gradients overflowed. Lower "
+                "optimizer.lr, or set trainer.gradient_clip_val=1. The checkpoints of earlier epochs are unharmed."
+            )
+        raise RunStopped(text)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor] | None:
         return self.evaluate_batch(batch, "val")
@@ -232,7 +316,7 @@ class FineTuneTask(LightningModule):
     # ------------------------------------------------------------------------------------------------- optimization
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        optimizer = self.phase.optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])
+        optimizer = self.groups.build(self.phase.optimizer, self.model.net, self.model.head_name)
         total_steps, max_epochs = self.trainer.estimated_stepping_batches, self.trainer.max_epochs or 1
         moves_per_epoch = max(1, round(total_steps / max_epochs)) if self.phase.interval == "step" else 1
         times = {"steps_per_epoch": moves_per_epoch, "epochs": self.phase.epochs}
@@ -259,9 +343,11 @@ class FineTuneTask(LightningModule):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         self.log("lr", max(group["lr"] for group in optimizer.param_groups))
 
-    def on_train_epoch_start(self) -> None:
-        # Dropout and the like follow from the epoch alone: a resumed run draws what the uninterrupted one would have.
-        torch.manual_seed(((self.seed + 1) * 1_000_003 + self.current_epoch) * 4099 + self.global_rank)
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        # Mixing, dropout and the like follow from the step alone: a resumed run draws what the uninterrupted one did.
+        parts = (self.seed + 1, self.current_epoch, batch_idx, self.global_rank)
+        torch.manual_seed(functools.reduce(lambda mixed, part: (mixed * 1_000_003 + part) % (1 << 63), parts))
+        self.restore_training_metrics()
 
     def on_train_epoch_end(self) -> None:
         if self.phase.interval == "epoch":
@@ -277,12 +363,42 @@ class FineTuneTask(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Let the callbacks go on in this run's directory, if it was moved since."""
+        self._training_metrics = checkpoint[CHECKPOINT_KEY]["training_metrics"]
         old = checkpoint[CHECKPOINT_KEY]["config"]["output_dir"]
         checkpoint["callbacks"] = moved(checkpoint["callbacks"], old, self.record["config"]["output_dir"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        progress = {"phase": self.phase_index, "phase_start_epoch": self.phase_start_epoch}
-        checkpoint[CHECKPOINT_KEY] = {**self.record, **progress}
+        state = self.trainer.fit_loop.epoch_loop.batch_progress.current.state_dict()
+        batches = state["processed"]
+        within_epoch = batches < self.trainer.num_training_batches
+        checkpoint[CHECKPOINT_KEY] = {
+            **self.record,
+            "phase": self.phase_index,
+            "phase_start_epoch": self.phase_start_epoch,
+            "batches_done": batches if within_epoch else 0,
+            "processes": self.trainer.world_size,
+            "training_metrics": self.training_metrics() if within_epoch else {},
+        }
+
+    def training_metrics(self) -> dict[str, dict[str, Tensor]]:
+        """What the metrics of the current epoch have counted so far, on all processes."""
+        states = {}
+        for name, metric in self.named_children():
+            if name.startswith("train_") and isinstance(metric, Metric):
+                metric.sync()
+                state = {key: torch.as_tensor(value).clone() for key, value in metric.metric_state.items()}
+                states[name] = {**state, "_update_count": torch.tensor(metric.update_count)}
+                if self.trainer.world_size > 1:
+                    metric.unsync()
+        return states
+
+    def restore_training_metrics(self) -> None:
+        states, self._training_metrics = self._training_metrics, {}
+        for name, state in states.items() if self.global_rank == 0 else ():
+            metric = getattr(self, name)
+            metric._update_count = int(state.pop("_update_count"))
+            for key, value in state.items():
+                setattr(metric, key, value.to(self.device))
 
 
 def moved(values: Any, old: str, new: str) -> Any:

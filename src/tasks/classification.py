@@ -31,9 +31,11 @@ class ClassificationTask(FineTuneTask):
     def metric_names(self) -> list[str]:
         return ["val/loss", *map(str, self.val_metrics.keys())]
 
-    def update_training_metrics(self, outputs_BK: Tensor, labels: Tensor) -> None:
-        self.train_acc(outputs_BK, labels)
-        self.log("train/acc", self.train_acc, on_step=False, on_epoch=True, batch_size=len(labels))
+    def update_training_metrics(self, outputs_BK: Tensor, targets: Tensor) -> None:
+        """Of a mixed picture, the class with the larger share counts."""
+        labels_B = targets.argmax(dim=1) if targets.ndim == 2 else targets
+        self.train_acc.update(outputs_BK, labels_B)
+        self.log("train/acc", self.train_acc, on_step=False, on_epoch=True, batch_size=len(labels_B))
 
     def on_validation_epoch_start(self) -> None:
         self.val_confusion.reset()
