@@ -185,7 +185,8 @@ def build_callbacks(cfg: DictConfig) -> list[Callback]:
     if cfg.ema_decay is not None:
         callbacks.append(MovingAverage(cfg.ema_decay))
     if cfg.soup > 1:
-        callbacks.append(
+        callbacks.insert(  # before last.ckpt, which has to know which files there are
+            0,
             SoupCheckpoint(
                 dirpath=f"{cfg.output_dir}/checkpoints/soup",
                 filename="{epoch}",
@@ -193,7 +194,8 @@ def build_callbacks(cfg: DictConfig) -> list[Callback]:
                 mode=cfg.task.mode,
                 save_top_k=cfg.soup,
                 save_on_train_epoch_end=True,
-            )
+                enable_version_counter=False,
+            ),
         )
     return callbacks
 

@@ -40,14 +40,14 @@ class ProgressBar(Callback):
         self.progress = progress_bar()
         self.progress.start()
         self.bar = self.progress.add_task(description, total=batches, speed="", loss="")
-        self.start = time.perf_counter()
+        self.start, self.seen = time.perf_counter(), 0
 
     def advance(self, batch: Batch, loss: Any = None) -> None:
         if self.progress is None:
             return
-        done = self.progress.tasks[0].completed + 1
-        speed = f"{done * len(batch['label']) / (time.perf_counter() - self.start):.0f} img/s"
-        self.progress.update(self.bar, completed=done, speed=speed)
+        self.seen += len(batch["label"])
+        speed = f"{self.seen / (time.perf_counter() - self.start):.0f} img/s"
+        self.progress.update(self.bar, advance=1, speed=speed)
         if loss is not None:
             self.progress.update(self.bar, loss=f"loss {loss:.4f}")
 
@@ -55,6 +55,14 @@ class ProgressBar(Callback):
         if self.progress is not None:
             self.progress.stop()
             self.progress = None
+
+    @rank_zero_only
+    def on_train_start(self, trainer: Trainer, task: LightningModule) -> None:
+        """A run that goes on within an epoch has no start of that epoch."""
+        done = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        self.on_train_epoch_start(trainer, task)
+        if self.progress is not None:
+            self.progress.update(self.bar, completed=done)
 
     @rank_zero_only
     def on_train_epoch_start(self, trainer: Trainer, task: LightningModule) -> None:
@@ -108,6 +116,9 @@ class EpochLog(Callback):
     def __init__(self, mode: str) -> None:
         self.mode = mode
         self.best: float | None = None
+
+    def on_train_start(self, trainer: Trainer, task: LightningModule) -> None:
+        self.start = time.perf_counter()  # of what is left of an epoch, in a run that goes on within it
 
     def on_train_epoch_start(self, trainer: Trainer, task: LightningModule) -> None:
         self.start = time.perf_counter()

@@ -1,7 +1,6 @@
 """What a finished training is worth: val and test metrics of its best weights, and the files of report/."""
 
 import logging
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,8 +91,6 @@ def try_soup(
     elif trainer.is_global_zero:
         file = Path(kept.best_model_path)
         AtomicCheckpointIO().save_checkpoint({**load_checkpoint(file), "state_dict": task.state_dict()}, file)
-    if trainer.is_global_zero:
-        shutil.rmtree(files[0].parent)
     return {**metrics, "soup_epochs": len(files) if better else 0}
 
 

@@ -6,6 +6,7 @@ python -m src.train [group=option] [key=value]; --help lists them.
 import json
 import logging
 import shlex
+import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,19 +65,25 @@ def train(cfg: DictConfig) -> float | None:
     if trainer.is_global_zero and not is_dry_run(trainer):
         write_run_facts(cfg, datamodule, fingerprint)
 
-    start = time.perf_counter()
+    before: dict[str, Any] = (
+        checkpoint[CHECKPOINT_KEY] if checkpoint is not None else {"fit_seconds": 0.0, "metrics": {}}
+    )
+    task.fit_start = time.perf_counter() - before["fit_seconds"]
     fit_phases(task, datamodule, trainer, checkpoint, checkpoint_file)
-    metrics: dict[str, Any] = {f"last/{name}": value for name, value in scalars(trainer.callback_metrics).items()}
+    # Without an epoch, in a run that had ended when it was resumed, there are no new values.
+    last = scalars(trainer.callback_metrics) or before["metrics"]
+    metrics: dict[str, Any] = {f"last/{name}": value for name, value in last.items()}
     metrics |= {"epochs": trainer.current_epoch, "steps": trainer.global_step}
-    metrics["fit_seconds"] = round(time.perf_counter() - start, 2)
+    metrics["fit_seconds"] = round(time.perf_counter() - task.fit_start, 2)
     if is_dry_run(trainer):
         log.info("fast_dev_run: one batch of train and val went through.")
         return None
     metrics |= measure_best(cfg, task, datamodule, trainer)
     if trainer.is_global_zero:
         if trainer.current_epoch == datamodule.resumed_epoch:  # the resumed run had ended: its own facts stay
-            metrics |= {k: v for k, v in read_metrics(cfg).items() if k.startswith("last/") or k == "fit_seconds"}
+            metrics |= {k: v for k, v in read_metrics(cfg).items() if k in ("fit_seconds", "soup_epochs")}
         finish(cfg, metrics, trainer)
+        shutil.rmtree(Path(cfg.output_dir) / "checkpoints" / "soup", ignore_errors=True)
     monitored: float | None = metrics.get(cfg.task.monitor)
     return monitored
 

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import inspect
 import logging
+import time
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from src.errors import RunStopped
 from src.models.backbone import ImageClassifier
 from src.models.freeze import set_trainable, trained_modules
 from src.optim import ParameterGroups
+from src.report import scalars
 
 log = logging.getLogger("src.train")
 
@@ -99,6 +101,7 @@ class FineTuneTask(LightningModule):
         self.phase_index = 0
         self.phase_start_epoch = 0
         self._frozen: set[str] = set()
+        self.fit_start = time.perf_counter()  # earlier by what an interrupted run trained before
         self._training_metrics: dict[str, dict[str, Tensor]] = {}  # of the resumed epoch's first part
         self.train_loss, self.val_loss, self.test_loss = MeanMetric(), MeanMetric(), MeanMetric()
 
@@ -378,6 +381,8 @@ class FineTuneTask(LightningModule):
             "batches_done": batches if within_epoch else 0,
             "processes": self.trainer.world_size,
             "training_metrics": self.training_metrics() if within_epoch else {},
+            "metrics": scalars(self.trainer.callback_metrics),
+            "fit_seconds": time.perf_counter() - self.fit_start,
         }
 
     def training_metrics(self) -> dict[str, dict[str, Tensor]]:
