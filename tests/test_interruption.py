@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Run, Runner, compose, paint, run_train
+from conftest import Run, compose, run_train
 
 from src.errors import RunStopped
 from src.train import train
@@ -119,6 +119,7 @@ def child(directory: str, resume: bool, settings: list[str]) -> None:
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
         torch.set_num_threads(1)
         from conftest import run_train
+
         from src import cli
         from src.config import register
 
