@@ -194,3 +194,118 @@ def test_sigterm_saves_within_the_epoch_and_says_so_by_the_exit_status(tmp_path:
     process.join()
     assert process.exitcode == 0
     assert_same_end(Run(tmp_path / "run", None), Run(tmp_path / "whole", None))
+
+
+# ------------------------------------------------------------------------------------------------------ bad numbers
+
+
+def spoil(monkeypatch: pytest.MonkeyPatch, row: int) -> None:
+    """The network's outputs for one picture are not numbers."""
+    from src.tasks.classification import ClassificationTask
+
+    plain_outputs = ClassificationTask.outputs_of
+
+    def outputs_of(self: ClassificationTask, batch: dict) -> torch.Tensor:
+        outputs_BK = plain_outputs(self, batch)
+        return torch.where((batch["index"] == row)[:, None] & self.training, float("nan"), outputs_BK)
+
+    monkeypatch.setattr(ClassificationTask, "outputs_of", outputs_of)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_at_that_step_and_names_the_picture(
+    tmp_path: Path, plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run_train(tmp_path / "whole", *plain)
+    path = next(row["path"] for row in whole.csv("split.csv") if row["split"] == "train")
+    names = sorted(r["path"] for r in whole.csv("split.csv"))
+    with monkeypatch.context() as patch, pytest.raises(RunStopped) as stopped:
+        spoil(patch, names.index(path))
+        run_train(tmp_path / "run", *plain)
+    message = str(stopped.value)
+    assert "The loss is nan in epoch 1, step " in message and message.count("\n  ") == 1
+    assert "Pictures whose outputs are not finite" in message and path in message
+    step = int(message.split("step ")[1].split(".")[0])
+    state = Run(tmp_path / "run", None).checkpoint("nonfinite")
+    assert state["global_step"] == step - 1 == state["finetune"]["batches_done"]
+    # With the cause gone, the run goes on from the state that was saved, and ends as if nothing had been.
+    train(compose(f"output_dir={tmp_path}/x", f"resume={tmp_path}/run/checkpoints/nonfinite.ckpt"))
+    assert_same_end(Run(tmp_path / "run", None), whole)
+
+
+def test_batches_whose_loss_is_not_finite_can_be_left_out(
+    tmp_path: Path, plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("src.cli.set_up_log", lambda _: None)
+    spoil(monkeypatch, 3)
+    run = run_train(tmp_path / "run", *plain, "on_nonfinite_loss=skip", "data.val_fraction=0.1", "data.test_fraction=0")
+    weights = run.checkpoint("last")["state_dict"]
+    assert all(bool(value.isfinite().all()) for value in weights.values())
+    skipped = [record for record in caplog.records if "Batch left out" in record.getMessage()]
+    assert len(skipped) == 2  # one an epoch
+    assert run.metrics["last/train/loss"] > 0
+    steps = {int(state["step"]) for state in run.checkpoint("last")["optimizer_states"][0]["state"].values()}
+    assert steps == {2 * 14 - 2}
+
+
+def test_weights_that_are_not_finite_are_told_apart(tmp_path: Path, plain: tuple[str, ...]) -> None:
+    with pytest.raises(RunStopped, match="The weights are not finite any more, since an earlier step"):
+        run_train(tmp_path / "run", *plain, "optimizer=sgd", "optimizer.lr=1e38", "on_nonfinite_loss=skip")
+    assert not (tmp_path / "run" / "checkpoints" / "nonfinite.ckpt").exists()
+
+
+# --------------------------------------------------------------------------------------------------------- bad disks
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
+    tmp_path: Path, plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk runs full while the second epoch's checkpoint is written."""
+    real_fsync, calls = os.fsync, []
+
+    def fsync(number: int) -> None:
+        calls.append(number)
+        if len(calls) == 4:  # best, last, best, last
+            raise OSError(28, "No space left on device")
+        real_fsync(number)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(RunStopped, match=r"last.ckpt could not be written: No space left on device, .* MiB free"):
+        run_train(tmp_path / "run", *plain, "task.monitor=val/loss", "task.mode=min", "optimizer.lr=1e-4")
+    run = Run(tmp_path / "run", None)
+    assert run.checkpoint("last")["epoch"] == 0
+    assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+
+
+def test_a_run_directory_that_is_removed_meanwhile_is_made_again(
+    tmp_path: Path, plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    from src.tasks.classification import ClassificationTask
+
+    def remove(self: ClassificationTask) -> None:
+        if self.current_epoch == 1:
+            shutil.rmtree(tmp_path / "run" / "checkpoints")
+
+    monkeypatch.setattr(ClassificationTask, "on_train_epoch_start", remove)
+    run = run_train(tmp_path / "run", *plain, "trainer.max_epochs=3")
+    assert run.checkpoint("last")["epoch"] == 2 and "val/acc" in run.metrics
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="mounts a small disk")
+def test_a_full_disk_is_told_in_one_message(tmp_path: Path, plain: tuple[str, ...], command) -> None:
+    import subprocess
+
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=15m", "tmpfs", str(disk)]).returncode:
+        pytest.skip("may not mount")
+    try:
+        answer = command("train", *plain, "trainer=cpu", "trainer.max_epochs=9", f"output_dir={disk}/run", "soup=5")
+        assert answer.status == 1 and "Traceback" not in answer.err
+        assert "could not be written: " in answer.err and "MiB free" in answer.err
+        kept = [torch.load(file, weights_only=True) for file in disk.rglob("*.ckpt")]
+        assert kept and not list(disk.rglob("*.part"))
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
