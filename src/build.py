@@ -236,9 +236,6 @@ def build_trainer(cfg: DictConfig, callbacks: list[Callback], loggers: list[Logg
             raise ConfigError(f"trainer: {cause}") from error
         raise
     assert isinstance(trainer, Trainer)
-    if sweeping and trainer.world_size > 1:
-        # Lightning starts the other processes with the whole sweep's command line: they would run other jobs.
-        raise ConfigError("A job of a sweep runs in one process: set trainer.devices=1.")
     return trainer
 
 

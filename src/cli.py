@@ -5,9 +5,11 @@ Imports no torch, so that a mistyped setting is answered at once.
 
 import atexit
 import gc
+import json
 import logging
 import os
 import re
+import subprocess
 import sys
 import time
 import traceback
@@ -80,10 +82,11 @@ def command(config_name: str) -> Callable[[Task], Callable[[], None]]:
             os.environ["HYDRA_FULL_ERROR"] = "1"
             Hydra.get_mode = mode_of  # type: ignore[method-assign, assignment]
             try:
+                check_launch(typed)
                 hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(job)()
             except KeyboardInterrupt:
                 fail("Interrupted.", status=130)
-            except (HydraException, OmegaConfBaseException) as error:
+            except (ConfigError, HydraException, OmegaConfBaseException) as error:
                 if full_error:
                     raise
                 fail(message_of(error, config_name))
@@ -146,12 +149,46 @@ def prepare(arguments: list[str]) -> list[str]:
             escaped = value.replace('"', '\\"')
             text = f'{key}="{escaped}"'
         prepared.append(text)
+    given = {text.partition("=")[0].lstrip("+"): text.partition("=")[2] for text in prepared}
+    if "output_dir" in given and "hydra.run.dir" not in given and not sweeping:
+        prepared.append(f"hydra.run.dir={given['output_dir']}")  # else Hydra makes a second folder
     resume_changes.clear()
-    if any(text.startswith("resume=") and text != "resume=null" for text in prepared):
+    if given.get("resume", "null").strip('"') not in ("null", "auto"):
         settings = re.compile(r"^\+*(?!hydra\.|resume=|output_dir=)[a-z_]+[\w.]*=")
         resume_changes.extend(text for text in arguments if settings.match(text))
         prepared = [text for text in prepared if not settings.match(text)]
     return prepared
+
+
+def check_launch(arguments: list[str]) -> None:
+    """Raise ConfigError where processes that something else started could not agree on what to do."""
+    given = {text.partition("=")[0] for text in arguments}
+    named = bool({"output_dir", "hydra.run.dir"} & given)
+    if launched_id() is not None and {"-m", "--multirun"} & given:
+        raise ConfigError(
+            "A sweep starts the processes of its jobs itself: leave torchrun or srun out, and set trainer.devices."
+        )
+    if launched_id() == "" and not named and not any(text.startswith("resume=") for text in arguments):
+        raise ConfigError(
+            "The processes that torchrun started have to agree on a directory: give output_dir=<dir>, or give torchrun "
+            "--rdzv-id=<a new name> (--standalone has one of its own)."
+        )
+    if "resume=auto" in arguments and not named and not launched_id():
+        raise ConfigError("resume=auto goes on with the run in output_dir, if there is one: give output_dir=<dir>.")
+
+
+def launched_id() -> str | None:
+    """What names this start of several processes by torchrun or srun, the same on all of them; None if it is none.
+
+    An empty text if torchrun was given no name.
+    """
+    environ = os.environ
+    if "TORCHELASTIC_RUN_ID" in environ and int(environ.get("WORLD_SIZE", 1)) > 1:
+        name = environ["TORCHELASTIC_RUN_ID"]
+        return "" if name == "none" else safe_name(name)
+    if "SLURM_STEP_ID" in environ and int(environ.get("SLURM_NTASKS", 1)) > 1:
+        return f"{environ['SLURM_JOB_ID']}.{environ['SLURM_STEP_ID']}"
+    return None
 
 
 def is_mistake(error: Exception) -> bool:
@@ -167,6 +204,8 @@ def run_sweep_job(task: Task, cfg: DictConfig) -> float | None:
     """One job of a sweep. A failure is written to `error.txt` in the job's folder; its result is then not a number."""
     number, output_dir = HydraConfig.get().job.num, Path(HydraConfig.get().runtime.output_dir)
     try:
+        if launched_id() is None and wants_processes(cfg):
+            return run_in_processes(cfg, output_dir)
         return task(cfg)
     except Exception as error:
         if isinstance(error, RunStopped) and error.status == TERMINATED:
@@ -176,6 +215,35 @@ def run_sweep_job(task: Task, cfg: DictConfig) -> float | None:
         log.error("Job %s failed: %s", number, text)
         failed_jobs.append(output_dir.name)
         return float("nan")
+
+
+def wants_processes(cfg: DictConfig) -> bool:
+    """Whether this job trains in more than one process on this machine. In a sweep, `auto` is one."""
+    devices = cfg.trainer.devices if "trainer" in cfg else 1
+    if isinstance(devices, ListConfig):
+        return len(devices) > 1
+    return str(devices) not in ("auto", "0", "1")
+
+
+def run_in_processes(cfg: DictConfig, output_dir: Path) -> float | None:
+    """Train in a process of its own, which starts the others: Lightning gives these its own command line.
+
+    From here, that would be the whole sweep's. Returns the monitored metric; raises ConfigError if the job failed.
+    """
+    settings = output_dir / "config.yaml"
+    settings.write_text(OmegaConf.to_yaml(cfg, resolve=True), encoding="utf-8")
+    done = subprocess.run([sys.executable, "-m", "src.job", str(settings)], stderr=subprocess.PIPE, text=True)
+    sys.stderr.write(done.stderr)
+    if done.returncode == TERMINATED:
+        raise RunStopped("The job was told to end.", TERMINATED)
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if not LOG_LINE.match(line)]
+        raise ConfigError("\n".join(lines) or f"The job ended with exit status {done.returncode}.")
+    metrics = json.loads((output_dir / "metrics.json").read_text(encoding="utf-8"))
+    return cast(float | None, metrics.get(cfg.task.monitor))
+
+
+LOG_LINE = re.compile(r"\d\d:\d\d:\d\d ")
 
 
 def fail(message: str, status: int = 1) -> NoReturn:
@@ -305,6 +373,8 @@ def run_dir(resume: str | None, name: str) -> str:
     """A new `logs/runs/<date_time>_<name>`, or the directory of the run that is resumed."""
     if resume is not None and Path(resume).exists():
         return str(resumed_run_dir(Path(resume)))
+    if launch := launched_id():
+        return f"logs/runs/{launch}_{safe_name(name)}"
     stem = f"logs/runs/{time.strftime('%Y-%m-%d_%H-%M-%S')}_{safe_name(name)}"
     return next(path for n in range(1, 1000) if not Path(path := f"{stem}_{n}" if n > 1 else stem).exists())
 
@@ -345,7 +415,7 @@ def set_up_log(output_dir: Path | None) -> None:
     root = logging.getLogger()
     for handler in root.handlers:
         handler.close()
-    main_process = os.environ.get("LOCAL_RANK", "0") == "0"
+    main_process = process_rank() == 0
     console = ConsoleHandler()
     console.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
     root.handlers = [console]
@@ -357,6 +427,12 @@ def set_up_log(output_dir: Path | None) -> None:
     root.setLevel(logging.WARNING)
     quieten_libraries()
     logging.getLogger("src").setLevel(logging.INFO if main_process else logging.ERROR)
+
+
+def process_rank() -> int:
+    """Of this process among all of a run: as torchrun, srun or Lightning, in this order, have numbered it."""
+    names = ("RANK", "SLURM_PROCID" if launched_id() else "LOCAL_RANK", "LOCAL_RANK")
+    return next((int(os.environ[name]) for name in names if name in os.environ), 0)
 
 
 def quieten_lightning() -> None:

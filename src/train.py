@@ -41,8 +41,8 @@ def train(cfg: DictConfig) -> float | None:
         from src.validate import check_targets
 
     checkpoint = checkpoint_file = preprocessing = None
-    if cfg.resume is not None:
-        cfg, checkpoint_file, checkpoint = resumed_settings(cfg)
+    if cfg.resume is not None and (resumed := resumed_settings(cfg)) is not None:
+        cfg, checkpoint_file, checkpoint = resumed
         preprocessing = Preprocessing.from_dict(checkpoint[CHECKPOINT_KEY]["preprocessing"])
     make_paths_absolute(cfg)
     check_targets(cfg)

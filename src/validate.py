@@ -166,6 +166,8 @@ def missing_paths(cfg: DictConfig) -> list[str]:
         keys.append("data.root")
     for key in keys:
         value = OmegaConf.select(cfg, key)
+        if key == "resume" and value == "auto":
+            continue
         if value is not None and not Path(value).expanduser().exists():
             problems.append(f"{key}='{value}' does not exist{looked_in(value)}.")
     return problems

@@ -26,6 +26,7 @@ from src.models.backbone import ImageClassifier
 from src.models.freeze import set_trainable, trained_modules
 from src.optim import ParameterGroups
 from src.report import scalars
+from src.validate import leaves
 
 log = logging.getLogger("src.train")
 
@@ -150,6 +151,17 @@ class FineTuneTask(LightningModule):
     def to_targets(self, labels: Tensor) -> Tensor:
         """What the loss compares the outputs with."""
         return labels
+
+    def setup(self, stage: str) -> None:
+        """Raise RunStopped if the processes of this run were given different settings, as an adaptive sweep would."""
+        if self.trainer.world_size == 1:
+            return
+        everyones: list[Any] = [None] * self.trainer.world_size
+        torch.distributed.all_gather_object(everyones, dict(leaves(self.record["config"])))
+        different = {key for one in everyones for key in one if one[key] != everyones[0].get(key)}
+        if different:
+            values = [f"{key}: {', '.join(str(one.get(key)) for one in everyones)}" for key in sorted(different)]
+            raise RunStopped("The processes of this run were given different settings:\n  " + "\n  ".join(values))
 
     # ----------------------------------------------------------------------------------------------------------- steps
 
