@@ -163,6 +163,8 @@ class TrainConfig:
     soup: int = MISSING
     checkpoint_every_n_steps: int | None = MISSING
     on_nonfinite_loss: str = MISSING
+    lr_find: bool = MISSING
+    batch_size_find: bool = MISSING
     param_groups: ParameterGroupsConfig = field(default_factory=ParameterGroupsConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     head: dict[str, Any] = field(default_factory=dict)

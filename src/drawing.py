@@ -1,5 +1,6 @@
 """Figures as pictures, drawn with Pillow: matplotlib would cost every start two seconds (see architecture.md)."""
 
+import math
 from functools import cache
 
 import numpy as np
@@ -8,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 DARK_BLUE = np.array([8, 48, 107])
-INK, GREY = (30, 30, 30), (110, 110, 110)
+INK, GREY, LIGHT_GREY, ORANGE = (30, 30, 30), (110, 110, 110), (225, 225, 225), (200, 80, 0)
 FontLike = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
@@ -82,4 +83,62 @@ def draw_images(images_BCHW: Tensor, labels: list[str], columns: int = 8) -> Ima
         draw.text((left + side / 2, top + line / 2), shortened(label, 18), INK, font(15), anchor="mm")
         picture = Image.fromarray(image_CHW.permute(1, 2, 0).numpy())
         canvas.paste(picture.resize((side, side), Image.Resampling.BILINEAR), (left, top + line))
+    return canvas
+
+
+def draw_range_test(
+    rates_N: npt.NDArray[np.float64],
+    losses_N: npt.NDArray[np.float64],
+    smoothed_N: npt.NDArray[np.float64],
+    given: float,
+    found: float | None,
+    title: str,
+) -> Image.Image:
+    """Loss by learning rate, on a logarithmic axis: each step a dot, their smoothed course a line.
+
+    Lines upright: the rate that was `given`, and the one `found`, if there is one. What lies far above the beginning is
+    drawn at the upper edge.
+    """
+    left, top, width, height = 80, 64, 780, 400
+    canvas = Image.new("RGB", (left + width + 40, top + height + 66), "white")
+    draw = ImageDraw.Draw(canvas)
+    draw.text((left, 24), title, INK, font(17), anchor="lm")
+    decades = (math.floor(math.log10(min(rates_N[0], given))), math.ceil(math.log10(max(rates_N[-1], given))))
+    lowest, highest = min(losses_N.min(), 0.0), 1.5 * smoothed_N[: len(smoothed_N) // 4 + 1].max()
+
+    def at(rate: float, loss: float) -> tuple[float, float]:
+        x = left + width * (math.log10(rate) - decades[0]) / (decades[1] - decades[0])
+        share = (min(loss, highest) - lowest) / max(highest - lowest, 1e-12)
+        return x, top + height * (1 - share)
+
+    for exponent in range(decades[0], decades[1] + 1):
+        for step in range(1, 10 if exponent < decades[1] else 2):
+            x, _ = at(step * 10.0**exponent, 0.0)
+            draw.line((x, top + height, x, top + height + (8 if step == 1 else 4)), fill=GREY)
+        x, _ = at(10.0**exponent, 0.0)
+        draw.line((x, top, x, top + height), fill=LIGHT_GREY)
+        draw.text((x, top + height + 12), f"1e{exponent}", INK, font(15), anchor="mt")
+    spacing = 10.0 ** math.floor(math.log10(max(highest - lowest, 1e-12)))
+    spacing *= next(part for part in (0.1, 0.2, 0.5, 1.0, 2.0) if (highest - lowest) / (part * spacing) <= 8)
+    for number in range(math.ceil(lowest / spacing), math.floor(highest / spacing) + 1):
+        _, y = at(1.0, number * spacing)
+        draw.line((left, y, left + width, y), fill=LIGHT_GREY)
+        draw.text((left - 8, y), f"{number * spacing:.3g}", INK, font(15), anchor="rm")
+    draw.rectangle((left, top, left + width, top + height), outline=GREY)
+
+    x, _ = at(given, 0.0)
+    draw.line((x, top, x, top + height), fill=GREY, width=2)
+    aside = -6 if found is not None and found > given else 6  # away from the other line
+    draw.text((x + aside, top + height - 8), f"given {given:.2g}", GREY, font(15), anchor="rs" if aside < 0 else "ls")
+    if found is not None:
+        x, _ = at(found, 0.0)
+        draw.line((x, top, x, top + height), fill=ORANGE, width=2)
+        draw.text((x, top - 4), f"found {found:.2g}", ORANGE, font(15), anchor="mb")
+    for rate, loss in zip(rates_N, losses_N, strict=True):
+        x, y = at(rate, loss)
+        draw.ellipse((x - 2.5, y - 2.5, x + 2.5, y + 2.5), fill=(150, 150, 150))
+    points = [at(rate, loss) for rate, loss in zip(rates_N, smoothed_N, strict=True)]
+    draw.line(points, fill=tuple(DARK_BLUE.tolist()), width=3, joint="curve")
+    draw.text((left + width / 2, canvas.height - 16), "learning rate of the step", GREY, font(16), anchor="mm")
+    paste_turned(canvas, "loss of the batch, and smoothed", font(16), (18, top + 90), color=GREY)
     return canvas

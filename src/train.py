@@ -33,6 +33,7 @@ def train(cfg: DictConfig) -> float | None:
         from lightning import seed_everything
 
         from src.build import build_callbacks, build_datamodule, build_loggers, build_task, build_trainer
+        from src.finders import find_batch_size, keep_batch_size
         from src.measure import measure_best
         from src.preprocessing import Preprocessing
         from src.report import scalars
@@ -43,6 +44,7 @@ def train(cfg: DictConfig) -> float | None:
     checkpoint = checkpoint_file = preprocessing = None
     if cfg.resume is not None and (resumed := resumed_settings(cfg)) is not None:
         cfg, checkpoint_file, checkpoint = resumed
+        keep_batch_size(cfg, checkpoint[CHECKPOINT_KEY])
         preprocessing = Preprocessing.from_dict(checkpoint[CHECKPOINT_KEY]["preprocessing"])
     make_paths_absolute(cfg)
     check_targets(cfg)
@@ -62,6 +64,8 @@ def train(cfg: DictConfig) -> float | None:
         accumulated, processes = cfg.trainer.accumulate_grad_batches, trainer.world_size
         require_same_batches(checkpoint, datamodule.batch_size, accumulated, processes)
     describe(cfg, datamodule, trainer)
+    if cfg.batch_size_find and checkpoint is None and not is_dry_run(trainer):
+        find_batch_size(cfg, task, datamodule, trainer)
     if trainer.is_global_zero and not is_dry_run(trainer):
         write_run_facts(cfg, datamodule, fingerprint)
 
@@ -69,11 +73,12 @@ def train(cfg: DictConfig) -> float | None:
         checkpoint[CHECKPOINT_KEY] if checkpoint is not None else {"fit_seconds": 0.0, "metrics": {}}
     )
     task.fit_start = time.perf_counter() - before["fit_seconds"]
-    fit_phases(task, datamodule, trainer, checkpoint, checkpoint_file)
+    fit_phases(cfg, task, datamodule, trainer, checkpoint, checkpoint_file)
     # Without an epoch, in a run that had ended when it was resumed, there are no new values.
     last = scalars(trainer.callback_metrics) or before["metrics"]
     metrics: dict[str, Any] = {f"last/{name}": value for name, value in last.items()}
     metrics |= {"epochs": trainer.current_epoch, "steps": trainer.global_step}
+    metrics |= {f"lr_find/{name}": rate for name, rate in task.record.get("rates", {}).items()}
     metrics["fit_seconds"] = round(time.perf_counter() - task.fit_start, 2)
     if is_dry_run(trainer):
         log.info("fast_dev_run: one batch of train and val went through.")
@@ -89,6 +94,7 @@ def train(cfg: DictConfig) -> float | None:
 
 
 def fit_phases(
+    cfg: DictConfig,
     task: "FineTuneTask",
     datamodule: "ImageDataModule",
     trainer: "Trainer",
@@ -99,6 +105,7 @@ def fit_phases(
 
     With a checkpoint the run goes on in the checkpoint's phase, at the epoch after the checkpoint's.
     """
+    from src.finders import find_rate, restore_rates
     from src.resume import was_stopped_early
     from src.tasks.base import CHECKPOINT_KEY
 
@@ -106,6 +113,7 @@ def fit_phases(
     if checkpoint is not None:
         progress = checkpoint[CHECKPOINT_KEY]
         first, start_epoch = progress["phase"], progress["phase_start_epoch"]
+        restore_rates(task, progress)
         datamodule.resumed_epoch = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
         datamodule.resumed_batches = progress["batches_done"]
     for index in range(first, len(task.phases)):
@@ -122,6 +130,8 @@ def fit_phases(
         describe_phase(task, trainer)
         if task.trains_head_alone:
             datamodule.advise()
+        if cfg.lr_find and not resuming and not is_dry_run(trainer):  # a resumed phase has its rate
+            find_rate(task, datamodule, trainer)
         try:
             trainer.fit(task, datamodule=datamodule, ckpt_path=checkpoint_file if resuming else None, weights_only=True)
         except SystemExit as exit:  # Lightning turns Ctrl-C into this
@@ -179,7 +189,8 @@ def finish(cfg: DictConfig, metrics: dict[str, Any], trainer: "Trainer") -> None
             logger.experiment.add_text("config", f"```yaml\n{OmegaConf.to_yaml(cfg, resolve=True)}\n```")
             compared = {f"{split}/{name}" for split in ("val", "test") for name in ("loss", "acc")} | {cfg.task.monitor}
             final = {f"final/{name}": metrics[name] for name in metrics if name in compared}
-            logger.log_hyperparams(hyperparameters(cfg), final)
+            found = {name: rate for name, rate in metrics.items() if name.startswith("lr_find/")}
+            logger.log_hyperparams(hyperparameters(cfg) | found, final)
             logger.finalize("success")
     best = "  ".join(f"{name} {metrics[name]:.4f}" for name in metrics if name.startswith(("val/", "test/")))
     kept = find_best(trainer, cfg.task.monitor) is not None

@@ -210,7 +210,28 @@ def contradictions(cfg: DictConfig) -> list[str]:
         )
     if cfg.task.labels == "numbers" and cfg.data.get("balanced_sampling"):
         problems.append("data.balanced_sampling=true needs classes, and task.labels=numbers has none.")
+    if several_processes(trainer):
+        problems += [one_process_only(key) for key in FOUND_BY if cfg.get(key)]
     return problems + phase_problems(phases, trainer.get("max_epochs"))
+
+
+# What src/finders.py finds, by the setting that asks for it.
+FOUND_BY = {"lr_find": "optimizer.lr", "batch_size_find": "data.batch_size"}
+
+
+def several_processes(trainer: DictConfig) -> bool:
+    """As far as the settings alone tell."""
+    devices = trainer.get("devices")
+    number = len(devices) if OmegaConf.is_list(devices) else devices
+    return (isinstance(number, int) and number > 1) or (trainer.get("num_nodes") or 1) > 1
+
+
+def one_process_only(key: str) -> str:
+    same_step = ", trainer.accumulate_grad_batches=<processes> for steps as long as theirs" if key == "lr_find" else ""
+    return (
+        f"{key}=true tries with one process: set trainer.devices=1{same_step}, and give the run on several "
+        f"{FOUND_BY[key]}=<what was found>."
+    )
 
 
 def data_contradictions(cfg: DictConfig) -> list[str]:
