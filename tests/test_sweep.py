@@ -1,0 +1,81 @@
+"""Mean, spread and interval of repetitions. The tables of real sweeps are in test_train, test_splits, test_compare."""
+
+import csv
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from src.cli import job_dir
+from src.sweep import SweepTable, t_interval, t_quantile, t_tails
+
+SLEEP = [1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4]  # hours gained, Student 1908, Biometrika 6:1
+
+
+@pytest.mark.parametrize(
+    "confidence, df, t",
+    [(0.95, 1, 12.706), (0.95, 2, 4.303), (0.95, 3, 3.182), (0.95, 4, 2.776), (0.95, 5, 2.571), (0.95, 9, 2.262),
+     (0.95, 30, 2.042), (0.95, 120, 1.980), (0.99, 4, 4.604), (0.90, 10, 1.812)],
+)  # fmt: skip
+def test_quantiles_of_student_t_are_those_of_the_tables(confidence: float, df: int, t: float) -> None:
+    assert t_quantile(confidence, df) == pytest.approx(t, abs=5e-4)
+    assert t_tails(t, df) == pytest.approx(1 - confidence, abs=2e-4)
+
+
+def test_interval_of_a_mean() -> None:
+    """By hand: std of 1..5 is 1.5811, 2.7764 * 1.5811 / sqrt(5) = 1.9632. Student's data as R's `t.test` has them."""
+    assert t_interval([1, 2, 3, 4, 5]) == pytest.approx((1.0368, 4.9632), abs=1e-4)
+    assert t_interval(SLEEP) == pytest.approx((0.7001142, 2.4598858), abs=1e-6)
+    assert t_tails(4.0621277, 9) == pytest.approx(0.002833, abs=1e-6)
+    assert t_tails(0.0, 4) == 1 and t_tails(0.0, 5) == 1
+
+
+def table_of(folder: Path, rows: list[dict[str, Any]]) -> SweepTable:
+    table = SweepTable()
+    table.folder, table.monitor = folder, "val/acc"
+    table.rows = [{"job": f"{i}_x", "status": "done", **row} for i, row in enumerate(rows)]
+    return table
+
+
+def test_seeds_get_an_interval_and_the_last_epoch_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    accs = [0.91, 0.92, 0.93, 0.94, 0.95]
+    rows = [{"seed": str(i), "val/acc": acc, "last/val/acc": acc - 0.01, "epochs": 3} for i, acc in enumerate(accs)]
+    table = table_of(tmp_path, rows)
+    table.write()
+    with (tmp_path / "sweep.csv").open(newline="") as file:
+        summary = {row["status"]: row for row in csv.DictReader(file) if row["status"] != "done"}
+    assert list(summary) == ["mean", "std", "min", "max", "ci95_low", "ci95_high"]
+    assert float(summary["ci95_low"]["val/acc"]) == pytest.approx(0.93 - 0.019632, abs=1e-6)
+    assert float(summary["ci95_high"]["val/acc"]) == pytest.approx(0.93 + 0.019632, abs=1e-6)
+    assert float(summary["ci95_low"]["epochs"]) == 3
+    table.on_multirun_end(config=None)  # type: ignore[arg-type]
+    lines = capsys.readouterr().out.splitlines()
+    assert "val/acc 0.9300, 95 % CI 0.9104..0.9496, std 0.0158 [0.9100..0.9500] over 5 jobs" in lines
+    assert "last/val/acc 0.9200, 95 % CI 0.9004..0.9396, std 0.0158 [0.9000..0.9400] over 5 jobs" in lines
+    assert sum("flatters" in line for line in lines) == 1
+
+
+def test_folds_get_no_interval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = table_of(tmp_path, [{"data.fold": str(i), "val/acc": 0.9 + i / 100} for i in range(3)])
+    for row in table.rows:
+        (tmp_path / row["job"] / "report").mkdir(parents=True)
+        (tmp_path / row["job"] / "report" / "val_predictions.csv").write_text("path,label\na,b\n")
+    table.write()
+    assert "std" in (tmp_path / "sweep.csv").read_text() and "ci95" not in (tmp_path / "sweep.csv").read_text()
+    table.on_multirun_end(config=None)  # type: ignore[arg-type]
+    out = capsys.readouterr().out
+    assert "val/acc 0.9100, std 0.0100 [0.9000..0.9200] over 3 jobs\n" in out
+    assert "CI" not in out and "last/" not in out
+
+
+def test_seeds_of_one_fold_get_an_interval(tmp_path: Path) -> None:
+    rows = [{"data.fold": "1", "seed": str(i), "val/acc": 0.9 + i / 100} for i in range(3)]
+    table_of(tmp_path, rows).write()
+    assert "ci95_low" in (tmp_path / "sweep.csv").read_text()
+
+
+@pytest.mark.parametrize("typed", ["seed=range(5)", "seed=0,1,2,3,4", "seed=range(0,5)", "seed=choice(3,4)"])
+def test_job_folders_have_the_swept_seed(monkeypatch: pytest.MonkeyPatch, typed: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["src.train", "-m", typed, "trainer=cpu"])
+    assert job_dir(3, "seed=4,trainer=cpu", None) == "3_seed=4"
