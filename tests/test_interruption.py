@@ -15,6 +15,7 @@ import pytest
 import torch
 from conftest import Run, compose, run_train
 
+from src import cli
 from src.errors import RunStopped
 from src.train import train
 
@@ -292,6 +293,9 @@ def test_a_run_directory_that_is_removed_meanwhile_is_made_again(
     assert run.checkpoint("last")["epoch"] == 2 and "val/acc" in run.metrics
 
 
+UNHARMED = "What was written before is unharmed."
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="mounts a small disk")
 def test_a_full_disk_is_told_in_one_message(tmp_path: Path, plain: tuple[str, ...], command) -> None:
@@ -304,7 +308,11 @@ def test_a_full_disk_is_told_in_one_message(tmp_path: Path, plain: tuple[str, ..
     try:
         answer = command("train", *plain, "trainer=cpu", "trainer.max_epochs=9", f"output_dir={disk}/run", "soup=5")
         assert answer.status == 1 and "Traceback" not in answer.err
-        assert "could not be written: " in answer.err and "MiB free" in answer.err
+        assert "could not be written: No space left on device" in answer.err and "MiB free" in answer.err
+        cli.set_up_log(None)  # closes train.log
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        answer = command("train", "trainer=cpu", f"output_dir={disk}/other")
+        assert answer.status == 1 and answer.err == f"Read-only file system: {disk}/other. {UNHARMED}\n"
         kept = [torch.load(file, weights_only=True) for file in disk.rglob("*.ckpt")]
         assert kept and not list(disk.rglob("*.part"))
     finally:
