@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from src.cli import command, importing
+from src.errors import ConfigError
 
 if TYPE_CHECKING:
     from lightning import Trainer
@@ -44,6 +45,8 @@ def train(cfg: DictConfig) -> float | None:
     if cfg.resume is not None and (resumed := resumed_settings(cfg)) is not None:
         cfg, checkpoint_file, checkpoint = resumed
         preprocessing = Preprocessing.from_dict(checkpoint[CHECKPOINT_KEY]["preprocessing"])
+    else:
+        require_no_run(Path(cfg.output_dir))
     make_paths_absolute(cfg)
     check_targets(cfg)
     seed_everything(cfg.seed, verbose=False)
@@ -134,6 +137,15 @@ def interrupted_message(run_dir: Path) -> str:
     if not (run_dir / "checkpoints" / "last.ckpt").is_file():
         return "Interrupted before the first epoch ended: nothing to go on with, start again."
     return f"Interrupted. Go on with: python -m src.train resume={shlex.quote(str(run_dir))}"
+
+
+def require_no_run(output_dir: Path) -> None:
+    """Raise ConfigError if the directory holds a run already, which this one would overwrite."""
+    if any((output_dir / name).exists() for name in ("metrics.json", "checkpoints/last.ckpt")):
+        raise ConfigError(
+            f"output_dir='{output_dir}' holds a run already: resume={output_dir} goes on with it (resume=auto too, and "
+            "starts a new one where there is none); or give another directory."
+        )
 
 
 def is_dry_run(trainer: "Trainer") -> bool:
