@@ -227,6 +227,8 @@ def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
 def describe(cfg: DictConfig, datamodule: "ImageDataModule", trainer: "Trainer") -> None:
     import torch
 
+    from src.advice import advise_recipe
+
     table, size = datamodule.table, datamodule.preprocessing.crop_px
     parts = ", ".join(f"{len(table.splits[s]):,} {s}" for s in ("train", "val", "test") if s in table.splits)
     what = "targets" if table.label_kind == "numbers" else "classes"
@@ -236,6 +238,14 @@ def describe(cfg: DictConfig, datamodule: "ImageDataModule", trainer: "Trainer")
     device = trainer.strategy.root_device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     log.info("Device: %d x %s (%s), precision %s", trainer.world_size, device.type, name, trainer.precision)
+    if (advice := advise_recipe(cfg, table)) is not None and not chosen_experiment():
+        log.info("%s", advice)
+
+
+def chosen_experiment() -> bool:
+    from hydra.core.hydra_config import HydraConfig
+
+    return HydraConfig.initialized() and HydraConfig.get().runtime.choices.get("experiment") is not None
 
 
 def label_summary(table: "ImageTable") -> str:
