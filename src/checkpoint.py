@@ -40,7 +40,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         except (OSError, RuntimeError) as error:  # torch tells of a full disk by a RuntimeError
             with suppress(OSError):
                 part.unlink()
-            reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+            cause = error if isinstance(error, OSError) else error.__context__
+            reason = cause.strerror if isinstance(cause, OSError) else str(error).splitlines()[0]
             free = f", {shutil.disk_usage(file.parent).free / 2**20:.0f} MiB free" if file.parent.is_dir() else ""
             kept = f" The checkpoint before it is unharmed: {file}." if file.is_file() else ""
             raise RunStopped(f"The checkpoint {file} could not be written: {reason}{free}.{kept}") from error

@@ -4,6 +4,7 @@ Imports no torch, so that a mistyped setting is answered at once.
 """
 
 import atexit
+import errno
 import gc
 import json
 import logging
@@ -86,8 +87,8 @@ def command(config_name: str) -> Callable[[Task], Callable[[], None]]:
                 hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(job)()
             except KeyboardInterrupt:
                 fail("Interrupted.", status=130)
-            except (ConfigError, HydraException, OmegaConfBaseException) as error:
-                if full_error:
+            except (ConfigError, HydraException, OmegaConfBaseException, OSError) as error:
+                if full_error or not is_mistake(error):
                     raise
                 fail(message_of(error, config_name))
             if failed_jobs:
@@ -194,7 +195,11 @@ def launched_id() -> str | None:
 def is_mistake(error: Exception) -> bool:
     """Whether the user can mend it, so that a traceback would only hide what to do."""
     known = isinstance(error, ConfigError | RunStopped | HydraException | OmegaConfBaseException)
-    return known or type(error).__name__ == "MisconfigurationException"  # Lightning's, which is not imported here
+    lightnings = type(error).__name__ == "MisconfigurationException"  # which is not imported here
+    return known or lightnings or (isinstance(error, OSError) and error.errno in BAD_DISK)
+
+
+BAD_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
 failed_jobs: list[str] = []
@@ -310,6 +315,8 @@ def message_of(error: BaseException, config_name: str = "train") -> str:
     text, cause = str(error), str(error.__cause__ or "")
     if isinstance(error, ConfigError):
         return text
+    if isinstance(error, OSError):
+        return f"{error.strerror}: {error.filename or 'a file of the run'}. What was written before is unharmed."
     if group := re.search(r"Could not find '([\w/]+)/([^/']+)'\s+Available options in '\S+':\n((?:\t\S+\n?)*)", text):
         name, option, options = group[1], group[2], group[3].split()
         return f"{name}='{option}' does not exist.{did_you_mean(option, options)} Options: {', '.join(options)}."

@@ -15,6 +15,7 @@ import pytest
 import torch
 from conftest import Run, compose, run_train
 
+from src import cli
 from src.errors import RunStopped
 from src.train import train
 
@@ -109,6 +110,30 @@ def test_within_an_epoch_the_batches_have_to_stay(tmp_path: Path, plain: tuple[s
     torch.save(saved, tmp_path / "run" / "checkpoints" / "last.ckpt")
     answer = command("train", f"resume={tmp_path}/run", "data.batch_size=8")
     assert answer.status == 1 and "interrupted within an epoch, 6 batches into it" in answer.err
+
+
+def test_a_directory_with_a_run_in_it_is_not_written_over(tmp_path: Path, plain: tuple[str, ...], command) -> None:
+    run = run_train(tmp_path / "run", *plain, "trainer.max_epochs=1")
+    before = run.metrics
+    answer = command("train", *plain, f"output_dir={tmp_path}/run")
+    assert answer.status == 1 and f"output_dir='{tmp_path}/run' holds a run already" in answer.err
+    assert run.metrics == before
+
+
+def test_resume_auto_starts_or_goes_on(tmp_path: Path, plain: tuple[str, ...], command) -> None:
+    """The same command line, as a cluster repeats it."""
+    typed = [*plain, "trainer=cpu", "logger=none", "trainer.max_epochs=1", f"output_dir={tmp_path}/run", "resume=auto"]
+    answer = command("train", *typed)
+    assert answer.status == 0 and "There is no checkpoint in" in answer.err, answer.err
+    typed[typed.index("trainer.max_epochs=1")] = "trainer.max_epochs=2"
+    answer = command("train", *typed)
+    assert answer.status == 0 and "Changed on resuming: trainer.max_epochs=2" in answer.err, answer.err
+    assert answer.err.count("Changed on resuming") == 1 and Run(tmp_path / "run", None).metrics["epochs"] == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    answer = command("train", *typed, "optimizer.lr=1e-5")
+    assert answer.status == 1 and "optimizer.lr=1e-05 cannot be combined with resume" in answer.err
+    answer = command("train", *plain, "resume=auto")
+    assert answer.status == 1 and "give output_dir=<dir>" in answer.err and "Traceback" not in answer.err
 
 
 # ------------------------------------------------------------------------------------------- killed, told to end
@@ -292,6 +317,9 @@ def test_a_run_directory_that_is_removed_meanwhile_is_made_again(
     assert run.checkpoint("last")["epoch"] == 2 and "val/acc" in run.metrics
 
 
+UNHARMED = "What was written before is unharmed."
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="mounts a small disk")
 def test_a_full_disk_is_told_in_one_message(tmp_path: Path, plain: tuple[str, ...], command) -> None:
@@ -304,7 +332,11 @@ def test_a_full_disk_is_told_in_one_message(tmp_path: Path, plain: tuple[str, ..
     try:
         answer = command("train", *plain, "trainer=cpu", "trainer.max_epochs=9", f"output_dir={disk}/run", "soup=5")
         assert answer.status == 1 and "Traceback" not in answer.err
-        assert "could not be written: " in answer.err and "MiB free" in answer.err
+        assert "could not be written: No space left on device" in answer.err and "MiB free" in answer.err
+        cli.set_up_log(None)  # closes train.log
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        answer = command("train", "trainer=cpu", f"output_dir={disk}/other")
+        assert answer.status == 1 and answer.err == f"Read-only file system: {disk}/other. {UNHARMED}\n"
         kept = [torch.load(file, weights_only=True) for file in disk.rglob("*.ckpt")]
         assert kept and not list(disk.rglob("*.part"))
     finally:
