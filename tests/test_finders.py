@@ -241,7 +241,7 @@ def test_what_ends_the_doubling(
 
 @pytest.mark.usefixtures("faster_with_each_size")
 def test_a_size_that_does_not_work_ends_the_doubling(
-    trained: Runner, plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a GPU whose memory is full. The first size is the user's own, and its error too."""
     from src.tasks.classification import ClassificationTask
@@ -255,10 +255,10 @@ def test_a_size_that_does_not_work_ends_the_doubling(
 
     monkeypatch.setattr(ClassificationTask, "loss_of", limited)
     settings = [*plain, "batch_size_find=true", "trainer.max_epochs=1", "freeze=head_only"]
-    run = trained(*settings, "data.batch_size=2")
+    run = run_train(tmp_path / "run", *settings, "data.batch_size=2")
     assert "data.batch_size=2 for this run: 4 does not work (CUDA out of memory. Tried to" in run.log
     with pytest.raises(torch.OutOfMemoryError):
-        trained(*settings, "data.batch_size=4")
+        run_train(tmp_path / "other", *settings, "data.batch_size=4")
 
 
 @pytest.mark.usefixtures("faster_with_each_size")
