@@ -6,6 +6,7 @@ Imports no torch, so that a mistyped setting is answered at once.
 import atexit
 import errno
 import gc
+import itertools
 import json
 import logging
 import os
@@ -16,7 +17,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn, TextIO, cast
 
@@ -164,8 +165,9 @@ def prepare(arguments: list[str]) -> list[str]:
 def check_launch(arguments: list[str]) -> None:
     """Raise ConfigError where processes that something else started could not agree on what to do."""
     given = {text.partition("=")[0] for text in arguments}
-    named = bool({"output_dir", "hydra.run.dir"} & given)
-    if launched_id() is not None and {"-m", "--multirun"} & given:
+    sweeping = bool({"-m", "--multirun"} & given)
+    named = bool({"hydra.sweep.dir"} & given if sweeping else {"output_dir", "hydra.run.dir"} & given)
+    if launched_id() is not None and sweeping:
         raise ConfigError(
             "A sweep starts the processes of its jobs itself: leave torchrun or srun out, and set trainer.devices."
         )
@@ -174,6 +176,8 @@ def check_launch(arguments: list[str]) -> None:
             "The processes that torchrun started have to agree on a directory: give output_dir=<dir>, or give torchrun "
             "--rdzv-id=<a new name> (--standalone has one of its own)."
         )
+    if "resume=auto" in arguments and sweeping and not named:
+        raise ConfigError("resume=auto goes on with the jobs of a sweep's folder: give hydra.sweep.dir=<dir>.")
     if "resume=auto" in arguments and not named and not launched_id():
         raise ConfigError("resume=auto goes on with the run in output_dir, if there is one: give output_dir=<dir>.")
 
@@ -208,7 +212,10 @@ failed_jobs: list[str] = []
 def run_sweep_job(task: Task, cfg: DictConfig) -> float | None:
     """One job of a sweep. A failure is written to `error.txt` in the job's folder; its result is then not a number."""
     number, output_dir = HydraConfig.get().job.num, Path(HydraConfig.get().runtime.output_dir)
+    (output_dir / "error.txt").unlink(missing_ok=True)  # of an earlier try, if the job goes on with it
     try:
+        if "joblib" in str(HydraConfig.get().launcher._target_) and wants_one_gpu(cfg):
+            keep_one_gpu(output_dir.parent)
         if launched_id() is None and wants_processes(cfg):
             return run_in_processes(cfg, output_dir)
         return task(cfg)
@@ -228,6 +235,48 @@ def wants_processes(cfg: DictConfig) -> bool:
     if isinstance(devices, ListConfig):
         return len(devices) > 1
     return str(devices) not in ("auto", "0", "1")
+
+
+def wants_one_gpu(cfg: DictConfig) -> bool:
+    return (
+        "trainer" in cfg and cfg.trainer.accelerator not in ("cpu", "mps") and str(cfg.trainer.devices) in ("auto", "1")
+    )
+
+
+def keep_one_gpu(sweep_dir: Path) -> None:
+    """Show this process one GPU, whichever the fewest other processes of the sweep have: else all would use the first.
+
+    joblib's processes run one job after the other, and CUDA cannot change its GPU once it has started; so a process
+    keeps its GPU for all its jobs, and the lock on it until it ends, however that happens.
+    """
+    import fcntl  # not on Windows
+
+    gpus = visible_gpus()
+    if gpu_locks or len(gpus) < 2:
+        return
+    for round_, gpu in itertools.product(itertools.count(), gpus):
+        lock = (sweep_dir / f".gpu_{safe_name(gpu)}_{round_}").open("w")
+        with suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            gpu_locks.append(lock)
+            os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+            return
+        lock.close()
+
+
+gpu_locks: list[TextIO] = []
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them. Found without torch."""
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if allowed is not None:
+        return [gpu.strip() for gpu in allowed.split(",") if gpu.strip()]
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
+    except OSError:
+        return []
+    return re.findall(r"^GPU (\d+):", listed, re.MULTILINE)
 
 
 def run_in_processes(cfg: DictConfig, output_dir: Path) -> float | None:
@@ -454,6 +503,7 @@ def quieten_libraries() -> None:
     for message in (
         ".*module.s. in eval mode at the start of training.*",  # frozen modules, on purpose
         ".*does not have many workers.*",
+        ".*`srun` command is available on your system but is not used.*",  # src/build.py looks who started the run
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*number of training batches .* is smaller than the logging interval.*",
         ".*No positive samples found in target.*",

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
@@ -21,8 +22,9 @@ class StepCheckpoint(Checkpoint):
     """Writes last.ckpt within epochs: every so many steps, and when the process gets SIGTERM, which then ends the run.
 
     In a job of SLURM, SIGUSR1 (`sbatch --signal=USR1@120`) does the same and puts the job back into the queue, as
-    Lightning does; after SIGTERM SLURM itself decides. Both are heeded at the next optimizer step, since gradients that
-    are being accumulated are in no checkpoint, or at the end of the epoch if val is being measured.
+    Lightning does. SIGTERM does not, since scancel sends it too; docs/clusters.md has the script for preemption. Both
+    are heeded at the next optimizer step, since gradients that are being accumulated are in no checkpoint, or at the
+    end of the epoch if val is being measured.
 
     Args:
         dirpath: folder of last.ckpt.
@@ -66,16 +68,18 @@ class StepCheckpoint(Checkpoint):
 
     def is_ending(self, trainer: Trainer) -> bool:
         """Whether some process was told to end; the processes have to agree, or the others would wait for it."""
-        if trainer.world_size == 1:
-            return self.received is not None
-        return trainer.strategy.reduce_boolean_decision(self.received is not None, all=False)
+        if trainer.world_size > 1:
+            number = torch.tensor(int(self.received or 0), device=trainer.strategy.root_device)
+            highest = int(trainer.strategy.reduce(number, reduce_op="max"))
+            self.received = signal.Signals(highest) if highest else None
+        return self.received is not None
 
     def end(self, trainer: Trainer) -> None:
+        assert self.received is not None
         if self.received == signal.SIGUSR1 and trainer.is_global_zero:
             requeue()
-        name = self.received.name if self.received is not None else "A signal to another process"
         raise RunStopped(
-            f"{name}: saved after step {trainer.global_step}. "
+            f"{self.received.name}: saved after step {trainer.global_step}. "
             f"Go on with: python -m src.train resume={shlex.quote(str(self.file.parents[1]))}",
             status=TERMINATED,
         )

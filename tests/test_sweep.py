@@ -49,7 +49,7 @@ def test_seeds_get_an_interval_and_the_last_epoch_a_line(tmp_path: Path, capsys:
     assert float(summary["ci95_low"]["val/acc"]) == pytest.approx(0.93 - 0.019632, abs=1e-6)
     assert float(summary["ci95_high"]["val/acc"]) == pytest.approx(0.93 + 0.019632, abs=1e-6)
     assert float(summary["ci95_low"]["epochs"]) == 3
-    table.on_multirun_end(config=None)  # type: ignore[arg-type]
+    table.report()
     lines = capsys.readouterr().out.splitlines()
     assert "val/acc 0.9300, 95 % CI 0.9104..0.9496, std 0.0158 [0.9100..0.9500] over 5 jobs" in lines
     assert "last/val/acc 0.9200, 95 % CI 0.9004..0.9396, std 0.0158 [0.9000..0.9400] over 5 jobs" in lines
@@ -63,7 +63,7 @@ def test_folds_get_no_interval(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (tmp_path / row["job"] / "report" / "val_predictions.csv").write_text("path,label\na,b\n")
     table.write()
     assert "std" in (tmp_path / "sweep.csv").read_text() and "ci95" not in (tmp_path / "sweep.csv").read_text()
-    table.on_multirun_end(config=None)  # type: ignore[arg-type]
+    table.report()
     out = capsys.readouterr().out
     assert "val/acc 0.9100, std 0.0100 [0.9000..0.9200] over 3 jobs\n" in out
     assert "CI" not in out and "last/" not in out
