@@ -16,7 +16,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn, TextIO, cast
@@ -132,6 +132,7 @@ PATHS = (
     "ckpt", "resume", "images", "root", "output", "output_dir", "data.root", "data.file", "data.split_file",
     "data.cache_dir", "backbone.weights",
 )  # fmt: skip
+SEVERAL = re.compile(r".*,|(?:range|choice|interval|glob|shuffle|sort)\(")  # values of a sweep
 resume_changes: list[str] = []  # what the command line changes in a resumed run
 
 
@@ -154,6 +155,11 @@ def prepare(arguments: list[str]) -> list[str]:
     given = {text.partition("=")[0].lstrip("+"): text.partition("=")[2] for text in prepared}
     if "output_dir" in given and "hydra.run.dir" not in given and not sweeping:
         prepared.append(f"hydra.run.dir={given['output_dir']}")  # else Hydra makes a second folder
+    if sweeping:
+        # What varies names the jobs' folders. Said here: a job on another machine does not know this command line.
+        fixed = [key for key, value in given.items() if value and not SEVERAL.match(value)]
+        settings_of_task = [key for key in fixed if not key.startswith(("hydra.", "hydra/"))]
+        prepared.append(f"hydra.job.config.override_dirname.exclude_keys={settings_of_task}")
     resume_changes.clear()
     if given.get("resume", "null").strip('"') not in ("null", "auto"):
         settings = re.compile(r"^\+*(?!hydra\.|resume=|output_dir=)[a-z_]+[\w.]*=")
@@ -441,13 +447,9 @@ def resumed_run_dir(resume: Path) -> Path:
     return folder.parent if folder.name == "checkpoints" else folder
 
 
-def job_dir(number: int, overrides: str, sweeper_params: Mapping[str, str] | None) -> str:
-    """`<number>_<key=value,...>` of a sweep's job, with the keys that the command line or conf/sweep varies."""
-    several = re.compile(r"^\+*([^=]+)=(?:.*,.*|(?:range|choice|interval|glob|shuffle|sort)\(.*)$")
-    swept = {match[1] for text in sys.argv[1:] if (match := several.match(text))}
-    swept |= set(sweeper_params or ())
-    named = ",".join(text for text in overrides.split(",") if text.split("=")[0] in swept)
-    return f"{number}_{safe_name(named)}"[:100].rstrip("_")
+def job_dir(number: int, overrides: str) -> str:
+    """`<number>_<key=value,...>` of a sweep's job, with what `prepare` left in Hydra's override_dirname."""
+    return f"{number}_{safe_name(overrides)}"[:100].rstrip("_")
 
 
 def safe_name(text: str) -> str:
