@@ -260,7 +260,7 @@ def keep_one_gpu(sweep_dir: Path) -> None:
     gpus = visible_gpus()
     if gpu_locks or len(gpus) < 2:
         return
-    for round_, gpu in itertools.product(itertools.count(), gpus):
+    for round_, gpu in ((n, gpu) for n in itertools.count() for gpu in gpus):
         lock = (sweep_dir / f".gpu_{safe_name(gpu)}_{round_}").open("w")
         with suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
