@@ -92,6 +92,14 @@ def command(config_name: str) -> Callable[[Task], Callable[[], None]]:
                 if full_error or not is_mistake(error):
                     raise
                 fail(message_of(error, config_name))
+            except Exception as error:
+                if full_error or not {"-m", "--multirun"} & set(typed):
+                    raise
+                fail(  # jobs catch their own errors, so this is the launcher's: one of its processes was killed, say
+                    f"The sweep was broken off. {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}\n"
+                    "The same command with hydra.sweep.dir=<its folder> resume=auto goes on with its jobs; "
+                    "HYDRA_FULL_ERROR=1 shows everything."
+                )
             if failed_jobs:
                 fail(f"{len(failed_jobs)} job(s) of the sweep failed: {', '.join(failed_jobs)}")
 

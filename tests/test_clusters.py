@@ -240,6 +240,21 @@ def test_the_table_is_made_from_the_folders_and_names_jobs_that_were_killed(
     assert not list((tmp_path / "sweep").glob("*.part"))
 
 
+def test_a_launcher_that_fails_is_told_in_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command) -> None:
+    from hydra._internal.hydra import Hydra
+
+    class TerminatedWorkerError(RuntimeError):
+        """joblib's, when one of its processes is killed."""
+
+    def multirun(*_: Any, **__: Any) -> None:
+        raise TerminatedWorkerError("A worker process was unexpectedly terminated.\nMore about it")
+
+    monkeypatch.setattr(Hydra, "multirun", multirun)
+    answer: Answer = command("train", "-m", "seed=0,1", f"hydra.sweep.dir={tmp_path}/sweep")
+    assert answer.status == 1 and "Traceback" not in answer.err and "resume=auto goes on with its jobs" in answer.err
+    assert "broken off. TerminatedWorkerError: A worker process was unexpectedly terminated.\n" in answer.err
+
+
 def test_a_sweep_goes_on_where_it_was(tmp_path: Path, plain: tuple[str, ...], command) -> None:
     common = [
         "-m", *plain, "seed=0,1", "trainer=cpu", "trainer.max_epochs=1", "data.num_workers=0", "logger=none",
