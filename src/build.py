@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import os
 from typing import Any, cast
 
 import numpy.typing as npt
@@ -10,6 +11,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import get_object, instantiate
 from lightning import Callback, Trainer
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger
@@ -19,6 +22,7 @@ from torchvision.transforms import v2
 
 from src.averaging import MovingAverage, SoupCheckpoint
 from src.checkpoint import AtomicCheckpointIO, make_record
+from src.cli import launched_id
 from src.data.base import ImageDataModule
 from src.data.transforms import Augmentation
 from src.errors import ConfigError
@@ -216,10 +220,8 @@ def build_trainer(cfg: DictConfig, callbacks: list[Callback], loggers: list[Logg
     sweeping = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
     if settings["devices"] == "auto" and (accelerator == "cpu" or sweeping):
         settings["devices"] = 1
-    plugins: list[Any] = [AtomicCheckpointIO()]
-    if SLURMEnvironment.detect():
-        plugins.append(SLURMEnvironment(auto_requeue=False))  # src/interruption.py does it, phase and step included
     try:
+        plugins = [AtomicCheckpointIO(), *find_environment()]
         trainer = instantiate({"num_sanity_val_steps": 0, **settings}, _partial_=True)(
             callbacks=callbacks,
             logger=loggers or False,
@@ -237,6 +239,19 @@ def build_trainer(cfg: DictConfig, callbacks: list[Callback], loggers: list[Logg
         raise
     assert isinstance(trainer, Trainer)
     return trainer
+
+
+def find_environment() -> list[ClusterEnvironment]:
+    """Who starts the processes of a run inside a job of SLURM: srun if it started several, else Lightning.
+
+    Lightning itself takes any job of SLURM for one of srun's, and would wait for processes that nobody starts. Empty
+    outside SLURM and under torchrun, where Lightning sees by itself what to do.
+    """
+    if "SLURM_JOB_ID" not in os.environ or "TORCHELASTIC_RUN_ID" in os.environ:
+        return []
+    if launched_id() is None:
+        return [LightningEnvironment()]
+    return [SLURMEnvironment(auto_requeue=False)]  # src/interruption.py does it, phase and step included
 
 
 def find_accelerator(wanted: str) -> str:

@@ -6,6 +6,7 @@ Imports no torch, so that a mistyped setting is answered at once.
 import atexit
 import errno
 import gc
+import itertools
 import json
 import logging
 import os
@@ -15,8 +16,8 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn, TextIO, cast
 
@@ -91,6 +92,14 @@ def command(config_name: str) -> Callable[[Task], Callable[[], None]]:
                 if full_error or not is_mistake(error):
                     raise
                 fail(message_of(error, config_name))
+            except Exception as error:
+                if full_error or not {"-m", "--multirun"} & set(typed):
+                    raise
+                fail(  # jobs catch their own errors, so this is the launcher's: one of its processes was killed, say
+                    f"The sweep was broken off. {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}\n"
+                    "The same command with hydra.sweep.dir=<its folder> resume=auto goes on with its jobs; "
+                    "HYDRA_FULL_ERROR=1 shows everything."
+                )
             if failed_jobs:
                 fail(f"{len(failed_jobs)} job(s) of the sweep failed: {', '.join(failed_jobs)}")
 
@@ -131,6 +140,7 @@ PATHS = (
     "ckpt", "resume", "images", "root", "output", "output_dir", "data.root", "data.file", "data.split_file",
     "data.cache_dir", "backbone.weights",
 )  # fmt: skip
+SEVERAL = re.compile(r".*,|(?:range|choice|interval|glob|shuffle|sort)\(")  # values of a sweep
 resume_changes: list[str] = []  # what the command line changes in a resumed run
 
 
@@ -153,6 +163,11 @@ def prepare(arguments: list[str]) -> list[str]:
     given = {text.partition("=")[0].lstrip("+"): text.partition("=")[2] for text in prepared}
     if "output_dir" in given and "hydra.run.dir" not in given and not sweeping:
         prepared.append(f"hydra.run.dir={given['output_dir']}")  # else Hydra makes a second folder
+    if sweeping:
+        # What varies names the jobs' folders. Said here: a job on another machine does not know this command line.
+        fixed = [key for key, value in given.items() if value and not SEVERAL.match(value)]
+        settings_of_task = [key for key in fixed if not key.startswith(("hydra.", "hydra/"))]
+        prepared.append(f"hydra.job.config.override_dirname.exclude_keys={settings_of_task}")
     resume_changes.clear()
     if given.get("resume", "null").strip('"') not in ("null", "auto"):
         settings = re.compile(r"^\+*(?!hydra\.|resume=|output_dir=)[a-z_]+[\w.]*=")
@@ -164,8 +179,9 @@ def prepare(arguments: list[str]) -> list[str]:
 def check_launch(arguments: list[str]) -> None:
     """Raise ConfigError where processes that something else started could not agree on what to do."""
     given = {text.partition("=")[0] for text in arguments}
-    named = bool({"output_dir", "hydra.run.dir"} & given)
-    if launched_id() is not None and {"-m", "--multirun"} & given:
+    sweeping = bool({"-m", "--multirun"} & given)
+    named = bool({"hydra.sweep.dir"} & given if sweeping else {"output_dir", "hydra.run.dir"} & given)
+    if launched_id() is not None and sweeping:
         raise ConfigError(
             "A sweep starts the processes of its jobs itself: leave torchrun or srun out, and set trainer.devices."
         )
@@ -174,6 +190,8 @@ def check_launch(arguments: list[str]) -> None:
             "The processes that torchrun started have to agree on a directory: give output_dir=<dir>, or give torchrun "
             "--rdzv-id=<a new name> (--standalone has one of its own)."
         )
+    if "resume=auto" in arguments and sweeping and not named:
+        raise ConfigError("resume=auto goes on with the jobs of a sweep's folder: give hydra.sweep.dir=<dir>.")
     if "resume=auto" in arguments and not named and not launched_id():
         raise ConfigError("resume=auto goes on with the run in output_dir, if there is one: give output_dir=<dir>.")
 
@@ -208,7 +226,10 @@ failed_jobs: list[str] = []
 def run_sweep_job(task: Task, cfg: DictConfig) -> float | None:
     """One job of a sweep. A failure is written to `error.txt` in the job's folder; its result is then not a number."""
     number, output_dir = HydraConfig.get().job.num, Path(HydraConfig.get().runtime.output_dir)
+    (output_dir / "error.txt").unlink(missing_ok=True)  # of an earlier try, if the job goes on with it
     try:
+        if "joblib" in str(HydraConfig.get().launcher._target_) and wants_one_gpu(cfg):
+            keep_one_gpu(output_dir.parent)
         if launched_id() is None and wants_processes(cfg):
             return run_in_processes(cfg, output_dir)
         return task(cfg)
@@ -228,6 +249,48 @@ def wants_processes(cfg: DictConfig) -> bool:
     if isinstance(devices, ListConfig):
         return len(devices) > 1
     return str(devices) not in ("auto", "0", "1")
+
+
+def wants_one_gpu(cfg: DictConfig) -> bool:
+    return (
+        "trainer" in cfg and cfg.trainer.accelerator not in ("cpu", "mps") and str(cfg.trainer.devices) in ("auto", "1")
+    )
+
+
+def keep_one_gpu(sweep_dir: Path) -> None:
+    """Show this process one GPU, whichever the fewest other processes of the sweep have: else all would use the first.
+
+    joblib's processes run one job after the other, and CUDA cannot change its GPU once it has started; so a process
+    keeps its GPU for all its jobs, and the lock on it until it ends, however that happens.
+    """
+    import fcntl  # not on Windows
+
+    gpus = visible_gpus()
+    if gpu_locks or len(gpus) < 2:
+        return
+    for round_, gpu in ((n, gpu) for n in itertools.count() for gpu in gpus):
+        lock = (sweep_dir / f".gpu_{safe_name(gpu)}_{round_}").open("w")
+        with suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            gpu_locks.append(lock)
+            os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+            return
+        lock.close()
+
+
+gpu_locks: list[TextIO] = []
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them. Found without torch."""
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if allowed is not None:
+        return [gpu.strip() for gpu in allowed.split(",") if gpu.strip()]
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
+    except OSError:
+        return []
+    return re.findall(r"^GPU (\d+):", listed, re.MULTILINE)
 
 
 def run_in_processes(cfg: DictConfig, output_dir: Path) -> float | None:
@@ -392,13 +455,9 @@ def resumed_run_dir(resume: Path) -> Path:
     return folder.parent if folder.name == "checkpoints" else folder
 
 
-def job_dir(number: int, overrides: str, sweeper_params: Mapping[str, str] | None) -> str:
-    """`<number>_<key=value,...>` of a sweep's job, with the keys that the command line or conf/sweep varies."""
-    several = re.compile(r"^\+*([^=]+)=(?:.*,.*|(?:range|choice|interval|glob|shuffle|sort)\(.*)$")
-    swept = {match[1] for text in sys.argv[1:] if (match := several.match(text))}
-    swept |= set(sweeper_params or ())
-    named = ",".join(text for text in overrides.split(",") if text.split("=")[0] in swept)
-    return f"{number}_{safe_name(named)}"[:100].rstrip("_")
+def job_dir(number: int, overrides: str) -> str:
+    """`<number>_<key=value,...>` of a sweep's job, with what `prepare` left in Hydra's override_dirname."""
+    return f"{number}_{safe_name(overrides)}"[:100].rstrip("_")
 
 
 def safe_name(text: str) -> str:
@@ -454,6 +513,7 @@ def quieten_libraries() -> None:
     for message in (
         ".*module.s. in eval mode at the start of training.*",  # frozen modules, on purpose
         ".*does not have many workers.*",
+        ".*`srun` command is available on your system but is not used.*",  # src/build.py looks who started the run
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*number of training batches .* is smaller than the logging interval.*",
         ".*No positive samples found in target.*",

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
@@ -21,8 +22,8 @@ class StepCheckpoint(Checkpoint):
     """Writes last.ckpt within epochs: every so many steps, and when the process gets SIGTERM, which then ends the run.
 
     In a job of SLURM, SIGUSR1 (`sbatch --signal=USR1@120`) does the same and puts the job back into the queue, as
-    Lightning does; after SIGTERM SLURM itself decides. Both are heeded at the next optimizer step, since gradients that
-    are being accumulated are in no checkpoint, or at the end of the epoch if val is being measured.
+    Lightning does; so does SIGTERM if it announces a preemption. Both are heeded at the next optimizer step, since
+    gradients that are being accumulated are in no checkpoint, or at the end of the epoch if val is being measured.
 
     Args:
         dirpath: folder of last.ckpt.
@@ -66,16 +67,18 @@ class StepCheckpoint(Checkpoint):
 
     def is_ending(self, trainer: Trainer) -> bool:
         """Whether some process was told to end; the processes have to agree, or the others would wait for it."""
-        if trainer.world_size == 1:
-            return self.received is not None
-        return trainer.strategy.reduce_boolean_decision(self.received is not None, all=False)
+        if trainer.world_size > 1:
+            number = torch.tensor(int(self.received or 0), device=trainer.strategy.root_device)
+            highest = int(trainer.strategy.reduce(number, reduce_op="max"))
+            self.received = signal.Signals(highest) if highest else None
+        return self.received is not None
 
     def end(self, trainer: Trainer) -> None:
-        if self.received == signal.SIGUSR1 and trainer.is_global_zero:
+        assert self.received is not None
+        if trainer.is_global_zero and (self.received == signal.SIGUSR1 or is_preempted()):
             requeue()
-        name = self.received.name if self.received is not None else "A signal to another process"
         raise RunStopped(
-            f"{name}: saved after step {trainer.global_step}. "
+            f"{self.received.name}: saved after step {trainer.global_step}. "
             f"Go on with: python -m src.train resume={shlex.quote(str(self.file.parents[1]))}",
             status=TERMINATED,
         )
@@ -85,11 +88,23 @@ def in_slurm() -> bool:
     return "SLURM_JOB_ID" in os.environ
 
 
+def is_preempted() -> bool:
+    """Whether SLURM wants this job to make room. One that ends by itself in its grace time counts as failed there."""
+    if not in_slurm():
+        return False
+    job = subprocess.run(["scontrol", "show", "job", slurm_job()], capture_output=True, text=True)
+    return " PreemptTime=" in job.stdout and " PreemptTime=None" not in job.stdout
+
+
+def slurm_job() -> str:
+    if "SLURM_ARRAY_JOB_ID" in os.environ:
+        return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    return os.environ["SLURM_JOB_ID"]
+
+
 def requeue() -> None:
     """Put this job of SLURM back into the queue."""
-    job = os.environ["SLURM_JOB_ID"]
-    if "SLURM_ARRAY_JOB_ID" in os.environ:
-        job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    job = slurm_job()
     done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True)
     if done.returncode:
         log.error("SLURM did not put job %s back into the queue: %s", job, done.stderr.strip())

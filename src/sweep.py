@@ -9,6 +9,8 @@ narrow, and nothing estimates the variance without bias (Bengio & Grandvalet 200
 import csv
 import json
 import math
+import os
+import socket
 import statistics
 import sys
 from collections.abc import Callable, Sequence
@@ -19,9 +21,16 @@ from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from src.cli import failed_jobs
+
+JOB_FILE = "job.json"
+
 
 class SweepTable(Callback):
     """Writes `sweep.csv` (status, settings, metrics; mean, std, min, max, interval of repetitions), prints the ranking.
+
+    Jobs may run in other processes or on other machines (hydra/launcher=joblib, submitit_slurm, ray). So all that is
+    known of them is what lies in their folders; `job.json` in each says what the job was.
 
     With folds, `out_of_fold.csv` has what each fold's model says about the pictures that it was not trained on.
     """
@@ -31,32 +40,41 @@ class SweepTable(Callback):
         self.monitor, self.mode = "", "max"
         self.folder: Path | None = None
 
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """The table is of this sweep, and not of one that had the same folder before."""
+        for file in Path(config.hydra.sweep.dir).glob(f"*/{JOB_FILE}"):
+            file.unlink()
+
+    def on_job_start(self, config: DictConfig, **_: Any) -> None:
+        if config.hydra.mode.name == "MULTIRUN":
+            write_job_file(config, ended=False)
+
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
-        if job_return.hydra_cfg is None or job_return.hydra_cfg.hydra.mode.name != "MULTIRUN":
-            return
-        hydra_cfg = job_return.hydra_cfg.hydra
-        job_dir = Path(hydra_cfg.runtime.output_dir)
-        self.folder = job_dir.parent
-        self.monitor, self.mode = config.task.monitor, config.task.mode
-        metrics_file, error_file = job_dir / "metrics.json", job_dir / "error.txt"
-        row: dict[str, Any] = {"job": job_dir.name, "status": "failed" if error_file.exists() else "done"}
-        row |= dict(text.lstrip("+").split("=", 1) for text in hydra_cfg.overrides.task if "=" in text)
-        if metrics_file.exists():
-            row |= json.loads(metrics_file.read_text(encoding="utf-8"))
-        if error_file.exists():
-            row["error"] = error_file.read_text(encoding="utf-8").strip().splitlines()[-1]
-        self.rows.append(row)
-        self.write()
+        if config.hydra.mode.name == "MULTIRUN":
+            write_job_file(config, ended=True)
+            self.read(Path(config.hydra.runtime.output_dir).parent)
+            self.write()
+
+    def read(self, folder: Path) -> None:
+        """Take everything from the jobs' folders."""
+        self.folder, self.rows = folder, []
+        jobs = [(json.loads(file.read_text(encoding="utf-8")), file.parent) for file in folder.glob(f"*/{JOB_FILE}")]
+        for job, job_dir in sorted(jobs, key=lambda job: int(job[0]["number"])):
+            self.monitor, self.mode = job["monitor"], job["mode"]
+            self.rows.append(read_row(job, job_dir))
 
     def write(self) -> None:
+        """Write to a file of its own first: jobs in several processes may end at the same moment."""
         assert self.folder is not None
         columns = list(dict.fromkeys(key for row in self.rows for key in row))
-        with (self.folder / "sweep.csv").open("w", newline="", encoding="utf-8") as file:
+        part = self.folder / f"sweep.csv.{socket.gethostname()}.{os.getpid()}.part"
+        with part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(self.ranked())
             for group in self.repetitions():
                 writer.writerows(summary(group))
+        part.replace(self.folder / "sweep.csv")
 
     def ranked(self) -> list[dict[str, Any]]:
         """Best first by the monitored metric; failed jobs last."""
@@ -97,8 +115,19 @@ class SweepTable(Callback):
         return output
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """In the process that was started by hand."""
+        self.read(Path(config.hydra.sweep.dir))
         if not self.rows:
             return
+        for row in self.rows:
+            if row["status"] == "running":  # there is nobody left to run it
+                row |= {"status": "failed", "error": "ended without a result: see its train.log"}
+        failed_jobs[:] = [row["job"] for row in self.rows if row["status"] == "failed"]
+        self.write()
+        self.report()
+
+    def report(self) -> None:
+        """Print the ranking, what failed, and mean and spread of repetitions."""
         from rich.console import Console
         from rich.table import Table
 
@@ -134,6 +163,26 @@ class SweepTable(Callback):
         metrics = {"job", "status", "error"}
         columns = dict.fromkeys(key for row in self.rows for key in row)
         return [key for key in columns if key not in metrics and "/" not in key and key not in RUN_FACTS]
+
+
+def write_job_file(config: DictConfig, ended: bool) -> None:
+    settings = dict(text.lstrip("+").split("=", 1) for text in config.hydra.overrides.task if "=" in text)
+    facts = {"number": config.hydra.job.num, "ended": ended, "monitor": config.task.monitor, "mode": config.task.mode}
+    file = Path(config.hydra.runtime.output_dir) / JOB_FILE
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps({**facts, "settings": settings}, indent=2) + "\n", encoding="utf-8")
+    part.replace(file)
+
+
+def read_row(job: dict[str, Any], job_dir: Path) -> dict[str, Any]:
+    """A job's line of the table, from what lies in its folder."""
+    metrics_file, error_file = job_dir / "metrics.json", job_dir / "error.txt"
+    row = {"job": job_dir.name, "status": "done" if job["ended"] else "running", **job["settings"]}
+    if error_file.exists():
+        row |= {"status": "failed", "error": error_file.read_text(encoding="utf-8").strip().splitlines()[-1]}
+    if metrics_file.exists() and job["ended"]:
+        row |= json.loads(metrics_file.read_text(encoding="utf-8"))
+    return row
 
 
 def summary(group: list[dict[str, Any]]) -> list[dict[str, Any]]:

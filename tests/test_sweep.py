@@ -1,13 +1,12 @@
 """Mean, spread and interval of repetitions. The tables of real sweeps are in test_train, test_splits, test_compare."""
 
 import csv
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from src.cli import job_dir
+from src.cli import job_dir, prepare
 from src.sweep import SweepTable, t_interval, t_quantile, t_tails
 
 SLEEP = [1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4]  # hours gained, Student 1908, Biometrika 6:1
@@ -49,7 +48,7 @@ def test_seeds_get_an_interval_and_the_last_epoch_a_line(tmp_path: Path, capsys:
     assert float(summary["ci95_low"]["val/acc"]) == pytest.approx(0.93 - 0.019632, abs=1e-6)
     assert float(summary["ci95_high"]["val/acc"]) == pytest.approx(0.93 + 0.019632, abs=1e-6)
     assert float(summary["ci95_low"]["epochs"]) == 3
-    table.on_multirun_end(config=None)  # type: ignore[arg-type]
+    table.report()
     lines = capsys.readouterr().out.splitlines()
     assert "val/acc 0.9300, 95 % CI 0.9104..0.9496, std 0.0158 [0.9100..0.9500] over 5 jobs" in lines
     assert "last/val/acc 0.9200, 95 % CI 0.9004..0.9396, std 0.0158 [0.9000..0.9400] over 5 jobs" in lines
@@ -63,7 +62,7 @@ def test_folds_get_no_interval(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (tmp_path / row["job"] / "report" / "val_predictions.csv").write_text("path,label\na,b\n")
     table.write()
     assert "std" in (tmp_path / "sweep.csv").read_text() and "ci95" not in (tmp_path / "sweep.csv").read_text()
-    table.on_multirun_end(config=None)  # type: ignore[arg-type]
+    table.report()
     out = capsys.readouterr().out
     assert "val/acc 0.9100, std 0.0100 [0.9000..0.9200] over 3 jobs\n" in out
     assert "CI" not in out and "last/" not in out
@@ -76,6 +75,9 @@ def test_seeds_of_one_fold_get_an_interval(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("typed", ["seed=range(5)", "seed=0,1,2,3,4", "seed=range(0,5)", "seed=choice(3,4)"])
-def test_job_folders_have_the_swept_seed(monkeypatch: pytest.MonkeyPatch, typed: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["src.train", "-m", typed, "trainer=cpu"])
-    assert job_dir(3, "seed=4,trainer=cpu", None) == "3_seed=4"
+def test_job_folders_have_the_swept_seed_and_nothing_that_stays(typed: str) -> None:
+    """Not looked up in sys.argv, which is another one where SLURM runs the job."""
+    arguments = prepare(["-m", typed, "trainer=cpu", "+trainer.precision=32-true", "hydra/launcher=basic"])
+    excluded = "hydra.job.config.override_dirname.exclude_keys=['trainer', 'trainer.precision']"
+    assert arguments[-1] == excluded and typed in arguments
+    assert job_dir(3, "seed=4") == "3_seed=4" and job_dir(0, "") == "0"
