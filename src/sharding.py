@@ -1,8 +1,7 @@
 """trainer.strategy=fsdp: each process keeps a part of every weight, gradient and optimizer state (FSDP2 of torch).
 
-Lightning's ModelParallelStrategy leaves the cutting to the task: every parameter stays one of its own, with its name, of
-which each process holds some rows. Checkpoints are those of any other run. docs/architecture.md says why it is not
-Lightning's FSDPStrategy.
+Lightning's ModelParallelStrategy leaves the cutting to the task: every parameter stays one of its own, with its name,
+of which each process holds some rows. Checkpoints are those of any other run.
 """
 
 import warnings
@@ -70,7 +69,7 @@ class ShardedStrategy(ModelParallelStrategy):
         """
         assert self.model is not None
         optimizer = optimizer._optimizer if isinstance(optimizer, LightningOptimizer) else optimizer
-        state = get_optimizer_state_dict(self.model, optimizer, options=READ)
+        state: dict[str, Any] = dict(get_optimizer_state_dict(self.model, optimizer, options=READ))
         if not self.is_global_zero:
             return {}
         numbers = {name: i for i, name in enumerate(name for g in state["param_groups"] for name in g["params"])}
@@ -87,7 +86,7 @@ class ShardedStrategy(ModelParallelStrategy):
         name_of = {parameter: name for name, parameter in self.model.named_parameters()}
         for optimizer, saved in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
             names = [name_of[parameter] for group in optimizer.param_groups for parameter in group["params"]]
-            state = {
+            state: dict[str, Any] = {
                 "state": {names[i]: value for i, value in saved["state"].items()},
                 "param_groups": [{**g, "params": [names[i] for i in g["params"]]} for g in saved["param_groups"]],
             }
@@ -123,4 +122,5 @@ class ShardedEvaluation(Callback):
         for _ in range(self.missing):
             task.run_idle()
 
-    on_test_epoch_end = on_validation_epoch_end
+    def on_test_epoch_end(self, trainer: Trainer, task: LightningModule) -> None:
+        self.on_validation_epoch_end(trainer, task)

@@ -1,10 +1,11 @@
 """trainer=fsdp, two processes on the CPU: the weights of DDP, the files of any other run, and what it refuses."""
 
-import contextlib
 import json
 import multiprocessing
 import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,8 +21,12 @@ PLANS = {
     "head_then_all": ["freeze=head_then_all", "freeze.phases.0.epochs=1", "param_groups.layer_decay=0.7"],
     "clipped": ["optimizer=sgd", "trainer.gradient_clip_val=0.1", "trainer.accumulate_grad_batches=2"],
     "batchnorm": [CONV, "backbone.weights=null", "optimizer=sgd"],
-    "resumed": ["freeze=head_then_all", "freeze.phases.0.epochs=1", "trainer.max_epochs=3"],
-}
+    "resumed": [
+        "freeze=head_then_all", "freeze.phases.0.epochs=1", "trainer.max_epochs=3", "checkpoint_every_n_steps=2",
+    ],
+    "skipped": ["optimizer=sgd", "optimizer.momentum=0", "on_nonfinite_loss=skip"],
+    "damaged": ["optimizer=sgd", "data.batch_size=1", "trainer.max_epochs=1"],
+}  # fmt: skip
 TOLERANCE = 1e-5  # gradients may be summed in another order than by DDP
 
 
@@ -32,13 +37,14 @@ def rank_of_two(rank: int, port: int, folder: str, common: list[str]) -> None:
 
     from src import cli
     from src.config import register
+    from src.data import dataset
     from src.tasks.base import FineTuneTask
     from src.tasks.classification import ClassificationTask
 
     register()
     cli.register_resolvers()
     states: list[dict[str, torch.Tensor]] = []
-    stop_after = 0
+    stopping = spoiling = False
 
     def on_train_end(self: FineTuneTask) -> None:
         whole = self.trainer.strategy.lightning_module_state_dict()
@@ -47,12 +53,22 @@ def rank_of_two(rank: int, port: int, folder: str, common: list[str]) -> None:
             parameters = list(self.model.parameters())
             parts.append([sum(p.to_local().numel() for p in parameters), sum(p.numel() for p in parameters)])
 
-    def on_train_epoch_start(self: FineTuneTask) -> None:
-        if self.current_epoch == stop_after > 0:
+    begin_batch, outputs_of = ClassificationTask.on_train_batch_start, ClassificationTask.outputs_of
+
+    def on_train_batch_start(self: FineTuneTask, batch: Any, i: int) -> None:
+        if stopping and (self.current_epoch, i) == (2, 3):  # within the second phase, one step after the checkpoint
             raise KeyError("stopped")
+        begin_batch(self, batch, i)
+
+    def outputs_of_some(self: FineTuneTask, batch: Any) -> torch.Tensor:
+        """One picture in ten, so often on one process only, has no finite output."""
+        outputs_BK = outputs_of(self, batch)
+        bad_B = (batch["index"] % 10 == 0) & (spoiling and self.training)
+        return torch.where(bad_B[:, None], float("nan"), outputs_BK)
 
     ClassificationTask.on_train_end = on_train_end
-    ClassificationTask.on_train_epoch_start = on_train_epoch_start
+    ClassificationTask.on_train_batch_start = on_train_batch_start
+    ClassificationTask.outputs_of = outputs_of_some
 
     def train(name: str, *settings: str) -> None:
         os.environ.update(LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
@@ -63,11 +79,16 @@ def rank_of_two(rank: int, port: int, folder: str, common: list[str]) -> None:
         for strategy in ("ddp", "fsdp"):
             states.clear()
             chosen = [*settings, f"trainer.strategy={strategy}"]
+            spoiling = plan == "skipped"
+            if plan == "damaged":
+                chosen.append(f"data.root={folder}/damaged")
+                dataset.MAX_SUBSTITUTES = 1
             if plan == "resumed" and strategy == "fsdp":
-                stop_after = 2  # within the second phase
-                with contextlib.suppress(KeyError):
+                stopping = True
+                with pytest.raises(KeyError):
                     train(f"{plan}_{strategy}", *chosen)
-                stop_after = 0
+                stopping = False
+                states.clear()
                 cli.resume_changes.clear()
                 chosen.append(f"resume={folder}/{plan}_{strategy}")
             train(f"{plan}_{strategy}", *chosen)
@@ -84,6 +105,9 @@ def two(tmp_path_factory: pytest.TempPathFactory, colors: Path) -> Path:
         *("trainer.devices=2", "data=folder", f"data.root={colors}", "data.image_size_px=32", "data.val_fraction=0.25"),
         *("data.batch_size=4", "trainer.max_epochs=2", f"data.cache_dir={folder}/cache"),
     ]
+    shutil.copytree(colors, folder / "damaged")
+    for picture in sorted((folder / "damaged").rglob("*.*"))[::6]:
+        picture.write_bytes(b"")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["src.train", "src.build", "src.measure", "conftest"])
     port = free_port()
@@ -147,6 +171,9 @@ def test_files_and_metrics_are_those_of_one_process(two: Path, plan: str, comman
             if name.startswith(f"{split}/"):
                 assert run.metrics[name] == pytest.approx(value, abs=1e-5), name
         rows, pictures = run.csv(f"report/{split}_predictions.csv"), run.csv("split.csv")
+        if plan == "damaged":
+            assert 0 < len(rows) < sum(p["split"] == split for p in pictures)
+            continue
         assert sorted(row["path"] for row in rows) == sorted(p["path"] for p in pictures if p["split"] == split)
 
 

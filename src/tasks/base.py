@@ -222,7 +222,7 @@ class FineTuneTask(LightningModule):
         """For sharded weights, which all processes gather together: one without pictures runs it on a black one."""
         self.model.eval()  # no statistics of it
         size = self.record["preprocessing"]["crop_px"]
-        outputs_BK = self(torch.zeros(1, 3, size, size, dtype=torch.uint8, device=self.device))
+        outputs_BK: Tensor = self(torch.zeros(1, 3, size, size, dtype=torch.uint8, device=self.device))
         self.train(self.training)
         return outputs_BK.sum()
 
