@@ -85,6 +85,10 @@ class ShardedStrategy(ModelParallelStrategy):
         load_sharded(checkpoint["state_dict"], self.model)
         name_of = {parameter: name for name, parameter in self.model.named_parameters()}
         for optimizer, saved in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
+            if not saved["state"]:  # SGD without momentum, on which torch's function fails
+                for group, old in zip(optimizer.param_groups, saved["param_groups"], strict=True):
+                    group.update({key: value for key, value in old.items() if key != "params"})
+                continue
             names = [name_of[parameter] for group in optimizer.param_groups for parameter in group["params"]]
             state: dict[str, Any] = {
                 "state": {names[i]: value for i, value in saved["state"].items()},

@@ -241,6 +241,10 @@ def sharding_problems(cfg: DictConfig) -> list[str]:
         )
     if cfg.compile:
         problems.append(f"compile=true is not possible with {fsdp}: leave it at false, or use trainer=ddp.")
+    if cfg.on_nonfinite_loss == "skip":
+        problems.append(
+            f"on_nonfinite_loss=skip is not possible with {fsdp}, where all processes have to step: leave it at stop."
+        )
     if cfg.ema_decay is not None:
         problems.append(
             f"ema_decay={cfg.ema_decay:g} averages whole weights, and {fsdp} keeps parts of them: leave it at null, "

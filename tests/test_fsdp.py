@@ -14,20 +14,19 @@ from test_processes import free_port
 
 from src.errors import ConfigError
 
-CONV = "backbone=shufflenet_v2_x0_5"
 PLANS = {
     "none": ["optimizer=sgd", "soup=2"],
     "head_only": ["freeze=head_only"],
     "head_then_all": ["freeze=head_then_all", "freeze.phases.0.epochs=1", "param_groups.layer_decay=0.7"],
     "clipped": ["optimizer=sgd", "trainer.gradient_clip_val=0.1", "trainer.accumulate_grad_batches=2"],
-    "batchnorm": [CONV, "backbone.weights=null", "optimizer=sgd"],
+    "batchnorm": ["backbone=resnet18", "backbone.weights=null", "optimizer=sgd", "data.image_size_px=64"],
     "resumed": [
         "freeze=head_then_all", "freeze.phases.0.epochs=1", "trainer.max_epochs=3", "checkpoint_every_n_steps=2",
     ],
-    "skipped": ["optimizer=sgd", "optimizer.momentum=0", "on_nonfinite_loss=skip"],
+    "stateless": ["optimizer=sgd", "optimizer.momentum=0", "checkpoint_every_n_steps=2", "trainer.max_epochs=3"],
     "damaged": ["optimizer=sgd", "data.batch_size=1", "trainer.max_epochs=1"],
 }  # fmt: skip
-TOLERANCE = 1e-5  # gradients may be summed in another order than by DDP
+TOLERANCE = {"damaged": 1e-4}  # else 1e-5: gradients may be summed in another order than by DDP
 
 
 def rank_of_two(rank: int, port: int, folder: str, common: list[str]) -> None:
@@ -44,7 +43,7 @@ def rank_of_two(rank: int, port: int, folder: str, common: list[str]) -> None:
     register()
     cli.register_resolvers()
     states: list[dict[str, torch.Tensor]] = []
-    stopping = spoiling = False
+    stopping = False
 
     def on_train_end(self: FineTuneTask) -> None:
         whole = self.trainer.strategy.lightning_module_state_dict()
@@ -53,22 +52,15 @@ def rank_of_two(rank: int, port: int, folder: str, common: list[str]) -> None:
             parameters = list(self.model.parameters())
             parts.append([sum(p.to_local().numel() for p in parameters), sum(p.numel() for p in parameters)])
 
-    begin_batch, outputs_of = ClassificationTask.on_train_batch_start, ClassificationTask.outputs_of
+    begin_batch = ClassificationTask.on_train_batch_start
 
     def on_train_batch_start(self: FineTuneTask, batch: Any, i: int) -> None:
-        if stopping and (self.current_epoch, i) == (2, 3):  # within the second phase, one step after the checkpoint
+        if stopping and (self.current_epoch, i) == (2, 3):  # one step after the checkpoint
             raise KeyError("stopped")
         begin_batch(self, batch, i)
 
-    def outputs_of_some(self: FineTuneTask, batch: Any) -> torch.Tensor:
-        """One picture in ten, so often on one process only, has no finite output."""
-        outputs_BK = outputs_of(self, batch)
-        bad_B = (batch["index"] % 10 == 0) & (spoiling and self.training)
-        return torch.where(bad_B[:, None], float("nan"), outputs_BK)
-
     ClassificationTask.on_train_end = on_train_end
     ClassificationTask.on_train_batch_start = on_train_batch_start
-    ClassificationTask.outputs_of = outputs_of_some
 
     def train(name: str, *settings: str) -> None:
         os.environ.update(LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
@@ -79,11 +71,10 @@ def rank_of_two(rank: int, port: int, folder: str, common: list[str]) -> None:
         for strategy in ("ddp", "fsdp"):
             states.clear()
             chosen = [*settings, f"trainer.strategy={strategy}"]
-            spoiling = plan == "skipped"
             if plan == "damaged":
                 chosen.append(f"data.root={folder}/damaged")
                 dataset.MAX_SUBSTITUTES = 1
-            if plan == "resumed" and strategy == "fsdp":
+            if plan in ("resumed", "stateless") and strategy == "fsdp":
                 stopping = True
                 with pytest.raises(KeyError):
                     train(f"{plan}_{strategy}", *chosen)
@@ -131,7 +122,7 @@ def test_weights_are_those_of_ddp_after_each_phase(two: Path, plan: str) -> None
     for one, other in zip(wanted, sharded, strict=True):
         assert list(one) == list(other)
         for name, value in one.items():
-            torch.testing.assert_close(other[name], value, rtol=0, atol=TOLERANCE, msg=name)
+            torch.testing.assert_close(other[name], value, rtol=0, atol=TOLERANCE.get(plan, 1e-5), msg=name)
 
 
 @pytest.mark.slow
@@ -199,6 +190,7 @@ def test_the_optimizer_states_are_those_of_ddp(two: Path) -> None:
             "trainer.strategy=fsdp shards the weights over several processes, and this run has one",
         ),
         (["ema_decay=0.9"], "ema_decay=0.9 averages whole weights"),
+        (["on_nonfinite_loss=skip"], "on_nonfinite_loss=skip is not possible with trainer.strategy=fsdp"),
         (["compile=true"], "compile=true is not possible with trainer.strategy=fsdp"),
         (["data.cache=features"], "data.cache=features lets one process compute for all"),
         (["data.cache_views=4"], "data.cache_views=4 lets one process compute for all"),

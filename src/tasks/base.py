@@ -198,7 +198,8 @@ class FineTuneTask(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         size = len(batch["label"])
         if not size:
-            return self.no_loss()  # nothing in this batch could be read
+            nothing = self.no_loss()  # nothing in this batch could be read
+            return None if self.on_any_process(False) else nothing  # the others ask, too
         outputs_BK, targets, loss = self.loss_of(batch)
         if self.on_any_process(not bool(loss.isfinite())):
             self.meet_nonfinite_loss(batch, outputs_BK, loss)
