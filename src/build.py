@@ -37,8 +37,9 @@ from src.models.backbone import (
 )
 from src.optim import ParameterGroups
 from src.preprocessing import Preprocessing
+from src.sharding import ShardedEvaluation, ShardedStrategy
 from src.tasks.base import FineTuneTask, Phase
-from src.validate import check_targets
+from src.validate import ONE_PROCESS, check_targets
 
 log = logging.getLogger("src.build")
 
@@ -154,6 +155,8 @@ def build_phases(cfg: DictConfig) -> list[Phase]:
             optimizer["lr"] *= phase.lr_factor
         if clips_scaled_gradients(cfg.trainer) and "fused" in optimizer:
             optimizer["fused"] = False  # a fused step unscales the gradients itself, too late for clipping
+        if cfg.trainer.get("strategy") == "fsdp" and optimizer["_target_"] == "torch.optim.SGD":
+            optimizer["fused"] = False  # torch has no fused step of SGD for sharded weights
         scheduler = override(cfg.scheduler, phase.scheduler)
         interval = scheduler.pop("interval", "step")
         if (warmup := scheduler.get("warmup_epochs", 0)) and warmup >= epochs:
@@ -188,6 +191,8 @@ def build_callbacks(cfg: DictConfig) -> list[Callback]:
     callbacks: list[Callback] = [instantiate(node) for node in cfg.callbacks.values() if node is not None]
     if cfg.ema_decay is not None:
         callbacks.append(MovingAverage(cfg.ema_decay))
+    if cfg.trainer.get("strategy") == "fsdp":
+        callbacks.insert(0, ShardedEvaluation())  # before any other sums over the processes at an epoch's end
     if cfg.soup > 1:
         callbacks.insert(  # before last.ckpt, which has to know which files there are
             0,
@@ -220,6 +225,8 @@ def build_trainer(cfg: DictConfig, callbacks: list[Callback], loggers: list[Logg
     sweeping = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
     if settings["devices"] == "auto" and (accelerator == "cpu" or sweeping):
         settings["devices"] = 1
+    if settings.get("strategy") == "fsdp":
+        settings["strategy"] = ShardedStrategy()
     try:
         plugins = [AtomicCheckpointIO(), *find_environment()]
         trainer = instantiate({"num_sanity_val_steps": 0, **settings}, _partial_=True)(
@@ -238,6 +245,8 @@ def build_trainer(cfg: DictConfig, callbacks: list[Callback], loggers: list[Logg
             raise ConfigError(f"trainer: {cause}") from error
         raise
     assert isinstance(trainer, Trainer)
+    if isinstance(trainer.strategy, ShardedStrategy) and trainer.world_size == 1:
+        raise ConfigError(ONE_PROCESS)
     return trainer
 
 

@@ -15,6 +15,7 @@ from src.checkpoint import AtomicCheckpointIO, load_checkpoint
 from src.data.base import ImageDataModule
 from src.drawing import draw_confusion_matrix
 from src.report import scalars, write_class_table, write_predictions
+from src.sharding import load_sharded
 from src.tasks.base import FineTuneTask
 from src.tasks.classification import ClassificationTask
 
@@ -64,17 +65,21 @@ def find_best(trainer: Trainer, monitor: str) -> ModelCheckpoint | None:
 def load_best(task: FineTuneTask, trainer: Trainer, monitor: str) -> None:
     """Put the best weights into `task`: those of best.ckpt, or else the moving average, or else the last ones."""
     best, weights = find_best(trainer, monitor), None
+    last = trainer.strategy.lightning_module_state_dict()  # sharded weights are gathered by all processes
     if trainer.is_global_zero:
         if best is not None and Path(best.best_model_path).is_file():
             weights = load_checkpoint(Path(best.best_model_path))["state_dict"]
         else:
             averages = [c.average for c in trainer.callbacks if isinstance(c, MovingAverage)]  # type: ignore[attr-defined]
-            weights = averages[0] if averages else task.state_dict()
+            weights = averages[0] if averages else last
     load_everywhere(weights, task, trainer)
 
 
 def load_everywhere(weights: StateDict | None, task: FineTuneTask, trainer: Trainer) -> None:
     """Weights that the first process has read: the other nodes may not see its disk."""
+    if task.is_sharded:
+        load_sharded(weights or {}, task)
+        return
     task.load_state_dict(trainer.strategy.broadcast(cast(StateDict, weights)), strict=False)
 
 
@@ -89,6 +94,7 @@ def try_soup(
         return {}
     load_everywhere(average_of(files) if trainer.is_global_zero else None, task, trainer)
     metrics, monitor = measure_val(), cfg.task.monitor
+    mixed = trainer.strategy.lightning_module_state_dict()  # by all processes
     better = metrics[monitor] >= best[monitor] if cfg.task.mode == "max" else metrics[monitor] <= best[monitor]
     log.info(
         "Soup of the %d best epochs: %s %.4f, the best alone %.4f: %s.",
@@ -99,7 +105,7 @@ def try_soup(
         metrics = measure_val()
     elif trainer.is_global_zero:
         file = Path(kept.best_model_path)
-        AtomicCheckpointIO().save_checkpoint({**load_checkpoint(file), "state_dict": task.state_dict()}, file)
+        AtomicCheckpointIO().save_checkpoint({**load_checkpoint(file), "state_dict": mixed}, file)
     return {**metrics, "soup_epochs": len(files) if better else 0}
 
 

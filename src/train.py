@@ -110,6 +110,7 @@ def fit_phases(
     """
     from src.finders import find_rate, restore_rates
     from src.resume import was_stopped_early
+    from src.sharding import ShardedStrategy
     from src.tasks.base import CHECKPOINT_KEY
 
     first, start_epoch = 0, 0
@@ -124,14 +125,16 @@ def fit_phases(
         if not resuming:
             start_epoch = trainer.current_epoch
         task.begin_phase(index, start_epoch)
-        datamodule.frozen_network = task if task.trains_head_alone else None
+        # Sharded weights compute only where all processes do, and features are made by one for all of them.
+        head_alone = task.trains_head_alone and not isinstance(trainer.strategy, ShardedStrategy)
+        datamodule.frozen_network = task if head_alone else None
         trainer.should_stop = False
         if not is_dry_run(trainer):
             trainer.fit_loop.max_epochs = start_epoch + task.phase.epochs
         if checkpoint is not None and resuming and was_stopped_early(checkpoint):
             trainer.fit_loop.max_epochs = datamodule.resumed_epoch
         describe_phase(task, trainer)
-        if task.trains_head_alone:
+        if head_alone:
             datamodule.advise()
         if cfg.lr_find and not resuming and not is_dry_run(trainer):  # a resumed phase has its rate
             find_rate(task, datamodule, trainer)

@@ -78,6 +78,8 @@ CHOICES: dict[str, list[str]] = {
     ],
 }  # fmt: skip
 
+SHARDED_PRECISIONS = ("auto", "32-true", "32", "bf16-mixed")
+
 
 def check_settings(cfg: DictConfig, yaml_values: dict[str, Any]) -> None:
     """Raise ConfigError for everything wrong in `cfg` that can be seen without importing torch.
@@ -212,6 +214,8 @@ def contradictions(cfg: DictConfig) -> list[str]:
         problems.append("data.balanced_sampling=true needs classes, and task.labels=numbers has none.")
     if several_processes(trainer):
         problems += [one_process_only(key) for key in FOUND_BY if cfg.get(key)]
+    if trainer.get("strategy") == "fsdp":
+        problems += sharding_problems(cfg)
     return problems + phase_problems(phases, trainer.get("max_epochs"))
 
 
@@ -232,6 +236,48 @@ def one_process_only(key: str) -> str:
         f"{key}=true tries with one process: set trainer.devices=1{same_step}, and give the run on several "
         f"{FOUND_BY[key]}=<what was found>."
     )
+
+
+ONE_PROCESS = (
+    "trainer.strategy=fsdp shards the weights over several processes, and this run has one: raise trainer.devices, or "
+    "use trainer=auto."
+)
+
+
+def sharding_problems(cfg: DictConfig) -> list[str]:
+    """What does not go with trainer.strategy=fsdp."""
+    trainer, fsdp = cfg.trainer, "trainer.strategy=fsdp"
+    problems = []
+    if trainer.get("devices") in (1, "1") and trainer.get("num_nodes") == 1:
+        problems.append(ONE_PROCESS)
+    if str(trainer.get("precision")) not in SHARDED_PRECISIONS:
+        problems.append(
+            f"trainer.precision={trainer.precision} is not possible with {fsdp}. Allowed: "
+            f"{', '.join(SHARDED_PRECISIONS)}."
+        )
+    if trainer.get("sync_batchnorm"):
+        problems.append(
+            f"trainer.sync_batchnorm=true has no effect with {fsdp}: leave it out, or use trainer=ddp for a network "
+            "with BatchNorm."
+        )
+    if cfg.compile:
+        problems.append(f"compile=true is not possible with {fsdp}: leave it at false, or use trainer=ddp.")
+    if cfg.on_nonfinite_loss == "skip":
+        problems.append(
+            f"on_nonfinite_loss=skip is not possible with {fsdp}, where all processes have to step: leave it at stop."
+        )
+    if cfg.ema_decay is not None:
+        problems.append(
+            f"ema_decay={cfg.ema_decay:g} averages whole weights, and {fsdp} keeps parts of them: leave it at null, "
+            "use soup, or use trainer=ddp."
+        )
+    if cfg.data.get("cache") == "features" or cfg.data.get("cache_views"):
+        key = "cache=features" if cfg.data.get("cache") == "features" else f"cache_views={cfg.data.cache_views}"
+        problems.append(
+            f"data.{key} lets one process compute for all, and with {fsdp} none has all weights: leave it out "
+            "(data.cache=images is possible), or use trainer=ddp."
+        )
+    return problems
 
 
 def data_contradictions(cfg: DictConfig) -> list[str]:

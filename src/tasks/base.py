@@ -16,6 +16,7 @@ import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics import MeanMetric, Metric
@@ -26,6 +27,7 @@ from src.models.backbone import ImageClassifier
 from src.models.freeze import set_trainable, trained_modules
 from src.optim import ParameterGroups
 from src.report import scalars
+from src.sharding import ShardedStrategy, shard
 from src.validate import leaves
 
 log = logging.getLogger("src.train")
@@ -163,6 +165,16 @@ class FineTuneTask(LightningModule):
             values = [f"{key}: {', '.join(str(one.get(key)) for one in everyones)}" for key in sorted(different)]
             raise RunStopped("The processes of this run were given different settings:\n  " + "\n  ".join(values))
 
+    def configure_model(self) -> None:
+        """Called before each fit and evaluation."""
+        if self.is_sharded:
+            assert self.device_mesh is not None
+            shard(self.model, self.device_mesh["data_parallel"])
+
+    @property
+    def is_sharded(self) -> bool:
+        return isinstance(self.trainer.strategy, ShardedStrategy)
+
     # ----------------------------------------------------------------------------------------------------------- steps
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
@@ -186,7 +198,8 @@ class FineTuneTask(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         size = len(batch["label"])
         if not size:
-            return self.no_loss()  # nothing in this batch could be read
+            nothing = self.no_loss()  # nothing in this batch could be read
+            return None if self.on_any_process(False) else nothing  # the others ask, too
         outputs_BK, targets, loss = self.loss_of(batch)
         if self.on_any_process(not bool(loss.isfinite())):
             self.meet_nonfinite_loss(batch, outputs_BK, loss)
@@ -202,7 +215,17 @@ class FineTuneTask(LightningModule):
         """For a batch with nothing in it: no step; among several processes one that does not change the others'."""
         if self.trainer.world_size == 1:
             return None
+        if self.is_sharded:
+            return self.run_idle() * 0.0
         return torch.stack([p.sum() for p in self.parameters() if p.requires_grad]).sum() * 0.0
+
+    def run_idle(self) -> Tensor:
+        """For sharded weights, which all processes gather together: one without pictures runs it on a black one."""
+        self.model.eval()  # no statistics of it
+        size = self.record["preprocessing"]["crop_px"]
+        outputs_BK: Tensor = self(torch.zeros(1, 3, size, size, dtype=torch.uint8, device=self.device))
+        self.train(self.training)
+        return outputs_BK.sum()
 
     def on_any_process(self, condition: bool) -> bool:
         """Whether it is so on at least one process; all of them have to ask."""
@@ -224,7 +247,8 @@ class FineTuneTask(LightningModule):
             f"The loss is {loss.item():g} in epoch {self.current_epoch + 1}, step {self.global_step + 1}. "
             f"{what}:\n  {shown}"
         )
-        healthy = all(bool(p.isfinite().all()) for p in self.parameters())
+        parts = [p.to_local() if isinstance(p, DTensor) else p for p in self.parameters()]
+        healthy = not self.on_any_process(not all(bool(part.isfinite().all()) for part in parts))
         self.skipped_in_a_row += 1
         if self.skip_nonfinite and healthy and self.skipped_in_a_row <= MAX_SKIPPED:
             log.warning("Batch left out. %s", text)
@@ -254,6 +278,8 @@ class FineTuneTask(LightningModule):
         """Count the batch in; return its rows of the image table and the network's outputs."""
         labels = batch["label"]
         if not len(labels):
+            if self.is_sharded:
+                self.run_idle()
             return None
         outputs_BK = self.outputs_of(batch).float()
         getattr(self, f"{split}_loss").update(self.loss(outputs_BK, self.to_targets(labels)), weight=len(labels))
