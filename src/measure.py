@@ -3,12 +3,13 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from lightning import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig
 
-from src.averaging import MovingAverage, SoupCheckpoint, average_of
+from src.averaging import MovingAverage, SoupCheckpoint, StateDict, average_of
 from src.callbacks import OutputCollector
 from src.checkpoint import AtomicCheckpointIO, load_checkpoint
 from src.data.base import ImageDataModule
@@ -61,13 +62,20 @@ def find_best(trainer: Trainer, monitor: str) -> ModelCheckpoint | None:
 
 
 def load_best(task: FineTuneTask, trainer: Trainer, monitor: str) -> None:
-    best = find_best(trainer, monitor)
-    if best is not None and Path(best.best_model_path).is_file():
-        task.load_state_dict(load_checkpoint(Path(best.best_model_path))["state_dict"])
-        return
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, MovingAverage):
-            task.load_state_dict(callback.average, strict=False)
+    """Put the best weights into `task`: those of best.ckpt, or else the moving average, or else the last ones."""
+    best, weights = find_best(trainer, monitor), None
+    if trainer.is_global_zero:
+        if best is not None and Path(best.best_model_path).is_file():
+            weights = load_checkpoint(Path(best.best_model_path))["state_dict"]
+        else:
+            averages = [c.average for c in trainer.callbacks if isinstance(c, MovingAverage)]  # type: ignore[attr-defined]
+            weights = averages[0] if averages else task.state_dict()
+    load_everywhere(weights, task, trainer)
+
+
+def load_everywhere(weights: StateDict | None, task: FineTuneTask, trainer: Trainer) -> None:
+    """Weights that the first process has read: the other nodes may not see its disk."""
+    task.load_state_dict(trainer.strategy.broadcast(cast(StateDict, weights)), strict=False)
 
 
 def try_soup(
@@ -76,9 +84,10 @@ def try_soup(
     """Put the average of the best epochs in the place of the best one, in `task` and in best.ckpt, if val allows it."""
     soup = next((c for c in trainer.checkpoint_callbacks if isinstance(c, SoupCheckpoint)), None)
     kept = find_best(trainer, cfg.task.monitor)
-    if soup is None or kept is None or len(files := soup.files()) < 2:
+    files = trainer.strategy.broadcast(soup.files() if soup is not None else [])
+    if kept is None or len(files) < 2:
         return {}
-    task.load_state_dict(average_of(files))
+    load_everywhere(average_of(files) if trainer.is_global_zero else None, task, trainer)
     metrics, monitor = measure_val(), cfg.task.monitor
     better = metrics[monitor] >= best[monitor] if cfg.task.mode == "max" else metrics[monitor] <= best[monitor]
     log.info(

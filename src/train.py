@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from src.cli import command, importing
+from src.errors import ConfigError
 
 if TYPE_CHECKING:
     from lightning import Trainer
@@ -44,6 +45,8 @@ def train(cfg: DictConfig) -> float | None:
     if cfg.resume is not None and (resumed := resumed_settings(cfg)) is not None:
         cfg, checkpoint_file, checkpoint = resumed
         preprocessing = Preprocessing.from_dict(checkpoint[CHECKPOINT_KEY]["preprocessing"])
+    else:
+        require_no_run(Path(cfg.output_dir))
     make_paths_absolute(cfg)
     check_targets(cfg)
     seed_everything(cfg.seed, verbose=False)
@@ -136,6 +139,15 @@ def interrupted_message(run_dir: Path) -> str:
     return f"Interrupted. Go on with: python -m src.train resume={shlex.quote(str(run_dir))}"
 
 
+def require_no_run(output_dir: Path) -> None:
+    """Raise ConfigError if the directory holds a run already, which this one would overwrite."""
+    if any((output_dir / name).exists() for name in ("metrics.json", "checkpoints/last.ckpt")):
+        raise ConfigError(
+            f"output_dir='{output_dir}' holds a run already: resume={output_dir} goes on with it (resume=auto too, and "
+            "starts a new one where there is none); or give another directory."
+        )
+
+
 def is_dry_run(trainer: "Trainer") -> bool:
     return bool(getattr(trainer, "fast_dev_run", False))
 
@@ -215,6 +227,8 @@ def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
 def describe(cfg: DictConfig, datamodule: "ImageDataModule", trainer: "Trainer") -> None:
     import torch
 
+    from src.advice import advise_recipe
+
     table, size = datamodule.table, datamodule.preprocessing.crop_px
     parts = ", ".join(f"{len(table.splits[s]):,} {s}" for s in ("train", "val", "test") if s in table.splits)
     what = "targets" if table.label_kind == "numbers" else "classes"
@@ -224,6 +238,14 @@ def describe(cfg: DictConfig, datamodule: "ImageDataModule", trainer: "Trainer")
     device = trainer.strategy.root_device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     log.info("Device: %d x %s (%s), precision %s", trainer.world_size, device.type, name, trainer.precision)
+    if (advice := advise_recipe(cfg, table)) is not None and not chosen_experiment():
+        log.info("%s", advice)
+
+
+def chosen_experiment() -> bool:
+    from hydra.core.hydra_config import HydraConfig
+
+    return HydraConfig.initialized() and HydraConfig.get().runtime.choices.get("experiment") is not None
 
 
 def label_summary(table: "ImageTable") -> str:

@@ -112,6 +112,30 @@ def test_within_an_epoch_the_batches_have_to_stay(tmp_path: Path, plain: tuple[s
     assert answer.status == 1 and "interrupted within an epoch, 6 batches into it" in answer.err
 
 
+def test_a_directory_with_a_run_in_it_is_not_written_over(tmp_path: Path, plain: tuple[str, ...], command) -> None:
+    run = run_train(tmp_path / "run", *plain, "trainer.max_epochs=1")
+    before = run.metrics
+    answer = command("train", *plain, f"output_dir={tmp_path}/run")
+    assert answer.status == 1 and f"output_dir='{tmp_path}/run' holds a run already" in answer.err
+    assert run.metrics == before
+
+
+def test_resume_auto_starts_or_goes_on(tmp_path: Path, plain: tuple[str, ...], command) -> None:
+    """The same command line, as a cluster repeats it."""
+    typed = [*plain, "trainer=cpu", "logger=none", "trainer.max_epochs=1", f"output_dir={tmp_path}/run", "resume=auto"]
+    answer = command("train", *typed)
+    assert answer.status == 0 and "There is no checkpoint in" in answer.err, answer.err
+    typed[typed.index("trainer.max_epochs=1")] = "trainer.max_epochs=2"
+    answer = command("train", *typed)
+    assert answer.status == 0 and "Changed on resuming: trainer.max_epochs=2" in answer.err, answer.err
+    assert answer.err.count("Changed on resuming") == 1 and Run(tmp_path / "run", None).metrics["epochs"] == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    answer = command("train", *typed, "optimizer.lr=1e-5")
+    assert answer.status == 1 and "optimizer.lr=1e-05 cannot be combined with resume" in answer.err
+    answer = command("train", *plain, "resume=auto")
+    assert answer.status == 1 and "give output_dir=<dir>" in answer.err and "Traceback" not in answer.err
+
+
 # ------------------------------------------------------------------------------------------- killed, told to end
 
 

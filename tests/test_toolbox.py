@@ -250,3 +250,37 @@ def test_average_of_checkpoints(tmp_path: Path) -> None:
         torch.save({"state_dict": state, "finetune": {}}, tmp_path / f"{i}.ckpt")
     mixed = average_of([tmp_path / "2.ckpt", tmp_path / "0.ckpt", tmp_path / "1.ckpt"])
     assert torch.equal(mixed["w"], torch.ones(2)) and mixed["w"].dtype == torch.float32
+
+
+# -------------------------------------------------------------------------------------------------------------- advice
+
+
+def test_advice_goes_by_balance_and_size(colors: Path, tmp_path: Path) -> None:
+    from src.advice import advise_recipe
+    from src.build import build_datamodule
+
+    def advice(root: Path, *settings: str) -> str:
+        cfg = compose("data=folder", f"data.root={root}", *settings)
+        return advise_recipe(cfg, build_datamodule(cfg).table) or ""
+
+    assert "42 training pictures are few. experiment=lp_ft" in advice(colors)
+    assert advice(colors, "freeze=head_then_all") == "" == advice(colors, "backbone.weights=null")
+    for color, count in (("red", 20), ("blue", 20), ("green", 2)):
+        (tmp_path / color).mkdir()
+        for file in sorted((colors / color).iterdir())[:count]:
+            (tmp_path / color / file.name).symlink_to(file)
+    lopsided = "the commonest class has 14 training pictures and the rarest 2. experiment=long_tail"
+    assert lopsided in advice(tmp_path) and lopsided not in advice(tmp_path, "data.balanced_sampling=true")
+
+
+def test_advice_is_given_where_no_recipe_was_chosen(command, colors: Path, tmp_path: Path) -> None:
+    typed = [
+        "data=folder",
+        f"data.root={colors}",
+        "debug=fast_dev_run",
+        "trainer.accelerator=cpu",
+        "data.num_workers=0",
+    ]
+    assert "Advice: 42 training pictures" in command("train", *typed, f"output_dir={tmp_path}/a").err
+    answer = command("train", *typed, "experiment=full", f"output_dir={tmp_path}/b")
+    assert answer.status == 0 and "Advice" not in answer.err

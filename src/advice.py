@@ -1,0 +1,32 @@
+"""Which recipe of conf/experiment fits the data, where none was chosen: one line in the log, with the reason."""
+
+import numpy as np
+from omegaconf import DictConfig
+
+from src.data.table import ImageTable
+
+FEW_PICTURES = 1000  # in train; the recipes for few were measured on 244
+LOPSIDED = 5  # times as many pictures of the commonest class as of the rarest; long_tail was measured at 20
+
+
+def advise_recipe(cfg: DictConfig, table: ImageTable) -> str | None:
+    """One sentence, or None if there is nothing to say: numbers to predict, random weights, settings that do it."""
+    if table.label_kind == "numbers" or cfg.backbone.weights is None:
+        return None
+    rows = table.splits["train"]
+    counts_K = np.asarray(table.class_counts(rows))
+    counts_K = counts_K[counts_K > 0]
+    most, least = int(counts_K.max()), int(counts_K.min())
+    balanced = cfg.data.get("balanced_sampling") or cfg.loss.get("class_weights")
+    if table.label_kind == "one" and most >= LOPSIDED * least and not balanced:
+        return (
+            f"Advice: the commonest class has {most:,} training pictures and the rarest {least:,}. "
+            "experiment=long_tail makes up for it."
+        )
+    head_first = cfg.freeze.phases[0].train == "head"
+    if len(rows) < FEW_PICTURES and not head_first:
+        return (
+            f"Advice: {len(rows):,} training pictures are few. experiment=lp_ft trains the new head first and then "
+            "everything, gently; docs/recipes.md has what it was worth on 244 pictures."
+        )
+    return None
