@@ -378,7 +378,7 @@ def message_of(error: BaseException, config_name: str = "train") -> str:
     text, cause = str(error), str(error.__cause__ or "")
     if isinstance(error, ConfigError):
         return text
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and not isinstance(error, HydraException):  # MissingConfigException is both
         return f"{error.strerror}: {error.filename or 'a file of the run'}. What was written before is unharmed."
     if group := re.search(r"Could not find '([\w/]+)/([^/']+)'\s+Available options in '\S+':\n((?:\t\S+\n?)*)", text):
         name, option, options = group[1], group[2], group[3].split()

@@ -101,6 +101,7 @@ class FineTuneTask(LightningModule):
         self.mixing = mixing
         self.skip_nonfinite = skip_nonfinite
         self.skipped_in_a_row = 0
+        self.left_out = False  # the current batch
         self.phase_index = 0
         self.phase_start_epoch = 0
         self._frozen: set[str] = set()
@@ -199,11 +200,13 @@ class FineTuneTask(LightningModule):
         size = len(batch["label"])
         if not size:
             nothing = self.no_loss()  # nothing in this batch could be read
-            return None if self.on_any_process(False) else nothing  # the others ask, too
+            self.on_any_process(False)  # the others ask, too
+            return nothing
         outputs_BK, targets, loss = self.loss_of(batch)
-        if self.on_any_process(not bool(loss.isfinite())):
+        self.left_out = self.on_any_process(not bool(loss.isfinite()))
+        if self.left_out:
             self.meet_nonfinite_loss(batch, outputs_BK, loss)
-            return None
+            return self.no_loss()
         self.skipped_in_a_row = 0
         self.log("train/loss_step", loss, batch_size=size)
         self.train_loss.update(loss.detach(), weight=size)
@@ -243,8 +246,11 @@ class FineTuneTask(LightningModule):
             f"\n  ... {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
         )
         what = "Pictures whose outputs are not finite" if bad_B.any() else "Its pictures"
+        if loss.isfinite():
+            what = "It is so on another process, which names the pictures. Here they were"
         text = (
-            f"The loss is {loss.item():g} in epoch {self.current_epoch + 1}, step {self.global_step + 1}. "
+            f"The loss is {'not finite' if loss.isfinite() else f'{loss.item():g}'} in epoch {self.current_epoch + 1}, "
+            f"step {self.global_step + 1}. "
             f"{what}:\n  {shown}"
         )
         parts = [p.to_local() if isinstance(p, DTensor) else p for p in self.parameters()]
@@ -382,6 +388,8 @@ class FineTuneTask(LightningModule):
             scheduler.step()
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        if self.left_out and self.trainer.accumulate_grad_batches == 1:
+            optimizer.zero_grad()  # among several processes there are gradients, of 0, by which momentum would step
         self.log("lr", max(group["lr"] for group in optimizer.param_groups))
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
