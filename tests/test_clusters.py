@@ -46,6 +46,7 @@ PREEMPTED = "PreemptEligibleTime=2026-11-23T22:13:59 PreemptTime=2026-11-23T22:1
 ARRAY = {"SLURM_JOB_ID": "9", "SLURM_ARRAY_JOB_ID": "8", "SLURM_ARRAY_TASK_ID": "1"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "environ", "facts", "asked"),
     [
@@ -103,6 +104,7 @@ def test_a_requeue_that_slurm_refuses_is_told(
 # ----------------------------------------------------------------------------------------------------- resume=auto
 
 
+@pytest.mark.slow
 def test_resume_auto_takes_new_values_but_not_for_what_the_checkpoint_holds(
     tmp_path: Path, plain: tuple[str, ...], command
 ) -> None:
@@ -255,6 +257,7 @@ def test_a_launcher_that_fails_is_told_in_a_message(tmp_path: Path, monkeypatch:
     assert "broken off. TerminatedWorkerError: A worker process was unexpectedly terminated.\n" in answer.err
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_where_it_was(tmp_path: Path, plain: tuple[str, ...], command) -> None:
     common = [
         "-m", *plain, "seed=0,1", "trainer=cpu", "trainer.max_epochs=1", "data.num_workers=0", "logger=none",

@@ -310,6 +310,7 @@ def test_it_starts_without_torch() -> None:
 # ---------------------------------------------------------------------------------------------------------- for real
 
 
+@pytest.mark.slow
 def test_a_real_sweep_over_a_range_of_seeds(
     tmp_path: Path, command: Callable[..., Answer], run_compare: Compare, colors: Path
 ) -> None:

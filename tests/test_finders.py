@@ -58,6 +58,7 @@ def rates_of(run: Run) -> list[float]:
 # ------------------------------------------------------------------------------------------------------ learning rate
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -106,6 +107,7 @@ def whole(two_phases: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory)
         return run_train(tmp_path_factory.mktemp("whole") / "run", *two_phases)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("epoch", "tests_after"), [(1, 1), (3, 0)])
 def test_a_resumed_run_goes_on_with_the_rates_it_had(
     tmp_path: Path,
@@ -137,6 +139,7 @@ def build(*settings: str) -> tuple[Any, Any, Any]:
     return task, datamodule, build_trainer(cfg, [], [])
 
 
+@pytest.mark.slow
 def test_frozen_modules_stay_frozen_and_groups_keep_their_proportions(
     plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +199,7 @@ def faster_with_each_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finders, "MIN_GAIN", 0.0)  # whatever this machine is doing meanwhile
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("faster_with_each_size")
 def test_a_run_with_the_found_size_typed_is_the_same_run(tmp_path: Path, plain: tuple[str, ...]) -> None:
     """42 training pictures: steps of 4 leave 11 an epoch, steps of 8 only 6."""
@@ -261,6 +265,7 @@ def test_a_size_that_does_not_work_ends_the_doubling(
         run_train(tmp_path / "other", *settings, "data.batch_size=4")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("faster_with_each_size")
 def test_a_resumed_run_keeps_the_size_it_had(
     tmp_path: Path, plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch

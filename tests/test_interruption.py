@@ -70,14 +70,18 @@ EVERYTHING = (
 )
 
 
+def slow(*values: Any) -> Any:
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("settings", "step"),
     [
-        (EVERYTHING, 9),  # in the first phase
+        slow(EVERYTHING, 9),  # in the first phase
         (EVERYTHING, 19),
-        (("trainer.accumulate_grad_batches=2", "data.num_workers=2", "optimizer=sgd", "scheduler=step"), 9),
-        (("data.cache=auto", "freeze=head_only", "augment=none", "optimizer=sgd"), 14),
-        (("scheduler=plateau", "scheduler.patience=0"), 14),
+        slow(("trainer.accumulate_grad_batches=2", "data.num_workers=2", "optimizer=sgd", "scheduler=step"), 9),
+        slow(("data.cache=auto", "freeze=head_only", "augment=none", "optimizer=sgd"), 14),
+        slow(("scheduler=plateau", "scheduler.patience=0"), 14),
     ],
 )
 def test_a_run_resumed_within_an_epoch_ends_as_the_uninterrupted_one(

@@ -124,6 +124,7 @@ def test_focal_loss_takes_shares() -> None:
         torch.testing.assert_close(loss(logits, labels), loss(logits, F.one_hot(labels, 4).float()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["cross_entropy", "focal"])
 def test_metrics_are_right_with_mixed_pictures(trained: Runner, plain: tuple[str, ...], loss: str) -> None:
     run = trained(*plain, "augment.mixup=0.4", "augment.cutmix=1.0", f"loss={loss}", "trainer.max_epochs=5")
@@ -263,16 +264,17 @@ def test_advice_goes_by_balance_and_size(colors: Path, tmp_path: Path) -> None:
         cfg = compose("data=folder", f"data.root={root}", *settings)
         return advise_recipe(cfg, build_datamodule(cfg).table) or ""
 
-    assert "42 training pictures are few. experiment=lp_ft" in advice(colors)
+    assert "42 training pictures are few. Try experiment=linear_probe" in advice(colors)
     assert advice(colors, "freeze=head_then_all") == "" == advice(colors, "backbone.weights=null")
     for color, count in (("red", 20), ("blue", 20), ("green", 2)):
         (tmp_path / color).mkdir()
         for file in sorted((colors / color).iterdir())[:count]:
             (tmp_path / color / file.name).symlink_to(file)
-    lopsided = "the commonest class has 14 training pictures and the rarest 2. experiment=long_tail"
+    lopsided = "the commonest class has 14 training pictures and the rarest 2. data.balanced_sampling=true"
     assert lopsided in advice(tmp_path) and lopsided not in advice(tmp_path, "data.balanced_sampling=true")
 
 
+@pytest.mark.slow
 def test_advice_is_given_where_no_recipe_was_chosen(command, colors: Path, tmp_path: Path) -> None:
     typed = [
         "data=folder",

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -191,14 +192,18 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
     monkeypatch.setattr(ClassificationTask, "training_step", training_step)
 
 
+def slow(*values: Any) -> Any:
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("epoch", "settings"),
     [
         (1, ["scheduler=cosine", "head=mlp", "augment=strong"]),
-        (3, ["scheduler=step", "scheduler.step_epochs=2", "optimizer=sgd", "data.num_workers=2"]),
-        (3, ["scheduler=plateau", "scheduler.patience=0", "scheduler.factor=0.3", "head.dropout=0.5"]),
+        slow(3, ["scheduler=step", "scheduler.step_epochs=2", "optimizer=sgd", "data.num_workers=2"]),
+        slow(3, ["scheduler=plateau", "scheduler.patience=0", "scheduler.factor=0.3", "head.dropout=0.5"]),
         (2, ["scheduler=onecycle", "freeze=head_then_all", "freeze.phases.0.epochs=2"]),  # between two phases
-        (2, ["freeze=head_then_all", "freeze.phases.0.epochs=1", "data.num_workers=2"]),  # within the second
+        slow(2, ["freeze=head_then_all", "freeze.phases.0.epochs=1", "data.num_workers=2"]),  # within the second
     ],
 )
 def test_a_resumed_run_ends_as_the_uninterrupted_one(
