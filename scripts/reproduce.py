@@ -1,4 +1,4 @@
-"""Rerun every row of the results table in README.md, and print the table anew.
+"""Run recipes and the plain loop over several seeds, and print the table of results.
 
     python -m scripts.reproduce [HYMENOPTERA] [--rows NAME ...] [--seeds 5] [--jobs 1]
 
