@@ -1,7 +1,6 @@
 """trainer=fsdp, two processes on the CPU: the weights of DDP, the files of any other run, and what it refuses."""
 
 import json
-import multiprocessing
 import os
 import shutil
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import Answer, Run
-from test_processes import free_port
+from test_processes import run_two
 
 from src.errors import ConfigError
 
@@ -99,16 +98,7 @@ def two(tmp_path_factory: pytest.TempPathFactory, colors: Path) -> Path:
     shutil.copytree(colors, folder / "damaged")
     for picture in sorted((folder / "damaged").rglob("*.*"))[::6]:
         picture.write_bytes(b"")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["src.train", "src.build", "src.measure", "conftest"])
-    port = free_port()
-    processes = [context.Process(target=rank_of_two, args=(rank, port, str(folder), common)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(400)
-        process.kill()
-    assert [process.exitcode for process in processes] == [0, 0]
+    assert run_two(rank_of_two, folder, common) == [0, 0]
     return folder
 
 

@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,20 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
+def run_two(target: Callable[[int, int, str, list[str]], None], folder: Path, common: list[str]) -> list[int | None]:
+    """`target(rank, port, folder, common)` in two processes; their exit statuses."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["src.train", "src.build", "src.measure", "conftest"])
+    port = free_port()
+    processes = [context.Process(target=target, args=(rank, port, str(folder), common)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(400)
+        process.kill()
+    return [process.exitcode for process in processes]
+
+
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory, colors: Path) -> Path:
     """A folder with a run for each plan, trained by two processes."""
@@ -88,16 +103,7 @@ def two(tmp_path_factory: pytest.TempPathFactory, colors: Path) -> Path:
         *("trainer.devices=2", "trainer.strategy=ddp", "data=folder", f"data.root={colors}", "data.image_size_px=32"),
         *("data.batch_size=4", "trainer.max_epochs=2", f"data.cache_dir={folder}/cache", "data.val_fraction=0.25"),
     ]
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["src.train", "src.build", "src.measure", "conftest"])
-    port = free_port()
-    processes = [context.Process(target=rank_of_two, args=(rank, port, str(folder), common)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(300)
-        process.kill()
-    assert [process.exitcode for process in processes] == [0, 0]
+    assert run_two(rank_of_two, folder, common) == [0, 0]
     return folder
 
 
@@ -194,19 +200,10 @@ def different_settings(rank: int, port: int, folder: str, common: list[str]) -> 
 
 
 def test_processes_with_different_settings_are_refused(tmp_path: Path, colors: Path) -> None:
-    context = multiprocessing.get_context("forkserver")
     common = [
         *("trainer.devices=2", "trainer.strategy=ddp", "data=folder", f"data.root={colors}", "data.image_size_px=32"),
     ]
-    port = free_port()
-    processes = [
-        context.Process(target=different_settings, args=(rank, port, str(tmp_path), common)) for rank in (0, 1)
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-        process.kill()
+    run_two(different_settings, tmp_path, common)
     for rank in (0, 1):
         message = (tmp_path / f"error_{rank}.txt").read_text()
         assert "RunStopped: The processes of this run were given different settings" in message

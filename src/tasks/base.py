@@ -198,14 +198,16 @@ class FineTuneTask(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         size = len(batch["label"])
-        if not size:
-            nothing = self.no_loss()  # nothing in this batch could be read
-            self.on_any_process(False)  # the others ask, too
-            return nothing
-        outputs_BK, targets, loss = self.loss_of(batch)
+        if size:
+            outputs_BK, targets, loss = self.loss_of(batch)
+        else:  # nothing in this batch could be read; the other processes go on, so this one asks whatever they ask
+            nothing, outputs_BK, loss = self.no_loss(), torch.empty(0, 1), torch.zeros(())
         self.left_out = self.on_any_process(not bool(loss.isfinite()))
         if self.left_out:
             self.meet_nonfinite_loss(batch, outputs_BK, loss)
+        if not size:
+            return nothing
+        if self.left_out:
             return self.no_loss()
         self.skipped_in_a_row = 0
         self.log("train/loss_step", loss, batch_size=size)
