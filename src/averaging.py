@@ -90,18 +90,13 @@ def copy_of(task: LightningModule) -> StateDict:
 
 def average_of(files: list[Path]) -> StateDict:
     """Mean of the weights of several checkpoints: a uniform soup (Wortsman et al. 2022, arXiv 2203.05482)."""
-    sums: StateDict = {}
-    for file in files:
-        for name, value in load_checkpoint(file)["state_dict"].items():
-            if name not in sums or not value.is_floating_point():
-                sums[name] = value.double() if value.is_floating_point() else value
-            else:
-                sums[name] += value
-    kinds = load_checkpoint(files[0])["state_dict"]
-    return {
-        name: (value / len(files)).to(kinds[name].dtype) if value.is_floating_point() else value
-        for name, value in sums.items()
-    }
+    first = load_checkpoint(files[0])["state_dict"]
+    sums = {name: value.double() for name, value in first.items() if value.is_floating_point()}
+    for file in files[1:]:
+        state = load_checkpoint(file)["state_dict"]
+        for name in sums:
+            sums[name] += state[name]
+    return {name: (sums[name] / len(files)).to(v.dtype) if name in sums else v for name, v in first.items()}
 
 
 class SoupCheckpoint(ModelCheckpoint):
