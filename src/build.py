@@ -38,7 +38,7 @@ from src.models.backbone import (
 from src.optim import ParameterGroups
 from src.preprocessing import Preprocessing
 from src.sharding import ShardedEvaluation, ShardedStrategy
-from src.tasks.base import FineTuneTask, Phase
+from src.tasks.base import CALIBRATION_KEY, FineTuneTask, Phase
 from src.validate import ONE_PROCESS, check_targets
 
 log = logging.getLogger("src.build")
@@ -294,4 +294,5 @@ def load_task(checkpoint: dict[str, Any], record: dict[str, Any]) -> FineTuneTas
     preprocessing = Preprocessing.from_dict(record["preprocessing"])
     task = build_task(cfg, record["class_names"], preprocessing, record["data_fingerprint"], None, pretrained=False)
     task.load_state_dict(checkpoint["state_dict"])
+    task.temperature = record.get(CALIBRATION_KEY, {}).get("temperature", 1.0)  # last.ckpt has none
     return task.eval()

@@ -4,7 +4,7 @@ import csv
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,14 +111,20 @@ class ProgressBar(Callback):
 
 
 class EpochLog(Callback):
-    """One log line an epoch; a star marks the best value so far of the monitored metric."""
+    """One log line an epoch, with a star for the best value so far of the monitored metric, and a line of a csv file.
 
-    def __init__(self, mode: str) -> None:
+    The file has the columns epoch and phase (both from 1), lr, seconds, and every metric.
+    """
+
+    def __init__(self, mode: str, output: str | None = None) -> None:
         self.mode = mode
+        self.output = Path(output) if output is not None else None
         self.best: float | None = None
 
     def on_train_start(self, trainer: Trainer, task: LightningModule) -> None:
         self.start = time.perf_counter()  # of what is left of an epoch, in a run that goes on within it
+        if self.output is not None and trainer.is_global_zero:
+            write_epochs(self.output, read_epochs(self.output)[: trainer.current_epoch])
 
     def on_train_epoch_start(self, trainer: Trainer, task: LightningModule) -> None:
         self.start = time.perf_counter()
@@ -137,12 +143,35 @@ class EpochLog(Callback):
         rate = max(group["lr"] for group in trainer.optimizers[0].param_groups)
         seconds = time.perf_counter() - self.start
         log.info("%s  %s%s  lr %.1e  %.1f s", epoch, values, " *" if better else "  ", rate, seconds)
+        if self.output is not None and trainer.is_global_zero:
+            facts = {"epoch": trainer.current_epoch + 1, "phase": task.phase_index + 1, "lr": f"{rate:.4g}"}
+            facts |= {"seconds": f"{seconds:.2f}"}
+            numbers = {name: f"{value:.6g}" for name, value in metrics.items() if not name.endswith("_step")}
+            numbers.pop("lr", None)
+            write_epochs(self.output, [*read_epochs(self.output), facts | numbers])
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best = state_dict["best"]
+
+
+def read_epochs(file: Path) -> list[dict[str, str]]:
+    """The lines of epochs.csv; none if there is no such file."""
+    if not file.exists():
+        return []
+    with file.open(newline="", encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))
+
+
+def write_epochs(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    part = file.with_suffix(".part")
+    with part.open("w", newline="", encoding="utf-8") as lines:
+        writer = csv.DictWriter(lines, list(dict.fromkeys(name for row in rows for name in row)))
+        writer.writeheader()
+        writer.writerows(rows)
+    part.replace(file)
 
 
 class UnreadableImages(Callback):

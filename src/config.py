@@ -195,6 +195,8 @@ class PredictConfig:
     images: str = MISSING
     root: str | None = MISSING
     output: str = MISSING
+    abstain_below: float | None = MISSING
+    embeddings: bool = MISSING
     batch_size: int = MISSING
     num_workers: int | None = MISSING
     accelerator: str = MISSING

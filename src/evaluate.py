@@ -25,9 +25,10 @@ def evaluate(cfg: DictConfig) -> float | None:
         from lightning import Trainer
 
         from src.build import find_accelerator, load_task
-        from src.callbacks import ProgressBar, UnreadableImages
+        from src.callbacks import OutputCollector, ProgressBar, UnreadableImages
         from src.checkpoint import find_checkpoint, load_checkpoint
-        from src.report import scalars, write_json
+        from src.measure import how_calibrated
+        from src.results import SplitOutputs, scalars, write_json
         from src.tasks.base import CHECKPOINT_KEY
 
     if cfg.output is not None and not Path(cfg.output).parent.is_dir():
@@ -41,11 +42,12 @@ def evaluate(cfg: DictConfig) -> float | None:
     split = cfg.split or next((name for name in ("test", "val") if name in splits), "all")
     if split not in ("all", *splits):
         raise ConfigError(f"split={split}: these data have no such split. There are: {', '.join(splits)}, all.")
+    collector = OutputCollector()
     trainer = Trainer(
         accelerator=find_accelerator(cfg.accelerator),
         devices=1,
         logger=False,
-        callbacks=[ProgressBar(), UnreadableImages()],
+        callbacks=[ProgressBar(), UnreadableImages(), collector],
         use_distributed_sampler=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -56,8 +58,10 @@ def evaluate(cfg: DictConfig) -> float | None:
     log.info("%s (%s) on %s: %d pictures", file, record["config"]["backbone"]["name"], split, pictures)
     trainer.test(task, dataloaders=datamodule.loader(split), verbose=False)
     metrics = {name.removeprefix("test/"): value for name, value in scalars(trainer.callback_metrics).items()}
+    outputs = SplitOutputs(split, datamodule.table, *collector.take())
+    metrics |= how_calibrated(task, outputs)
     for name, value in metrics.items():
-        print(f"{split}/{name:14s} {value:.4f}")
+        print(f"{split}/{name:18s} {value:.4f}")
     if cfg.output is not None:
         write_json(Path(cfg.output), {f"{split}/{name}": value for name, value in metrics.items()})
         log.info("Written to %s", cfg.output)

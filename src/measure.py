@@ -5,18 +5,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
+import numpy as np
+import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig
 
 from src.averaging import MovingAverage, SoupCheckpoint, StateDict, average_of
+from src.calibration import calibration_metrics, fit_temperature
 from src.callbacks import OutputCollector
 from src.checkpoint import AtomicCheckpointIO, load_checkpoint
 from src.data.base import ImageDataModule
 from src.drawing import draw_confusion_matrix
-from src.report import scalars, write_class_table, write_predictions
+from src.results import SplitOutputs, scalars, write_class_table, write_predictions
 from src.sharding import load_sharded
-from src.tasks.base import FineTuneTask
+from src.tasks.base import CALIBRATION_KEY, CHECKPOINT_KEY, FineTuneTask
 from src.tasks.classification import ClassificationTask
 
 log = logging.getLogger("src.train")
@@ -24,8 +27,13 @@ log = logging.getLogger("src.train")
 Metrics = dict[str, float]
 
 
-def measure_best(cfg: DictConfig, task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer) -> Metrics:
-    """val and test metrics of the best checkpoint, or of its soup, or of the last weights if no checkpoint was kept."""
+def measure_best(
+    cfg: DictConfig, task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer
+) -> tuple[Metrics, list[SplitOutputs]]:
+    """val and test metrics of the best checkpoint, or of its soup, or of the last weights if no checkpoint was kept.
+
+    Its temperature is fitted on val and put into best.ckpt. Also returns the outputs for val and, if it is there, test.
+    """
     load_best(task, trainer, cfg.task.monitor)
     datamodule.frozen_network = None  # the whole network is measured, on pictures
     report_dir, collector = Path(cfg.output_dir) / "report", OutputCollector()
@@ -33,27 +41,71 @@ def measure_best(cfg: DictConfig, task: FineTuneTask, datamodule: ImageDataModul
         report_dir.mkdir(exist_ok=True)
     trainer.callbacks.append(collector)  # type: ignore[attr-defined]
 
-    def measure_val() -> Metrics:
-        """Not into the curves: the best checkpoint is not one more epoch. Writes the predictions."""
+    def measure_val() -> tuple[Metrics, SplitOutputs]:
+        """Not into the curves: the best checkpoint is not one more epoch."""
         loggers, trainer.loggers = trainer.loggers, []
         trainer.validate(task, datamodule=datamodule, verbose=False)
         trainer.loggers = loggers
-        outputs = collector.take()
-        if trainer.is_global_zero:
-            write_predictions(report_dir / "val_predictions.csv", datamodule.table, task, *outputs)
-        return scalars(trainer.callback_metrics)
+        return scalars(trainer.callback_metrics), SplitOutputs("val", datamodule.table, *collector.take())
 
-    metrics = measure_val()
-    metrics |= try_soup(metrics, cfg, task, trainer, measure_val)
+    metrics, val = measure_val()
+    if (soup := try_soup(metrics, cfg, task, trainer, measure_val)) is not None:
+        metrics, val = soup
+    calibrate(task, val)
+    keep_calibration(task, val, trainer, cfg.task.monitor)
+    measured = [val]
     if cfg.test and "test" in datamodule.table.splits:
         trainer.test(task, datamodule=datamodule, verbose=False)
         metrics |= scalars(trainer.callback_metrics)
-        outputs = collector.take()
-        if trainer.is_global_zero:
-            write_predictions(report_dir / "test_predictions.csv", datamodule.table, task, *outputs)
+        measured.append(SplitOutputs("test", datamodule.table, *collector.take()))
         write_test_report(task, trainer.is_global_zero, report_dir)
     trainer.callbacks.remove(collector)  # type: ignore[attr-defined]
-    return metrics
+    for outputs in measured:
+        metrics |= {f"{outputs.split}/{name}": value for name, value in how_calibrated(task, outputs).items()}
+        if trainer.is_global_zero:
+            write_predictions(report_dir / f"{outputs.split}_predictions.csv", task, outputs)
+    if has_logits(task, val):
+        metrics["temperature"] = task.temperature
+    return metrics, measured
+
+
+# --------------------------------------------------------------------------------------------------------- calibration
+
+
+def has_logits(task: FineTuneTask, outputs: SplitOutputs) -> bool:
+    """Whether there are outputs (trainer.limit_val_batches=0 leaves none) of which probabilities are made."""
+    return len(outputs.rows_N) > 0 and bool(task.probability_columns)
+
+
+def calibrate(task: FineTuneTask, val: SplitOutputs) -> None:
+    """Give the task the temperature that fits val."""
+    if has_logits(task, val):
+        task.temperature = fit_temperature(val.outputs_NK, val.labels)
+
+
+def keep_calibration(task: FineTuneTask, val: SplitOutputs, trainer: Trainer, monitor: str) -> None:
+    """Put temperature, and what is usual for ood_score on val, into best.ckpt."""
+    kept = find_best(trainer, monitor)
+    if not trainer.is_global_zero or not has_logits(task, val) or kept is None:
+        return
+    if not (file := Path(kept.best_model_path)).is_file():
+        return
+    scores_N = task.ood_scores(torch.from_numpy(val.outputs_NK)).numpy()
+    facts = {"temperature": task.temperature, "pictures": len(val.rows_N)}
+    facts |= {f"ood_score_p{q}": float(np.percentile(scores_N, q)) for q in (50, 95, 99)}
+    checkpoint = load_checkpoint(file)
+    checkpoint[CHECKPOINT_KEY][CALIBRATION_KEY] = facts
+    AtomicCheckpointIO().save_checkpoint(checkpoint, file)
+
+
+def how_calibrated(task: FineTuneTask, outputs: SplitOutputs) -> Metrics:
+    """`ece` and `brier` of a split, with and without the temperature; empty where there are no probabilities."""
+    if not has_logits(task, outputs):
+        return {}
+    return calibration_metrics(outputs.outputs_NK, outputs.labels, task.temperature)
+
+
+# -------------------------------------------------------------------------------------------------------- best weights
 
 
 def find_best(trainer: Trainer, monitor: str) -> ModelCheckpoint | None:
@@ -84,16 +136,23 @@ def load_everywhere(weights: StateDict | None, task: FineTuneTask, trainer: Trai
 
 
 def try_soup(
-    best: Metrics, cfg: DictConfig, task: FineTuneTask, trainer: Trainer, measure_val: Callable[[], Metrics]
-) -> Metrics:
-    """Put the average of the best epochs in the place of the best one, in `task` and in best.ckpt, if val allows it."""
+    best: Metrics,
+    cfg: DictConfig,
+    task: FineTuneTask,
+    trainer: Trainer,
+    measure_val: Callable[[], tuple[Metrics, SplitOutputs]],
+) -> tuple[Metrics, SplitOutputs] | None:
+    """Put the average of the best epochs in the place of the best one, in `task` and in best.ckpt, if val allows it.
+
+    None if there is nothing to average.
+    """
     soup = next((c for c in trainer.checkpoint_callbacks if isinstance(c, SoupCheckpoint)), None)
     kept = find_best(trainer, cfg.task.monitor)
     files = trainer.strategy.broadcast(soup.files() if soup is not None else [])
     if kept is None or len(files) < 2:
-        return {}
+        return None
     load_everywhere(average_of(files) if trainer.is_global_zero else None, task, trainer)
-    metrics, monitor = measure_val(), cfg.task.monitor
+    (metrics, val), monitor = measure_val(), cfg.task.monitor
     mixed = trainer.strategy.lightning_module_state_dict()  # by all processes
     better = metrics[monitor] >= best[monitor] if cfg.task.mode == "max" else metrics[monitor] <= best[monitor]
     log.info(
@@ -102,11 +161,11 @@ def try_soup(
     )  # fmt: skip
     if not better:
         load_best(task, trainer, monitor)
-        metrics = measure_val()
+        metrics, val = measure_val()
     elif trainer.is_global_zero:
         file = Path(kept.best_model_path)
         AtomicCheckpointIO().save_checkpoint({**load_checkpoint(file), "state_dict": mixed}, file)
-    return {**metrics, "soup_epochs": len(files) if better else 0}
+    return {**metrics, "soup_epochs": len(files) if better else 0}, val
 
 
 def write_test_report(task: FineTuneTask, write: bool, folder: Path) -> None:

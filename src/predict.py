@@ -7,12 +7,19 @@ import csv
 import glob
 import logging
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
 from src.cli import command, importing
 from src.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from src.tasks.base import FineTuneTask
 
 log = logging.getLogger("src.predict")
 
@@ -21,8 +28,10 @@ def predict(cfg: DictConfig) -> None:
     """Write one row a picture, in the order of the input, as the results come.
 
     Columns: path, the task's answer (classification: prediction and confidence, its probability 0..1; multilabel:
-    prediction, with ; between the classes; regression: a number for each target), error, and `prob:<class>` for each
-    class. A picture that cannot be read has an error and nothing else.
+    prediction, with ; between the classes; regression: a number for each target), ood_score (of classes: the higher,
+    the less the picture looks like those of the training), error, and `prob:<class>` for each class. A picture that
+    cannot be read has an error and nothing else; one whose confidence is below `abstain_below` has no prediction.
+    With `embeddings`, `<output>.npz` has what the head gets of each readable picture: path [N], embedding [N, C].
     """
     folder, paths = find_images(cfg.images)
     if cfg.root is not None:
@@ -44,11 +53,16 @@ def predict(cfg: DictConfig) -> None:
         from src.data.transforms import evaluation_transform
         from src.preprocessing import Preprocessing
         from src.progress import progress_bar
-        from src.tasks.base import CHECKPOINT_KEY
+        from src.tasks.base import CALIBRATION_KEY, CHECKPOINT_KEY
 
     checkpoint = load_checkpoint(find_checkpoint(cfg.ckpt, "best"))
     record = checkpoint[CHECKPOINT_KEY]
     task = load_task(checkpoint, record)
+    if cfg.abstain_below is not None and "confidence" not in task.answer_columns:
+        raise ConfigError(
+            f"abstain_below={cfg.abstain_below:g} compares the confidence of one class a picture, and this model "
+            "answers otherwise: leave it null."
+        )
     accelerator = find_accelerator(cfg.accelerator)
     device = torch.device("cuda" if accelerator == "gpu" else accelerator)
     task.to(device)
@@ -61,30 +75,74 @@ def predict(cfg: DictConfig) -> None:
         collate_fn=collate_files,
         pin_memory=device.type == "cuda",
     )
-    start, errors = time.perf_counter(), 0
+    start, errors, abstained, strange = time.perf_counter(), 0, 0, 0
+    usual = record.get(CALIBRATION_KEY, {}).get("ood_score_p99")
+    kept_paths: list[str] = []
+    kept_embeddings: list[torch.Tensor] = []
     try:
         file = output.open("w", newline="", encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"output='{output}' cannot be written: {error.strerror}.") from error
     with file, torch.inference_mode(), progress_bar() as progress:
         bar = progress.add_task("predict", total=len(paths), speed="", loss="")
-        writer = csv.writer(file)
-        columns = ["path", *task.answer_columns, "error", *task.probability_columns]
-        writer.writerow(columns)
+        ood = ["ood_score"] if task.probability_columns else []
+        writer = csv.DictWriter(file, ["path", *task.answer_columns, *ood, "error", *task.probability_columns])
+        writer.writeheader()
         for images_BCHW, batch_paths, batch_errors in loader:
-            answers = iter(task.rows(task(images_BCHW.to(device))) if len(images_BCHW) else ())
+            answers: Iterator[dict[str, str]] = iter(())
+            if len(images_BCHW):
+                outputs_BK, embeddings_BC = task.model.outputs_and_embeddings(images_BCHW.to(device))
+                answers = iter(named_answers(task, outputs_BK))
+                strange += int((task.ood_scores(outputs_BK) > usual).sum()) if usual is not None else 0
+                if cfg.embeddings:
+                    kept_embeddings.append(embeddings_BC.float().cpu())
             for path, reason in zip(batch_paths, batch_errors, strict=True):
                 if reason is not None:
                     errors += 1
-                    failed = {"path": path, "error": reason}
-                    writer.writerow([failed.get(column, "") for column in columns])
+                    writer.writerow({"path": path, "error": reason})
                     continue
-                answer, probabilities = next(answers)
-                writer.writerow([path, *answer, "", *probabilities])
+                answer = next(answers)
+                kept_paths.append(path)
+                if cfg.abstain_below is not None and float(answer["confidence"]) < cfg.abstain_below:
+                    abstained += 1
+                    answer["prediction"] = ""
+                writer.writerow({"path": path, **answer})
             file.flush()
             progress.update(bar, advance=len(batch_paths))
     seconds = time.perf_counter() - start
     log.info("%d pictures in %.1f s, %d could not be read: %s", len(paths), seconds, errors, output)
+    if cfg.abstain_below is not None:
+        log.info("No prediction for %d pictures: their confidence is below %g.", abstained, cfg.abstain_below)
+    if strange > MORE_THAN_USUAL * len(kept_paths):
+        log.warning(
+            "%d of %d pictures have an ood_score above %.4g, which 1 %% of val had: they may be unlike the training "
+            "pictures, and their predictions of little worth.", strange, len(kept_paths), usual,
+        )  # fmt: skip
+    if cfg.embeddings:
+        write_embeddings(output.with_suffix(".npz"), kept_paths, kept_embeddings)
+
+
+MORE_THAN_USUAL = 0.05  # of the pictures above the 99th percentile of val's ood_score
+
+
+def named_answers(task: "FineTuneTask", outputs_BK: "Tensor") -> list[dict[str, str]]:
+    """For each picture its columns of the csv file, but for path and error."""
+    columns = [*task.answer_columns, *task.probability_columns]
+    scores = [f"{score:.4f}" for score in task.ood_scores(outputs_BK).tolist()]
+    answers = [dict(zip(columns, [*answer, *shares], strict=True)) for answer, shares in task.rows(outputs_BK)]
+    if not scores:
+        return answers
+    return [{**answer, "ood_score": score} for answer, score in zip(answers, scores, strict=True)]
+
+
+def write_embeddings(file: Path, paths: list[str], embeddings: "list[Tensor]") -> None:
+    """`path` str [N] and `embedding` float32 [N, C], as numpy.load gives them."""
+    import numpy as np
+    import torch
+
+    vectors_NC = torch.cat(embeddings).numpy() if embeddings else np.empty((0, 0), dtype=np.float32)
+    np.savez(file, path=np.array(paths), embedding=vectors_NC)
+    log.info("Embeddings %d x %d: %s", *vectors_NC.shape, file)
 
 
 def find_images(images: str) -> tuple[Path, list[str]]:

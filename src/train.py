@@ -37,7 +37,7 @@ def train(cfg: DictConfig) -> float | None:
         from src.finders import find_batch_size, keep_batch_size
         from src.measure import measure_best
         from src.preprocessing import Preprocessing
-        from src.report import scalars
+        from src.results import scalars
         from src.resume import compare_data, require_same_batches, resumed_settings
         from src.tasks.base import CHECKPOINT_KEY
         from src.validate import check_targets
@@ -86,7 +86,8 @@ def train(cfg: DictConfig) -> float | None:
     if is_dry_run(trainer):
         log.info("fast_dev_run: one batch of train and val went through.")
         return None
-    metrics |= measure_best(cfg, task, datamodule, trainer)
+    best_metrics, _measured = measure_best(cfg, task, datamodule, trainer)
+    metrics |= best_metrics
     if trainer.is_global_zero:
         if trainer.current_epoch == datamodule.resumed_epoch:  # the resumed run had ended: its own facts stay
             metrics |= {k: v for k, v in read_metrics(cfg).items() if k in ("fit_seconds", "soup_epochs")}
@@ -176,7 +177,7 @@ def command_line_changes() -> list[str]:
 
 def write_run_facts(cfg: DictConfig, datamodule: "ImageDataModule", fingerprint: str) -> None:
     from src.checkpoint import environment
-    from src.report import write_json
+    from src.results import write_json
 
     output_dir = Path(cfg.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
@@ -195,7 +196,7 @@ def finish(cfg: DictConfig, metrics: dict[str, Any], trainer: "Trainer") -> None
     from lightning.pytorch.loggers import TensorBoardLogger
 
     from src.measure import find_best
-    from src.report import write_json
+    from src.results import write_json
 
     output_dir = Path(cfg.output_dir)
     write_json(output_dir / "metrics.json", metrics)

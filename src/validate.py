@@ -28,6 +28,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "data.max_megapixels": (0, float("inf"), False),
     "data.test_fraction": (0, 0.9, True),
     "batch_size": (1, float("inf"), True),
+    "abstain_below": (0, 1, True),
     "num_workers": (0, float("inf"), True),
     "trainer.max_epochs": (1, float("inf"), True),
     "trainer.accumulate_grad_batches": (1, float("inf"), True),

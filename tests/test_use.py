@@ -32,7 +32,7 @@ def test_evaluate_repeats_the_test_of_the_run(colors_run: Run, elsewhere: Path, 
     metrics = json.loads((elsewhere / "m.json").read_text())
     for name in ("test/acc", "test/loss", "test/f1"):
         assert metrics[name] == pytest.approx(colors_run.metrics[name], abs=1e-5)
-    assert f"test/acc            {metrics['test/acc']:.4f}" in answer.out
+    assert f"test/acc                {metrics['test/acc']:.4f}" in answer.out
     assert {path.name for path in elsewhere.iterdir()} == {"model.ckpt", "m.json"}
 
 

@@ -102,6 +102,16 @@ class ImageClassifier(nn.Module):
             outputs = module(outputs)
         return cast(Tensor, outputs.flatten(1))
 
+    def outputs_and_embeddings(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits [B, K] and what the head got to see, [B, C], of RGB pictures uint8 [B, 3, H, W]; maps are averaged."""
+        seen: list[Tensor] = []
+        hook = self.head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        try:
+            logits_BK = self(images_BCHW)
+        finally:
+            hook.remove()
+        return logits_BK, seen[0].flatten(2).mean(dim=2) if seen[0].ndim == 4 else seen[0]
+
     @property
     def behind_head(self) -> list[nn.Module]:
         """What torchvision's networks do with the head's outputs, besides flattening them: pooling in SqueezeNet's."""

@@ -26,13 +26,14 @@ from src.errors import RunStopped
 from src.models.backbone import ImageClassifier
 from src.models.freeze import set_trainable, trained_modules
 from src.optim import ParameterGroups
-from src.report import scalars
+from src.results import scalars
 from src.sharding import ShardedStrategy, shard
 from src.validate import leaves
 
 log = logging.getLogger("src.train")
 
 CHECKPOINT_KEY = "finetune"
+CALIBRATION_KEY = "calibration"  # below it, in best.ckpt once the run has ended
 TRAINED_WEIGHTS_KEY = "trained_state_dict"  # in checkpoints whose state_dict is a moving average of these
 MAX_NAMES = 20  # of pictures in a message
 MAX_SKIPPED = 20  # batches in a row whose loss is not finite
@@ -102,6 +103,7 @@ class FineTuneTask(LightningModule):
         self.skip_nonfinite = skip_nonfinite
         self.skipped_in_a_row = 0
         self.left_out = False  # the current batch
+        self.temperature = 1.0  # by which logits are divided before they become probabilities, see src/calibration.py
         self.phase_index = 0
         self.phase_start_epoch = 0
         self._frozen: set[str] = set()
@@ -127,6 +129,10 @@ class FineTuneTask(LightningModule):
     @abstractmethod
     def probabilities(self, outputs_BK: Tensor) -> Tensor:
         """float32 [B, K]: what predictions.csv has in the columns `prob:<class>`; [B, 0] if there are none."""
+
+    @abstractmethod
+    def ood_scores(self, outputs_BK: Tensor) -> Tensor:
+        """float32 [B]: the higher, the less a picture looks like those of the training; [0] if outputs do not tell."""
 
     @abstractmethod
     def answers(self, outputs_BK: Tensor) -> list[list[str]]:

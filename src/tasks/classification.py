@@ -52,12 +52,17 @@ class ClassificationTask(FineTuneTask):
         return values
 
     def probabilities(self, outputs_BK: Tensor) -> Tensor:
-        return torch.softmax(outputs_BK.float(), dim=1)
+        return torch.softmax(outputs_BK.float() / self.temperature, dim=1)
+
+    def ood_scores(self, outputs_BK: Tensor) -> Tensor:
+        """Energy of the logits (Liu et al. 2020, arXiv 2010.03759)."""
+        return -torch.logsumexp(outputs_BK.float(), dim=1)
 
     def answers(self, outputs_BK: Tensor) -> list[list[str]]:
         """The likeliest class and its probability."""
-        confidences, best = self.probabilities(outputs_BK).max(dim=1)
+        best_B1 = outputs_BK.argmax(dim=1, keepdim=True)
+        confidences_B = self.probabilities(outputs_BK).gather(1, best_B1).flatten()
         return [
             [self.class_names[k], f"{confidence:.6f}"]
-            for k, confidence in zip(best.tolist(), confidences.tolist(), strict=True)
+            for k, confidence in zip(best_B1.flatten().tolist(), confidences_B.tolist(), strict=True)
         ]

@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from src.metrics import MultilabelScores, best_thresholds, multilabel_metrics
 from src.tasks.base import FineTuneTask
@@ -13,9 +13,9 @@ class MultilabelTask(FineTuneTask):
     """Logs for val and test every metric of `multilabel_metrics`. Settings: see FineTuneTask.
 
     Outputs are logits; labels are uint8 [B, K], 1 for each class that the picture shows. A class counts as predicted
-    from its threshold on: `thresholds_K`, probabilities, chosen in each validation for the best F1 of the class and
-    kept in the checkpoint. F1 on val is measured with thresholds chosen there and therefore somewhat too good; test's
-    is not.
+    from its threshold on: `thresholds_K`, probabilities before calibration, chosen in each validation for the best F1
+    of the class and kept in the checkpoint. F1 on val is measured with thresholds chosen there and therefore somewhat
+    too good; test's is not.
     """
 
     answer_columns: ClassVar = ["prediction"]
@@ -34,7 +34,7 @@ class MultilabelTask(FineTuneTask):
         return labels.float()
 
     def update_metrics(self, split: str, outputs_BK: Tensor, labels: Tensor) -> None:
-        getattr(self, f"{split}_scores").update(self.probabilities(outputs_BK), labels)
+        getattr(self, f"{split}_scores").update(torch.sigmoid(outputs_BK.float()), labels)
 
     def compute_metrics(self, split: str) -> dict[str, Tensor]:
         collected = getattr(self, f"{split}_scores")
@@ -46,9 +46,17 @@ class MultilabelTask(FineTuneTask):
         return {f"{split}/{name}": value for name, value in values.items()}
 
     def probabilities(self, outputs_BK: Tensor) -> Tensor:
-        return torch.sigmoid(outputs_BK.float())
+        return torch.sigmoid(outputs_BK.float() / self.temperature)
+
+    def calibrated_thresholds(self) -> Tensor:
+        """[K]: what calibrated probabilities are compared with, for the same answers."""
+        return torch.sigmoid(torch.logit(self.thresholds_K) / self.temperature)
+
+    def ood_scores(self, outputs_BK: Tensor) -> Tensor:
+        """Joint energy of the logits (Wang et al. 2021, arXiv 2111.14767)."""
+        return -nn.functional.softplus(outputs_BK.float()).sum(dim=1)
 
     def answers(self, outputs_BK: Tensor) -> list[list[str]]:
         """The classes that reach their thresholds, with ; between them."""
-        shown_BK = (self.probabilities(outputs_BK) >= self.thresholds_K).tolist()
+        shown_BK = (torch.sigmoid(outputs_BK.float()) >= self.thresholds_K).tolist()
         return [[";".join(name for name, on in zip(self.class_names, row, strict=True) if on)] for row in shown_BK]

@@ -71,6 +71,9 @@ class RegressionTask(FineTuneTask):
     def probabilities(self, outputs_BK: Tensor) -> Tensor:
         return outputs_BK.new_empty(len(outputs_BK), 0)
 
+    def ood_scores(self, outputs_BK: Tensor) -> Tensor:
+        return outputs_BK.new_empty(0)
+
     def answers(self, outputs_BK: Tensor) -> list[list[str]]:
         """The predicted numbers."""
         return [[f"{value:.6g}" for value in row] for row in self.values(outputs_BK).tolist()]

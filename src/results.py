@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,19 +40,33 @@ def write_class_table(path: Path, matrix_KK: npt.NDArray[np.int64], class_names:
 MAX_PROBABILITY_COLUMNS = 100
 
 
-def write_predictions(
-    path: Path, table: ImageTable, task: "FineTuneTask", rows_N: npt.NDArray[np.int64], outputs_NK: npt.NDArray[Any]
-) -> None:
+@dataclass(frozen=True)
+class SplitOutputs:
+    """What the network says about each readable picture of a split: rows of the table [N], outputs float32 [N, K]."""
+
+    split: str
+    table: ImageTable
+    rows_N: npt.NDArray[np.int64]
+    outputs_NK: npt.NDArray[np.float32]
+
+    @property
+    def labels(self) -> npt.NDArray[Any]:
+        """As in ImageTable, of these rows."""
+        return self.table.labels[self.rows_N]
+
+
+def write_predictions(path: Path, task: "FineTuneTask", outputs: SplitOutputs) -> None:
     """One row a picture: path, label, the answer, and with up to 100 classes the probability of each."""
     wide = len(task.probability_columns) <= MAX_PROBABILITY_COLUMNS
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         answers = [name if task.probability_columns else f"predicted:{name}" for name in task.answer_columns]
         writer.writerow(["path", "label", *answers, *(task.probability_columns if wide else [])])
-        for start in range(0, len(rows_N), 1024):
-            part = task.rows(torch.from_numpy(outputs_NK[start : start + 1024]).to(task.device))
-            for row, (answer, probabilities) in zip(rows_N[start : start + 1024], part, strict=True):
-                row_texts = [table.paths[row], table.label_text(int(row)), *answer]
+        for start in range(0, len(outputs.rows_N), 1024):
+            chosen = slice(start, start + 1024)
+            part = task.rows(torch.from_numpy(outputs.outputs_NK[chosen]).to(task.device))
+            for row, (answer, probabilities) in zip(outputs.rows_N[chosen], part, strict=True):
+                row_texts = [outputs.table.paths[row], outputs.table.label_text(int(row)), *answer]
                 writer.writerow([*row_texts, *(probabilities if wide else [])])
 
 

@@ -1,0 +1,112 @@
+"""Whether probabilities can be believed: one temperature for all logits, and how far probabilities are from the truth.
+
+Shapes: N pictures, K classes. Labels are int64 [N] (one class a picture) or uint8 [N, K] (several).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+BINS = 15  # of equal width, as in Guo et al. 2017
+LOWEST, HIGHEST = 0.05, 20.0  # temperatures
+
+
+def fit_temperature(logits_NK: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:
+    """The temperature by which logits are divided so that the likelihood of these labels is highest (0.05 to 20).
+
+    Guo et al. 2017, arXiv 1706.04599; softmax for one class a picture, sigmoid for several. The order of the classes
+    stays, so accuracy does too. The targets are not 0 and 1 but what a Bayesian would expect of the next picture after
+    these (Platt 1999): otherwise pictures without a single mistake would make every answer certain.
+    """
+    logits_NK = logits_NK.astype(np.float64)
+    targets_NK = soft_targets(labels, logits_NK.shape[1])
+    # The loss is convex in 1 / temperature: halve the interval in which its slope changes sign.
+    low, high = 1 / HIGHEST, 1 / LOWEST
+    for _ in range(40):
+        middle = np.sqrt(low * high)
+        slope = np.sum((to_probabilities(middle * logits_NK, labels.ndim == 1) - targets_NK) * logits_NK)
+        low, high = (low, middle) if slope > 0 else (middle, high)
+    return float(1 / np.sqrt(low * high))
+
+
+def soft_targets(labels: npt.NDArray[Any], classes: int) -> Floats:
+    """[N, K]: after N pictures the next one is as labelled with (N + 1) / (N + 2), by Laplace's rule of succession.
+
+    With several classes a picture the rule holds for the decisions of either label by themselves, as in Platt 1999.
+    """
+    if labels.ndim == 1:
+        pictures = len(labels)
+        targets_NK = np.full((pictures, classes), 1 / (pictures + 2) / max(classes - 1, 1))
+        targets_NK[np.arange(pictures), labels] = (pictures + 1) / (pictures + 2)
+        return targets_NK
+    shown = int(labels.sum())
+    return np.where(labels > 0, (shown + 1) / (shown + 2), 1 / (labels.size - shown + 2))
+
+
+def to_probabilities(logits_NK: Floats, one_class: bool) -> Floats:
+    """Softmax or sigmoid."""
+    if not one_class:
+        return 0.5 * (1 + np.tanh(0.5 * logits_NK))
+    powers_NK = np.exp(logits_NK - logits_NK.max(axis=1, keepdims=True))
+    shares_NK: Floats = powers_NK / powers_NK.sum(axis=1, keepdims=True)
+    return shares_NK
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How often answers of about the same confidence are right, by bin of equal width [BINS].
+
+    With one class a picture an answer is its likeliest class; with several, each class of each picture is one, and its
+    confidence is the probability that the picture shows it. Bins without an answer have a confidence and a share of 0.
+    """
+
+    counts: npt.NDArray[np.int64]
+    confidence: Floats
+    share_right: Floats
+
+    @property
+    def expected_error(self) -> float:
+        """Expected calibration error, 0..1, lower is better: mean distance of confidence and share, by answers."""
+        return float(np.sum(self.counts * np.abs(self.confidence - self.share_right)) / max(self.counts.sum(), 1))
+
+
+def reliability(probabilities_NK: Floats, labels: npt.NDArray[Any]) -> Reliability:
+    """Sort the answers into bins by their confidence."""
+    if labels.ndim == 1:
+        confidences = probabilities_NK.max(axis=1)
+        right = probabilities_NK.argmax(axis=1) == labels
+    else:
+        confidences, right = probabilities_NK.ravel(), labels.ravel() > 0
+    bins = np.minimum((confidences * BINS).astype(np.int64), BINS - 1)
+    counts = np.bincount(bins, minlength=BINS)
+    several = np.maximum(counts, 1)
+    return Reliability(
+        counts=counts,
+        confidence=np.bincount(bins, weights=confidences, minlength=BINS) / several,
+        share_right=np.bincount(bins, weights=right.astype(np.float64), minlength=BINS) / several,
+    )
+
+
+def brier_score(probabilities_NK: Floats, labels: npt.NDArray[Any]) -> float:
+    """Mean squared distance of probabilities and truth, lower is better.
+
+    With one class a picture summed over the classes (0..2, Brier 1950), with several the mean over them (0..1).
+    """
+    if labels.ndim == 1:
+        truth_NK = np.zeros_like(probabilities_NK)
+        truth_NK[np.arange(len(labels)), labels] = 1
+        return float(np.square(probabilities_NK - truth_NK).sum(axis=1).mean())
+    return float(np.square(probabilities_NK - labels).mean())
+
+
+def calibration_metrics(logits_NK: npt.NDArray[Any], labels: npt.NDArray[Any], temperature: float) -> dict[str, float]:
+    """`ece` and `brier` at this temperature, and `..._uncalibrated` at 1; all lower is better."""
+    metrics = {}
+    for suffix, divisor in (("", temperature), ("_uncalibrated", 1.0)):
+        probabilities_NK = to_probabilities(logits_NK.astype(np.float64) / divisor, labels.ndim == 1)
+        metrics[f"ece{suffix}"] = reliability(probabilities_NK, labels).expected_error
+        metrics[f"brier{suffix}"] = brier_score(probabilities_NK, labels)
+    return metrics
