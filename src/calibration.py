@@ -25,7 +25,7 @@ def fit_temperature(logits_NK: npt.NDArray[Any], labels: npt.NDArray[Any]) -> fl
     targets_NK = soft_targets(labels, logits_NK.shape[1])
     # The loss is convex in 1 / temperature: halve the interval in which its slope changes sign.
     low, high = 1 / HIGHEST, 1 / LOWEST
-    for _ in range(40):
+    for _ in range(25):
         middle = np.sqrt(low * high)
         slope = np.sum((to_probabilities(middle * logits_NK, labels.ndim == 1) - targets_NK) * logits_NK)
         low, high = (low, middle) if slope > 0 else (middle, high)
