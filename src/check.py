@@ -46,9 +46,9 @@ def check(cfg: DictConfig) -> None:
         import numpy as np
 
         from src.build import build_data_to_check
-        from src.check_page import write_page
         from src.data.findings import find_all, reasons_against
         from src.data.look import look_at_pictures
+        from src.pages.check import write_page
         from src.validate import check_targets
 
     check_targets(OmegaConf.create({"data": cfg.data}))

@@ -1,9 +1,12 @@
 """What a finished training is worth: val and test metrics of its best weights, and the files of report/."""
 
+import json
 import logging
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,10 +16,12 @@ from omegaconf import DictConfig
 
 from src.averaging import MovingAverage, SoupCheckpoint, StateDict, average_of
 from src.calibration import calibration_metrics, fit_temperature
-from src.callbacks import OutputCollector
+from src.callbacks import OutputCollector, add_figure, read_epochs
 from src.checkpoint import AtomicCheckpointIO, load_checkpoint
 from src.data.base import ImageDataModule
 from src.drawing import draw_confusion_matrix
+from src.pages.report import write_report
+from src.pages.run import RunReport
 from src.results import SplitOutputs, scalars, write_class_table, write_predictions
 from src.sharding import load_sharded
 from src.tasks.base import CALIBRATION_KEY, CHECKPOINT_KEY, FineTuneTask
@@ -177,3 +182,46 @@ def write_test_report(task: FineTuneTask, write: bool, folder: Path) -> None:
         return
     write_class_table(folder / "test_classes.csv", matrix_KK, task.class_names)
     draw_confusion_matrix(matrix_KK, task.class_names).save(folder / "test_confusion.png")
+
+
+# ------------------------------------------------------------------------------------------------------------ the report
+
+
+def peak_memory() -> dict[str, float]:
+    """Most that this process, and the GPU, had in use at once, in MiB; empty where the system does not say."""
+    memory = {}
+    with suppress(ImportError):  # Windows
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+        memory["peak_memory_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)
+    if torch.cuda.is_available():
+        memory["peak_gpu_memory_mib"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    return memory
+
+
+def write_run_report(
+    cfg: DictConfig,
+    task: FineTuneTask,
+    metrics: dict[str, Any],
+    measured: list[SplitOutputs],
+    trainer: Trainer,
+) -> None:
+    """report/index.html, and its figures into TensorBoard."""
+    output_dir = Path(cfg.output_dir)
+    measured = [outputs for outputs in measured if len(outputs.rows_N)]
+    if not measured:
+        return
+    report = RunReport(
+        title=output_dir.resolve().name,
+        task=task,
+        config=task.record["config"],
+        metrics=metrics,
+        environment=json.loads((output_dir / "environment.json").read_text(encoding="utf-8")),
+        measured=measured,
+        epochs=read_epochs(output_dir / "epochs.csv"),
+        run_dir=output_dir.resolve(),
+    )
+    write_report(output_dir / "report", report)
+    for name, image in report.figures.items():
+        add_figure(trainer, name, image.copy)

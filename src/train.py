@@ -35,9 +35,9 @@ def train(cfg: DictConfig) -> float | None:
 
         from src.build import build_callbacks, build_datamodule, build_loggers, build_task, build_trainer
         from src.finders import find_batch_size, keep_batch_size
-        from src.measure import measure_best
+        from src.measure import measure_best, peak_memory, write_run_report
         from src.preprocessing import Preprocessing
-        from src.results import scalars
+        from src.results import scalars, write_json
         from src.resume import compare_data, require_same_batches, resumed_settings
         from src.tasks.base import CHECKPOINT_KEY
         from src.validate import check_targets
@@ -86,11 +86,14 @@ def train(cfg: DictConfig) -> float | None:
     if is_dry_run(trainer):
         log.info("fast_dev_run: one batch of train and val went through.")
         return None
-    best_metrics, _measured = measure_best(cfg, task, datamodule, trainer)
+    best_metrics, measured = measure_best(cfg, task, datamodule, trainer)
     metrics |= best_metrics
     if trainer.is_global_zero:
         if trainer.current_epoch == datamodule.resumed_epoch:  # the resumed run had ended: its own facts stay
             metrics |= {k: v for k, v in read_metrics(cfg).items() if k in ("fit_seconds", "soup_epochs")}
+        metrics |= peak_memory()
+        write_json(Path(cfg.output_dir) / "metrics.json", metrics)
+        write_run_report(cfg, task, metrics, measured, trainer)
         finish(cfg, metrics, trainer)
         shutil.rmtree(Path(cfg.output_dir) / "checkpoints" / "soup", ignore_errors=True)
     monitored: float | None = metrics.get(cfg.task.monitor)
@@ -192,14 +195,12 @@ def read_metrics(cfg: DictConfig) -> dict[str, Any]:
 
 
 def finish(cfg: DictConfig, metrics: dict[str, Any], trainer: "Trainer") -> None:
-    """metrics.json, the HParams tab, and the last lines of the log."""
+    """The HParams tab, and the last lines of the log."""
     from lightning.pytorch.loggers import TensorBoardLogger
 
     from src.measure import find_best
-    from src.results import write_json
 
     output_dir = Path(cfg.output_dir)
-    write_json(output_dir / "metrics.json", metrics)
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             logger.experiment.add_text("config", f"```yaml\n{OmegaConf.to_yaml(cfg, resolve=True)}\n```")

@@ -1,0 +1,18 @@
+"""Writes the page that fits the task."""
+
+from pathlib import Path
+from types import ModuleType
+
+from src.pages import classification, multilabel, regression
+from src.pages.run import RunReport, write_run_page
+from src.results import write_json
+
+BY_LABELS: dict[str, ModuleType] = {"one": classification, "several": multilabel, "numbers": regression}
+
+
+def write_report(folder: Path, report: RunReport) -> None:
+    """Write index.html and intervals.json; fill `report.figures` and `report.intervals`. Needs at least one picture."""
+    page = BY_LABELS[report.measured[-1].table.label_kind]
+    page.add_intervals(report)
+    write_json(folder / "intervals.json", {name: list(interval) for name, interval in report.intervals.items()})
+    write_run_page(folder / "index.html", report, page.HEADLINE, page.sections(report))
