@@ -316,16 +316,21 @@ class OutputCollector(Callback):
 
     def take(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """Of all processes, by row; every process has to call it."""
-        batches, self.batches = self.batches, []
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            parts: list[Any] = [None] * torch.distributed.get_world_size()
-            torch.distributed.all_gather_object(parts, batches)
-            batches = [batch for part in parts for batch in part]
+        batches, self.batches = gathered(self.batches), []
         if not batches:  # trainer.limit_val_batches=0
             return np.empty(0, dtype=np.int64), np.empty((0, 0), dtype=np.float32)
         rows_N = np.concatenate([batch["index"] for batch in batches])
         order_N = np.argsort(rows_N, kind="stable")
         return rows_N[order_N], np.concatenate([batch["outputs"] for batch in batches])[order_N]
+
+
+def gathered(batches: list[dict[str, npt.NDArray[Any]]]) -> list[dict[str, npt.NDArray[Any]]]:
+    """Of all processes, on every one of them."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return batches
+    parts: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(parts, batches)
+    return [batch for part in parts for batch in part]
 
 
 def add_figure(trainer: Trainer, name: str, draw: Callable[[], Image.Image]) -> None:

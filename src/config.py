@@ -184,6 +184,7 @@ class TrainConfig:
 class EvaluateConfig:
     ckpt: str = MISSING
     split: str | None = MISSING
+    report: str | None = MISSING
     output: str | None = MISSING
     accelerator: str = MISSING
     data: dict[str, Any] | None = None

@@ -1,6 +1,6 @@
 """Metrics of a finished run, from its checkpoint alone, on its own data or on other data.
 
-python -m src.evaluate ckpt=<run dir or .ckpt> [split=test] [data=folder data.root=<dir>]
+python -m src.evaluate ckpt=<run dir or .ckpt> [split=test] [data=folder data.root=<dir>] [report=<dir>]
 """
 
 import logging
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.cli import command, importing
+from src.cli import command, importing, resumed_run_dir
 from src.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,9 +25,11 @@ def evaluate(cfg: DictConfig) -> float | None:
         from lightning import Trainer
 
         from src.build import find_accelerator, load_task
-        from src.callbacks import OutputCollector, ProgressBar, UnreadableImages
-        from src.checkpoint import find_checkpoint, load_checkpoint
+        from src.callbacks import OutputCollector, ProgressBar, UnreadableImages, read_epochs
+        from src.checkpoint import environment, find_checkpoint, load_checkpoint
         from src.measure import how_calibrated
+        from src.pages.report import write_report
+        from src.pages.run import RunReport
         from src.results import SplitOutputs, scalars, write_json
         from src.tasks.base import CHECKPOINT_KEY
 
@@ -62,9 +64,25 @@ def evaluate(cfg: DictConfig) -> float | None:
     metrics |= how_calibrated(task, outputs)
     for name, value in metrics.items():
         print(f"{split}/{name:18s} {value:.4f}")
+    metrics_by_split = {f"{split}/{name}": value for name, value in metrics.items()}
     if cfg.output is not None:
-        write_json(Path(cfg.output), {f"{split}/{name}": value for name, value in metrics.items()})
+        write_json(Path(cfg.output), metrics_by_split)
         log.info("Written to %s", cfg.output)
+    if cfg.report is not None and len(outputs.rows_N):
+        folder, run_dir = Path(cfg.report), resumed_run_dir(file)
+        folder.mkdir(parents=True, exist_ok=True)
+        page = RunReport(
+            title=f"{run_dir.resolve().name}: {split}",
+            task=task,
+            config=record["config"],
+            metrics=metrics_by_split,
+            environment=environment(datamodule.table.fingerprint()),
+            measured=[outputs],
+            epochs=read_epochs(run_dir / "epochs.csv"),
+            ckpt=file.resolve(),
+        )
+        write_report(folder, page)
+        log.info("Report: %s", folder / "index.html")
     return metrics.get(record["config"]["task"]["monitor"].split("/")[-1])
 
 

@@ -10,8 +10,9 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from lightning import Trainer
+from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig
 
 from src.averaging import MovingAverage, SoupCheckpoint, StateDict, average_of
@@ -20,6 +21,7 @@ from src.callbacks import OutputCollector, add_figure, read_epochs
 from src.checkpoint import AtomicCheckpointIO, load_checkpoint
 from src.data.base import ImageDataModule
 from src.drawing import draw_confusion_matrix
+from src.embeddings import EmbeddingCollector
 from src.pages.report import write_report
 from src.pages.run import RunReport
 from src.results import SplitOutputs, scalars, write_class_table, write_predictions
@@ -44,7 +46,12 @@ def measure_best(
     report_dir, collector = Path(cfg.output_dir) / "report", OutputCollector()
     if trainer.is_global_zero:
         report_dir.mkdir(exist_ok=True)
-    trainer.callbacks.append(collector)  # type: ignore[attr-defined]
+    watching: list[Callback] = [collector]
+    embeddings = None
+    if any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers) and not task.is_sharded:
+        embeddings = EmbeddingCollector(datamodule.table.splits["val"])
+        watching.append(embeddings)
+    trainer.callbacks.extend(watching)  # type: ignore[attr-defined]
 
     def measure_val() -> tuple[Metrics, SplitOutputs]:
         """Not into the curves: the best checkpoint is not one more epoch."""
@@ -64,7 +71,12 @@ def measure_best(
         metrics |= scalars(trainer.callback_metrics)
         measured.append(SplitOutputs("test", datamodule.table, *collector.take()))
         write_test_report(task, trainer.is_global_zero, report_dir)
-    trainer.callbacks.remove(collector)  # type: ignore[attr-defined]
+    for callback in watching:
+        trainer.callbacks.remove(callback)  # type: ignore[attr-defined]
+    if embeddings is not None:
+        answers = task.answers(torch.from_numpy(val.outputs_NK).to(task.device)) if len(val.rows_N) else []
+        predictions = {row: answer[0] for row, answer in zip(val.rows_N.tolist(), answers, strict=True)}
+        embeddings.log_to(trainer, datamodule.table, predictions)
     for outputs in measured:
         metrics |= {f"{outputs.split}/{name}": value for name, value in how_calibrated(task, outputs).items()}
         if trainer.is_global_zero:
@@ -184,7 +196,7 @@ def write_test_report(task: FineTuneTask, write: bool, folder: Path) -> None:
     draw_confusion_matrix(matrix_KK, task.class_names).save(folder / "test_confusion.png")
 
 
-# ------------------------------------------------------------------------------------------------------------ the report
+# ----------------------------------------------------------------------------------------------------------- the report
 
 
 def peak_memory() -> dict[str, float]:

@@ -110,7 +110,7 @@ class ImageClassifier(nn.Module):
             logits_BK = self(images_BCHW)
         finally:
             hook.remove()
-        return logits_BK, seen[0].flatten(2).mean(dim=2) if seen[0].ndim == 4 else seen[0]
+        return logits_BK, pooled(seen[0])
 
     @property
     def behind_head(self) -> list[nn.Module]:
@@ -118,6 +118,11 @@ class ImageClassifier(nn.Module):
         parent_name, _, own_name = self.head_name.rpartition(".")
         siblings = list(self.net.get_submodule(parent_name).named_children())
         return [module for _, module in siblings[[name for name, _ in siblings].index(own_name) + 1 :]]
+
+
+def pooled(features: Tensor) -> Tensor:
+    """[B, C] of what a head gets: vectors [B, C], or maps [B, C, H, W], which are averaged."""
+    return features.flatten(2).mean(dim=2) if features.ndim == 4 else features
 
 
 # --------------------------------------------------------------------------------------------- weights, preprocessing

@@ -45,7 +45,8 @@ figcaption, .detail { overflow-wrap: anywhere }
 figcaption { margin-top: .3rem }
 .where, .detail { opacity: .75 }
 .detail { margin: .3rem 0 0 }
-img.chart { max-width: 100%; height: auto; background: #fff; border-radius: .3rem; display: block }
+img.chart { width: auto; max-width: max(100%, 36rem); height: auto; background: #fff; border-radius: .3rem;
+  display: block }
 .big { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 11rem), 1fr)) }
 .big div { border: 1px solid var(--line); border-radius: .4rem; padding: .6rem .9rem }
 .big b { display: block; font-size: 1.6rem; line-height: 1.3 }
@@ -115,9 +116,8 @@ def encoded(image: Image.Image, kind: str) -> str:
 def chart(image: Image.Image, alt: str) -> str:
     """A picture from src/charts.py, at half its pixels; sixteen times fewer colours are enough for it."""
     data = encoded(image.quantize(64, dither=Image.Dither.NONE), "PNG")
-    return (
-        f'<img class="chart" width="{image.width // 2}" height="{image.height // 2}" alt="{escape(alt)}" src="{data}">'
-    )
+    size = f'width="{image.width // 2}" height="{image.height // 2}"'
+    return f'<div class="scroll"><img class="chart" {size} alt="{escape(alt)}" src="{data}"></div>'
 
 
 def thumbnail(table: ImageTable, row: int) -> str:
