@@ -9,36 +9,19 @@ A folder with sweep.csv counts as all its finished jobs; FOLDER:key=value[,key=v
 
 import argparse
 import csv
-import json
 import math
 import re
 import statistics
 import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
 from src.errors import ConfigError, did_you_mean
+from src.finished_runs import Run, direction, facts, metric_name, runs_of
+from src.significance import mcnemar_p, p_text, sign_flip_p, smallest_p
 from src.sweep import t_interval, t_tails
-
-
-class Run(NamedTuple):
-    """What a finished run left in its folder."""
-
-    folder: Path
-    settings: dict[str, Any]  # config.yaml with dotted keys
-    metrics: dict[str, Any]
-    environment: dict[str, Any]
-
-    @property
-    def seed_and_fold(self) -> tuple[int, int]:
-        return self.settings["seed"], self.settings.get("data.fold", 0)
-
 
 Pair = tuple[Run, Run]
 
@@ -109,73 +92,6 @@ def find_runs(texts: list[str], side: str) -> list[Run]:
     return list(runs.values())
 
 
-def runs_of(text: str) -> list[Run]:
-    """The run, or the finished jobs of the sweep, at `FOLDER` or `FOLDER:key=value,...`. Raises ConfigError."""
-    path, _, conditions = ("", "", "") if Path(text).exists() else text.rpartition(":")
-    folder = Path(path if "=" in conditions else text).expanduser()
-    if not folder.is_dir():
-        raise ConfigError(f"There is no folder '{folder}'.")
-    rows: list[tuple[Path, dict[str, str]]] = [(folder, {})]
-    if (folder / "sweep.csv").is_file():
-        with (folder / "sweep.csv").open(newline="", encoding="utf-8") as file:
-            rows = [(folder / row["job"], row) for row in csv.DictReader(file) if row["status"] == "done"]
-    # A sweep's table also knows choices of groups such as freeze=head_only, which config.yaml spells out.
-    found = [(run := read_run(job), run.settings | row) for job, row in rows]
-    if not found:
-        raise ConfigError(f"'{folder}' has no finished job: sweep.csv lists none as done.")
-    for condition in conditions.split(",") if "=" in conditions else []:
-        key, _, value = condition.partition("=")
-        there = list(dict.fromkeys(plain(settings[key]) for _, settings in found if key in settings))
-        if not there:
-            near = did_you_mean(key, [name for _, settings in found for name in settings])
-            raise ConfigError(f"'{key}' in '{text}' is no setting of these runs.{near}")
-        found = [(run, settings) for run, settings in found if key in settings and same(plain(settings[key]), value)]
-        if not found:
-            raise ConfigError(f"No run in '{folder}' has {condition}. There are: {', '.join(there)}.")
-    return [run for run, _ in found]
-
-
-def read_run(folder: Path) -> Run:
-    for name in ("metrics.json", "config.yaml", "environment.json"):
-        if not (folder / name).is_file():
-            raise ConfigError(
-                f"'{folder}' has no {name}: expected the folder of a finished run, or of a sweep (with sweep.csv)."
-            )
-    settings = dict(dotted(OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))))
-    metrics, environment = (
-        json.loads((folder / name).read_text(encoding="utf-8")) for name in ("metrics.json", "environment.json")
-    )
-    return Run(folder, settings, metrics, environment)
-
-
-def dotted(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """`("freeze.phases.0.train", "head")` and so on; lists of plain values stay whole."""
-    prefix = f"{key}." if key else ""
-    if isinstance(value, dict) and value:
-        for name, inner in value.items():
-            yield from dotted(inner, f"{prefix}{name}")
-    elif isinstance(value, list) and any(isinstance(inner, dict) for inner in value):
-        for i, inner in enumerate(value):
-            yield from dotted(inner, f"{prefix}{i}")
-    else:
-        yield key, value
-
-
-def plain(value: Any) -> str:
-    """As yaml and the command line spell it; 1.0 like 1."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def same(one: str, other: str) -> bool:
-    """Whether two spellings mean the same: 1e-3 and 0.001."""
-    try:
-        return float(one) == float(other)
-    except ValueError:
-        return one == other
-
-
 # --------------------------------------------------------------------------------------------------------------- pairs
 
 
@@ -232,9 +148,6 @@ def is_number(value: Any) -> bool:
 # ----------------------------------------------------------------------------------------------------------- settings
 
 
-NOT_COMPARED = ("name", "output_dir", "resume", "seed", "data.fold")
-
-
 def changed_settings(runs_a: list[Run], runs_b: list[Run]) -> dict[str, tuple[str, str]]:
     """Dotted key -> values in A, values in B: settings, commit and versions that are not the same in all runs."""
     facts_a, facts_b = [facts(run) for run in runs_a], [facts(run) for run in runs_b]
@@ -246,31 +159,7 @@ def changed_settings(runs_a: list[Run], runs_b: list[Run]) -> dict[str, tuple[st
     return changes
 
 
-def facts(run: Run) -> dict[str, str]:
-    texts = {key: plain(value) for key, value in run.settings.items() if key not in NOT_COMPARED}
-    own_folder = f"{run.settings.get('output_dir')}/"  # in the settings of callbacks and loggers
-    texts = {key: "in the run" if f"{text}/".startswith(own_folder) else text for key, text in texts.items()}
-    if commit := run.environment.get("git_commit"):
-        texts["git commit"] = commit[:8] + (" with changes" if run.environment.get("git_dirty") else "")
-    return texts | {f"version of {name}": text for name, text in run.environment.get("versions", {}).items()}
-
-
 # ------------------------------------------------------------------------------------------------------------- metrics
-
-
-def metric_name(metric: str) -> str:
-    """`acc` of last/val/acc, `mae` of val/mae/age."""
-    parts = metric.removeprefix("last/").split("/")
-    return parts[1] if len(parts) > 1 else parts[0]
-
-
-def direction(metric: str, run: Run) -> int:
-    """1 if higher is better, -1 if lower is better, 0 for what is neither good nor bad."""
-    if metric.removeprefix("last/") == run.settings["task.monitor"]:
-        return 1 if run.settings["task.mode"] == "max" else -1
-    if metric_name(metric) in ("epochs", "steps", "lr"):
-        return 0
-    return -1 if re.search(r"loss|mae|mse|rmse|error|ece|nll|brier|seconds", metric_name(metric)) else 1
 
 
 def unit(metric: str) -> tuple[float, str]:
@@ -337,44 +226,6 @@ def findings(pairs: list[Pair], metric: str, one_picture: float | None) -> tuple
         return numbers, f"No difference beyond the noise of {n} seeds: B - A is somewhere between {span}."
     least, most = sorted((abs(low), abs(high)))
     return numbers, f"{verdict}, 95 % CI {number(least, metric)}..{number(most, metric)}."
-
-
-EXACT_UP_TO, DRAWS = 16, 20_000
-
-
-def sign_flip_p(differences: Sequence[float], tolerance: float = 0.0) -> float:
-    """How often random signs give a mean at least as far from zero: the two-sided p that A and B are interchangeable.
-
-    Exact, over all 2^n signs, for up to 16 differences [n]; from 20,000 drawn ones and the given one beyond that.
-    `tolerance` is the rounding error of one difference: patterns within it count as ties.
-    """
-    d_N = np.asarray(differences, dtype=np.float64)
-    n = len(d_N)
-    if n <= EXACT_UP_TO:
-        signs_PN = 1 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
-    else:
-        signs_PN = np.random.default_rng(0).choice([-1.0, 1.0], size=(DRAWS, n))
-        signs_PN = np.vstack([np.ones(n), signs_PN])
-    sums_P = np.abs(signs_PN @ d_N)
-    return float(np.mean(sums_P >= abs(d_N.sum()) - n * max(tolerance, 1e-12 * np.abs(d_N).max())))
-
-
-def smallest_p(n: int) -> float:
-    """All differences of one sign: two of the 2^n patterns."""
-    return max(0.5 ** (n - 1), 0.0 if n <= EXACT_UP_TO else 1 / (DRAWS + 1))
-
-
-def mcnemar_p(a_alone: int, b_alone: int) -> float:
-    """Exact two-sided p that a picture on which just one of two models is right is either's with probability 1/2."""
-    n, term, tail = a_alone + b_alone, 1, 1  # term is n over k, in whole numbers; math.comb for each k is slow
-    for k in range(1, min(a_alone, b_alone) + 1):
-        term = term * (n - k + 1) // k
-        tail += term
-    return min(1.0, 2 * tail / (1 << n))
-
-
-def p_text(p: float) -> str:
-    return "< 0.0001" if p < 0.0001 else f"= {p:.3g}"
 
 
 # ------------------------------------------------------------------------------------------------------------ pictures

@@ -164,6 +164,21 @@ def draw_learning_curves(
     return canvas
 
 
+def draw_curves(name: str, curves: list[Curve]) -> Image.Image:
+    """The same metric of several runs by epoch; their names stand beside the frame."""
+    longest = max(len(curve.values) for curve in curves)
+    y = padded([value for curve in curves for value in curve.values])
+    canvas = Image.new("RGB", (1500, max(560, 130 + 34 * len(curves))), WHITE)
+    axes = Axes(canvas, 120, 60, 900, 400, (0.5, longest + 0.5), y)
+    axes.frame(whole_ticks(1, longest, 12), ticks(*y, 6), name, "epoch")
+    for index, curve in enumerate(curves):
+        epochs = [float(epoch) for epoch in range(1, len(curve.values) + 1)]
+        axes.line(epochs, curve.values, curve.color, dots=longest < 30)
+        text = (1050, 74 + 34 * index)
+        axes.draw.text(text, shortened(curve.name, 34), curve.color, font(TEXT_PX), anchor="lm")
+    return canvas
+
+
 # ---------------------------------------------------------------------------------------------------------- calibration
 
 

@@ -151,7 +151,7 @@ def prepare(arguments: list[str]) -> list[str]:
     settings go to `resume_changes`, since it is the resumed run's settings that they change and not the defaults.
     """
     sweeping = "-m" in arguments or "--multirun" in arguments
-    prepared = []
+    arguments, prepared = gather_runs(arguments), []
     for text in arguments:
         key, equals, value = text.partition("=")
         bare = value not in ("null", "???") and not value.startswith(("'", '"', "[", "$"))
@@ -174,6 +174,19 @@ def prepare(arguments: list[str]) -> list[str]:
         resume_changes.extend(text for text in arguments if settings.match(text))
         prepared = [text for text in prepared if not settings.match(text)]
     return prepared
+
+
+def gather_runs(arguments: list[str]) -> list[str]:
+    """`runs=a b c`, as a shell completes and expands it, as the list that Hydra takes."""
+    first = next((n for n, text in enumerate(arguments) if text.startswith("runs=")), None)
+    if first is None or arguments[first].startswith("runs=["):
+        return arguments
+    runs, rest = [arguments[first].removeprefix("runs=")], list[str]()
+    for text in arguments[first + 1 :]:
+        bare = not text.startswith("-") and ("=" not in text or Path(text).expanduser().exists())
+        (runs if bare else rest).append(text)
+    escaped = [str(Path(run).expanduser()).replace('"', '\\"') for run in runs if run]
+    return [*arguments[:first], "runs=[" + ",".join(f'"{run}"' for run in escaped) + "]", *rest]
 
 
 def check_launch(arguments: list[str]) -> None:

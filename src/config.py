@@ -204,6 +204,13 @@ class PredictConfig:
 
 
 @dataclass
+class ReportConfig:
+    runs: Any = MISSING  # a path, or several
+    split: str | None = MISSING
+    output: str = MISSING
+
+
+@dataclass
 class CheckConfig:
     output: str = MISSING
     tiny_px: int = MISSING
@@ -216,7 +223,10 @@ class CheckConfig:
 def register() -> None:
     """Make the schemas and the backbones known to Hydra. `conf/backbone/*.yaml` wins over the generated options."""
     store = ConfigStore.instance()
-    schemas = {"train": TrainConfig, "evaluate": EvaluateConfig, "predict": PredictConfig, "check": CheckConfig}
+    schemas = {
+        "train": TrainConfig, "evaluate": EvaluateConfig, "predict": PredictConfig, "check": CheckConfig,
+        "report": ReportConfig,
+    }  # fmt: skip
     for name, schema in schemas.items():
         # At the top level and not in a group of its own, which --help would list among the groups to choose from.
         store.store(name=f"{name}_schema", node=schema)

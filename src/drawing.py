@@ -2,11 +2,14 @@
 
 import math
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DARK_BLUE = np.array([8, 48, 107])
 INK, GREY, LIGHT_GREY, ORANGE = (30, 30, 30), (110, 110, 110), (225, 225, 225), (200, 80, 0)
@@ -72,7 +75,7 @@ def paste_turned(
     canvas.paste(color, (round(at[0] - turned.width / 2), round(at[1])), turned)
 
 
-def draw_images(images_BCHW: Tensor, labels: list[str], columns: int = 8) -> Image.Image:
+def draw_images(images_BCHW: "Tensor", labels: list[str], columns: int = 8) -> Image.Image:
     """Pictures uint8 [B, 3, H, W] in a grid, each under its label."""
     side, line = 140, 24
     rows = -(-len(labels) // columns)

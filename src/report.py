@@ -1,0 +1,44 @@
+"""Compares finished runs side by side: a page, and the gist on the terminal.
+
+python -m src.report runs=<run or sweep dir> <dir> ... [split=test] [output=comparison.html]
+"""
+
+import logging
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from src.cli import command
+from src.errors import ConfigError
+
+log = logging.getLogger("src.report")
+
+
+def report(cfg: DictConfig) -> None:
+    """Write the page; the first run is what the others are compared with."""
+    output = Path(cfg.output)
+    if output.is_dir() or not output.parent.is_dir():
+        what = "is a folder" if output.is_dir() else f"the folder {output.parent} does not exist"
+        raise ConfigError(f"output='{output}': {what}. Give the name of an .html file.")
+    folders = [cfg.runs] if isinstance(cfg.runs, str) else list(cfg.runs)
+
+    from src.finished_runs import runs_of
+    from src.pages.comparison import compare_runs, write_comparison
+
+    runs = [run for folder in folders for run in runs_of(str(folder))]
+    if len(runs) < 2:
+        raise ConfigError(
+            f"runs='{folders[0]}' is a single run, whose own page is {runs[0].folder}/report/index.html: give two or "
+            "more."
+        )
+    comparison = compare_runs(runs, cfg.split)
+    write_comparison(output, comparison)
+    for line in comparison.gist():
+        print(line)
+    log.info("%d runs compared: %s", len(runs), output)
+
+
+main = command("report")(report)
+
+if __name__ == "__main__":
+    main()
