@@ -19,7 +19,7 @@ from PIL import Image
 
 from src import cli
 from src.config import CONF_DIR, PROJECT_ROOT, register
-from src.data.digits import DIGITS_FILE
+from src.data.digit_images import DIGITS_FILE
 from src.train import train
 
 torch.set_num_threads(1)  # tiny pictures: threads would only wait for each other

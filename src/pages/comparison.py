@@ -9,6 +9,7 @@ import numpy as np
 
 from src.charts import BLUE, PALETTE, Curve, draw_curves
 from src.data.decode import UnreadableImage, read_rgb
+from src.data.digit_images import read_digit
 from src.errors import ConfigError
 from src.finished_runs import Run, direction, facts
 from src.pages.parts import SIDE_PX, SORTING, chart, html_table, small_picture, write_document
@@ -235,6 +236,8 @@ def cards(comparison: Comparison, run: Run, paths: list[str]) -> str:
 
 def picture(run: Run, path: str) -> str:
     """Empty where the pictures are no files, or not there any more."""
+    if str(run.settings.get("data._target_")).endswith("DigitsDataModule"):
+        return small_picture(read_digit(int(path.rpartition("/")[2])))
     roots = [run.settings.get("data.root"), Path(str(run.settings.get("data.file") or "")).parent]
     for root in roots:
         if root and (file := Path(root) / path).is_file():
