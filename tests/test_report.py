@@ -61,9 +61,7 @@ def test_the_page_loads_nothing_and_holds_everything(page: Page, colors_run: Run
             assert (attributes.get(name) or "data:image/").startswith("data:image/"), (tag, attributes)
     policy = next(a["content"] for tag, a in page.tags if a.get("http-equiv"))
     assert policy is not None and "default-src 'none'" in policy and "unsafe-inline'; script" in policy
-    wanted = (
-        "Metrics|Training|Confusion mat|Classes|Mistakes|Can the prob|What if only|Least like|Speed|Commands|Sett"
-    )
+    wanted = "Metrics|Training|Confusion mat|Classes|Mistakes|Can the prob|What if only|Least like|Speed|Commands|Sett"
     headings = re.findall(wanted, page.text)
     assert len(dict.fromkeys(headings)) == 11
     assert f"{colors_run.metrics['test/acc']:.4f}" in page.text and "42 train, 9 val, 9 test" in page.text

@@ -1,0 +1,82 @@
+"""The pages in headless Chromium: uv run --with selenium pytest -m slow tests/test_browser.py"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Run
+
+pytestmark = pytest.mark.slow
+webdriver = pytest.importorskip("selenium.webdriver")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    binary = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    driver = shutil.which("chromedriver")
+    if binary is None or driver is None:
+        pytest.skip("needs Chromium and chromedriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for argument in (
+        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
+    ):  # fmt: skip
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield chrome
+    chrome.quit()
+
+
+@pytest.fixture
+def pages(colors_run: Run, colors: Path, command, tmp_path: Path) -> list[Path]:
+    """Of a run, of an evaluation, of a comparison, of a data check."""
+    run = colors_run.directory
+    command("evaluate", f"ckpt={run}", f"report={tmp_path}/report", "accelerator=cpu")
+    command("report", f"runs={run}", str(run), f"output={tmp_path}/comparison.html")
+    command("check", f"data.root={colors}", f"output={tmp_path}/check")
+    names = ("report/index.html", "comparison.html", "check/check.html")
+    return [run / "report" / "index.html", *(tmp_path / name for name in names)]
+
+
+def test_pages_load_without_a_complaint(browser: Any, pages: list[Path]) -> None:
+    for page in pages:
+        for width in (1250, 400):
+            browser.set_window_size(width, 900)
+            browser.get(page.as_uri())
+            sizes = browser.execute_script("return [...document.images].map((i) => i.complete && i.naturalWidth)")
+            assert all(sizes) and (sizes or "report" not in str(page)), page
+            wide = browser.execute_script("return document.documentElement.scrollWidth - window.innerWidth")
+            assert wide <= 0, (page, width)
+            assert browser.get_log("browser") == []
+
+
+def test_tables_sort(browser: Any, pages: list[Path]) -> None:
+    browser.set_window_size(1250, 900)
+    browser.get(pages[0].as_uri())
+    column = (
+        "const table = [...document.querySelectorAll('table.sortable')].find((t) => t.textContent.includes('recall'));"
+        "const heading = table.tHead.rows[0].cells[arguments[0]];"
+        "if (arguments[1]) heading.querySelector('button').click();"
+        "const texts = [...table.tBodies[0].rows].map((row) => row.cells[arguments[0]].textContent);"
+        "return [heading.getAttribute('aria-sort'), texts];"
+    )
+    assert browser.execute_script(column, 0, False) == [None, ["blue", "green", "red"]]
+    assert browser.execute_script(column, 0, True) == ["descending", ["red", "green", "blue"]]
+    assert browser.execute_script(column, 0, True) == ["ascending", ["blue", "green", "red"]]
+    order, values = browser.execute_script(column, 4, True)
+    assert order == "descending" and values == sorted(values, key=int, reverse=True)
+
+
+def test_scripts_from_elsewhere_do_not_run(browser: Any, pages: list[Path], tmp_path: Path) -> None:
+    """The page's policy holds even for a script that stood in it."""
+    hostile = pages[0].read_text(encoding="utf-8").replace("<h1>", "<script>document.title = 'hijacked'</script><h1>", 1)
+    (tmp_path / "hostile.html").write_text(hostile, encoding="utf-8")
+    browser.get((tmp_path / "hostile.html").as_uri())
+    assert browser.title == "run"
+    assert any("Content Security Policy" in entry["message"] for entry in browser.get_log("browser"))
