@@ -75,7 +75,8 @@ def test_tables_sort(browser: Any, pages: list[Path]) -> None:
 
 def test_scripts_from_elsewhere_do_not_run(browser: Any, pages: list[Path], tmp_path: Path) -> None:
     """The page's policy holds even for a script that stood in it."""
-    hostile = pages[0].read_text(encoding="utf-8").replace("<h1>", "<script>document.title = 'hijacked'</script><h1>", 1)
+    script = "<script>document.title = 'hijacked'</script>"
+    hostile = pages[0].read_text(encoding="utf-8").replace("<h1>", f"{script}<h1>", 1)
     (tmp_path / "hostile.html").write_text(hostile, encoding="utf-8")
     browser.get((tmp_path / "hostile.html").as_uri())
     assert browser.title == "run"

@@ -45,7 +45,7 @@ figcaption, .detail { overflow-wrap: anywhere }
 figcaption { margin-top: .3rem }
 .where, .detail { opacity: .75 }
 .detail { margin: .3rem 0 0 }
-img.chart { width: auto; max-width: max(100%, 36rem); height: auto; background: #fff; border-radius: .3rem;
+img.chart { max-width: max(100%, 36rem); height: auto; background: #fff; border-radius: .3rem;
   display: block }
 .big { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 11rem), 1fr)) }
 .big div { border: 1px solid var(--line); border-radius: .4rem; padding: .6rem .9rem }
