@@ -62,6 +62,7 @@ ROWS = [
     Row("linear_probe", "hymenoptera", ("experiment=linear_probe",)),
     Row("full", "hymenoptera", ("experiment=full",)),
     Row("lp_ft", "hymenoptera", ("experiment=lp_ft",)),
+    Row("small_data", "hymenoptera", ("experiment=small_data",)),
 ]
 
 

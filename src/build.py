@@ -30,6 +30,7 @@ from src.losses import class_weights
 from src.models.backbone import (
     ImageClassifier,
     build_backbone,
+    check_training_size,
     find_weights,
     preprocessing_of,
     replace_head,
@@ -89,6 +90,8 @@ def build_task(
     name = cfg.backbone.name
     weights = find_weights(name, cfg.backbone.weights) if pretrained else None
     net = build_backbone(name, weights, preprocessing.crop_px)
+    if cfg.augment.crop_px is not None:
+        check_training_size(name, cfg.augment.crop_px, preprocessing.crop_px)
     if cfg.backbone.stochastic_depth is not None:
         set_stochastic_depth(net, name, cfg.backbone.stochastic_depth)
     head_name = replace_head(net, instantiate(cfg.head), len(class_names))

@@ -124,6 +124,7 @@ class FreezeConfig:
 @dataclass
 class AugmentConfig:
     crop_scale_min: float | None = MISSING
+    crop_px: int | None = MISSING
     horizontal_flip: float = MISSING
     vertical_flip: float = MISSING
     rotation_degrees: float = MISSING

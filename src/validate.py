@@ -46,6 +46,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "loss.label_smoothing": (0, 1, True),
     "loss.gamma": (0, float("inf"), True),
     "augment.crop_scale_min": (0, 1, False),
+    "augment.crop_px": (1, float("inf"), True),
     "augment.horizontal_flip": (0, 1, True),
     "augment.vertical_flip": (0, 1, True),
     "augment.rotation_degrees": (0, 180, True),
@@ -202,6 +203,11 @@ def contradictions(cfg: DictConfig) -> list[str]:
         problems.append(
             f"loss: {cfg.loss._target_} is for task.labels={wanted}, and this task has task.labels={cfg.task.labels}: "
             "choose another loss, or another task."
+        )
+    if cfg.augment.crop_px is not None and (cfg.augment.crop_scale_min is None or not cfg.data.get("crop_safe", True)):
+        problems.append(
+            f"augment.crop_px={cfg.augment.crop_px} is the side of random crops, and there are none: set "
+            "augment.crop_scale_min and leave data.crop_safe at true, or leave it null."
         )
     mixes = [f"augment.{kind}={cfg.augment[kind]:g}" for kind in ("mixup", "cutmix") if cfg.augment[kind]]
     if mixes and cfg.task.labels == "numbers":

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import COLORS, paint
+from conftest import COLORS, compose, paint
 from torchvision.transforms import v2
 
+from src.build import build_datamodule
 from src.callbacks import UnreadableImages
 from src.data.base import ImageDataModule
 from src.data.dataset import EpochSampler
@@ -271,3 +272,18 @@ def test_split_csv(colors: Path, tmp_path: Path) -> None:
     lines = (tmp_path / "split.csv").read_text().splitlines()
     assert lines[0] == "path,label,split" and len(lines) == 61
     assert all(line.split(",")[0].startswith(line.split(",")[1]) for line in lines[1:])
+
+
+def test_random_crops_of_another_size_than_evaluation(colors: Path, command, tmp_path: Path) -> None:
+    """Training sees augment.crop_px, evaluation data.image_size_px; networks of one size are refused."""
+    settings = ["data=folder", f"data.root={colors}", "data.image_size_px=64", "augment.crop_px=48"]
+    datamodule = build_datamodule(compose(*settings, "data.num_workers=0"))
+    assert next(iter(datamodule.train_dataloader()))["image"].shape[-2:] == (48, 48)
+    assert next(iter(datamodule.val_dataloader()))["image"].shape[-2:] == (64, 64)
+    for change, text in (
+        ("augment=none", "augment.crop_px=48 is the side of random crops, and there are none"),
+        ("backbone=vit_b_16", "vit_b_16 takes pictures of one size only, 64 here"),
+        ("backbone=alexnet", "augment.crop_px=48 does not fit alexnet: it must be at least 63"),
+    ):
+        answer = command("train", *settings, change, "backbone.weights=null", f"output_dir={tmp_path}/x")
+        assert answer.status == 1 and text in answer.err, answer.err

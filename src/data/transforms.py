@@ -38,6 +38,7 @@ class Augmentation:
     """
 
     crop_scale_min: float | None = None
+    crop_px: int | None = None
     horizontal_flip: float = 0.0
     vertical_flip: float = 0.0
     rotation_degrees: float = 0.0
@@ -67,14 +68,14 @@ def training_transform(preprocessing: Preprocessing, augmentation: Augmentation,
     the pixels that the network sees, and smaller ones stay as they are: what is worth keeping in a cache.
     """
     interpolation = InterpolationMode(preprocessing.interpolation)
-    size = [preprocessing.crop_px, preprocessing.crop_px]
+    crop_px = augmentation.crop_px or preprocessing.crop_px
     steps: list[v2.Transform] = []
     prepare: Callable[[Image.Image], Any] = v2.Compose(resize_and_crop(preprocessing))
     needed_px = preprocessing.resize_px
     if augmentation.crop_scale_min is not None:
         scale = (augmentation.crop_scale_min, 1.0)
-        steps.append(v2.RandomResizedCrop(size, scale=scale, interpolation=interpolation))
-        needed_px = math.ceil(preprocessing.crop_px / math.sqrt(augmentation.crop_scale_min))
+        steps.append(v2.RandomResizedCrop([crop_px, crop_px], scale=scale, interpolation=interpolation))
+        needed_px = math.ceil(crop_px / math.sqrt(augmentation.crop_scale_min))
         prepare = ShrinkTo(needed_px) if keep else v2.Identity()
     if augmentation.horizontal_flip:
         steps.append(v2.RandomHorizontalFlip(augmentation.horizontal_flip))

@@ -229,6 +229,18 @@ def check_image_size(name: str, image_size_px: int) -> None:
         raise ConfigError(f"data.image_size_px={image_size_px} does not fit {name}: it must be {rule}.")
 
 
+def check_training_size(name: str, crop_px: int, image_size_px: int) -> None:
+    """Raise ConfigError if the network cannot train on pictures of `crop_px` and evaluate those of `image_size_px`."""
+    if (name.startswith("vit_") or name == "maxvit_t") and crop_px != image_size_px:
+        raise ConfigError(
+            f"augment.crop_px={crop_px}: {name} takes pictures of one size only, {image_size_px} here: leave it null."
+        )
+    try:
+        check_image_size(name, crop_px)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("data.image_size_px", "augment.crop_px")) from error
+
+
 def download(name: str, weights: WeightsEnum) -> dict[str, Tensor]:
     """torchvision's own weights, from its cache or the network."""
     file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
