@@ -59,8 +59,8 @@ def answers(
         order_K = np.argsort(-values_K, kind="stable")
         answer: dict[str, Any] = {}
         if facts.task == "multilabel":
-            thresholds = facts.thresholds or [0.5] * len(facts.class_names)
-            limits = zip(facts.class_names, values_K, np.float32(thresholds), strict=True)
+            thresholds_K = np.array(facts.thresholds or [0.5] * len(facts.class_names), dtype=np.float32)
+            limits = zip(facts.class_names, values_K, thresholds_K, strict=True)
             answer["prediction"] = [name for name, value, threshold in limits if value >= threshold]
         else:
             confidence = finite(round(float(values_K[order_K[0]]), 6))
