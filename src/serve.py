@@ -77,6 +77,7 @@ def serve(cfg: DictConfig) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn handles both itself, and passes them on afterwards: ending by them is no failure.
         signal.signal(number, lambda *_: None)
+    listener.listen()  # from now on connections wait instead of being refused
     kind = {"classification": "one of", "multilabel": "any of", "regression": "numbers:"}[facts.task]
     log.info("Model: %s, %s, %s %d", facts.file, facts.backbone, kind, len(facts.class_names))
     log.info("Listening on %s: a page to try it, POST /predict, /health, /model, /metrics", address(listener))

@@ -136,6 +136,7 @@ class ExportedProgramModel(ServedModel):
         import torch
 
         extra_files: dict[str, Any] = {"finetune.json": ""}
+        logging.getLogger("torch.export").setLevel(logging.ERROR)  # it warns with a traceback of what it raises anyway
         try:
             program = torch.export.load(file, extra_files=extra_files)
         except Exception as error:
