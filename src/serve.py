@@ -74,9 +74,10 @@ def serve(cfg: DictConfig) -> None:
         headers=[("X-Content-Type-Options", "nosniff")],
         timeout_graceful_shutdown=math.ceil(cfg.timeout_seconds),
     )
+    server = uvicorn.Server(config)
     for number in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn handles both itself, and passes them on afterwards: ending by them is no failure.
-        signal.signal(number, lambda *_: None)
+        # uvicorn does the same while it runs, and afterwards raises them again: ending by them is no failure here.
+        signal.signal(number, server.handle_exit)
     listener.listen()  # from now on connections wait instead of being refused
     kind = {"classification": "one of", "multilabel": "any of", "regression": "numbers:"}[facts.task]
     log.info("Model: %s, %s, %s %d", facts.file, facts.backbone, kind, len(facts.class_names))
@@ -84,7 +85,7 @@ def serve(cfg: DictConfig) -> None:
     if not is_local(cfg.host):
         log.warning("host=%s lets everybody in that network use it: there is no password and no encryption.", cfg.host)
     try:
-        uvicorn.Server(config).run(sockets=[listener])
+        server.run(sockets=[listener])
     finally:
         service.close()
     log.info("Stopped.")
@@ -111,7 +112,8 @@ def bind(host: str, port: int) -> socket.socket:
     """A socket at this address, on which nobody listens yet. Raises ConfigError if it cannot be had."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.socket(family)
+        # asyncio switches Nagle's algorithm off only if the protocol is named: answers took 40 ms longer without it.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
     except OSError as error:

@@ -30,6 +30,8 @@ def read_pixels(file: BinaryIO, preprocessing: Preprocessing, size_px: int, max_
     except UnreadableImage as error:
         raise UnreadableImage(str(error).replace("data.max_megapixels", "max_megapixels")) from error
     short, long = sorted(image.size)
+    if not short:
+        raise UnreadableImage(f"{image.width} x {image.height} pixels")
     scaled_long = int(preprocessing.resize_px * long / short)  # rounded as torchvision does
     if preprocessing.resize_px * scaled_long > max_megapixels * 1e6:
         raise UnreadableImage(f"{image.width} x {image.height} pixels are too long and thin to be scaled")
