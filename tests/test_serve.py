@@ -527,13 +527,19 @@ def test_a_port_in_use(tmp_path: Path, command: Any) -> None:
     assert answer.status == 1 and f"port={port} is in use already" in answer.err
 
 
-def test_a_missing_extra(tmp_path: Path) -> None:
-    (tmp_path / "starlette.py").write_text("raise ModuleNotFoundError('no', name='starlette')")
-    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    file = write_onnx(tmp_path / "m.onnx")
+@pytest.mark.parametrize(
+    ("package", "setting", "text"),
+    [
+        ("starlette", "model=m.onnx", "needs the package starlette, which is not installed: uv sync --extra serve"),
+        ("torch", "model=m.pt2", "model=m.pt2 needs the package torch, which is not installed"),
+    ],
+)
+def test_a_missing_package(tmp_path: Path, package: str, setting: str, text: str) -> None:
+    (tmp_path / f"{package}.py").write_text(f"raise ModuleNotFoundError('no', name='{package}')")
+    for name in ("m.onnx", "m.pt2"):
+        (tmp_path / name).write_bytes(b"unread")
+    environ = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{PROJECT_ROOT}"}
     done = subprocess.run(
-        [sys.executable, "-m", "src.serve", f"model={file}"],
-        cwd=PROJECT_ROOT, env=environ, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 1 and "needs the package starlette" in done.stderr
-    assert "uv sync --extra serve" in done.stderr and "Traceback" not in done.stderr
+        [sys.executable, "-m", "src.serve", setting], cwd=tmp_path, env=environ, capture_output=True, text=True
+    )
+    assert done.returncode == 1 and text in done.stderr and "Traceback" not in done.stderr

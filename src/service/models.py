@@ -169,12 +169,18 @@ def output_names(task: str) -> list[str]:
 def load_model(ckpt: str | None, model: str | None, accelerator: str) -> ServedModel:
     """What `ckpt` or `model` names, warmed up. Raises ConfigError if it cannot be served."""
     served: ServedModel
-    if ckpt is not None:
-        served = CheckpointModel(ckpt, accelerator)
-    else:
-        assert model is not None
-        file = Path(model).expanduser()
-        served = OnnxModel(file, accelerator) if file.suffix == ".onnx" else ExportedProgramModel(file, accelerator)
+    try:
+        if ckpt is not None:
+            served = CheckpointModel(ckpt, accelerator)
+        else:
+            assert model is not None
+            file = Path(model).expanduser()
+            served = OnnxModel(file, accelerator) if file.suffix == ".onnx" else ExportedProgramModel(file, accelerator)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"{f'ckpt={ckpt}' if ckpt else f'model={model}'} needs the package {error.name}, which is not installed: "
+            "uv sync --extra serve, or serve an .onnx file of src.export, which needs no torch."
+        ) from error
     try:
         served.warm_up()
     except ConfigError:
