@@ -182,7 +182,7 @@ def server(onnx_file: Path, start: StartServer, tmp_path_factory: pytest.TempPat
     no_torch = tmp_path_factory.mktemp("no_torch")
     (no_torch / "torch.py").write_text("raise ImportError('torch is not needed here')")
     return start(
-        f"model={onnx_file}", "max_upload_mb=1", "max_pictures=4", "max_megapixels=4", "timeout_seconds=5",
+        f"model={onnx_file}", "max_upload_mb=1", "max_pictures=4", "max_megapixels=4",
         path=no_torch,
     )  # fmt: skip
 
@@ -287,7 +287,7 @@ def test_a_large_upload_is_cut_off_while_it_streams(server: Server) -> None:
 
 
 def test_an_upload_that_stalls_is_given_up(onnx_file: Path, start: StartServer) -> None:
-    server = start(f"model={onnx_file}", "timeout_seconds=0.5")
+    server = start(f"model={onnx_file}", "timeout_seconds=4")
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         connection.sendall(
             b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 99\r\n\r\nx"
@@ -298,6 +298,9 @@ def test_an_upload_that_stalls_is_given_up(onnx_file: Path, start: StartServer) 
             b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 99\r\n\r\nx"
         )
     assert server.predict(("a.png", RED)).status == 200
+    deadline = time.monotonic() + 30
+    while server.ask("GET", "/health").json["pending"] and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert server.ask("GET", "/health").json["pending"] == 0
 
 
