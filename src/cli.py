@@ -137,8 +137,8 @@ def mode_of(hydra_: Hydra, config_name: str | None, overrides: list[str]) -> Any
 
 
 PATHS = (
-    "ckpt", "resume", "images", "root", "output", "output_dir", "report", "data.root", "data.file", "data.split_file",
-    "data.cache_dir", "backbone.weights",
+    "ckpt", "model", "resume", "images", "root", "output", "output_dir", "report", "data.root", "data.file",
+    "data.split_file", "data.cache_dir", "backbone.weights",
 )  # fmt: skip
 SEVERAL = re.compile(r".*,|(?:range|choice|interval|glob|shuffle|sort)\(")  # values of a sweep
 resume_changes: list[str] = []  # what the command line changes in a resumed run

@@ -212,6 +212,25 @@ class ReportConfig:
 
 
 @dataclass
+class ServeConfig:
+    ckpt: str | None = MISSING
+    model: str | None = MISSING
+    host: str = MISSING
+    port: int = MISSING
+    abstain_below: float | None = MISSING
+    top_k: int | None = MISSING
+    max_upload_mb: float = MISSING
+    max_pictures: int = MISSING
+    max_megapixels: float = MISSING
+    max_pending: int = MISSING
+    timeout_seconds: float = MISSING
+    batch_size: int = MISSING
+    batch_wait_ms: float = MISSING
+    decode_threads: int | None = MISSING
+    accelerator: str = MISSING
+
+
+@dataclass
 class CheckConfig:
     output: str = MISSING
     tiny_px: int = MISSING
@@ -225,9 +244,13 @@ def register() -> None:
     """Make the schemas and the backbones known to Hydra. `conf/backbone/*.yaml` wins over the generated options."""
     store = ConfigStore.instance()
     schemas = {
-        "train": TrainConfig, "evaluate": EvaluateConfig, "predict": PredictConfig, "check": CheckConfig,
+        "train": TrainConfig,
+        "evaluate": EvaluateConfig,
+        "predict": PredictConfig,
         "report": ReportConfig,
-    }  # fmt: skip
+        "serve": ServeConfig,
+        "check": CheckConfig,
+    }
     for name, schema in schemas.items():
         # At the top level and not in a group of its own, which --help would list among the groups to choose from.
         store.store(name=f"{name}_schema", node=schema)

@@ -30,6 +30,15 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "batch_size": (1, float("inf"), True),
     "abstain_below": (0, 1, True),
     "num_workers": (0, float("inf"), True),
+    "port": (0, 65535, True),
+    "top_k": (1, float("inf"), True),
+    "max_upload_mb": (0, float("inf"), False),
+    "max_pictures": (1, float("inf"), True),
+    "max_megapixels": (0, float("inf"), False),
+    "max_pending": (1, float("inf"), True),
+    "timeout_seconds": (0, float("inf"), False),
+    "batch_wait_ms": (0, 1000, True),
+    "decode_threads": (1, float("inf"), True),
     "trainer.max_epochs": (1, float("inf"), True),
     "trainer.accumulate_grad_batches": (1, float("inf"), True),
     "trainer.gradient_clip_val": (0, float("inf"), False),
@@ -165,7 +174,7 @@ def out_of_range(cfg: DictConfig) -> list[str]:
 
 def missing_paths(cfg: DictConfig) -> list[str]:
     problems = []
-    keys = ["data.file", "data.split_file", "resume", "ckpt", "root"]
+    keys = ["data.file", "data.split_file", "resume", "ckpt", "model", "root"]
     if "name" not in (OmegaConf.select(cfg, "data") or {}):  # torchvision's sets are downloaded to data.root
         keys.append("data.root")
     for key in keys:

@@ -1,7 +1,7 @@
 """From an image file to RGB pixels. The one place where files are decoded."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -23,19 +23,25 @@ class UnreadableImage(Exception):
     """The file is missing, empty, damaged, no picture, or too large to decode safely."""
 
 
-def read_rgb(path: str | Path, needed_px: int | None = None, max_megapixels: float = MAX_MEGAPIXELS) -> Image.Image:
+def read_rgb(
+    path: str | Path | BinaryIO,
+    needed_px: int | None = None,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    formats: tuple[str, ...] | None = None,
+) -> Image.Image:
     """The picture as a person sees it: RGB, 8 bits, upright by its EXIF tag, transparency over white, first frame.
 
     Args:
-        path: of the file.
+        path: of the file, or the open file.
         needed_px: what the shorter side will be scaled down to: larger JPEGs may then come reduced. None = all pixels.
         max_megapixels: a header that announces more is refused before any pixel is decoded.
+        formats: what the file may be, by Pillow's names. None = whatever Pillow reads.
 
     Raises:
         UnreadableImage: with the reason, for whatever cannot be decoded.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=formats) as image:
             if image.width * image.height > max_megapixels * 1e6:
                 raise UnreadableImage(
                     f"{image.width} x {image.height} pixels are more than data.max_megapixels={max_megapixels:g}"
@@ -48,7 +54,7 @@ def read_rgb(path: str | Path, needed_px: int | None = None, max_megapixels: flo
         raise
     # Decoders raise OSError, ValueError, TypeError, SyntaxError, struct.error, DecompressionBombError and more.
     except Exception as error:
-        reason = str(error).replace(repr(str(path)), "").strip(" :") or type(error).__name__
+        reason = str(error).replace(repr(str(path)), "").replace(repr(path), "").strip(" :") or type(error).__name__
         raise UnreadableImage(reason) from error
 
 
