@@ -203,6 +203,17 @@ class PredictConfig:
 
 
 @dataclass
+class ExplainConfig:
+    ckpt: str = MISSING
+    images: str = MISSING
+    root: str | None = MISSING
+    output: str = MISSING
+    class_name: str | None = MISSING
+    batch_size: int = MISSING
+    accelerator: str = MISSING
+
+
+@dataclass
 class CheckConfig:
     output: str = MISSING
     tiny_px: int = MISSING
@@ -215,7 +226,13 @@ class CheckConfig:
 def register() -> None:
     """Make the schemas and the backbones known to Hydra. `conf/backbone/*.yaml` wins over the generated options."""
     store = ConfigStore.instance()
-    schemas = {"train": TrainConfig, "evaluate": EvaluateConfig, "predict": PredictConfig, "check": CheckConfig}
+    schemas = {
+        "train": TrainConfig,
+        "evaluate": EvaluateConfig,
+        "predict": PredictConfig,
+        "explain": ExplainConfig,
+        "check": CheckConfig,
+    }
     for name, schema in schemas.items():
         # At the top level and not in a group of its own, which --help would list among the groups to choose from.
         store.store(name=f"{name}_schema", node=schema)
