@@ -29,8 +29,8 @@ COLUMNS = ["path", "prediction", "confidence", "explained", "explained_probabili
 def explain(cfg: DictConfig) -> None:
     """Write a PNG for each picture and explained class, and explanations.csv and index.html, which show all of them.
 
-    Columns of explanations.csv: path; prediction and confidence, as src.predict has them (confidence only with one class
-    a picture); explained, the class or target that the map is for, and its probability; file, the PNG; error. A
+    Columns of explanations.csv: path; prediction and confidence, as src.predict has them (confidence only with one
+    class a picture); explained, the class or target that the map is for, and its probability; file, the PNG; error. A
     multilabel model has a row for each class that reaches its threshold, or for the likeliest if none does.
     """
     folder, paths = find_images(cfg.images)

@@ -27,7 +27,7 @@ def write_page(path: Path, rows: list[dict[str, str]]) -> None:
     cards = "\n".join(card(row) for row in rows)
     path.write_text(
         '<!doctype html><html lang="en"><head><meta charset="utf-8">\n'
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src \'self\' file:; '
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src 'self' file:; "
         "style-src 'unsafe-inline'\">\n"
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>Explanations</title><style>{STYLE}</style></head><body><h1>Explanations</h1><p>{escape(NOTE)}</p>\n"

@@ -1,7 +1,7 @@
 """Grad-CAM: which places of a picture speak for a class (Selvaraju et al. 2017, arXiv 1610.02391).
 
-Computed with torch's own gradients; docs/explain.md says why no library does it. Shapes: B pictures, C channels, H and W
-pixels, h and w places of a feature map, N tokens of a transformer, K classes.
+Computed with torch's own gradients; docs/explain.md says why no library does it. Shapes: B pictures, C channels, H and
+W pixels, h and w places of a feature map, N tokens of a transformer, K classes.
 """
 
 from collections.abc import Iterator

@@ -9,7 +9,7 @@ import shlex
 import shutil
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -196,10 +196,13 @@ def finish(cfg: DictConfig, metrics: dict[str, Any], trainer: "Trainer") -> None
     from lightning.pytorch.loggers import TensorBoardLogger
 
     from src.measure import find_best
+    from src.model_card import write_model_card
     from src.results import write_json
 
     output_dir = Path(cfg.output_dir)
     write_json(output_dir / "metrics.json", metrics)
+    plain = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+    write_model_card(output_dir, plain, metrics, trainer.datamodule.table)  # type: ignore[attr-defined]
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             logger.experiment.add_text("config", f"```yaml\n{OmegaConf.to_yaml(cfg, resolve=True)}\n```")
