@@ -36,7 +36,7 @@ class MapLayer:
     def to_maps(self, output: Tensor) -> Tensor:
         """float32 [B, C, h, w] of the module's output."""
         if self.layout == "tokens":
-            output = output[:, self.other_tokens :].unflatten(1, (self.side, self.side))
+            output = output[:, self.other_tokens :].reshape(len(output), self.side, self.side, -1)
         return (output if self.layout == "channels first" else output.permute(0, 3, 1, 2)).float()
 
 
