@@ -289,7 +289,7 @@ def accuracy_intervals(metrics: Numbers, split_counts: Mapping[str, int]) -> dic
 
 
 def wilson(share: float, count: int, z: float = 1.959964) -> tuple[float, float]:
-    """95 % interval of a share of `count` independent cases, 0..1 (Wilson 1927; good for few cases and near 0 and 1)."""
+    """95 % interval of a share of `count` independent cases, 0..1 (Wilson 1927; holds for few cases too)."""
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
     return max(0.0, middle - half), min(1.0, middle + half)

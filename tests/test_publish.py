@@ -10,11 +10,11 @@ from conftest import Answer, Run
 from scripts.publish import main, without_paths
 
 
-def test_the_folder(colors: Path, colors_run: Run, tmp_path: Path, command, capsys) -> None:
+def test_the_folder(colors: Path, colors_run: Run, tmp_path: Path, command, capfd) -> None:
     folder, extra = tmp_path / "hub", tmp_path / "model.onnx"
     extra.write_bytes(b"onnx")
     assert main([f"run={colors_run.directory}", "--folder", str(folder), "--files", str(extra)]) == 0
-    assert "TO FILL IN" in capsys.readouterr().out
+    assert "TO FILL IN" in capfd.readouterr().out
     names = ["README.md", "best.ckpt", "config.yaml", "metrics.json", "model.onnx"]
     assert sorted(path.name for path in folder.iterdir()) == names
     for path in folder.iterdir():  # the checkpoint is a zip file without compression
