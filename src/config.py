@@ -231,6 +231,17 @@ class ServeConfig:
 
 
 @dataclass
+class ExplainConfig:
+    ckpt: str = MISSING
+    images: str = MISSING
+    root: str | None = MISSING
+    output: str = MISSING
+    class_name: str | None = MISSING
+    batch_size: int = MISSING
+    accelerator: str = MISSING
+
+
+@dataclass
 class CheckConfig:
     output: str = MISSING
     tiny_px: int = MISSING
@@ -249,6 +260,7 @@ def register() -> None:
         "predict": PredictConfig,
         "report": ReportConfig,
         "serve": ServeConfig,
+        "explain": ExplainConfig,
         "check": CheckConfig,
     }
     for name, schema in schemas.items():

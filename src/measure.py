@@ -22,6 +22,7 @@ from src.checkpoint import AtomicCheckpointIO, load_checkpoint
 from src.data.base import ImageDataModule
 from src.drawing import draw_confusion_matrix
 from src.embeddings import EmbeddingCollector
+from src.model_card import write_model_card
 from src.pages.report import write_report
 from src.pages.run import RunReport
 from src.results import SplitOutputs, scalars, write_class_table, write_predictions
@@ -107,12 +108,18 @@ def keep_calibration(task: FineTuneTask, val: SplitOutputs, trainer: Trainer, mo
         return
     if not (file := Path(kept.best_model_path)).is_file():
         return
-    scores_N = task.ood_scores(torch.from_numpy(val.outputs_NK)).numpy()
-    facts = {"temperature": task.temperature, "pictures": len(val.rows_N)}
-    facts |= {f"ood_score_p{q}": float(np.percentile(scores_N, q)) for q in (50, 95, 99)}
+    facts = {"temperature": task.temperature, "pictures": len(val.rows_N), **usual_scores(task, val)}
     checkpoint = load_checkpoint(file)
     checkpoint[CHECKPOINT_KEY][CALIBRATION_KEY] = facts
     AtomicCheckpointIO().save_checkpoint(checkpoint, file)
+
+
+def usual_scores(task: FineTuneTask, val: SplitOutputs) -> Metrics:
+    """Percentiles of ood_score on val; empty where there is none."""
+    if not has_logits(task, val):
+        return {}
+    scores_N = task.ood_scores(torch.from_numpy(val.outputs_NK)).numpy()
+    return {f"ood_score_p{q}": float(np.percentile(scores_N, q)) for q in (50, 95, 99)}
 
 
 def how_calibrated(task: FineTuneTask, outputs: SplitOutputs) -> Metrics:
@@ -235,5 +242,7 @@ def write_run_report(
         run_dir=output_dir.resolve(),
     )
     write_report(output_dir / "report", report)
+    table = measured[0].table
+    write_model_card(output_dir, report.config, metrics, table, usual_scores(task, measured[0]), report.intervals)
     for name, image in report.figures.items():
         add_figure(trainer, name, image.copy)

@@ -1,0 +1,119 @@
+"""Gather what others need of a run in a folder, and put it on a model hub.
+
+python -m scripts.publish run=<run dir> --folder <new folder> [--files model.onnx] [--repo owner/name] [--public]
+"""
+
+import argparse
+import json
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+from src.errors import ConfigError
+
+CARD = "report/model_card.md"
+PRIVATE = re.compile(r"^(/|~|\.\.([/\\]|$)|[A-Za-z]:[\\/]|\\\\|file:)")
+
+
+def publish(run: Path, folder: Path, files: Sequence[Path], repo: str | None, public: bool) -> None:
+    """Write `folder`, and upload it if a repository is named."""
+    if repo is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
+        raise ConfigError(f"--repo '{repo}' is no repository: give owner/name.")
+    if repo is not None:
+        require_hub()
+    gather(run, folder, files)
+    print(f"Written to {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+    if blanks := (folder / "README.md").read_text(encoding="utf-8").count("TO FILL IN"):
+        print(f"README.md has {blanks} places TO FILL IN: who may use the model for what, and under which licence.")
+    if repo is not None:
+        upload(folder, repo, public)
+
+
+def gather(run: Path, folder: Path, files: Sequence[Path]) -> None:
+    """best.ckpt without what only resuming needs, README.md, config.yaml, metrics.json, and `files`.
+
+    Paths of this machine are cut to their last part. Raises ConfigError if something is missing or the folder is taken.
+    """
+    needed = [run / "checkpoints" / "best.ckpt", run / CARD, run / "metrics.json", *files]
+    if missing := [path for path in needed if not path.is_file()]:
+        raise ConfigError(
+            f"'{missing[0]}' does not exist. A run that has ended has checkpoints/best.ckpt, {CARD} and metrics.json."
+        )
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"--folder '{folder}' is there already and not empty: give another, or delete it.")
+
+    import torch
+    from omegaconf import OmegaConf
+
+    from src.checkpoint import load_checkpoint
+    from src.tasks.base import CHECKPOINT_KEY
+
+    checkpoint = load_checkpoint(needed[0])
+    record = without_paths(checkpoint[CHECKPOINT_KEY])
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save({"state_dict": checkpoint["state_dict"], CHECKPOINT_KEY: record}, folder / "best.ckpt")
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(record["config"])), encoding="utf-8")
+    metrics = without_paths(json.loads(needed[2].read_text(encoding="utf-8")))
+    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    shutil.copyfile(needed[1], folder / "README.md")
+    for file in files:
+        shutil.copyfile(file, folder / file.name)
+
+
+def without_paths(values: Any) -> Any:
+    """Nested plain data in which a path that leads out of the project, or into somebody's home, is its last part."""
+    if isinstance(values, dict):
+        return {without_paths(key): without_paths(value) for key, value in values.items()}
+    if isinstance(values, list):
+        return [without_paths(value) for value in values]
+    if isinstance(values, str) and (PRIVATE.match(values) or str(Path.home()) + "/" in values):
+        return PurePath(values.replace("\\", "/")).name
+    return values
+
+
+def require_hub() -> None:
+    try:
+        import huggingface_hub  # noqa: F401
+    except ImportError as error:
+        raise ConfigError("--repo needs the extra hub: uv sync --extra hub, or pip install huggingface_hub.") from error
+
+
+def upload(folder: Path, repo: str, public: bool) -> None:
+    """To the hub that HF_ENDPOINT names, with the token of `hf auth login` or HF_TOKEN. Private unless `public`."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+
+    api = HfApi()
+    try:
+        api.create_repo(repo, private=not public, exist_ok=True)
+        done = api.upload_folder(repo_id=repo, folder_path=folder, commit_message="Fine-tuned model")
+    except (HfHubHTTPError, LocalTokenNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(
+            f"--repo {repo}: the upload did not succeed ({reason}). Log in with `hf auth login` or set HF_TOKEN; the "
+            f"folder is complete, and `hf upload {repo} {folder}` tries again."
+        ) from error
+    print(f"Uploaded: {done}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", help="run=<run dir>, or the directory alone")
+    parser.add_argument("--folder", type=Path, required=True, help="new folder for what is published")
+    parser.add_argument("--files", type=Path, nargs="*", default=[], help="more files, such as model.onnx")
+    parser.add_argument("--repo", help="owner/name on the hub; without it nothing is uploaded")
+    parser.add_argument("--public", action="store_true", help="a new repository is public; default: private")
+    given = parser.parse_args(arguments)
+    try:
+        publish(Path(given.run.removeprefix("run=")).expanduser(), given.folder, given.files, given.repo, given.public)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,170 @@
+"""Heat maps over pictures: which places speak for a class, from a checkpoint alone.
+
+python -m src.explain ckpt=<run dir or .ckpt> images=<dir, glob, file or .csv> [output=explanations] [class_name=<name>]
+"""
+
+import csv
+import logging
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from src.cli import command, importing
+from src.errors import ConfigError, did_you_mean
+from src.predict import find_images
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from src.tasks.base import FineTuneTask
+
+log = logging.getLogger("src.explain")
+
+COLUMNS = ["path", "prediction", "confidence", "explained", "explained_probability", "file", "error"]
+
+
+def explain(cfg: DictConfig) -> None:
+    """Write a PNG for each picture and explained class, and explanations.csv and index.html, which show all of them.
+
+    Columns of explanations.csv: path; prediction and confidence, as src.predict has them (confidence only with one
+    class a picture); explained, the class or target that the map is for, and its probability; file, the PNG; error. A
+    multilabel model has a row for each class that reaches its threshold, or for the likeliest if none does.
+    """
+    folder, paths = find_images(cfg.images)
+    if cfg.root is not None:
+        folder = Path(cfg.root).expanduser()
+    output = find_output(cfg.output)
+
+    with importing():
+        import torch
+
+        from src.build import find_accelerator, load_task
+        from src.checkpoint import find_checkpoint, load_checkpoint
+        from src.data.files import FileDataset, collate_files
+        from src.data.transforms import evaluation_transform
+        from src.drawing import draw_explanation
+        from src.explanation import explain_batch
+        from src.pages.explanations import write_page
+        from src.preprocessing import Preprocessing
+        from src.progress import progress_bar
+        from src.tasks.base import CHECKPOINT_KEY
+
+    checkpoint = load_checkpoint(find_checkpoint(cfg.ckpt, "best"))
+    record = checkpoint[CHECKPOINT_KEY]
+    task = load_task(checkpoint, record)
+    class_index = find_class(cfg.class_name, task)
+    accelerator = find_accelerator(cfg.accelerator)
+    task.to(torch.device("cuda" if accelerator == "gpu" else accelerator))
+    dataset = FileDataset(folder, paths, evaluation_transform(Preprocessing.from_dict(record["preprocessing"])))
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        file = (output / "explanations.csv").open("w", newline="", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"output='{output}' cannot be written: {error.strerror}.") from error
+
+    start, rows, empty = time.perf_counter(), list[dict[str, str]](), 0
+    with file, progress_bar() as progress:
+        bar = progress.add_task("explain", total=len(paths), speed="", loss="")
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        for first in range(0, len(paths), cfg.batch_size):
+            numbers = range(first, min(first + cfg.batch_size, len(paths)))
+            images_BCHW, batch_paths, errors = collate_files([dataset[i] for i in numbers])
+            readable = [number for number, error in zip(numbers, errors, strict=True) if error is None]
+            explained = explain_pictures(task, images_BCHW, class_index)
+            # A picture with several classes has several maps.
+            at_B = torch.tensor([at for at, row in enumerate(explained) for _ in row], dtype=torch.int64)
+            classes_B = torch.tensor([k for row in explained for k, _ in row], dtype=torch.int64)
+            maps_BHW = explain_batch(task, images_BCHW[at_B], classes_B) if len(at_B) else torch.empty(0)
+            maps = iter(maps_BHW.numpy())
+            for number, path, reason in zip(numbers, batch_paths, errors, strict=True):
+                if reason is not None:
+                    rows.append({"path": path, "error": reason})
+                    writer.writerow(rows[-1])
+                    continue
+                at = readable.index(number)
+                for turn, (_, facts) in enumerate(explained[at]):
+                    map_HW = next(maps)
+                    empty += int(map_HW.max() == 0)
+                    name = f"{number + 1:05d}{f'_{turn + 1}' if turn else ''}.png"
+                    pixels_HW3 = images_BCHW[at].permute(1, 2, 0).numpy()
+                    draw_explanation(pixels_HW3, map_HW, *words_for(facts)).save(output / name)
+                    rows.append({"path": path, **facts, "file": name})
+                    writer.writerow(rows[-1])
+            file.flush()
+            progress.update(bar, advance=len(numbers))
+    write_page(output / "index.html", rows)
+    bad = sum("error" in row for row in rows)
+    seconds = time.perf_counter() - start
+    log.info("%d pictures in %.1f s, %d could not be read: %s", len(paths), seconds, bad, output / "index.html")
+    if empty:
+        log.warning("%d maps are empty: at the layer that is looked at, nothing speaks for the class.", empty)
+
+
+def find_output(output: str) -> Path:
+    """The folder for the results, not made yet. Raises ConfigError if it cannot be."""
+    folder = Path(output).expanduser()
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise ConfigError(f"output='{output}': {there} is no folder that can be written to.")
+    return folder
+
+
+def find_class(name: str | None, task: "FineTuneTask") -> int | None:
+    """The index of the class or target to explain; None for what is predicted. Raises ConfigError if there is none."""
+    if name is None:
+        return None if task.probability_columns else 0
+    if name not in task.class_names:
+        hint, names = did_you_mean(name, task.class_names), ", ".join(task.class_names[:50])
+        raise ConfigError(f"class_name='{name}' is unknown to this model.{hint} It knows: {names}.")
+    return task.class_names.index(name)
+
+
+def explain_pictures(
+    task: "FineTuneTask", images_BCHW: "Tensor", class_index: int | None
+) -> list[list[tuple[int, dict[str, str]]]]:
+    """For each picture the classes to explain, with the columns of explanations.csv that say what the model thinks."""
+    import torch
+
+    if not len(images_BCHW):
+        return []
+    with torch.inference_mode():
+        outputs_BK = task(images_BCHW.to(task.device)).float()
+        shares_BK, answers = task.probabilities(outputs_BK), task.answers(outputs_BK)
+    pictures = []
+    for at, answer in enumerate(answers):
+        facts = dict(zip(task.answer_columns, answer, strict=True))
+        if not task.probability_columns:  # numbers: the answer has a column a target
+            assert class_index is not None
+            name = task.class_names[class_index]
+            pictures.append([(class_index, {"prediction": facts[name], "explained": name})])
+            continue
+        if class_index is not None:
+            classes = [class_index]
+        elif "confidence" in facts:
+            classes = [int(outputs_BK[at].argmax())]
+        else:
+            shown = set(facts["prediction"].split(";"))
+            classes = [k for k, name in enumerate(task.class_names) if name in shown]
+            classes = classes or [int(shares_BK[at].argmax())]
+        pictures.append([
+            (k, {**facts, "explained": task.class_names[k], "explained_probability": f"{shares_BK[at, k]:.6f}"})
+            for k in classes
+        ])  # fmt: skip
+    return pictures
+
+
+def words_for(facts: dict[str, Any]) -> tuple[str, str]:
+    """What stands over the picture and over its map."""
+    sure = f" {float(facts['confidence']):.0%}" if "confidence" in facts else ""
+    share = f" {float(facts['explained_probability']):.0%}" if "explained_probability" in facts else ""
+    return f"{facts['prediction'] or '(none)'}{sure}", f"for {facts['explained']}{share}"
+
+
+main = command("explain")(explain)
+
+if __name__ == "__main__":
+    main()

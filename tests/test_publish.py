@@ -1,0 +1,65 @@
+"""scripts.publish: a folder that others can use, with nothing of this machine in it."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Answer, Run
+
+from scripts.publish import main, without_paths
+
+
+def test_the_folder(colors: Path, colors_run: Run, tmp_path: Path, command, capfd) -> None:
+    folder, extra = tmp_path / "hub", tmp_path / "model.onnx"
+    extra.write_bytes(b"onnx")
+    assert main([f"run={colors_run.directory}", "--folder", str(folder), "--files", str(extra)]) == 0
+    assert "TO FILL IN" in capfd.readouterr().out
+    names = ["README.md", "best.ckpt", "config.yaml", "metrics.json", "model.onnx"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    for path in folder.iterdir():  # the checkpoint is a zip file without compression
+        assert str(colors_run.directory.parents[1]).encode() not in path.read_bytes(), path
+        assert str(Path.home()).encode() + b"/" not in path.read_bytes(), path
+    checkpoint = torch.load(folder / "best.ckpt", weights_only=True)
+    assert "optimizer_states" not in checkpoint and checkpoint["finetune"]["config"]["data"]["root"] == colors.name
+    assert json.loads((folder / "metrics.json").read_text()) == colors_run.metrics
+
+    picture = next((colors / "red").glob("*.png"))
+    answers = []
+    for ckpt in (folder / "best.ckpt", colors_run.directory):
+        out = tmp_path / "p.csv"
+        answer: Answer = command("predict", f"ckpt={ckpt}", f"images={picture}", f"output={out}", "accelerator=cpu")
+        assert answer.status == 0, answer.err
+        answers.append(out.read_text())
+    assert answers[0] == answers[1]
+
+
+def test_mistakes(colors_run: Run, tmp_path: Path, capsys) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").touch()
+    run = f"run={colors_run.directory}"
+    for arguments, text in (
+        (["run=nope", "--folder", str(tmp_path / "a")], "'nope/checkpoints/best.ckpt' does not exist"),
+        ([run, "--folder", str(tmp_path / "full")], "is there already and not empty"),
+        ([run, "--folder", str(tmp_path / "a"), "--files", "no.onnx"], "'no.onnx' does not exist"),
+        ([run, "--folder", str(tmp_path / "a"), "--repo", "just-a-name"], "is no repository: give owner/name"),
+    ):
+        assert main(arguments) == 1
+        assert text in capsys.readouterr().err
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "left"),
+    [
+        ("/home/me/pictures", "pictures"),
+        ("~/x/y.csv", "y.csv"),
+        ("C:\\Users\\me\\z", "z"),
+        ("../up/w", "w"),
+        ("src/assets/a.safetensors", "src/assets/a.safetensors"),
+        ("torch.optim.AdamW", "torch.optim.AdamW"),
+        (["/a/b", {"k": "/c/d"}, 3], ["b", {"k": "d"}, 3]),
+    ],
+)
+def test_paths_are_cut(value, left) -> None:
+    assert without_paths(value) == left
