@@ -156,10 +156,7 @@ def draw_explanation(
 ) -> Image.Image:
     """The picture as the network sees it, beside itself under a heat map 0..1, in colours of viridis."""
     side, line = max(224, len(pixels_HW3)), 30
-    places = np.linspace(0, 1, len(HEAT_COLORS))
-    colors_HW3 = np.stack([np.interp(heat_HW, places, HEAT_COLORS[:, c]) for c in range(3)], axis=-1)
-    grey_HW1 = pixels_HW3.mean(axis=-1, keepdims=True)  # so that all colour is the map's
-    laid_over = Image.fromarray((0.45 * grey_HW1 + 0.55 * colors_HW3).astype(np.uint8))
+    laid_over = heat_over(pixels_HW3, heat_HW)
     canvas = Image.new("RGB", (2 * side + 24, side + line + 8), "white")
     draw = ImageDraw.Draw(canvas)
     resampling = Image.Resampling.NEAREST if len(pixels_HW3) < 100 else Image.Resampling.BILINEAR
@@ -167,6 +164,14 @@ def draw_explanation(
         draw.text((left + side / 2, line / 2), fitted(title, side, font(16)), INK, font(16), anchor="mm")
         canvas.paste(picture.resize((side, side), resampling), (left, line))
     return canvas
+
+
+def heat_over(pixels_HW3: npt.NDArray[np.uint8], heat_HW: npt.NDArray[np.float32]) -> Image.Image:
+    """A heat map 0..1, in colours of viridis, over the picture in grey, so that all colour is the map's."""
+    places = np.linspace(0, 1, len(HEAT_COLORS))
+    colors_HW3 = np.stack([np.interp(heat_HW, places, HEAT_COLORS[:, c]) for c in range(3)], axis=-1)
+    grey_HW1 = pixels_HW3.mean(axis=-1, keepdims=True)
+    return Image.fromarray((0.45 * grey_HW1 + 0.55 * colors_HW3).astype(np.uint8))
 
 
 def fitted(text: str, width_px: int, of_font: FontLike) -> str:

@@ -6,7 +6,8 @@ import pytest
 import yaml
 from conftest import Run, resolved
 
-from src.model_card import model_card, plain, wilson
+from src.analysis import wilson_interval
+from src.model_card import model_card, plain
 
 
 def test_every_training_writes_one(colors_run: Run) -> None:
@@ -15,7 +16,7 @@ def test_every_training_writes_one(colors_run: Run) -> None:
     assert front["pipeline_tag"] == "image-classification" and front["class_names"] == ["blue", "green", "red"]
     assert "accuracy" in front["metrics"] and "squeezenet1_1" in front["tags"]
     assert "| blue | 14 | 3 | 3 |" in card and "42 train, 9 val, 9 test" in card
-    low, high = wilson(colors_run.metrics["test/acc"], 9)
+    low, high = wilson_interval(round(9 * colors_run.metrics["test/acc"]), 9)
     assert f"{colors_run.metrics['test/acc']:.4g} ({low:.4g} to {high:.4g})" in card
     assert (
         "Few pictures: fewer than 30 in train of blue, green, red" in card
@@ -73,8 +74,8 @@ def test_limits_follow_from_the_numbers(colors_run: Run) -> None:
 
 def test_wilson_as_published() -> None:
     """Newcombe 1998, table I: 81 of 263, and 0 of 20."""
-    assert wilson(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
-    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
+    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert wilson_interval(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
 
 
 def test_plain_is_not_blank() -> None:

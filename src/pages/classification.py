@@ -1,23 +1,32 @@
 """Sections of the page about a classifier: one class a picture."""
 
+from contextlib import suppress
 from html import escape
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
+from torch.distributed.tensor import DTensor
 
 from src import analysis
 from src.analysis import Ints
 from src.calibration import Floats, reliability, to_probabilities
 from src.charts import draw_coverage, draw_reliability
+from src.data.decode import UnreadableImage
 from src.data.table import ImageTable
-from src.drawing import draw_confusion_matrix, draw_images
+from src.data.transforms import evaluation_transform
+from src.drawing import draw_confusion_matrix, draw_images, heat_over
+from src.errors import ConfigError
+from src.explanation import explain_batch
 from src.pages.parts import html_table, share_text
 from src.pages.run import RunReport, picture_cards, section
+from src.preprocessing import Preprocessing
 from src.results import SplitOutputs
 
 HEADLINE = ["acc", "balanced_acc", "f1", "ece"]
 MISTAKES, UNSURE, PAIRS, OF_PAIR = 24, 12, 5, 6
+MAPS_AT_ONCE = 8  # of the mistakes, for the memory that gradients take
 MATRIX_CLASSES = 30  # up to which the confusion matrix is a table
 
 
@@ -107,44 +116,53 @@ def mistakes_section(report: RunReport, outputs: SplitOutputs, predicted_N: Ints
     right = np.flatnonzero(predicted_N == labels_N)
     unsure = right[np.argsort(confidences_N[right], kind="stable")][:UNSURE]
 
-    def cards(chosen: npt.NDArray[np.intp]) -> str:
+    def cards(chosen: npt.NDArray[np.intp], maps: dict[int, Image.Image] | None = None) -> str:
         shown = []
         for n in chosen.tolist():
             answer = f"{table.class_names[predicted_N[n]]} {confidences_N[n]:.3f}"
             shown.append((int(outputs.rows_N[n]), answer, bool(predicted_N[n] == labels_N[n]), ""))
-        return picture_cards(table, shown)
+        return picture_cards(table, shown, maps)
 
-    add_mistakes_figure(report, outputs, wrong[:MISTAKES], predicted_N, confidences_N)
+    maps = draw_mistakes(report, outputs, wrong[:MISTAKES], predicted_N, confidences_N)
     count = f"{len(wrong):,} of {len(labels_N):,} answers are wrong"
     note = "; the surest come first. Some may be right, and the label wrong." if len(wrong) else "."
+    if maps:
+        note += " Beside each picture, what speaks for the wrong answer: yellow the most, dark violet not at all (Grad-CAM)."
     return section(
         "Mistakes",
         f"<p>{count}{note}</p>",
-        cards(wrong[:MISTAKES]),
+        cards(wrong[:MISTAKES], maps),
         "<h3>Right, but the least sure</h3>" if len(unsure) else "",
         cards(unsure),
     )
 
 
-def add_mistakes_figure(
+def draw_mistakes(
     report: RunReport, outputs: SplitOutputs, chosen: npt.NDArray[np.intp], predicted_N: Ints, confidences_N: Floats
-) -> None:
-    """For TensorBoard; the page has the pictures with their names."""
-    from src.data.decode import UnreadableImage
-    from src.data.transforms import evaluation_transform
-    from src.preprocessing import Preprocessing
-
+) -> dict[int, Image.Image]:
+    """A figure of the mistakes for TensorBoard; by row of the table, heat maps over what the network got to see."""
     transform = evaluation_transform(Preprocessing.from_dict(report.task.record["preprocessing"]))
-    images, texts = [], []
+    names, images, kept = outputs.table.class_names, [], []
     for n in chosen.tolist():
-        try:
+        with suppress(UnreadableImage):
             images.append(transform(outputs.table.read(int(outputs.rows_N[n]), transform.needed_px)))
-        except UnreadableImage:
-            continue
-        names = outputs.table.class_names
-        texts.append(f"{names[predicted_N[n]]} {confidences_N[n]:.2f}, not {names[outputs.labels[n]]}")
-    if images:
-        report.figures["report/mistakes"] = draw_images(torch.stack(images), texts, columns=6)
+            kept.append(n)
+    if not images:
+        return {}
+    images_BCHW = torch.stack(images)
+    texts = [f"{names[predicted_N[n]]} {confidences_N[n]:.2f}, not {names[outputs.labels[n]]}" for n in kept]
+    report.figures["report/mistakes"] = draw_images(images_BCHW, texts, columns=6)
+    if any(isinstance(parameter, DTensor) for parameter in report.task.parameters()):
+        return {}  # sharded weights compute only where all processes do
+    maps = {}
+    try:
+        for part in np.array_split(np.arange(len(kept)), -(-len(kept) // MAPS_AT_ONCE)):
+            classes_B = torch.from_numpy(predicted_N[[kept[b] for b in part]])
+            for b, heat_HW in zip(part, explain_batch(report.task, images_BCHW[part], classes_B).numpy(), strict=True):
+                maps[int(outputs.rows_N[kept[b]])] = heat_over(images[b].permute(1, 2, 0).numpy(), heat_HW)
+    except ConfigError:  # a network without maps
+        return {}
+    return maps
 
 
 def pairs_section(

@@ -32,7 +32,7 @@ nav a { color: inherit; text-decoration: none; padding: .1rem .7rem; border: 1px
 p.kind { margin: 0 0 .8rem; opacity: .75 }
 ul.cards { list-style: none; margin: 0; padding: 0; display: grid; gap: .8rem;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 9.5rem), 1fr)) }
-ul.cards.wide { grid-template-columns: repeat(auto-fill, minmax(min(100%, 11.5rem), 1fr)) }
+ul.cards.wide { grid-template-columns: repeat(auto-fill, minmax(min(100%, 16rem), 1fr)) }
 ul.cards.pairs { grid-template-columns: repeat(auto-fill, minmax(min(100%, 22rem), 1fr)) }
 li.card { border: 1px solid var(--line); border-radius: .4rem; padding: .6rem; min-width: 0; font-size: 13px;
   break-inside: avoid }

@@ -4,6 +4,7 @@ import json
 import math
 import shlex
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -16,7 +17,7 @@ from src.analysis import Interval
 from src.charts import BLUE, Curve, draw_learning_curves
 from src.data.table import ImageTable
 from src.drawing import ORANGE
-from src.pages.parts import SORTING, chart, html_table, thumbnail, write_document
+from src.pages.parts import SORTING, chart, html_table, small_picture, thumbnail, write_document
 from src.results import SplitOutputs
 from src.tasks.base import FineTuneTask
 
@@ -227,8 +228,13 @@ def environment_section(report: RunReport) -> str:
 # ------------------------------------------------------------------------------------------------------------- pictures
 
 
-def picture_cards(table: ImageTable, cards: list[tuple[int, str, bool, str]]) -> str:
-    """Pictures by (row of the table, what the model says, whether that is right, a remark), each with its label."""
+def picture_cards(
+    table: ImageTable, cards: list[tuple[int, str, bool, str]], maps: Mapping[int, Image.Image] | None = None
+) -> str:
+    """Pictures by (row of the table, what the model says, whether that is right, a remark), each with its label.
+
+    `maps`: by row, what is shown beside a picture.
+    """
     items = []
     for row, answer, right, remark in cards:
         color = "" if right else ' class="wrong"'
@@ -237,5 +243,9 @@ def picture_cards(table: ImageTable, cards: list[tuple[int, str, bool, str]]) ->
             f'<br><span class="where">{escape(remark)}{"<br>" if remark else ""}{escape(str(table.paths[row]))}</span>'
             "</figcaption>"
         )
-        items.append(f'<li class="card"><figure>{thumbnail(table, row)}{caption}</figure></li>')
-    return f'<ul class="cards">{"".join(items)}</ul>' if items else ""
+        shown = thumbnail(table, row)
+        if maps and row in maps:
+            shown = f'<div class="pair">{shown}{small_picture(maps[row])}</div>'
+        items.append(f'<li class="card"><figure>{shown}{caption}</figure></li>')
+    size = " wide" if maps else ""
+    return f'<ul class="cards{size}">{"".join(items)}</ul>' if items else ""
