@@ -203,6 +203,18 @@ class PredictConfig:
 
 
 @dataclass
+class ExportConfig:
+    ckpt: str = MISSING
+    format: str = MISSING
+    output: str | None = MISSING
+    variants: list[str] = MISSING
+    images: str | None = MISSING
+    test_pictures: int = MISSING
+    calibration_pictures: int = MISSING
+    latency: bool = MISSING
+
+
+@dataclass
 class CheckConfig:
     output: str = MISSING
     tiny_px: int = MISSING
@@ -215,7 +227,10 @@ class CheckConfig:
 def register() -> None:
     """Make the schemas and the backbones known to Hydra. `conf/backbone/*.yaml` wins over the generated options."""
     store = ConfigStore.instance()
-    schemas = {"train": TrainConfig, "evaluate": EvaluateConfig, "predict": PredictConfig, "check": CheckConfig}
+    schemas = {
+        "train": TrainConfig, "evaluate": EvaluateConfig, "predict": PredictConfig, "export": ExportConfig,
+        "check": CheckConfig,
+    }  # fmt: skip
     for name, schema in schemas.items():
         # At the top level and not in a group of its own, which --help would list among the groups to choose from.
         store.store(name=f"{name}_schema", node=schema)
