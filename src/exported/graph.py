@@ -60,10 +60,11 @@ class PillowResize(nn.Module):
 
     That one resizes with Pillow, and every runtime's own Resize differs from it. Pillow's resampling is linear in the
     pixels of a row, so it is a product with a matrix of weights; only the rows and columns that the crop keeps are
-    computed. As in Pillow the filter is widened by the scale, edges are renormalised, and values are rounded to whole
-    numbers after each of the two passes (src/libImaging/Resample.c). What remains is the rounding of values that lie
-    within about 1e-4 of a half. Since Pillow 13 tall pictures are resized along their columns first
-    (python-pillow/Pillow#9549); the exact rule was found by trying sizes.
+    computed. As in Pillow the filter is widened by the scale, edges are renormalised, weights are rounded to 22 bits, and
+    values to whole numbers after each of the two passes (src/libImaging/Resample.c). In float64, where such sums are
+    exact: many scales put whole rows of values on a half, and float32 would round these otherwise than Pillow.
+    Since Pillow 13 tall pictures are resized along their columns first (python-pillow/Pillow#9549); the rule was found
+    by trying sizes.
     """
 
     def __init__(self, preprocessing: Preprocessing) -> None:
@@ -80,25 +81,24 @@ class PillowResize(nn.Module):
         new_width_1, new_height_1 = self.resize_px * width_1 // shorter_1, self.resize_px * height_1 // shorter_1
         columns_SW = self.weights(torch.arange(width), width_1, new_width_1)
         rows_SH = self.weights(torch.arange(height), height_1, new_height_1)
-        pixels_BCHW = images_BCHW.float()
+        pixels_BCHW = images_BCHW.double()
         rows_first_BCSS = to_whole(rows_SH @ to_whole(pixels_BCHW @ columns_SW.T))
         columns_first_BCSS = to_whole(to_whole(rows_SH @ pixels_BCHW) @ columns_SW.T)
         shrinks_1 = new_height_1 < height_1
         tall_1 = shrinks_1 & (height_1 - new_height_1 > 2 * (width_1 - new_width_1))
-        return torch.where(tall_1, columns_first_BCSS, rows_first_BCSS)
+        return torch.where(tall_1, columns_first_BCSS, rows_first_BCSS).float()
 
     def weights(self, positions_I: Tensor, size_1: Tensor, new_size_1: Tensor) -> Tensor:
-        """float32 [S, I]: the share of each of the I old pixels in each new pixel that the crop keeps.
+        """float64 [S, I]: the share of each of the I old pixels in each new pixel that the crop keeps.
 
-        The distance of two pixels' centres, in units of the widened filter, is a fraction of whole numbers, which are
-        exact in int64 and, as far as the filter reaches, in float32.
+        The distance of two pixels' centres, in units of the widened filter, is a fraction of whole numbers.
         """
         margin_1 = new_size_1 - self.crop_px
         # Python's round(margin / 2), which takes halves to the even number.
         start_1 = margin_1 // 2 + (margin_1 % 2) * ((margin_1 // 2) % 2)
         kept_S = torch.arange(self.crop_px) + start_1
         numerator_SI = (2 * positions_I + 1) * new_size_1 - ((2 * kept_S + 1) * size_1)[:, None]
-        shares_SI = self.filter(numerator_SI.float() / (2 * torch.maximum(size_1, new_size_1)).float())
+        shares_SI = self.filter(numerator_SI.double() / (2 * torch.maximum(size_1, new_size_1)).double())
         shares_SI = shares_SI / shares_SI.sum(dim=1, keepdim=True)
         return torch.floor(shares_SI / PILLOW_STEP + 0.5) * PILLOW_STEP
 
@@ -132,7 +132,7 @@ def trace(model: ExportedModel, backbone: str) -> ExportedProgram:
 
 
 def write_onnx(program: ExportedProgram, output_names: list[str], backbone: str, file: Path) -> None:
-    """Raises ConfigError if an operation has no counterpart in ONNX, or if the weights are more than such a file holds."""
+    """Raises ConfigError if an operation has no counterpart in ONNX, or if the weights are too large for one file."""
     from onnx import save
 
     size = sum(value.numel() * value.element_size() for value in program.state_dict.values())

@@ -77,7 +77,7 @@ def difference(task: FineTuneTask, expected_NK: Floats, found_NK: Floats) -> flo
 
 
 def same_answers(task: FineTuneTask, expected_NK: Floats, found_NK: Floats) -> npt.NDArray[np.bool_]:
-    """[N]: whether the likeliest class is the same, or all classes that are shown; of numbers, whether they are near."""
+    """[N]: whether the likeliest class is the same, or all that are shown; of numbers, whether they are near."""
     if isinstance(task, RegressionTask):
         near_N: npt.NDArray[np.bool_] = (np.abs(expected_NK - found_NK) <= TOLERANCE * task.std_T.numpy()).all(axis=1)
         return near_N
