@@ -13,25 +13,7 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
-SUFFIXES = [
-    ".jpg",
-    ".jpeg",
-    ".jpe",
-    ".jfif",
-    ".png",
-    ".webp",
-    ".bmp",
-    ".dib",
-    ".gif",
-    ".tif",
-    ".tiff",
-    ".ppm",
-    ".pgm",
-    ".pbm",
-    ".pnm",
-    ".avif",
-    ".jp2",
-]
+SUFFIXES = Image.registered_extensions()
 DRAFT_MARGIN = 3  # a JPEG may come reduced while its shorter side has this many times the pixels that are needed
 
 
@@ -86,7 +68,9 @@ def main() -> None:
     parser.add_argument("images", nargs="+", type=Path)
     parser.add_argument("--output", default="predictions.csv")
     given = parser.parse_args()
-    folders = [sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES) for path in given.images]
+    folders = [
+        sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.name[0] != ".") for path in given.images
+    ]
     model = Model(given.model)
     with Path(given.output).open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, model.columns)

@@ -88,7 +88,7 @@ def test_export_writes_a_file_that_answers_alike(colors_run: Run, here: Path, co
 
 
 def test_predict_onnx_equals_predict(colors: Path, colors_run: Run, here: Path, command) -> None:
-    """In a process of its own that imports nothing of this project, with damage and what has to be decoded with care."""
+    """In a process of its own that imports nothing of this project, with damage and what needs care."""
     pictures = here / "pictures"
     shutil.copytree(colors / "red", pictures / "red")
     (pictures / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")

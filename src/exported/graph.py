@@ -60,9 +60,9 @@ class PillowResize(nn.Module):
 
     That one resizes with Pillow, and every runtime's own Resize differs from it. Pillow's resampling is linear in the
     pixels of a row, so it is a product with a matrix of weights; only the rows and columns that the crop keeps are
-    computed. As in Pillow the filter is widened by the scale, edges are renormalised, weights are rounded to 22 bits, and
-    values to whole numbers after each of the two passes (src/libImaging/Resample.c). In float64, where such sums are
-    exact: many scales put whole rows of values on a half, and float32 would round these otherwise than Pillow.
+    computed. As in Pillow the filter is widened by the scale, edges are renormalised, weights are rounded to 22 bits,
+    and values to whole numbers after each of the two passes (src/libImaging/Resample.c). In float64, where such sums
+    are exact: many scales put whole rows of values on a half, and float32 would round these otherwise than Pillow.
     Since Pillow 13 tall pictures are resized along their columns first (python-pillow/Pillow#9549); the rule was found
     by trying sizes.
     """

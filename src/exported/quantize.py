@@ -15,7 +15,8 @@ log = logging.getLogger("src.export")
 def write_int8(source: Path, file: Path, pictures: Sequence[Image.Image]) -> None:
     """Quantise the network inside `source`, an .onnx file; what comes before and after it stays in float32.
 
-    onnxruntime's static quantisation in its QDQ form, weights by channel.
+    onnxruntime's static quantisation in its QDQ form, weights by channel and in 7 bits: processors without VNNI add
+    pairs of products in 16 bits, where 8 bits overflow. Convolutions and products alone, which loses less.
     """
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -39,6 +40,8 @@ def write_int8(source: Path, file: Path, pictures: Sequence[Image.Image]) -> Non
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
+            reduce_range=True,
+            op_types_to_quantize=["Conv", "Gemm", "MatMul"],
             nodes_to_exclude=[node.name for node in nodes if not is_inside_network(node)],
         )
     finally:
