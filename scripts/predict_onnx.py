@@ -1,19 +1,22 @@
 """Predictions of a file from src.export, with numpy, Pillow and onnxruntime alone: to copy into a service.
 
-python predict_onnx.py model.onnx <folder, or picture ...> [--output predictions.csv]
+python predict_onnx.py model.onnx <folder or picture> [predictions.csv]
 The columns are those of src.predict.
 """
 
-import argparse
 import csv
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
-SUFFIXES = Image.registered_extensions()
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff",
+    ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2",
+)  # fmt: skip
 DRAFT_MARGIN = 3  # a JPEG may come reduced while its shorter side has this many times the pixels that are needed
 
 
@@ -62,22 +65,17 @@ class Model:
         return {**row, "prediction": names[int(first.argmax())], "confidence": f"{first.max():.6f}"}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
-    parser.add_argument("images", nargs="+", type=Path)
-    parser.add_argument("--output", default="predictions.csv")
-    given = parser.parse_args()
-    folders = [
-        sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.name[0] != ".") for path in given.images
-    ]
-    model = Model(given.model)
-    with Path(given.output).open("w", newline="", encoding="utf-8") as file:
+def main(model_file: str, images: str, output: str = "predictions.csv") -> None:
+    model, given, paths = Model(model_file), Path(images), [Path(images)]
+    if given.is_dir():
+        paths = sorted(p for p in given.rglob("*") if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
+    with Path(output).open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, model.columns)
         writer.writeheader()
-        for given_path, found in zip(given.images, folders, strict=True):
-            writer.writerows(model.predict(path) for path in (found if given_path.is_dir() else [given_path]))
+        writer.writerows(map(model.predict, paths))
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) not in (3, 4):
+        sys.exit(__doc__)
+    main(*sys.argv[1:])

@@ -101,7 +101,7 @@ def test_predict_onnx_equals_predict(colors: Path, colors_run: Run, here: Path, 
     arguments = [f"ckpt={colors_run.directory}", "images=pictures", "output=a.csv", "accelerator=cpu"]
     assert command("predict", *arguments).status == 0
     script = shutil.copy(PROJECT_ROOT / "scripts" / "predict_onnx.py", here / "p.py")
-    subprocess.run([sys.executable, script, "model.onnx", "pictures", "--output", "b.csv"], check=True, cwd=here)
+    subprocess.run([sys.executable, script, "model.onnx", "pictures", "b.csv"], check=True, cwd=here)
     same_predictions(rows_of(here / "a.csv"), rows_of(here / "b.csv"), 23)
     lines = Path(script).read_text().splitlines()
     assert len(lines) <= 80 and not [line for line in lines if "from src" in line]
@@ -134,7 +134,7 @@ def test_other_tasks(colors: Path, trained: Runner, here: Path, command, task: s
     assert (len(facts["thresholds"]) == 4) if task == "multilabel" else (facts["thresholds"] is None)
     assert command("predict", f"ckpt={run.directory}", f"images={colors}/red", "output=a.csv").status == 0
     script = str(PROJECT_ROOT / "scripts" / "predict_onnx.py")
-    subprocess.run([sys.executable, script, "model.onnx", f"{colors}/red", "--output", "b.csv"], check=True, cwd=here)
+    subprocess.run([sys.executable, script, "model.onnx", f"{colors}/red", "b.csv"], check=True, cwd=here)
     expected, found = rows_of(here / "a.csv"), rows_of(here / "b.csv")
     if task == "regression":
         assert list(found[0]) == list(expected[0])
