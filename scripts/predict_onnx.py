@@ -47,7 +47,6 @@ class Model:
         self.columns = ["path", *answer, *of_classes] if answer else ["path", *names, "error"]
 
     def predict(self, path: Path) -> dict[str, str]:
-        """The row of one picture."""
         try:
             images = np.ascontiguousarray(decode(path, self.facts["preprocessing"]["resize_px"]))
         except Exception as error:  # decoders raise whatever they like
