@@ -19,7 +19,7 @@ def open_exported(file: Path) -> Runner:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        return lambda images_NCHW: session.run(None, {"images": images_NCHW})  # type: ignore[no-any-return]
+        return lambda images_NCHW: session.run(None, {"images": images_NCHW})
 
     import torch
 
