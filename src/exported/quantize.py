@@ -21,7 +21,7 @@ def write_int8(source: Path, file: Path, pictures: Sequence[Image.Image]) -> Non
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
+    class Reader(CalibrationDataReader):
         def __init__(self) -> None:
             self.batches: Iterator[dict[str, Any]] = ({"images": to_array(p)[None]} for p in pictures)
 
