@@ -19,6 +19,7 @@ from torch.export import Dim, ExportedProgram
 from src.errors import ConfigError
 from src.preprocessing import Preprocessing
 from src.tasks.base import FineTuneTask
+from src.tasks.regression import RegressionTask
 
 PILLOW_STEP = 2.0**-22  # Pillow rounds the weights of its filters to this
 
@@ -50,7 +51,7 @@ class ExportedModel(nn.Module):
         pixels_BCSS = self.resize(images)
         outputs_BK = self.network.net(self.network.normalise(pixels_BCSS).to(self.dtype)).float()
         (task,) = self.task
-        if "values" in self.output_names:
+        if isinstance(task, RegressionTask):
             return (task.values(outputs_BK),)
         return task.probabilities(outputs_BK), task.ood_scores(outputs_BK)
 
