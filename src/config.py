@@ -242,6 +242,18 @@ class ExplainConfig:
 
 
 @dataclass
+class ExportConfig:
+    ckpt: str = MISSING
+    format: str = MISSING
+    output: str | None = MISSING
+    variants: list[str] = MISSING
+    images: str | None = MISSING
+    test_pictures: int = MISSING
+    calibration_pictures: int = MISSING
+    latency: bool = MISSING
+
+
+@dataclass
 class CheckConfig:
     output: str = MISSING
     tiny_px: int = MISSING
@@ -261,6 +273,7 @@ def register() -> None:
         "report": ReportConfig,
         "serve": ServeConfig,
         "explain": ExplainConfig,
+        "export": ExportConfig,
         "check": CheckConfig,
     }
     for name, schema in schemas.items():

@@ -29,6 +29,8 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "data.test_fraction": (0, 0.9, True),
     "batch_size": (1, float("inf"), True),
     "abstain_below": (0, 1, True),
+    "test_pictures": (0, float("inf"), True),
+    "calibration_pictures": (1, float("inf"), True),
     "num_workers": (0, float("inf"), True),
     "port": (0, 65535, True),
     "top_k": (1, float("inf"), True),
@@ -82,6 +84,7 @@ CHOICES: dict[str, list[str]] = {
     "matmul_precision": ["highest", "high", "medium"],
     "split": ["train", "val", "test", "all"],
     "accelerator": ["auto", "cpu", "gpu", "mps"],
+    "format": ["onnx", "torch"],
     "on_nonfinite_loss": ["stop", "skip"],
     "scheduler.interval": ["step", "epoch"],
     "trainer.precision": [

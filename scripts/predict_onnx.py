@@ -1,0 +1,80 @@
+"""Predictions of a file from src.export, with numpy, Pillow and onnxruntime alone: to copy into a service.
+
+python predict_onnx.py model.onnx <folder or picture> [predictions.csv]
+The columns are those of src.predict.
+"""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from PIL import Image, ImageOps
+
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff",
+    ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2",
+)  # fmt: skip
+DRAFT_MARGIN = 3  # a JPEG may come reduced while its shorter side has this many times the pixels that are needed
+
+
+def decode(path: Path, needed_px: int) -> np.ndarray:
+    """RGB uint8 [1, 3, H, W], upright by its EXIF tag, transparency over white; see src/data/decode.py."""
+    with Image.open(path) as image:
+        if image.width * image.height > 180e6:
+            raise ValueError(f"{image.width} x {image.height} pixels are too many")
+        image.draft(None, (DRAFT_MARGIN * needed_px, DRAFT_MARGIN * needed_px))
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith(("I", "F")) or image.mode == "LAB":
+            raise ValueError(f"pictures of mode {image.mode} are for src.predict")
+        if image.has_transparency_data:
+            rgba = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+        return np.asarray(image.convert("RGB")).transpose(2, 0, 1)[None]
+
+
+class Model:
+    def __init__(self, file: str) -> None:
+        self.session = onnxruntime.InferenceSession(file)
+        metadata = self.session.get_modelmeta().custom_metadata_map
+        self.facts = {key: json.loads(metadata[key]) for key in ("task", "class_names", "preprocessing", "thresholds")}
+        answer = {"classification": ["prediction", "confidence"], "multilabel": ["prediction"]}.get(self.facts["task"])
+        names = self.facts["class_names"]
+        # Of numbers there is one column a target, and nothing else.
+        of_classes = ["ood_score", "error", *[f"prob:{name}" for name in names]]
+        self.columns = ["path", *answer, *of_classes] if answer else ["path", *names, "error"]
+
+    def predict(self, path: Path) -> dict[str, str]:
+        try:
+            images = np.ascontiguousarray(decode(path, self.facts["preprocessing"]["resize_px"]))
+        except Exception as error:  # decoders raise whatever they like
+            reason = str(error).replace(repr(str(path)), "").strip(" :") or type(error).__name__
+            return {"path": str(path), "error": reason}
+        first, *ood = (output[0] for output in self.session.run(None, {"images": images}))
+        names = self.facts["class_names"]
+        if not ood:
+            return {"path": str(path), **{name: f"{value:.6g}" for name, value in zip(names, first, strict=True)}}
+        row = {"path": str(path), "ood_score": f"{ood[0]:.4f}"}
+        row |= {f"prob:{name}": f"{share:.6f}" for name, share in zip(names, first, strict=True)}
+        if self.facts["task"] == "multilabel":
+            shown = zip(names, first, self.facts["thresholds"], strict=True)
+            return {**row, "prediction": ";".join(name for name, share, least in shown if share >= least)}
+        return {**row, "prediction": names[int(first.argmax())], "confidence": f"{first.max():.6f}"}
+
+
+def main(model_file: str, images: str, output: str = "predictions.csv") -> None:
+    model, given, paths = Model(model_file), Path(images), [Path(images)]
+    if given.is_dir():
+        paths = sorted(p for p in given.rglob("*") if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
+    with Path(output).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, model.columns)
+        writer.writeheader()
+        writer.writerows(map(model.predict, paths))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) not in (3, 4):
+        sys.exit(__doc__)
+    main(*sys.argv[1:])

@@ -1,0 +1,144 @@
+"""One file that answers as src.predict does, preprocessing included, from a checkpoint.
+
+python -m src.export ckpt=<run dir or .ckpt> format=onnx|torch [output=model.onnx]
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from src.cli import command, importing
+from src.errors import ConfigError, did_you_mean
+
+log = logging.getLogger("src.export")
+
+SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
+VARIANTS = ("fp16", "int8")
+ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+
+
+def export(cfg: DictConfig) -> None:
+    """Write the file, compare it with the checkpoint, and leave it only if both answer alike."""
+    output = find_output(cfg)
+    check_variants(cfg)
+    require_packages(cfg.format)
+
+    with importing():
+        from src.build import load_task
+        from src.checkpoint import find_checkpoint, load_checkpoint
+        from src.exported.facts import make_facts, write_facts
+        from src.exported.graph import ExportedModel, trace, write_onnx, write_program
+        from src.exported.latency import print_latency
+        from src.exported.parity import Comparison, check_parity, print_table
+        from src.exported.pictures import calibration_pictures, parity_pictures, run_data, test_pictures
+        from src.exported.quantize import write_int8
+        from src.exported.run import open_exported
+        from src.preprocessing import Preprocessing
+        from src.tasks.base import CHECKPOINT_KEY
+
+    file = find_checkpoint(cfg.ckpt, "best")
+    checkpoint = load_checkpoint(file)
+    record = checkpoint[CHECKPOINT_KEY]
+    task = load_task(checkpoint, record)
+    preprocessing = Preprocessing.from_dict(record["preprocessing"])
+    backbone = record["config"]["backbone"]["name"]
+    data = run_data(record)
+    pictures = parity_pictures(cfg.images, data, preprocessing)
+
+    with unfinished(output, list(cfg.variants)) as parts:
+        log.info("Exporting %s (%s) to %s", file, backbone, output)
+        model = ExportedModel(task, preprocessing)
+        program = trace(model, backbone)
+        facts = make_facts(task, record, model.output_names)
+        if cfg.format == "onnx":
+            write_onnx(program, model.output_names, backbone, parts["fp32"])
+        else:
+            write_program(program, facts, parts["fp32"])
+        for precision in cfg.variants:
+            log.info("Making %s", named(output, precision).name)
+            if precision == "fp16":
+                half = ExportedModel(task, preprocessing, half=True)
+                write_onnx(trace(half, backbone), half.output_names, backbone, parts[precision])
+            else:
+                shown = calibration_pictures(data, preprocessing, cfg.calibration_pictures)
+                write_int8(parts["fp32"], parts[precision], shown)
+        for precision, part in parts.items():
+            write_facts(part, {**facts, "precision": precision})
+        runs = {precision: open_exported(part) for precision, part in parts.items()}
+        check_parity(runs["fp32"], task, preprocessing, pictures, output)
+        compared = Comparison(task, preprocessing, runs)
+        compared.count(test_pictures(data, preprocessing, cfg.test_pictures) or [(p, None) for p in pictures])
+        print_table(compared, file, parts)
+        if cfg.latency:
+            print_latency(model, runs, preprocessing.resize_px)
+    log.info("Written: %s", ", ".join(str(named(output, precision)) for precision in parts))
+
+
+# -------------------------------------------------------------------------------------------------------------- output
+
+
+def find_output(cfg: DictConfig) -> Path:
+    """The file to write. Raises ConfigError if it cannot be."""
+    suffix = SUFFIXES[cfg.format]
+    output = Path(f"model{suffix}" if cfg.output is None else cfg.output)
+    if output.is_dir():
+        raise ConfigError(f"output='{output}' is a folder: give the name of a {suffix} file.")
+    if output.suffix != suffix:
+        raise ConfigError(f"output='{output}': with format={cfg.format} the file's name must end in {suffix}.")
+    if not output.parent.is_dir():
+        raise ConfigError(f"output='{output}': the folder {output.parent} does not exist.")
+    return output
+
+
+def check_variants(cfg: DictConfig) -> None:
+    for name in cfg.variants:
+        if name not in VARIANTS:
+            raise ConfigError(
+                f"variants={list(cfg.variants)}: '{name}' is none.{did_you_mean(name, VARIANTS)} "
+                f"Allowed: {', '.join(VARIANTS)}."
+            )
+    if cfg.variants and cfg.format != "onnx":
+        raise ConfigError(
+            f"variants={list(cfg.variants)} are made of format=onnx alone: use it, or leave variants empty."
+        )
+
+
+def require_packages(format: str) -> None:
+    if missing := [name for name in ONNX_PACKAGES if format == "onnx" and find_spec(name) is None]:
+        raise ConfigError(
+            f"format=onnx needs {' and '.join(missing)}: uv sync --extra export (or pip install {' '.join(missing)}), "
+            "or use format=torch, which needs nothing more."
+        )
+
+
+def named(output: Path, precision: str) -> Path:
+    return output if precision == "fp32" else output.with_name(f"{output.stem}_{precision}{output.suffix}")
+
+
+@contextmanager
+def unfinished(output: Path, variants: list[str]) -> Iterator[dict[str, Path]]:
+    """Hidden files beside `output`, by precision, moved to their places when the block ends well, else removed.
+
+    Each comes with its .json. What stood in those places stays as it was if the block fails.
+    """
+    places = {precision: named(output, precision) for precision in dict.fromkeys(["fp32", *variants])}
+    parts = {precision: place.with_name(f".{place.stem}.part{place.suffix}") for precision, place in places.items()}
+    try:
+        yield parts
+        for precision, part in parts.items():
+            part.replace(places[precision])
+            part.with_suffix(".json").replace(places[precision].with_suffix(".json"))
+    finally:
+        for part in parts.values():
+            part.unlink(missing_ok=True)
+            part.with_suffix(".json").unlink(missing_ok=True)
+
+
+main = command("export")(export)
+
+if __name__ == "__main__":
+    main()
