@@ -25,7 +25,7 @@ from src.embeddings import EmbeddingCollector
 from src.model_card import write_model_card
 from src.pages.report import write_report
 from src.pages.run import RunReport
-from src.results import SplitOutputs, scalars, write_class_table, write_predictions
+from src.results import SplitOutputs, scalars, write_class_table, write_json, write_predictions
 from src.sharding import load_sharded
 from src.tasks.base import CALIBRATION_KEY, CHECKPOINT_KEY, FineTuneTask
 from src.tasks.classification import ClassificationTask
@@ -226,8 +226,11 @@ def write_run_report(
     measured: list[SplitOutputs],
     trainer: Trainer,
 ) -> None:
-    """report/index.html, and its figures into TensorBoard."""
+    """report/index.html and model_card.md, the figures into TensorBoard too, and the memory into environment.json."""
     output_dir = Path(cfg.output_dir)
+    facts = output_dir / "environment.json"
+    machine = {**json.loads(facts.read_text(encoding="utf-8")), **peak_memory()}
+    write_json(facts, machine)
     measured = [outputs for outputs in measured if len(outputs.rows_N)]
     if not measured:
         return
@@ -236,7 +239,7 @@ def write_run_report(
         task=task,
         config=task.record["config"],
         metrics=metrics,
-        environment=json.loads((output_dir / "environment.json").read_text(encoding="utf-8")),
+        environment=machine,
         measured=measured,
         epochs=read_epochs(output_dir / "epochs.csv"),
         run_dir=output_dir.resolve(),

@@ -268,4 +268,4 @@ def short_names(keys: list[str]) -> dict[str, str]:
 
 
 REPEATED = ("seed", "data.fold")
-RUN_FACTS = {"epochs", "steps", "fit_seconds", "soup_epochs", "temperature", "peak_memory_mib", "peak_gpu_memory_mib"}
+RUN_FACTS = {"epochs", "steps", "fit_seconds", "soup_epochs", "temperature"}

@@ -35,7 +35,7 @@ def train(cfg: DictConfig) -> float | None:
 
         from src.build import build_callbacks, build_datamodule, build_loggers, build_task, build_trainer
         from src.finders import find_batch_size, keep_batch_size
-        from src.measure import measure_best, peak_memory, write_run_report
+        from src.measure import measure_best, write_run_report
         from src.preprocessing import Preprocessing
         from src.results import scalars, write_json
         from src.resume import compare_data, require_same_batches, resumed_settings
@@ -91,7 +91,6 @@ def train(cfg: DictConfig) -> float | None:
     if trainer.is_global_zero:
         if trainer.current_epoch == datamodule.resumed_epoch:  # the resumed run had ended: its own facts stay
             metrics |= {k: v for k, v in read_metrics(cfg).items() if k in ("fit_seconds", "soup_epochs")}
-        metrics |= peak_memory()
         write_json(Path(cfg.output_dir) / "metrics.json", metrics)
         write_run_report(cfg, task, metrics, measured, trainer)
         finish(cfg, metrics, trainer)

@@ -216,10 +216,10 @@ def contradictions(cfg: DictConfig) -> list[str]:
             f"loss: {cfg.loss._target_} is for task.labels={wanted}, and this task has task.labels={cfg.task.labels}: "
             "choose another loss, or another task."
         )
-    if cfg.augment.crop_px is not None and (cfg.augment.crop_scale_min is None or not cfg.data.get("crop_safe", True)):
+    if cfg.augment.crop_px is not None and cfg.augment.crop_scale_min is None:
         problems.append(
             f"augment.crop_px={cfg.augment.crop_px} is the side of random crops, and there are none: set "
-            "augment.crop_scale_min and leave data.crop_safe at true, or leave it null."
+            "augment.crop_scale_min, or leave it null."
         )
     mixes = [f"augment.{kind}={cfg.augment[kind]:g}" for kind in ("mixup", "cutmix") if cfg.augment[kind]]
     if mixes and cfg.task.labels == "numbers":

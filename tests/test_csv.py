@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from conftest import compose, run_train
 
 from src.build import build_datamodule
@@ -183,13 +184,14 @@ def test_multilabel_from_training_to_predictions(color_table: Path, tmp_path: Pa
     assert answer.status == 0, answer.err
     with (tmp_path / "p.csv").open(newline="") as lines:
         found = list(csv.DictReader(lines))
-    assert list(found[0]) == ["path", "prediction", "error", "prob:cold", "prob:strong", "prob:warm"]
+    assert list(found[0]) == ["path", "prediction", "ood_score", "error", "prob:cold", "prob:strong", "prob:warm"]
+    limits_K = torch.sigmoid(torch.logit(kept["thresholds_K"]) / run.metrics["temperature"])  # of calibrated ones
     for row in found:
         scores = {name: float(row[f"prob:{name}"]) for name in ("cold", "strong", "warm")}
-        limits = dict(zip(scores, kept["thresholds_K"].tolist(), strict=True))
+        limits = dict(zip(scores, limits_K.tolist(), strict=True))
         assert row["prediction"] == ";".join(name for name in scores if scores[name] >= limits[name] - 1e-6)
     answer = command("evaluate", f"ckpt={run.directory}", "accelerator=cpu")
-    assert f"test/f1_macro       {run.metrics['test/f1_macro']:.4f}" in answer.out
+    assert f"test/f1_macro           {run.metrics['test/f1_macro']:.4f}" in answer.out
 
 
 def test_regression_from_training_to_predictions(color_table: Path, tmp_path: Path, command) -> None:

@@ -74,7 +74,16 @@ def test_predict_keeps_the_order_and_reports_damage(colors: Path, elsewhere: Pat
     answer: Answer = command("predict", "ckpt=model.ckpt", "images=pictures", "batch_size=8", "accelerator=cpu")
     assert answer.status == 0, answer.err
     rows = rows_of(elsewhere / "predictions.csv")
-    assert list(rows[0]) == ["path", "prediction", "confidence", "error", "prob:blue", "prob:green", "prob:red"]
+    assert list(rows[0]) == [
+        "path",
+        "prediction",
+        "confidence",
+        "ood_score",
+        "error",
+        "prob:blue",
+        "prob:green",
+        "prob:red",
+    ]
     assert [row["path"] for row in rows] == sorted(row["path"] for row in rows) and len(rows) == 42
     broken = next(row for row in rows if "broken" in row["path"])
     assert "cannot identify image file" in broken["error"] and broken["prediction"] == broken["prob:red"] == ""

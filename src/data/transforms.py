@@ -38,7 +38,6 @@ class Augmentation:
     """
 
     crop_scale_min: float | None = None
-    crop_px: int | None = None
     horizontal_flip: float = 0.0
     vertical_flip: float = 0.0
     rotation_degrees: float = 0.0
@@ -47,6 +46,7 @@ class Augmentation:
     erasing: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
+    crop_px: int | None = None
 
 
 POLICIES: dict[str, type[v2.Transform]] = {

@@ -10,7 +10,7 @@ from PIL import Image
 
 from src.data.base import ImageDataModule
 from src.data.decode import UnreadableImage, read_rgb
-from src.data.digits import DIGITS_FILE
+from src.data.digit_images import DIGITS_FILE
 from src.errors import ConfigError
 from src.evaluate import data_to_evaluate
 from src.predict import find_images

@@ -127,9 +127,7 @@ def mistakes_section(report: RunReport, outputs: SplitOutputs, predicted_N: Ints
     count = f"{len(wrong):,} of {len(labels_N):,} answers are wrong"
     note = "; the surest come first. Some may be right, and the label wrong." if len(wrong) else "."
     if maps:
-        note += (
-            " Beside each picture, what speaks for the wrong answer: yellow most, dark violet not at all (Grad-CAM)."
-        )
+        note += " Beside each picture, what speaks for the wrong answer: yellow most, violet not at all (Grad-CAM)."
     return section(
         "Mistakes",
         f"<p>{count}{note}</p>",

@@ -182,8 +182,8 @@ def speed_section(report: RunReport) -> str:
     if "fit_seconds" in metrics:
         rows.append(["fit", f"{metrics['fit_seconds']:,.0f} s, {metrics['epochs']} epochs, {metrics['steps']:,} steps"])
     for name, text in (("peak_memory_mib", "most memory of the process"), ("peak_gpu_memory_mib", "most GPU memory")):
-        if name in metrics:
-            rows.append([text, f"{metrics[name]:,.0f} MiB"])
+        if name in report.environment:
+            rows.append([text, f"{report.environment[name]:,.0f} MiB"])
     trained = sum(p.numel() for p in report.task.model.parameters())
     rows.append(["parameters", f"{trained / 1e6:.3g} M"])
     device = ", ".join(report.environment.get("gpus") or []) or f"{report.environment.get('cpu_threads')} CPU threads"
