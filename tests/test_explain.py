@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Answer, Run
+from conftest import Answer, Run, Runner
 from PIL import Image
 from torch import Tensor, nn
 
@@ -218,6 +218,33 @@ def test_the_command(colors: Path, colors_run: Run, tmp_path: Path, command) -> 
     blue, _, _ = rows_of(out)
     assert blue["explained"] == "green" and blue["prediction"] == "blue"
     assert float(blue["explained_probability"]) < float(blue["confidence"])
+
+
+@pytest.mark.parametrize("task", ["multilabel", "regression"])
+def test_several_classes_and_numbers(task: str, colors: Path, tmp_path: Path, trained: Runner, command) -> None:
+    """A map for each class that is answered, or for one target."""
+    files = sorted(colors.glob("*/*.png"))
+    labels = [f"{file.parent.name};any" if task == "multilabel" else str(4 + i) for i, file in enumerate(files)]
+    table = tmp_path / "t.csv"
+    lines = [f"{file},{label}" for file, label in zip(files, labels, strict=True)]
+    table.write_text("\n".join(["path,label", *lines]) + "\n")
+    settings = [f"task={task}", f"data.file={table}", "data.image_size_px=32", "trainer.max_epochs=1", "test=false"]
+    run = trained(*settings)
+    out = tmp_path / "out"
+    answer: Answer = command("explain", f"ckpt={run.directory}", f"images={files[0].parent}", f"output={out}")
+    assert answer.status == 0, answer.err
+    rows = rows_of(out)
+    assert all((out / row["file"]).is_file() for row in rows) and not any(row["error"] for row in rows)
+    by_picture: dict[str, list[dict[str, str]]] = {}
+    for row in rows:
+        by_picture.setdefault(row["path"], []).append(row)
+    for of_picture in by_picture.values():
+        explained = [row["explained"] for row in of_picture]
+        if task == "regression":
+            assert explained == ["label"] and float(of_picture[0]["prediction"]) > 0
+        else:
+            answered = [name for name in of_picture[0]["prediction"].split(";") if name]
+            assert explained == answered or (not answered and len(explained) == 1)
 
 
 @pytest.mark.parametrize(

@@ -429,6 +429,25 @@ def test_a_served_checkpoint_answers_as_predict_does(
     assert server.stop() == 0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "name"), [("onnx", "model.onnx"), ("torch", "model.pt2")])
+def test_an_exported_file_is_served_as_predict_answers(
+    kind: str, name: str, colors: Path, colors_run: Run, command: Any, start: StartServer, tmp_path: Path
+) -> None:
+    """From the real exporter through the real service."""
+    rows = predicted(command, colors_run.directory, colors, tmp_path)
+    answer: Answer = command("export", f"ckpt={colors_run.directory}", f"format={kind}", f"output={tmp_path}/{name}")
+    assert answer.status == 0, answer.err
+    server = start(f"model={tmp_path}/{name}", "accelerator=cpu")
+    reply = server.predict(*[(row["path"], Path(row["path"]).read_bytes()) for row in rows[:20]])
+    for row, result in zip(rows[:20], reply.json["results"], strict=True):
+        assert result["prediction"] == row["prediction"]
+        assert result["ood_score"] == pytest.approx(float(row["ood_score"]), abs=1e-2)
+        for label, share in result["probabilities"].items():
+            assert share == pytest.approx(float(row[f"prob:{label}"]), abs=1e-3)
+    assert server.stop() == 0
+
+
 def test_several_classes_and_numbers_as_predict_does(colors: Path, command: Any, tmp_path: Path) -> None:
     """The same through the parts of the service, without a process each."""
     pictures = sorted(colors.rglob("*.png")) + sorted(colors.rglob("*.jpg"))
