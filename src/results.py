@@ -54,6 +54,11 @@ class SplitOutputs:
         """As in ImageTable, of these rows."""
         return self.table.labels[self.rows_N]
 
+    @property
+    def groups_N(self) -> npt.NDArray[np.int64] | None:
+        """As in ImageTable, of these rows."""
+        return None if self.table.groups_N is None else self.table.groups_N[self.rows_N]
+
 
 def write_predictions(path: Path, task: "FineTuneTask", outputs: SplitOutputs) -> None:
     """One row a picture: path, label, the answer, and with up to 100 classes the probability of each."""

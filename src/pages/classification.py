@@ -37,9 +37,7 @@ def calibrated(report: RunReport, outputs: SplitOutputs) -> Floats:
 
 def add_intervals(report: RunReport) -> None:
     for outputs in report.measured:
-        groups_N = outputs.table.groups_N
-        groups_N = None if groups_N is None else groups_N[outputs.rows_N]
-        found = analysis.classification_intervals(calibrated(report, outputs), outputs.labels, groups_N)
+        found = analysis.classification_intervals(calibrated(report, outputs), outputs.labels, outputs.groups_N)
         report.intervals |= {f"{outputs.split}/{name}": interval for name, interval in found.items()}
 
 

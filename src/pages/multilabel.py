@@ -31,10 +31,8 @@ def calibrated(report: RunReport, outputs: SplitOutputs) -> Floats:
 
 def add_intervals(report: RunReport) -> None:
     for outputs in report.measured:
-        groups_N = outputs.table.groups_N
-        groups_N = None if groups_N is None else groups_N[outputs.rows_N]
         shown_NK = answered(report, outputs)
-        found = analysis.multilabel_intervals(calibrated(report, outputs), outputs.labels, shown_NK, groups_N)
+        found = analysis.multilabel_intervals(calibrated(report, outputs), outputs.labels, shown_NK, outputs.groups_N)
         report.intervals |= {f"{outputs.split}/{name}": interval for name, interval in found.items()}
 
 

@@ -25,10 +25,8 @@ def values_of(report: RunReport, outputs: SplitOutputs) -> Floats:
 
 def add_intervals(report: RunReport) -> None:
     for outputs in report.measured:
-        groups_N = outputs.table.groups_N
-        groups_N = None if groups_N is None else groups_N[outputs.rows_N]
         labels_NT = outputs.labels.astype(np.float64)
-        found = analysis.regression_intervals(values_of(report, outputs), labels_NT, groups_N)
+        found = analysis.regression_intervals(values_of(report, outputs), labels_NT, outputs.groups_N)
         report.intervals |= {f"{outputs.split}/{name}": interval for name, interval in found.items()}
 
 
