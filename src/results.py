@@ -55,7 +55,7 @@ class SplitOutputs:
         return self.table.labels[self.rows_N]
 
     @property
-    def groups_N(self) -> npt.NDArray[np.int64] | None:
+    def groups(self) -> npt.NDArray[np.int64] | None:
         """As in ImageTable, of these rows."""
         return None if self.table.groups_N is None else self.table.groups_N[self.rows_N]
 

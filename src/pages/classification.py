@@ -37,7 +37,7 @@ def calibrated(report: RunReport, outputs: SplitOutputs) -> Floats:
 
 def add_intervals(report: RunReport) -> None:
     for outputs in report.measured:
-        found = analysis.classification_intervals(calibrated(report, outputs), outputs.labels, outputs.groups_N)
+        found = analysis.classification_intervals(calibrated(report, outputs), outputs.labels, outputs.groups)
         report.intervals |= {f"{outputs.split}/{name}": interval for name, interval in found.items()}
 
 

@@ -32,7 +32,7 @@ def calibrated(report: RunReport, outputs: SplitOutputs) -> Floats:
 def add_intervals(report: RunReport) -> None:
     for outputs in report.measured:
         shown_NK = answered(report, outputs)
-        found = analysis.multilabel_intervals(calibrated(report, outputs), outputs.labels, shown_NK, outputs.groups_N)
+        found = analysis.multilabel_intervals(calibrated(report, outputs), outputs.labels, shown_NK, outputs.groups)
         report.intervals |= {f"{outputs.split}/{name}": interval for name, interval in found.items()}
 
 

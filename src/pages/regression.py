@@ -26,7 +26,7 @@ def values_of(report: RunReport, outputs: SplitOutputs) -> Floats:
 def add_intervals(report: RunReport) -> None:
     for outputs in report.measured:
         labels_NT = outputs.labels.astype(np.float64)
-        found = analysis.regression_intervals(values_of(report, outputs), labels_NT, outputs.groups_N)
+        found = analysis.regression_intervals(values_of(report, outputs), labels_NT, outputs.groups)
         report.intervals |= {f"{outputs.split}/{name}": interval for name, interval in found.items()}
 
 
