@@ -71,8 +71,9 @@ def export(cfg: DictConfig) -> None:
         runs = {precision: open_exported(part) for precision, part in parts.items()}
         check_parity(runs["fp32"], task, preprocessing, pictures, output)
         compared = Comparison(task, preprocessing, runs)
-        compared.count(test_pictures(data, preprocessing, cfg.test_pictures) or [(p, None) for p in pictures])
-        print_table(compared, file, parts)
+        split, measured = test_pictures(data, preprocessing, cfg.test_pictures)
+        compared.count(measured or [(picture, None) for picture in pictures])
+        print_table(compared, split, file, parts)
         if cfg.latency:
             print_latency(model, runs, preprocessing.resize_px)
     log.info("Written: %s", ", ".join(str(named(output, precision)) for precision in parts))

@@ -148,12 +148,13 @@ def to_outputs(task: FineTuneTask, answers_NK: Tensor) -> Tensor:
     return logits_NK * task.temperature
 
 
-def print_table(compared: Comparison, checkpoint: Path, parts: dict[str, Path]) -> None:
-    """One line for the checkpoint and each file."""
+def print_table(compared: Comparison, split: str, checkpoint: Path, parts: dict[str, Path]) -> None:
+    """One line for the checkpoint and each file; `split` says which pictures it was, if they were one."""
     rows = compared.rows()
     files = {"checkpoint": checkpoint, **parts}
     pictures = len(compared.answers["checkpoint"])
-    print(f"{'on ' + str(pictures) + ' pictures':16s} " + " ".join(f"{name:>12s}" for name in [*rows["fp32"], "MB"]))
+    names = [name.removeprefix("test/") for name in [*rows["fp32"], "MB"]]
+    print(f"{f'{pictures} {split} pictures':20s} " + " ".join(f"{name:>12s}" for name in names))
     for name, row in rows.items():
         numbers = [f"{value:12.2e}" if key == "difference" else f"{value:12.4f}" for key, value in row.items()]
-        print(f"{name:16s} {' '.join(numbers)} {files[name].stat().st_size / 1e6:12.2f}")
+        print(f"{name:20s} {' '.join(numbers)} {files[name].stat().st_size / 1e6:12.2f}")

@@ -65,11 +65,15 @@ def parity_pictures(
 
 def test_pictures(
     data: ImageDataModule | None, preprocessing: Preprocessing, most: int
-) -> list[tuple[Image.Image, Any]]:
-    """With their labels as in ImageTable, spread over the test split; empty if there is none."""
-    if data is None or "test" not in data.table.splits or not most:
-        return []
-    return read_split(data, "test", preprocessing, most)
+) -> tuple[str, list[tuple[Image.Image, Any]]]:
+    """Of test, or else of val: the split's name, and pictures spread over it with labels as in ImageTable.
+
+    No pictures if the data are gone.
+    """
+    if data is None or not most:
+        return "", []
+    split = "test" if "test" in data.table.splits else "val"
+    return split, read_split(data, split, preprocessing, most)
 
 
 def calibration_pictures(data: ImageDataModule | None, preprocessing: Preprocessing, most: int) -> list[Image.Image]:
