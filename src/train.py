@@ -212,7 +212,12 @@ def finish(cfg: DictConfig, metrics: dict[str, Any], trainer: "Trainer") -> None
     kept = find_best(trainer, cfg.task.monitor) is not None
     log.info("%s: %s", "Best checkpoint" if kept else "Last weights", best)
     here = output_dir.relative_to(Path.cwd()) if output_dir.is_relative_to(Path.cwd()) else output_dir
-    log.info("%d epochs in %.0f s. Everything is in %s", metrics["epochs"], metrics["fit_seconds"], here)
+    log.info(
+        "%d epochs in %.0f s. Everything is in %s; its report/index.html shows it",
+        metrics["epochs"],
+        metrics["fit_seconds"],
+        here,
+    )
 
 
 def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
