@@ -30,7 +30,7 @@ def evaluate(cfg: DictConfig) -> float | None:
         from src.measure import how_calibrated
         from src.pages.report import write_report
         from src.pages.run import RunReport
-        from src.results import SplitOutputs, scalars, write_json
+        from src.results import finite_outputs, scalars, write_json
         from src.tasks.base import CHECKPOINT_KEY
 
     if cfg.output is not None and not Path(cfg.output).parent.is_dir():
@@ -60,7 +60,7 @@ def evaluate(cfg: DictConfig) -> float | None:
     log.info("%s (%s) on %s: %d pictures", file, record["config"]["backbone"]["name"], split, pictures)
     trainer.test(task, dataloaders=datamodule.loader(split), verbose=False)
     metrics = {name.removeprefix("test/"): value for name, value in scalars(trainer.callback_metrics).items()}
-    outputs = SplitOutputs(split, datamodule.table, *collector.take())
+    outputs = finite_outputs(split, datamodule.table, *collector.take())
     metrics |= how_calibrated(task, outputs)
     for name, value in metrics.items():
         print(f"{split}/{name:18s} {value:.4f}")

@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig
 
+from src.analysis import confusion_counts
 from src.averaging import MovingAverage, SoupCheckpoint, StateDict, average_of
 from src.calibration import calibration_metrics, fit_temperature
 from src.callbacks import OutputCollector, add_figure, read_epochs
@@ -25,7 +26,7 @@ from src.embeddings import EmbeddingCollector
 from src.model_card import write_model_card
 from src.pages.report import write_report
 from src.pages.run import RunReport
-from src.results import SplitOutputs, scalars, write_class_table, write_json, write_predictions
+from src.results import SplitOutputs, finite_outputs, scalars, write_class_table, write_json, write_predictions
 from src.sharding import load_sharded
 from src.tasks.base import CALIBRATION_KEY, CHECKPOINT_KEY, FineTuneTask
 from src.tasks.classification import ClassificationTask
@@ -59,7 +60,7 @@ def measure_best(
         loggers, trainer.loggers = trainer.loggers, []
         trainer.validate(task, datamodule=datamodule, verbose=False)
         trainer.loggers = loggers
-        return scalars(trainer.callback_metrics), SplitOutputs("val", datamodule.table, *collector.take())
+        return scalars(trainer.callback_metrics), finite_outputs("val", datamodule.table, *collector.take())
 
     metrics, val = measure_val()
     if (soup := try_soup(metrics, cfg, task, trainer, measure_val)) is not None:
@@ -70,8 +71,7 @@ def measure_best(
     if cfg.test and "test" in datamodule.table.splits:
         trainer.test(task, datamodule=datamodule, verbose=False)
         metrics |= scalars(trainer.callback_metrics)
-        measured.append(SplitOutputs("test", datamodule.table, *collector.take()))
-        write_test_report(task, trainer.is_global_zero, report_dir)
+        measured.append(finite_outputs("test", datamodule.table, *collector.take()))
     for callback in watching:
         trainer.callbacks.remove(callback)  # type: ignore[attr-defined]
     if embeddings is not None:
@@ -82,6 +82,8 @@ def measure_best(
         metrics |= {f"{outputs.split}/{name}": value for name, value in how_calibrated(task, outputs).items()}
         if trainer.is_global_zero:
             write_predictions(report_dir / f"{outputs.split}_predictions.csv", task, outputs)
+            if outputs.split == "test" and len(outputs.rows_N):
+                write_test_report(task, outputs, report_dir)
     if has_logits(task, val):
         metrics["temperature"] = task.temperature
     return metrics, measured
@@ -192,13 +194,12 @@ def try_soup(
     return {**metrics, "soup_epochs": len(files) if better else 0}, val
 
 
-def write_test_report(task: FineTuneTask, write: bool, folder: Path) -> None:
-    """Every process computes the confusion matrix, since its counts are summed over all; one writes it."""
+def write_test_report(task: FineTuneTask, test: SplitOutputs, folder: Path) -> None:
+    """From the outputs of all processes, which every process has."""
     if not isinstance(task, ClassificationTask):
         return
-    matrix_KK = task.test_confusion.compute().cpu().numpy()
-    if not write:
-        return
+    predicted_N = test.outputs_NK.argmax(axis=1).astype(np.int64)
+    matrix_KK = confusion_counts(predicted_N, test.labels, len(task.class_names))
     write_class_table(folder / "test_classes.csv", matrix_KK, task.class_names)
     draw_confusion_matrix(matrix_KK, task.class_names).save(folder / "test_confusion.png")
 
@@ -245,7 +246,7 @@ def write_run_report(
         run_dir=output_dir.resolve(),
     )
     write_report(output_dir / "report", report)
-    table = measured[0].table
-    write_model_card(output_dir, report.config, metrics, table, usual_scores(task, measured[0]), report.intervals)
+    usual = usual_scores(task, measured[0]) if measured[0].split == "val" else {}
+    write_model_card(output_dir, report.config, metrics, measured[0].table, usual, report.intervals)
     for name, image in report.figures.items():
         add_figure(trainer, name, image.copy)

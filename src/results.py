@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from src.data.table import ImageTable
 
 if TYPE_CHECKING:
     from src.tasks.base import FineTuneTask
+
+log = logging.getLogger("src.results")
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
@@ -58,6 +61,24 @@ class SplitOutputs:
     def groups(self) -> npt.NDArray[np.int64] | None:
         """As in ImageTable, of these rows."""
         return None if self.table.groups_N is None else self.table.groups_N[self.rows_N]
+
+
+def finite_outputs(
+    split: str, table: ImageTable, rows_N: npt.NDArray[np.int64], outputs_NK: npt.NDArray[np.float32]
+) -> SplitOutputs:
+    """Without pictures whose outputs are not finite, which a warning names: no probability is known of them."""
+    finite_N = np.isfinite(outputs_NK).all(axis=1)
+    if not finite_N.all():
+        names = [str(table.paths[row]) for row in rows_N[~finite_N]]
+        more = f"\n  ... {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+        log.warning(
+            "The outputs for %d of %d %s pictures are not finite; calibration, predictions and report leave them out:"
+            "\n  %s%s", len(names), len(rows_N), split, "\n  ".join(names[:MAX_NAMES]), more,
+        )  # fmt: skip
+    return SplitOutputs(split, table, rows_N[finite_N], outputs_NK[finite_N])
+
+
+MAX_NAMES = 20  # of pictures in a message
 
 
 def write_predictions(path: Path, task: "FineTuneTask", outputs: SplitOutputs) -> None:

@@ -125,3 +125,22 @@ def test_the_ood_score_is_the_energy(colors_run: Run) -> None:
     scores_B = task.ood_scores(logits_BK)
     assert scores_B.tolist() == pytest.approx([-float(np.log(np.exp(row).sum())) for row in logits_BK.numpy()])
     assert scores_B[0] < scores_B[1]
+
+
+def test_outputs_that_are_not_finite_are_left_out_and_named(colors_run: Run, command, tmp_path: Path) -> None:
+    """One picture whose logits overflow must not cost a finished training its temperature, metrics and report."""
+    from src.data.table import ImageTable
+    from src.results import finite_outputs
+
+    table = ImageTable(np.array(["a", "b", "c"]), np.array([0, 1, 0]), ["x", "y"], {"val": np.arange(3)})
+    logits_NK = np.array([[1, 0], [np.nan, 2], [np.inf, 0]], dtype=np.float32)
+    kept = finite_outputs("val", table, np.arange(3), logits_NK)
+    assert kept.rows_N.tolist() == [0] and kept.outputs_NK.tolist() == [[1, 0]]
+    checkpoint = colors_run.checkpoint()
+    del checkpoint["finetune"]["calibration"]
+    weight = next(name for name in checkpoint["state_dict"] if name.endswith("classifier.1.weight"))
+    checkpoint["state_dict"][weight][0] = float("nan")
+    torch.save(checkpoint, tmp_path / "nan.ckpt")
+    answer = command("evaluate", f"ckpt={tmp_path}/nan.ckpt", f"report={tmp_path}/r", "accelerator=cpu")
+    assert answer.status == 0, answer.err
+    assert "The outputs for 9 of 9 test pictures are not finite" in answer.err and "Traceback" not in answer.err
