@@ -122,10 +122,11 @@ def regression_intervals(values_NT: Floats, labels_NT: Floats, groups_N: Ints | 
         share_N = weights_N / weights_N.sum()
         squared_T = share_N @ np.square(errors_NT)
         variance_T = share_N @ np.square(labels_NT - share_N @ labels_NT)
+        varies_T = variance_T > 1e-12 * (share_N @ np.square(labels_NT))  # more than rounding leaves
         return {
             "mae": float((share_N @ np.abs(errors_NT)).mean()),
             "rmse": float(np.sqrt(squared_T).mean()),
-            "r2": float(np.where(variance_T > 0, 1 - squared_T / np.maximum(variance_T, 1e-12), 0).mean()),
+            "r2": float(np.where(varies_T, 1 - squared_T / np.where(varies_T, variance_T, 1), 0).mean()),
         }
 
     return bootstrap(measure, len(labels_NT), groups_N)

@@ -80,6 +80,7 @@ def evaluate(cfg: DictConfig) -> float | None:
             measured=[outputs],
             epochs=read_epochs(run_dir / "epochs.csv"),
             ckpt=file.resolve(),
+            own_data=cfg.data is None,
         )
         write_report(folder, page)
         log.info("Report: %s", folder / "index.html")

@@ -77,7 +77,7 @@ def best_thresholds(scores_NK: Tensor, labels_NK: Tensor) -> Tensor:
     for k in range(scores_NK.shape[1]):
         scores_N, order_N = scores_NK[:, k].sort(descending=True)
         hits_N = labels_NK[order_N, k].long().cumsum(dim=0)
-        if not hits_N[-1]:
+        if not len(hits_N) or not hits_N[-1]:
             continue
         accepted_N = torch.arange(1, len(scores_N) + 1, device=scores_N.device)
         f1_N = 2 * hits_N / (accepted_N + hits_N[-1])
@@ -147,5 +147,6 @@ class RegressionErrors(Metric):
         return {
             "mae": self.absolute_T / self.count,
             "rmse": (self.squared_T / self.count).sqrt(),
-            "r2": torch.where(variation_T > 0, explained_T, 0.0),
+            # Of equal labels rounding leaves some variation, too.
+            "r2": torch.where(variation_T > 1e-6 * self.label_squares_T, explained_T, 0.0),
         }

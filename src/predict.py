@@ -80,7 +80,7 @@ def predict(cfg: DictConfig) -> None:
     kept_paths: list[str] = []
     kept_embeddings: list[torch.Tensor] = []
     try:
-        file = output.open("w", newline="", encoding="utf-8")
+        file = output.open("w", newline="", encoding="utf-8", errors="backslashreplace")  # of names that are not UTF-8
     except OSError as error:
         raise ConfigError(f"output='{output}' cannot be written: {error.strerror}.") from error
     with file, torch.inference_mode(), progress_bar() as progress:

@@ -66,6 +66,7 @@ def train(cfg: DictConfig) -> float | None:
     if checkpoint is not None:
         accumulated, processes = cfg.trainer.accumulate_grad_batches, trainer.world_size
         require_same_batches(checkpoint, datamodule.batch_size, accumulated, processes)
+    datamodule.require_pictures_for(trainer.world_size)
     describe(cfg, datamodule, trainer)
     if cfg.batch_size_find and checkpoint is None and not is_dry_run(trainer):
         find_batch_size(cfg, task, datamodule, trainer)

@@ -287,3 +287,11 @@ def test_random_crops_of_another_size_than_evaluation(colors: Path, command, tmp
     ):
         answer = command("train", *settings, change, "backbone.weights=null", f"output_dir={tmp_path}/x")
         assert answer.status == 1 and text in answer.err, answer.err
+
+
+def test_a_split_has_a_picture_for_each_process(colors: Path) -> None:
+    """Else Lightning stops one process, and the others wait for it."""
+    datamodule = build_datamodule(compose("data=folder", f"data.root={colors}", "data.image_size_px=32"))
+    datamodule.require_pictures_for(9)
+    with pytest.raises(ConfigError, match="The val split has 9 pictures for 10 processes: lower trainer.devices"):
+        datamodule.require_pictures_for(10)

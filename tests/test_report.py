@@ -131,7 +131,7 @@ def test_evaluate_writes_a_page_when_asked(colors_run: Run, command, tmp_path: P
     )
     assert answer.status == 0, answer.err
     page = Page(tmp_path / "r e" / "index.html")
-    assert "There is no test split" in page.text and "val/acc by epoch" not in page.text
+    assert "The best epoch was chosen by val" in page.text and "There is no test split" not in page.text
     assert f"{colors_run.metrics['val/acc']:.4f}" in page.text
 
 
@@ -262,3 +262,15 @@ def test_mistakes_in_comparing(colors_run: Run, command, runs: list[str], text: 
     arguments[0] = f"runs={arguments[0]}" if arguments[0] else ""
     answer = command("report", *(part for part in arguments if part))
     assert answer.status == 1 and text in answer.err and "Traceback" not in answer.err
+
+
+def test_equal_labels_have_an_r2_of_zero() -> None:
+    import torch
+
+    from src.metrics import RegressionErrors
+
+    errors = RegressionErrors(1)
+    errors.update(torch.linspace(0, 1, 50)[:, None], torch.full((50, 1), 1 / 3))
+    assert float(errors.compute()["r2"]) == 0  # torchmetrics drops the axis of a single target
+    found = analysis.regression_intervals(np.linspace(0, 1, 50)[:, None], np.full((50, 1), 1 / 3), None)
+    assert "r2" not in found  # no width: it is 0 in every resample

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -147,3 +148,12 @@ def test_mistakes(elsewhere: Path, command, name: str, arguments: list[str], tex
     ckpt = [] if any(argument.startswith("ckpt") for argument in arguments) else ["ckpt=model.ckpt"]
     answer: Answer = command(name, *ckpt, *arguments)
     assert answer.status == 1 and text in answer.err and "Traceback" not in answer.err
+
+
+def test_predict_takes_names_that_are_not_utf_8(colors: Path, elsewhere: Path, command) -> None:
+    folder = elsewhere / "odd"
+    folder.mkdir()
+    shutil.copy(next(colors.rglob("*.png")), os.fsencode(folder) + b"/caf\xe9.png")
+    answer: Answer = command("predict", "ckpt=model.ckpt", "images=odd", "output=odd.csv", "accelerator=cpu")
+    assert answer.status == 0, answer.err
+    assert [row["path"] for row in rows_of(elsewhere / "odd.csv")] == ["odd/caf\\udce9.png"]

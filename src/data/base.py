@@ -201,6 +201,15 @@ class ImageDataModule(LightningDataModule):
                 reasons.append(f"{self.table.paths[row]}: {error}")
         raise ConfigError("None of the training pictures tried can be read:\n  " + "\n  ".join(reasons))
 
+    def require_pictures_for(self, processes: int) -> None:
+        """Raise ConfigError if a split has no picture for some process: Lightning would stop that one alone."""
+        for split, rows in self.table.splits.items():
+            if len(rows) < processes:
+                raise ConfigError(
+                    f"The {split} split has {len(rows)} pictures for {processes} processes: lower trainer.devices (and "
+                    f"trainer.num_nodes), or bring more pictures (data.{split}_fraction)."
+                )
+
     # ---------------------------------------------------------------------------------------------------- loaders
 
     def transform_of(self, training: bool, keep: bool = False) -> Transform:

@@ -192,7 +192,7 @@ def calibration_section(report: RunReport, outputs: SplitOutputs, probabilities_
         f"{after.expected_error:.4f} calibrated. Predictions stay the same; evaluate, predict and export use the "
         "calibrated probabilities.</p>"
     )
-    if report.split == "val":
+    if report.own_data and report.split == "val":
         note += "<p>The temperature was fitted on these very pictures, so the calibrated error flatters.</p>"
     if len(outputs.rows_N) < 500:
         note += (

@@ -27,8 +27,9 @@ class RunReport:
     """What a page tells, and what it is made of.
 
     `config`: resolved. `metrics`: as in metrics.json. `environment`: as in environment.json. `epochs`: the lines of
-    epochs.csv. `measured`: outputs by split; the last one is looked at closely. `run_dir`: None if only a checkpoint is
-    known. `figures` and `intervals` (by metric, such as test/acc) fill up while the page is written.
+    epochs.csv. `measured`: outputs by split; the last one is looked at closely. `run_dir`: None if only a
+    checkpoint is known. `own_data`: whether the pictures are of the training's data set. `figures` and `intervals`
+    (by metric, such as test/acc) fill up while the page is written.
     """
 
     title: str
@@ -42,6 +43,7 @@ class RunReport:
     ckpt: Path | None = None
     figures: dict[str, Image.Image] = field(default_factory=dict)
     intervals: dict[str, Interval] = field(default_factory=dict)
+    own_data: bool = True
 
     @property
     def split(self) -> str:
@@ -98,14 +100,13 @@ def summary(report: RunReport) -> str:
     skipped = sum(len(outputs.table.splits.get(outputs.split, ())) - len(outputs.rows_N)
                   for outputs in report.measured if outputs.split in outputs.table.splits)  # fmt: skip
     if skipped > 0:
-        lines.append(f"{skipped:,} of the pictures measured could not be read and are not in the numbers below.")
-    if report.split == "val":
-        lines.append(
-            "There is no test split: the best epoch was chosen by val, so its numbers flatter. data.test_fraction=0.15 "
-            "keeps pictures apart."
-        )
-    if report.split == "train":
-        lines.append("These are the pictures that were trained on: the numbers say nothing about others.")
+        lines.append(f"{skipped:,} more pictures of these splits could not be read, or were left out.")
+    if report.own_data and report.split == "val":
+        lines.append("The best epoch was chosen by val, so its numbers flatter.")
+        if "test" not in table.splits:
+            lines.append("There is no test split: data.test_fraction=0.15 keeps pictures apart.")
+    if report.own_data and report.split in ("train", "all"):
+        lines.append("The model was trained on these pictures, or on some of them: the numbers flatter.")
     paragraphs = "".join(f"<p>{escape(line)}</p>" for line in lines)
     return paragraphs
 
@@ -178,7 +179,8 @@ def speed_section(report: RunReport) -> str:
         seconds = statistics.median(float(row["seconds"]) for row in report.epochs)
         pictures = len(report.measured[-1].table.splits.get("train", ()))
         rows.append(["an epoch, train and val (median)", f"{seconds:.1f} s"])
-        rows.append(["training pictures a second, val included", f"{pictures / max(seconds, 1e-9):,.0f}"])
+        if report.own_data:
+            rows.append(["training pictures a second, val included", f"{pictures / max(seconds, 1e-9):,.0f}"])
     if "fit_seconds" in metrics:
         rows.append(["fit", f"{metrics['fit_seconds']:,.0f} s, {metrics['epochs']} epochs, {metrics['steps']:,} steps"])
     for name, text in (("peak_memory_mib", "most memory of the process"), ("peak_gpu_memory_mib", "most GPU memory")):

@@ -38,6 +38,9 @@ class MultilabelTask(FineTuneTask):
 
     def compute_metrics(self, split: str) -> dict[str, Tensor]:
         collected = getattr(self, f"{split}_scores")
+        if not collected.scores:  # none of this process's pictures could be read; the others gather two axes
+            nothing_0K = self.thresholds_K.new_empty(0, len(self.class_names))
+            collected.update(nothing_0K, nothing_0K.to(torch.uint8))
         scores_NK, labels_NK = collected.compute()
         collected.reset()
         if split == "val" and not self.trainer.sanity_checking:
