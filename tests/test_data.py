@@ -293,5 +293,5 @@ def test_a_split_has_a_picture_for_each_process(colors: Path) -> None:
     """Else Lightning stops one process, and the others wait for it."""
     datamodule = build_datamodule(compose("data=folder", f"data.root={colors}", "data.image_size_px=32"))
     datamodule.require_pictures_for(9)
-    with pytest.raises(ConfigError, match="The val split has 9 pictures for 10 processes: lower trainer.devices"):
+    with pytest.raises(ConfigError, match=r"The val split has 9 pictures for 10 processes: lower trainer\.devices"):
         datamodule.require_pictures_for(10)
