@@ -5,6 +5,7 @@ import logging
 import os
 from typing import Any, cast
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from hydra.core.hydra_config import HydraConfig
@@ -128,12 +129,18 @@ def build_mixing(augment: DictConfig, num_classes: int) -> nn.Module | None:
 
 
 def build_loss(node: DictConfig, labels: npt.NDArray[Any] | None, num_classes: int) -> nn.Module:
-    """The loss, weighted by class if `loss.class_weights` says so. Raises ConfigError if it cannot be."""
+    """The loss, weighted by class if `loss.class_weights` says so. Raises ConfigError if it cannot be.
+
+    Without `labels`, those of the training pictures, weights and counts of classes are ones: a checkpoint has them.
+    """
     settings = cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))
     settings.pop("labels", None)  # for src/validate.py
     kind = settings.pop("class_weights", None)
+    accepted = inspect.signature(get_object(settings["_target_"])).parameters
+    if "class_counts" in accepted:
+        counts = np.ones(num_classes) if labels is None else np.bincount(labels, minlength=num_classes)
+        settings["class_counts"] = torch.from_numpy(counts)
     if kind is not None:
-        accepted = inspect.signature(get_object(settings["_target_"])).parameters
         name = next((name for name in ("pos_weight", "weight") if name in accepted), None)
         if name is None:
             raise ConfigError(f"loss.class_weights={kind}: {settings['_target_']} takes no weights of classes.")

@@ -34,6 +34,29 @@ class FocalLoss(nn.Module):
         return (losses_BK * weights_BK).sum() / weights_BK.sum()
 
 
+class LogitAdjustedLoss(nn.Module):
+    """Cross entropy that expects rare classes rarely in training, so that outputs favour no class afterwards.
+
+    In training, tau * log(share of the class in train) is added to the logits; in evaluation they are taken as they are
+    (Menon et al. 2021, arXiv 2007.07314, equation 10). With tau 1 the outputs aim at the balanced accuracy: they are
+    those of a world in which all classes are equally common. Takes logits [B, K] and class indices [B] or shares of the
+    classes [B, K]. `class_counts` [K]: training pictures of each class.
+    """
+
+    log_shares: Tensor
+
+    def __init__(self, class_counts: Tensor, tau: float = 1.0, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.tau, self.label_smoothing = tau, label_smoothing
+        counts_K = class_counts.float().clamp(min=1)  # a class that train lacks
+        self.register_buffer("log_shares", (counts_K / counts_K.sum()).log())
+
+    def forward(self, logits_BK: Tensor, labels: Tensor) -> Tensor:
+        if self.training:
+            logits_BK = logits_BK + self.tau * self.log_shares
+        return F.cross_entropy(logits_BK, labels, label_smoothing=self.label_smoothing)
+
+
 EFFECTIVE_BETA = 0.999  # one of the values that the paper tries; it suits classes of up to some thousand pictures
 
 

@@ -56,6 +56,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "head.hidden_features": (1, float("inf"), True),
     "loss.label_smoothing": (0, 1, True),
     "loss.gamma": (0, float("inf"), True),
+    "loss.tau": (0, float("inf"), True),
     "augment.crop_scale_min": (0, 1, False),
     "augment.crop_px": (1, float("inf"), True),
     "augment.horizontal_flip": (0, 1, True),

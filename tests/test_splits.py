@@ -1,6 +1,7 @@
 """Who goes where: stratified, by group, in folds, from a file; and how often each class is drawn."""
 
 import csv
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from conftest import Run, run_train
 from src.data.dataset import EpochSampler, balancing_weights
 from src.data.splits import cut, fold
 from src.errors import ConfigError
-from src.losses import FocalLoss, class_weights
+from src.losses import FocalLoss, LogitAdjustedLoss, class_weights
 
 FRACTIONS = {"val": 0.15, "test": 0.2}
 
@@ -152,6 +153,40 @@ def test_weighted_focal_loss_at_gamma_0_is_weighted_cross_entropy() -> None:
     logits, labels, weight = torch.randn(6, 3), torch.tensor([0, 1, 2, 2, 1, 0]), torch.tensor([1.0, 2.0, 5.0])
     expected = torch.nn.functional.cross_entropy(logits, labels, weight)
     assert torch.allclose(FocalLoss(0.0, weight)(logits, labels), expected)
+
+
+def test_logit_adjusted_loss_learns_the_balanced_answer() -> None:
+    """A picture that nine times of ten shows class 0, where class 0 is nine times as common, says nothing."""
+    labels = torch.tensor([0] * 9 + [1])
+    loss = LogitAdjustedLoss(torch.tensor([90, 10]))
+    logits = torch.zeros(2, requires_grad=True)
+    optimizer = torch.optim.SGD([logits], lr=1.0)
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss(logits.expand(10, 2), labels).backward()
+        optimizer.step()
+    assert torch.softmax(logits, 0).tolist() == pytest.approx([0.5, 0.5], abs=1e-3)
+    outputs = torch.randn(10, 2)
+    plain = torch.nn.functional.cross_entropy(outputs, labels)
+    assert LogitAdjustedLoss(torch.tensor([90, 10]), tau=0.0)(outputs, labels) == plain != loss(outputs, labels)
+    torch.testing.assert_close(loss(outputs, labels), loss(outputs, torch.eye(2)[labels]))  # as mixed pictures have it
+    assert loss.eval()(outputs, labels) == plain
+
+
+def test_logit_adjusted_loss_from_the_command_line(colors: Path, tmp_path: Path, command) -> None:
+    root = Path(shutil.copytree(colors, tmp_path / "colors"))
+    for picture in sorted((root / "blue").iterdir())[5:]:
+        picture.unlink()
+    run = run_train(
+        tmp_path / "run", "data=folder", f"data.root={root}", "data.image_size_px=32", "trainer.max_epochs=1",
+        "loss=logit_adjusted", "data.val_fraction=0.2", "data.test_fraction=0",
+    )  # fmt: skip
+    counts = Counter(row["label"] for row in run.csv("split.csv") if row["split"] == "train")
+    assert len(set(counts.values())) == 2
+    shares = run.checkpoint()["state_dict"]["loss.log_shares"].exp()
+    assert shares.tolist() == pytest.approx([counts[name] / sum(counts.values()) for name in sorted(counts)])
+    answer = command("evaluate", f"ckpt={run.directory}", "split=val", "accelerator=cpu")
+    assert answer.status == 0 and f"{run.metrics['val/loss']:.4f}" in answer.out, answer.err
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "focal"])
