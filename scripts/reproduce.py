@@ -1,9 +1,11 @@
 """Run recipes and the plain loop over several seeds, and print the table of results.
 
-    python -m scripts.reproduce [HYMENOPTERA] [--rows NAME ...] [--seeds 5] [--jobs 1]
+    python -m scripts.reproduce [HYMENOPTERA] [--rows NAME ...] [--data NAME ...] [--seeds 5] [--jobs 1]
 
 HYMENOPTERA is the folder with train/ and val/ of the data of PyTorch's transfer-learning tutorial
 (pytorch.org/tutorials/beginner/transfer_learning_tutorial.html names the download); without it only the digits run.
+Two more data sets are these with rare classes in train, and val and test as they are: digits from 115 zeros down to 3
+nines (by an equal factor from class to class, as Cui et al. 2019, arXiv 1901.05555, cut CIFAR), and 13 bees, 123 ants.
 Runs go to logs/reproduce, and those that are there already are not run again. With --jobs 2, two run at a time with
 half of the cores each: accuracies stay what they are, times are longer, on both sides of a comparison.
 """
@@ -20,13 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from src.config import PROJECT_ROOT
 from src.sweep import t_interval
 
-RUNS = Path("logs/reproduce")
+RUNS = PROJECT_ROOT / "logs" / "reproduce"
 
 
 @dataclass(frozen=True)
@@ -40,14 +43,19 @@ class Row:
 
     @property
     def folder(self) -> Path:
-        return RUNS / self.data / self.name.replace(" ", "_")
+        return RUNS / self.data.replace(", ", "_").replace(" ", "_") / self.name.replace(" ", "_")
 
-    def command(self, root: Path | None, seed: int) -> list[str]:
-        folder = self.folder / f"seed={seed}"
-        if self.plain:
-            script = [str(PROJECT_ROOT / "scripts" / "plain_loop.py"), str(root), f"--seed={seed}", *self.settings]
-            return [sys.executable, *script, f"--json={folder}/metrics.json"]
-        data = [] if root is None else ["data=folder", f"data.root={root}"]
+    def command(self, hymenoptera: Path | None, seed: int) -> list[str]:
+        folder, data = self.folder / f"seed={seed}", []
+        if self.data == "digits, long tail":
+            data = [f"data.split_file={long_tailed_digits()}"]
+        elif self.data != "digits":
+            assert hymenoptera is not None
+            root = hymenoptera if self.data == "hymenoptera" else few_bees(hymenoptera)
+            if self.plain:
+                script = [str(PROJECT_ROOT / "scripts" / "plain_loop.py"), str(root), f"--seed={seed}", *self.settings]
+                return [sys.executable, *script, f"--json={folder}/metrics.json"]
+            data = ["data=folder", f"data.root={root}"]
         settings = [*data, *self.settings, f"seed={seed}", f"output_dir={folder}", "logger=none"]
         return [sys.executable, "-m", "src.train", *settings]
 
@@ -63,27 +71,65 @@ ROWS = [
     Row("full", "hymenoptera", ("experiment=full",)),
     Row("lp_ft", "hymenoptera", ("experiment=lp_ft",)),
     Row("small_data", "hymenoptera", ("experiment=small_data",)),
+    Row("default", "digits, long tail"),
+    Row("long_tail", "digits, long tail", ("experiment=long_tail",)),
+    Row("plain loop", "hymenoptera, few bees", ("--channels-last",), plain=True),
+    Row("long_tail", "hymenoptera, few bees", ("experiment=long_tail",)),
 ]
+
+
+def long_tailed_digits() -> Path:
+    """A split file for the digits that leaves 115 zeros to 3 nines in train."""
+    from src.data.digit_images import DIGITS_FILE, digit_path
+    from src.data.splits import cut
+
+    with np.load(DIGITS_FILE) as file:
+        labels_N = file["labels"].astype(np.int64)
+    parts = cut(labels_N, {"val": 0.15, "test": 0.2}, seed=0)  # as conf/data/digits.yaml
+    split_of = {int(row): split for split, rows in parts.items() for row in rows}
+    for digit in range(10):
+        rows = parts["train"][labels_N[parts["train"]] == digit]
+        split_of |= dict.fromkeys(rows[round(len(rows) * 40 ** (-digit / 9)) :].tolist(), "")
+    file = RUNS / "digits_long_tail.csv"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    rows = [f"{digit_path(row)},{split_of[row]}" for row in range(len(labels_N))]
+    file.write_text("\n".join(["path,split", *rows, ""]), encoding="utf-8")
+    return file
+
+
+def few_bees(hymenoptera: Path) -> Path:
+    """A folder of links to all ants, to every tenth bee of train, and to all of val."""
+    folder = RUNS / "hymenoptera_few_bees"
+    bees = sorted(hymenoptera.glob("train/bees/*"))
+    left_out = set(bees) - set(bees[::10])
+    for picture in set(hymenoptera.glob("*/*/*")) - left_out:
+        link = folder / picture.relative_to(hymenoptera)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not link.is_symlink():
+            link.symlink_to(picture)
+    return folder
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("hymenoptera", type=Path, nargs="?", help="folder with train/ and val/")
     parser.add_argument("--rows", nargs="+", help="names of rows; all others are left out")
+    parser.add_argument("--data", nargs="+", help="names of data; all others are left out")
     parser.add_argument("--seeds", type=int, default=5, help="seeds 0 to n-1 of each row")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     options = parser.parse_args()
-    known = sorted({row.name for row in ROWS})
-    if unknown := set(options.rows or ()) - set(known):
-        parser.error(f"--rows: there is no {', '.join(sorted(unknown))}. Rows: {', '.join(known)}.")
+    for option, known in (("rows", {row.name for row in ROWS}), ("data", {row.data for row in ROWS})):
+        if unknown := set(getattr(options, option) or ()) - known:
+            parser.error(f"--{option}: there is no '{sorted(unknown)[0]}'. There are: {'; '.join(sorted(known))}.")
     if options.hymenoptera is not None and not (options.hymenoptera / "val").is_dir():
         parser.error(f"'{options.hymenoptera}' has no folder val.")
-    roots = {"digits": None, "hymenoptera": options.hymenoptera}
+    hymenoptera = options.hymenoptera.resolve() if options.hymenoptera is not None else None
     chosen = [row for row in ROWS if options.rows is None or row.name in options.rows]
-    chosen = [row for row in chosen if row.data == "digits" or options.hymenoptera is not None]
+    chosen = [row for row in chosen if options.data is None or row.data in options.data]
+    chosen = [row for row in chosen if row.data.startswith("digits") or hymenoptera is not None]
 
-    def run(job: tuple[Row, int]) -> None:
-        row, seed = job
+    def run(job: tuple[Row, int, list[str]]) -> None:
+        row, seed, command = job
         folder = row.folder / f"seed={seed}"
         if (folder / "metrics.json").exists():
             return
@@ -91,8 +137,6 @@ def main() -> None:
         environ = {**os.environ}
         if options.jobs > 1:
             environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // options.jobs))
-        root = roots[row.data]
-        command = row.command(root.resolve() if root is not None else None, seed)
         with (folder / "output.txt").open("w") as output:
             done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, env=environ, cwd=PROJECT_ROOT)
         ended = "done" if done.returncode == 0 else f"failed, see {folder}/output.txt"
@@ -100,7 +144,11 @@ def main() -> None:
 
     # Seed by seed, so that the sides of a comparison meet the same state of the machine.
     with ThreadPoolExecutor(options.jobs) as pool:
-        list(pool.map(run, [(row, seed) for seed in range(options.seeds) for row in chosen]))
+        list(
+            pool.map(
+                run, [(row, seed, row.command(hymenoptera, seed)) for seed in range(options.seeds) for row in chosen]
+            )
+        )
     show(chosen, options.seeds)
 
 
@@ -136,7 +184,6 @@ def show(rows: list[Row], seeds: int) -> None:
     for name in ("data", "row", "epochs", "fit", "val/acc", "95 % CI", "test/acc", "plain loop after that time"):
         table.add_column(name, justify="left" if name in ("data", "row") else "right")
     found = {(row.data, row.name): list(results(row, seeds)) for row in rows}
-    plain = found.get(("hymenoptera", "plain loop"), [])
     for row in rows:
         runs = found[row.data, row.name]
         if not runs:
@@ -145,7 +192,7 @@ def show(rows: list[Row], seeds: int) -> None:
         scores = [run["val"] for run in runs]
         low_high = "{:.3f}..{:.3f}".format(*t_interval(scores)) if len(scores) > 1 else ""
         tests = [run["test"] for run in runs if run.get("test") is not None]
-        equal = [after(run["curve"], fit) for run in plain] if row.data == "hymenoptera" else []
+        equal = [after(run["curve"], fit) for run in found.get((row.data, "plain loop"), [])]
         texts = [spread(scores), low_high, spread(tests), spread(equal)]
         table.add_row(row.data, row.name, str(runs[0]["epochs"]), f"{fit:.0f} s", *texts)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
