@@ -70,6 +70,7 @@ ROWS = [
     Row("linear_probe", "hymenoptera", ("experiment=linear_probe",)),
     Row("full", "hymenoptera", ("experiment=full",)),
     Row("lp_ft", "hymenoptera", ("experiment=lp_ft",)),
+    Row("gradual", "hymenoptera", ("experiment=gradual",)),
     Row("small_data", "hymenoptera", ("experiment=small_data",)),
     Row("default", "digits, long tail"),
     Row("long_tail", "digits, long tail", ("experiment=long_tail",)),
