@@ -1,6 +1,7 @@
 """What people who fine-tune for a living use: rates by layer, mixed pictures, averaged weights, dropped blocks."""
 
 import csv
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -286,3 +287,9 @@ def test_advice_is_given_where_no_recipe_was_chosen(command, colors: Path, tmp_p
     assert "Advice: 42 training pictures" in command("train", *typed, f"output_dir={tmp_path}/a").err
     answer = command("train", *typed, "experiment=full", f"output_dir={tmp_path}/b")
     assert answer.status == 0 and "Advice" not in answer.err
+    root = Path(shutil.copytree(colors, tmp_path / "colors"))
+    for picture in sorted((root / "blue").iterdir())[3:]:
+        picture.unlink()
+    typed[1] = f"data.root={root}"
+    assert "try experiment=long_tail" in command("train", *typed, f"output_dir={tmp_path}/c").err
+    assert "long_tail" not in command("train", *typed, "loss=logit_adjusted", f"output_dir={tmp_path}/d").err
