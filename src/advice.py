@@ -28,7 +28,7 @@ def advise_recipe(cfg: DictConfig, table: ImageTable) -> str | None:
     if len(rows) < FEW_PICTURES and not head_first:
         return (
             f"Advice: {len(rows):,} training pictures are few. Try experiment=linear_probe, which trains the head "
-            "alone, and experiment=small_data: on 244, they were no worse than training everything, and the first took half the "
-            "time."
+            "alone, and experiment=small_data: on 244, they were no worse than training everything, and the first took "
+            "half the time."
         )
     return None
