@@ -72,7 +72,7 @@ ROWS = [
     Row("small_data", "hymenoptera", ("experiment=small_data",)),
     Row("default", "digits, long tail"),
     Row("long_tail", "digits, long tail", ("experiment=long_tail",)),
-    Row("balanced_sampling", "digits, long tail", ("data.balanced_sampling=true",)),
+    Row("logit_adjusted", "digits, long tail", ("loss=logit_adjusted",)),
 ]
 
 

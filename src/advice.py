@@ -21,8 +21,8 @@ def advise_recipe(cfg: DictConfig, table: ImageTable) -> str | None:
     if table.label_kind == "one" and most >= LOPSIDED * least and not balanced:
         return (
             f"Advice: the commonest class has {most:,} training pictures and the rarest {least:,}. "
-            "If all classes matter alike, try experiment=long_tail, or data.balanced_sampling=true, which shows them "
-            "equally often."
+            "If all classes matter alike, try experiment=long_tail, which shows them equally often, or "
+            "loss=logit_adjusted."
         )
     head_first = cfg.freeze.phases[0].train == "head"
     if len(rows) < FEW_PICTURES and not head_first:
