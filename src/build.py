@@ -95,7 +95,8 @@ def build_task(
         check_training_size(name, cfg.augment.crop_px, preprocessing.crop_px)
     if cfg.backbone.stochastic_depth is not None:
         set_stochastic_depth(net, name, cfg.backbone.stochastic_depth)
-    head_name = replace_head(net, instantiate(cfg.head), len(class_names))
+    head = {key: value for key, value in cfg.head.items() if key != "start"}  # for src/head_start.py
+    head_name = replace_head(net, instantiate(head), len(class_names))
     model = ImageClassifier(net, head_name, preprocessing, cfg.channels_last)
     if cfg.compile:
         model.compile()  # in place: reassigning torch.compile(model) would rename every entry of the checkpoint

@@ -35,6 +35,7 @@ def train(cfg: DictConfig) -> float | None:
 
         from src.build import build_callbacks, build_datamodule, build_loggers, build_task, build_trainer
         from src.finders import find_batch_size, keep_batch_size
+        from src.head_start import start_from_pretrained
         from src.measure import measure_best, write_run_report
         from src.preprocessing import Preprocessing
         from src.results import scalars, write_json
@@ -70,6 +71,8 @@ def train(cfg: DictConfig) -> float | None:
     describe(cfg, datamodule, trainer)
     if cfg.batch_size_find and checkpoint is None and not is_dry_run(trainer):
         find_batch_size(cfg, task, datamodule, trainer)
+    if cfg.head.get("start") == "pretrained" and checkpoint is None and not is_dry_run(trainer):
+        start_from_pretrained(cfg, task, datamodule, trainer)
     if trainer.is_global_zero and not is_dry_run(trainer):
         write_run_facts(cfg, datamodule, fingerprint)
 

@@ -80,6 +80,7 @@ CHOICES: dict[str, list[str]] = {
     "task.labels": ["one", "several", "numbers"],
     "data.on_error": ["skip", "fail"],
     "data.cache": ["auto", "none", "images", "features"],
+    "head.start": ["small", "pretrained"],
     "loss.class_weights": ["inverse", "effective"],
     "augment.policy": ["trivial", "rand", "augmix"],
     "matmul_precision": ["highest", "high", "medium"],
@@ -209,6 +210,8 @@ def contradictions(cfg: DictConfig) -> list[str]:
             "backbone.weights=null gives random weights, and this freeze plan never trains all of them: "
             "use freeze=none, or pretrained weights."
         )
+    if cfg.head.get("start") == "pretrained":
+        problems += head_start_problems(cfg)
     better = "min" if str(cfg.task.monitor).split("/")[1:2] in (["loss"], ["mae"], ["rmse"]) else "max"
     if cfg.task.mode != better:
         problems.append(f"task.monitor={cfg.task.monitor} is best at its {better}imum: set task.mode={better}.")
@@ -237,6 +240,18 @@ def contradictions(cfg: DictConfig) -> list[str]:
     if trainer.get("strategy") == "fsdp":
         problems += sharding_problems(cfg)
     return problems + phase_problems(phases, trainer.get("max_epochs"))
+
+
+def head_start_problems(cfg: DictConfig) -> list[str]:
+    """What does not go with head.start=pretrained."""
+    start, problems = "head.start=pretrained", []
+    if cfg.backbone.weights is None:
+        problems.append(f"{start} needs the classes of pretrained weights, and backbone.weights=null has none.")
+    if cfg.task.labels != "one":
+        problems.append(f"{start} is for one class a picture, and this task has task.labels={cfg.task.labels}.")
+    if not str(cfg.head.get("_target_")).endswith("linear_head"):
+        problems.append(f"{start} is for head=linear: other heads have no row for each class.")
+    return problems
 
 
 # What src/finders.py finds, by the setting that asks for it.
@@ -396,7 +411,12 @@ def known_arguments(target: Any) -> list[str] | None:
 
 
 # Keys beside a `_target_` that src/build.py reads itself, by config node.
-OWN_KEYS = {"scheduler": {"interval"}, "task": {"monitor", "mode", "labels"}, "loss": {"class_weights", "labels"}}
+OWN_KEYS = {
+    "head": {"start"},
+    "scheduler": {"interval"},
+    "task": {"monitor", "mode", "labels"},
+    "loss": {"class_weights", "labels"},
+}
 
 
 def unknown_arguments(path: str, node: dict[str, Any], target: Any) -> list[str]:

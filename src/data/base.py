@@ -268,6 +268,17 @@ class ImageDataModule(LightningDataModule):
             generator=generator,
         )
 
+    def evaluation_loader(self, rows: Rows) -> DataLoader[Batch]:
+        """Batches of these rows, in order and as evaluation sees them, for one look: nothing is kept."""
+        return DataLoader(
+            ImageDataset(self.table, rows, self.transform_of(training=False), self.seed, substitute=False),
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
+            collate_fn=Collate(self.preprocessing.crop_px, self.table.labels),
+            generator=torch.Generator(),
+        )
+
     def image_dataset(self, rows: Rows, training: bool) -> ImageDataset:
         if self.cache != "images":
             return ImageDataset(self.table, rows, self.transform_of(training), self.seed, substitute=training)

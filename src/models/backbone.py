@@ -325,6 +325,26 @@ def load_pretrained(net: nn.Module, state_dict: dict[str, Tensor], source: str) 
     net.load_state_dict(versioned, strict=False)
 
 
+def pretrained_head(name: str, weights: Weights, head_name: str) -> nn.Linear:
+    """The last layer that belongs to these weights, from what the head gets, [B, C], to their own classes.
+
+    Raises ConfigError if there are no weights, or none of the head.
+    """
+    assert weights is not None
+    state_dict = download(name, weights) if isinstance(weights, WeightsEnum) else read_state_dict(weights)
+    weight = state_dict.get(f"{head_name}.weight")
+    if weight is None:
+        raise ConfigError(
+            f"head.start=pretrained: backbone.weights='{weights}' has no '{head_name}.weight': the file's head is "
+            "missing, or more than one layer. Use head.start=small."
+        )
+    weight_SC = weight.flatten(1).float()  # SqueezeNet's is a 1x1 convolution
+    head = nn.Linear(weight_SC.shape[1], len(weight_SC))
+    bias_S = state_dict.get(f"{head_name}.bias", torch.zeros(len(weight_SC)))  # MaxViT has none
+    head.load_state_dict({"weight": weight_SC, "bias": bias_S.float()})
+    return head.requires_grad_(False)
+
+
 def find_head(net: nn.Module) -> str:
     """Dotted name of the last nn.Linear, or, where there is none (SqueezeNet), of the last convolution."""
     for kind in (nn.Linear, nn.Conv2d):
