@@ -14,7 +14,7 @@ from test_processes import run_two
 from src.errors import ConfigError
 
 PLANS = {
-    "none": ["optimizer=sgd", "soup=2"],
+    "none": ["optimizer=sgd", "soup=2", "head.start=pretrained"],
     "head_only": ["freeze=head_only"],
     "head_then_all": ["freeze=head_then_all", "freeze.phases.0.epochs=1", "param_groups.layer_decay=0.7"],
     "clipped": ["optimizer=sgd", "trainer.gradient_clip_val=0.1", "trainer.accumulate_grad_batches=2"],
