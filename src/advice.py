@@ -24,11 +24,11 @@ def advise_recipe(cfg: DictConfig, table: ImageTable) -> str | None:
             "If all classes matter alike, try experiment=long_tail, which shows them equally often, or "
             "loss=logit_adjusted."
         )
-    head_first = cfg.freeze.phases[0].train == "head"
+    head_first = cfg.freeze.phases[0].train == "head" or cfg.head.get("start") == "pretrained"
     if len(rows) < FEW_PICTURES and not head_first:
         return (
-            f"Advice: {len(rows):,} training pictures are few. Try experiment=linear_probe, which trains the head "
-            "alone, and experiment=small_data: on 244, they were no worse than training everything, and the first took "
-            "half the time."
+            f"Advice: {len(rows):,} training pictures are few. Try experiment=known_classes, whose head starts from "
+            "pretrained classes, and experiment=linear_probe, which trains the head alone: on 244, they were better "
+            "than training everything, in half the time or less."
         )
     return None

@@ -71,8 +71,6 @@ def train(cfg: DictConfig) -> float | None:
     describe(cfg, datamodule, trainer)
     if cfg.batch_size_find and checkpoint is None and not is_dry_run(trainer):
         find_batch_size(cfg, task, datamodule, trainer)
-    if cfg.head.get("start") == "pretrained" and checkpoint is None and not is_dry_run(trainer):
-        start_from_pretrained(cfg, task, datamodule, trainer)
     if trainer.is_global_zero and not is_dry_run(trainer):
         write_run_facts(cfg, datamodule, fingerprint)
 
@@ -80,6 +78,8 @@ def train(cfg: DictConfig) -> float | None:
         checkpoint[CHECKPOINT_KEY] if checkpoint is not None else {"fit_seconds": 0.0, "metrics": {}}
     )
     task.fit_start = time.perf_counter() - before["fit_seconds"]
+    if cfg.head.get("start") == "pretrained" and checkpoint is None and not is_dry_run(trainer):
+        start_from_pretrained(cfg, task, datamodule, trainer)
     fit_phases(cfg, task, datamodule, trainer, checkpoint, checkpoint_file)
     # Without an epoch, in a run that had ended when it was resumed, there are no new values.
     last = scalars(trainer.callback_metrics) or before["metrics"]

@@ -264,7 +264,8 @@ def test_advice_goes_by_balance_and_size(colors: Path, tmp_path: Path) -> None:
         cfg = compose("data=folder", f"data.root={root}", *settings)
         return advise_recipe(cfg, build_datamodule(cfg).table) or ""
 
-    assert "42 training pictures are few. Try experiment=linear_probe" in advice(colors)
+    assert "42 training pictures are few. Try experiment=known_classes" in advice(colors)
+    assert advice(colors, "head.start=pretrained") == ""
     assert advice(colors, "freeze=head_then_all") == "" == advice(colors, "backbone.weights=null")
     for color, count in (("red", 20), ("blue", 20), ("green", 2)):
         (tmp_path / color).mkdir()
