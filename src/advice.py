@@ -24,8 +24,8 @@ def advise_recipe(cfg: DictConfig, table: ImageTable) -> str | None:
             "If all classes matter alike, try experiment=long_tail, which shows them equally often, or "
             "loss=logit_adjusted."
         )
-    head_first = cfg.freeze.phases[0].train == "head" or cfg.head.get("start") == "pretrained"
-    if len(rows) < FEW_PICTURES and not head_first:
+    spares_weights = cfg.freeze.phases[0].train == "head" or cfg.head.get("start") == "pretrained"
+    if len(rows) < FEW_PICTURES and not spares_weights:
         return (
             f"Advice: {len(rows):,} training pictures are few. Try experiment=known_classes, whose head starts from "
             "pretrained classes, and experiment=linear_probe, which trains the head alone: on 244, they were better "

@@ -35,7 +35,9 @@ def start_from_pretrained(cfg: DictConfig, task: FineTuneTask, datamodule: Image
     Raises ConfigError if the weights' file has no head.
     """
     name = cfg.backbone.name
-    source = pretrained_head(name, find_weights(name, cfg.backbone.weights), task.model.head_name)
+    weights = find_weights(name, cfg.backbone.weights)
+    assert weights is not None  # src/validate.py refuses random weights
+    source = pretrained_head(name, weights, task.model.head_name)
     table = datamodule.table
     rows = some_of_each_class(table.labels, table.splits["train"])
     probabilities_KS = torch.zeros(len(task.class_names), len(source.bias))

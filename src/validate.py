@@ -410,7 +410,7 @@ def known_arguments(target: Any) -> list[str] | None:
     return None
 
 
-# Keys beside a `_target_` that src/build.py reads itself, by config node.
+# Keys beside a `_target_` that are not its arguments but read by us, by config node.
 OWN_KEYS = {
     "head": {"start"},
     "scheduler": {"interval"},

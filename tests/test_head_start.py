@@ -53,11 +53,10 @@ def started(*settings: str) -> tuple[Any, Any]:
 def test_a_class_is_the_mixture_of_the_pretrained_classes_seen_in_it(colors: Path, dropout: float) -> None:
     settings = ["data=folder", f"data.root={colors}", "data.image_size_px=64", f"head.dropout={dropout}"]
     task, datamodule = started(*settings)
-    images_of: list[torch.Tensor] = []  # of each class, all of train: fewer than 50
     batches = list(datamodule.evaluation_loader(datamodule.table.splits["train"]))
     labels = torch.cat([batch["label"] for batch in batches])
     images = torch.cat([batch["image"] for batch in batches])
-    images_of = [images[labels == k] for k in range(3)]
+    images_of = [images[labels == k] for k in range(3)]  # all of train, since they are fewer than 50
 
     cfg = compose()
     file = Path(cfg.backbone.weights)
@@ -84,9 +83,7 @@ def test_a_trained_network_lends_its_classes(trained: Runner, colors: Path, colo
     common = ["data=folder", f"data.root={colors}", "data.image_size_px=32", "freeze=head_only", "optimizer.lr=1e-9"]
     run = trained(*common, weights, "head.start=pretrained", "trainer.max_epochs=1")
     assert run.metrics["val/acc"] == run.metrics["test/acc"] == 1.0
-    assert (
-        "Head: starts from the pretrained classes of" in run.log and "blue: " not in run.log
-    )  # 3 classes have no names
+    assert "Head: starts from the pretrained classes of" in run.log and "blue: " not in run.log  # they have no names
 
 
 def test_the_log_says_what_was_seen_in_each_class(

@@ -22,8 +22,10 @@ pytestmark = pytest.mark.slow
 PLANS = {
     "none": ["data.balanced_sampling=true", "ema_decay=0.9", "soup=2"],
     "head_only": ["freeze=head_only", "augment=none", "data.cache=features", "optimizer=sgd", "ema_decay=0.9"],
-    "head_then_all": ["freeze=head_then_all", "freeze.phases.0.epochs=1", "data.cache=images", "augment.mixup=0.4",
-        "head.start=pretrained"],
+    "head_then_all": [
+        "freeze=head_then_all", "freeze.phases.0.epochs=1", "data.cache=images", "augment.mixup=0.4",
+        "head.start=pretrained",
+    ],
     "gradual": [
         "freeze=gradual", "freeze.phases.0.epochs=1", "freeze.phases.1.epochs=1", "freeze.phases.2.epochs=1",
         "trainer.max_epochs=4", "trainer.accumulate_grad_batches=2", "param_groups.layer_decay=0.7", "head=mlp",

@@ -245,7 +245,6 @@ class ImageDataModule(LightningDataModule):
         # BatchNorm cannot normalise the 1 x 1 feature maps of a single small picture in training.
         drop_last = training and len(sampler) % self.batch_size == 1 and len(sampler) > 1
         generator = torch.Generator()  # else every new iterator draws from the global generator
-        pin_memory = torch.cuda.is_available()
         if self.frozen_network is not None and self.caches_features():
             return DataLoader(
                 self.feature_dataset(rows, training, self.frozen_network),
@@ -254,29 +253,29 @@ class ImageDataModule(LightningDataModule):
                 drop_last=drop_last,
                 collate_fn=as_it_is,
                 generator=generator,
-                pin_memory=pin_memory,
+                pin_memory=torch.cuda.is_available(),
             )
-        return DataLoader(
+        return self.picture_loader(
             self.image_dataset(rows, training),
-            batch_size=self.batch_size,
             sampler=sampler,
             drop_last=drop_last,
-            num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
-            pin_memory=pin_memory,
-            collate_fn=Collate(self.preprocessing.crop_px, table.labels),
             generator=generator,
         )
 
     def evaluation_loader(self, rows: Rows) -> DataLoader[Batch]:
         """Batches of these rows, in order and as evaluation sees them, for one look: nothing is kept."""
+        dataset = ImageDataset(self.table, rows, self.transform_of(training=False), self.seed, substitute=False)
+        return self.picture_loader(dataset, generator=torch.Generator())
+
+    def picture_loader(self, dataset: ImageDataset, **settings: Any) -> DataLoader[Batch]:
         return DataLoader(
-            ImageDataset(self.table, rows, self.transform_of(training=False), self.seed, substitute=False),
+            dataset,
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
             collate_fn=Collate(self.preprocessing.crop_px, self.table.labels),
-            generator=torch.Generator(),
+            **settings,
         )
 
     def image_dataset(self, rows: Rows, training: bool) -> ImageDataset:
@@ -313,14 +312,7 @@ class ImageDataModule(LightningDataModule):
 
         def batches_of_view(view: int) -> Iterable[Batch]:
             dataset = ImageDataset(self.table, rows, self.transform_of(training), self.seed, substitute=False)
-            return DataLoader(
-                dataset,
-                batch_size=self.batch_size,
-                sampler=[(view, position) for position in range(len(rows))],
-                num_workers=self.num_workers,
-                pin_memory=torch.cuda.is_available(),
-                collate_fn=Collate(self.preprocessing.crop_px, self.table.labels),
-            )
+            return self.picture_loader(dataset, sampler=[(view, position) for position in range(len(rows))])
 
         for turn in self.one_process_first():
             if turn:

@@ -182,7 +182,7 @@ def build_backbone(name: str, weights: Weights, image_size_px: int) -> nn.Module
     check_image_size(name, image_size_px)
     if weights is None:
         return new_network(name, image_size_px)
-    state_dict = download(name, weights) if isinstance(weights, WeightsEnum) else read_state_dict(weights)
+    state_dict = pretrained_state_dict(name, weights)
     net = new_network(name, image_size_px)
     load_pretrained(net, state_dict, source=str(weights))
     return net
@@ -239,6 +239,10 @@ def check_training_size(name: str, crop_px: int, image_size_px: int) -> None:
         check_image_size(name, crop_px)
     except ConfigError as error:
         raise ConfigError(str(error).replace("data.image_size_px", "augment.crop_px")) from error
+
+
+def pretrained_state_dict(name: str, weights: WeightsEnum | Path) -> dict[str, Tensor]:
+    return download(name, weights) if isinstance(weights, WeightsEnum) else read_state_dict(weights)
 
 
 def download(name: str, weights: WeightsEnum) -> dict[str, Tensor]:
@@ -325,13 +329,12 @@ def load_pretrained(net: nn.Module, state_dict: dict[str, Tensor], source: str) 
     net.load_state_dict(versioned, strict=False)
 
 
-def pretrained_head(name: str, weights: Weights, head_name: str) -> nn.Linear:
+def pretrained_head(name: str, weights: WeightsEnum | Path, head_name: str) -> nn.Linear:
     """The last layer that belongs to these weights, from what the head gets, [B, C], to their own classes.
 
-    Raises ConfigError if there are no weights, or none of the head.
+    Raises ConfigError if the weights have no such layer.
     """
-    assert weights is not None
-    state_dict = download(name, weights) if isinstance(weights, WeightsEnum) else read_state_dict(weights)
+    state_dict = pretrained_state_dict(name, weights)
     weight = state_dict.get(f"{head_name}.weight")
     if weight is None:
         raise ConfigError(
