@@ -166,6 +166,8 @@ class TrainConfig:
     on_nonfinite_loss: str = MISSING
     lr_find: bool = MISSING
     batch_size_find: bool = MISSING
+    trust: bool = MISSING
+    spreadsheet_safe: bool = MISSING
     param_groups: ParameterGroupsConfig = field(default_factory=ParameterGroupsConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     head: dict[str, Any] = field(default_factory=dict)
@@ -188,6 +190,8 @@ class EvaluateConfig:
     report: str | None = MISSING
     output: str | None = MISSING
     accelerator: str = MISSING
+    trust: bool = MISSING
+    overwrite: bool = MISSING
     data: dict[str, Any] | None = None
 
 
@@ -202,6 +206,9 @@ class PredictConfig:
     batch_size: int = MISSING
     num_workers: int | None = MISSING
     accelerator: str = MISSING
+    trust: bool = MISSING
+    overwrite: bool = MISSING
+    spreadsheet_safe: bool = MISSING
 
 
 @dataclass
@@ -209,6 +216,7 @@ class ReportConfig:
     runs: Any = MISSING  # a path, or several
     split: str | None = MISSING
     output: str = MISSING
+    overwrite: bool = MISSING
 
 
 @dataclass
@@ -228,6 +236,7 @@ class ServeConfig:
     batch_wait_ms: float = MISSING
     decode_threads: int | None = MISSING
     accelerator: str = MISSING
+    trust: bool = MISSING
 
 
 @dataclass
@@ -239,6 +248,9 @@ class ExplainConfig:
     class_name: str | None = MISSING
     batch_size: int = MISSING
     accelerator: str = MISSING
+    trust: bool = MISSING
+    overwrite: bool = MISSING
+    spreadsheet_safe: bool = MISSING
 
 
 @dataclass
@@ -251,6 +263,8 @@ class ExportConfig:
     test_pictures: int = MISSING
     calibration_pictures: int = MISSING
     latency: bool = MISSING
+    trust: bool = MISSING
+    overwrite: bool = MISSING
 
 
 @dataclass
@@ -258,6 +272,8 @@ class CheckConfig:
     output: str = MISSING
     tiny_px: int = MISSING
     near_duplicate_bits: int | None = MISSING
+    overwrite: bool = MISSING
+    spreadsheet_safe: bool = MISSING
     data: dict[str, Any] = field(default_factory=dict)
     task: TaskConfig = field(default_factory=TaskConfig)
     loss: dict[str, Any] = field(default_factory=dict)  # multilabel and regression choose one, which nothing here reads

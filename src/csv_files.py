@@ -1,0 +1,57 @@
+"""The csv files that this project writes: no spreadsheet computes what is in them, and they read back as they were.
+
+A spreadsheet takes a cell that begins with = + - @ for a formula, and names of classes and files come from strangers
+(OWASP, "CSV Injection"). Such cells get a ' in front, which spreadsheets take for "this is text"; numbers stay numbers.
+"""
+
+import csv
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")  # the last four are = + - @ of East Asian widths
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+def as_text(cell: str) -> str:
+    """The cell with a ' in front if a spreadsheet would compute it, or if `as_written` would take one of its own."""
+    return f"'{cell}" if FORMULA.match(cell) and not NUMBER.fullmatch(cell) else cell
+
+
+def as_written(cell: str) -> str:
+    """What `as_text` was given."""
+    return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
+
+
+class CsvWriter:
+    """Writes the header at once, then a row at a time: values in the order of the columns, or by column.
+
+    Args:
+        file: opened with newline="".
+        columns: names of the columns; None = the file has its header already.
+        spreadsheet_safe: False writes cells as they are, formulas too.
+    """
+
+    def __init__(self, file: TextIO, columns: Sequence[str] | None, spreadsheet_safe: bool = True) -> None:
+        self.columns, self.safe, self.rows = columns, spreadsheet_safe, csv.writer(file)
+        if columns is not None:
+            self.write(list(columns))
+
+    def write(self, row: Sequence[Any] | Mapping[str, Any]) -> None:
+        """Columns that a mapping lacks stay empty."""
+        cells = [row.get(name, "") for name in self.columns or ()] if isinstance(row, Mapping) else row
+        self.rows.writerow([as_text(cell) if self.safe and isinstance(cell, str) else cell for cell in cells])
+
+    def write_all(self, rows: Iterable[Sequence[Any] | Mapping[str, Any]]) -> None:
+        for row in rows:
+            self.write(row)
+
+
+def read_csv_file(file: Path) -> list[dict[str, str]]:
+    """The rows of a csv file that `CsvWriter` wrote, by column; none if there is no such file."""
+    if not file.exists():
+        return []
+    with file.open(newline="", encoding="utf-8", errors="surrogateescape") as lines:
+        rows = csv.DictReader(lines, restval="")
+        return [{as_written(name): as_written(cell) for name, cell in row.items() if name is not None} for row in rows]
