@@ -23,7 +23,7 @@ from torchvision.transforms import v2
 
 from src.averaging import MovingAverage, SoupCheckpoint
 from src.checkpoint import AtomicCheckpointIO, make_record
-from src.cli import launched_id
+from src.command_line import launched_id
 from src.data.base import ImageDataModule
 from src.data.transforms import Augmentation
 from src.errors import ConfigError
@@ -41,6 +41,7 @@ from src.optim import ParameterGroups
 from src.preprocessing import Preprocessing
 from src.sharding import ShardedEvaluation, ShardedStrategy
 from src.tasks.base import CALIBRATION_KEY, FineTuneTask, Phase
+from src.trust import plain_config
 from src.validate import ONE_PROCESS, check_targets
 
 log = logging.getLogger("src.build")
@@ -298,12 +299,38 @@ def find_precision(wanted: str, accelerator: str) -> str:
 
 
 def load_task(checkpoint: dict[str, Any], record: dict[str, Any]) -> FineTuneTask:
-    """The trained task out of a checkpoint, ready for inference: no weights file, no data needed."""
-    cfg = OmegaConf.create(record["config"])
-    check_targets(cfg)  # a checkpoint of another version of this project may name what there is no more
-    cfg.compile = False
+    """The trained task out of a checkpoint, for inference: no weights file, no data, and neither loss nor optimizer.
+
+    Calls what its settings name for head and task: see src/trust.py. Raises RuntimeError, as torch does, if the weights
+    do not fit.
+    """
+    config = record["config"]
     preprocessing = Preprocessing.from_dict(record["preprocessing"])
-    task = build_task(cfg, record["class_names"], preprocessing, record["data_fingerprint"], None, pretrained=False)
-    task.load_state_dict(checkpoint["state_dict"])
+    head = {key: value for key, value in config["head"].items() if key != "start"}  # for src/head_start.py
+    name = config["backbone"]["name"]
+    net = build_backbone(name, None, preprocessing.crop_px)
+    head_name = replace_head(net, instantiate(plain_config(head)), len(record["class_names"]))
+    task = instantiate({"_target_": config["task"]["_target_"], "_partial_": True})(
+        model=ImageClassifier(net, head_name, preprocessing, config["channels_last"]),
+        phases=[],
+        loss=nn.Identity(),
+        class_names=record["class_names"],
+        monitor=config["task"]["monitor"],
+        seed=0,
+        record=record,
+    )
+    assert isinstance(task, FineTuneTask)
+    weights = {key: value for key, value in checkpoint["state_dict"].items() if not key.startswith("loss.")}
+    task.load_state_dict(weights)
     task.temperature = record.get(CALIBRATION_KEY, {}).get("temperature", 1.0)  # last.ckpt has none
     return task.eval()
+
+
+def load_loss(checkpoint: dict[str, Any], record: dict[str, Any]) -> nn.Module:
+    """The loss that the checkpoint's task trained with, weights of classes included."""
+    loss = build_loss(plain_config(record["config"]["loss"]), None, len(record["class_names"]))
+    prefix = "loss."
+    loss.load_state_dict(
+        {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+    )
+    return loss.eval()

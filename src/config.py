@@ -192,7 +192,7 @@ class EvaluateConfig:
     accelerator: str = MISSING
     trust: bool = MISSING
     overwrite: bool = MISSING
-    data: dict[str, Any] | None = None
+    data: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass

@@ -41,24 +41,18 @@ def explain(cfg: DictConfig) -> None:
     with importing():
         import torch
 
-        from src.build import find_accelerator, load_task
-        from src.checkpoint import find_checkpoint, load_checkpoint
         from src.data.files import FileDataset, collate_files
         from src.data.transforms import evaluation_transform
         from src.drawing import draw_explanation
         from src.explanation import explain_batch
         from src.pages.explanations import write_page
-        from src.preprocessing import Preprocessing
         from src.progress import progress_bar
-        from src.tasks.base import CHECKPOINT_KEY
+        from src.trained_model import TrainedModel
 
-    checkpoint = load_checkpoint(find_checkpoint(cfg.ckpt, "best"))
-    record = checkpoint[CHECKPOINT_KEY]
-    task = load_task(checkpoint, record)
+    model = TrainedModel.open(cfg.ckpt, cfg.accelerator, cfg.trust)
+    task = model.task
     class_index = find_class(cfg.class_name, task)
-    accelerator = find_accelerator(cfg.accelerator)
-    task.to(torch.device("cuda" if accelerator == "gpu" else accelerator))
-    dataset = FileDataset(folder, paths, evaluation_transform(Preprocessing.from_dict(record["preprocessing"])))
+    dataset = FileDataset(folder, paths, evaluation_transform(model.preprocessing))
     try:
         output.mkdir(parents=True, exist_ok=True)
         file = (output / "explanations.csv").open("w", newline="", encoding="utf-8")

@@ -28,8 +28,6 @@ def export(cfg: DictConfig) -> None:
     require_packages(cfg.format)
 
     with importing():
-        from src.build import load_task
-        from src.checkpoint import find_checkpoint, load_checkpoint
         from src.exported.facts import make_facts, write_facts
         from src.exported.graph import ExportedModel, trace, write_onnx, write_program
         from src.exported.latency import print_latency
@@ -37,15 +35,11 @@ def export(cfg: DictConfig) -> None:
         from src.exported.pictures import calibration_pictures, parity_pictures, run_data, test_pictures
         from src.exported.quantize import write_int8
         from src.exported.run import open_exported
-        from src.preprocessing import Preprocessing
-        from src.tasks.base import CHECKPOINT_KEY
+        from src.trained_model import TrainedModel
 
-    file = find_checkpoint(cfg.ckpt, "best")
-    checkpoint = load_checkpoint(file)
-    record = checkpoint[CHECKPOINT_KEY]
-    task = load_task(checkpoint, record)
-    preprocessing = Preprocessing.from_dict(record["preprocessing"])
-    backbone = record["config"]["backbone"]["name"]
+    opened = TrainedModel.open(cfg.ckpt, trust=cfg.trust, evaluate=True)
+    file, record, task = opened.file, opened.record, opened.task
+    preprocessing, backbone = opened.preprocessing, opened.backbone
     data = run_data(record)
     pictures = parity_pictures(cfg.images, data, preprocessing)
 

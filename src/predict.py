@@ -46,27 +46,20 @@ def predict(cfg: DictConfig) -> None:
         import torch
         from torch.utils.data import DataLoader
 
-        from src.build import find_accelerator, load_task
-        from src.checkpoint import find_checkpoint, load_checkpoint
         from src.data.base import available_workers
         from src.data.files import FileDataset, collate_files
         from src.data.transforms import evaluation_transform
-        from src.preprocessing import Preprocessing
         from src.progress import progress_bar
-        from src.tasks.base import CALIBRATION_KEY, CHECKPOINT_KEY
+        from src.trained_model import TrainedModel
 
-    checkpoint = load_checkpoint(find_checkpoint(cfg.ckpt, "best"))
-    record = checkpoint[CHECKPOINT_KEY]
-    task = load_task(checkpoint, record)
+    model = TrainedModel.open(cfg.ckpt, cfg.accelerator, cfg.trust)
+    task, device = model.task, model.device
     if cfg.abstain_below is not None and "confidence" not in task.answer_columns:
         raise ConfigError(
             f"abstain_below={cfg.abstain_below:g} compares the confidence of one class a picture, and this model "
             "answers otherwise: leave it null."
         )
-    accelerator = find_accelerator(cfg.accelerator)
-    device = torch.device("cuda" if accelerator == "gpu" else accelerator)
-    task.to(device)
-    transform = evaluation_transform(Preprocessing.from_dict(record["preprocessing"]))
+    transform = evaluation_transform(model.preprocessing)
     workers = available_workers() if cfg.num_workers is None else cfg.num_workers
     loader = DataLoader(
         FileDataset(folder, paths, transform),
@@ -76,7 +69,7 @@ def predict(cfg: DictConfig) -> None:
         pin_memory=device.type == "cuda",
     )
     start, errors, abstained, strange = time.perf_counter(), 0, 0, 0
-    usual = record.get(CALIBRATION_KEY, {}).get("ood_score_p99")
+    usual = model.usual_ood_score
     kept_paths: list[str] = []
     kept_embeddings: list[torch.Tensor] = []
     try:

@@ -7,8 +7,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from src.checkpoint import find_checkpoint, load_checkpoint
-from src.cli import resume_changes, resumed_run_dir
+from src.cli import resume_changes
 from src.errors import ConfigError
+from src.run_dir import resumed_run_dir
 from src.tasks.base import CHECKPOINT_KEY, moved
 from src.train import PATHS_OF_DATA
 from src.validate import check_settings, leaves
