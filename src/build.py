@@ -155,13 +155,10 @@ def build_loss(node: DictConfig, labels: npt.NDArray[Any] | None, num_classes: i
 def build_phases(cfg: DictConfig) -> list[Phase]:
     """The freeze plan, each phase with its epochs, optimizer and schedule. Raises ConfigError for unknown arguments."""
     plan = cfg.freeze.phases
-    rest = cfg.trainer.max_epochs - sum(phase.epochs or 0 for phase in plan)
-    open_phases = [i for i, phase in enumerate(plan) if phase.epochs is None]
     phases = []
-    for i, phase in enumerate(plan):
-        epochs = phase.epochs
-        if epochs is None:
-            epochs = rest // len(open_phases) + (i == open_phases[-1]) * (rest % len(open_phases))
+    for i, (phase, epochs) in enumerate(
+        zip(plan, shares([p.epochs for p in plan], cfg.trainer.max_epochs), strict=True)
+    ):
         optimizer = override(cfg.optimizer, phase.optimizer)
         if "lr" in optimizer and "lr" not in phase.optimizer:
             optimizer["lr"] *= phase.lr_factor
@@ -179,6 +176,13 @@ def build_phases(cfg: DictConfig) -> list[Phase]:
         check_targets(OmegaConf.create({f"freeze.phases.{i}": {"optimizer": optimizer, "scheduler": scheduler}}))
         phases.append(Phase(phase.train, epochs, instantiate(optimizer), instantiate(scheduler), interval))
     return phases
+
+
+def shares(epochs: list[int | None], total: int) -> list[int]:
+    """The epochs of each phase: None becomes an equal share of what the others leave of `total`."""
+    open_phases = [i for i, number in enumerate(epochs) if number is None]
+    part, over = divmod(total - sum(number or 0 for number in epochs), max(len(open_phases), 1))
+    return [part + (i == open_phases[-1]) * over if number is None else number for i, number in enumerate(epochs)]
 
 
 def clips_scaled_gradients(trainer: DictConfig) -> bool:

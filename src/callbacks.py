@@ -245,7 +245,7 @@ class PhaseEarlyStopping(EarlyStopping):
         return {**super().state_dict(), "phase_index": self.phase_index}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict)
+        super().load_state_dict({**state_dict, "patience": self.patience})  # which a resumed run may have changed
         self.phase_index = state_dict["phase_index"]
 
 
