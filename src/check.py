@@ -13,7 +13,6 @@ Training is not advisable if
 
 import csv
 import logging
-import os
 import sys
 import time
 from collections import Counter
@@ -25,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.cli import command, importing
 from src.errors import ConfigError
+from src.outputs import output_folder
 
 if TYPE_CHECKING:
     from src.data.findings import Finding
@@ -85,11 +85,7 @@ def find_output(cfg: DictConfig) -> Path:
             f"near_duplicate_bits={cfg.near_duplicate_bits} is out of range: it must be at least 0 and at most 32, or "
             "null for exact duplicates only."
         )
-    output = Path(cfg.output).expanduser()
-    there = next(path for path in (output, *output.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise ConfigError(f"output='{output}': {there} is no folder that can be written to.")
-    return output
+    return output_folder(cfg.output, "output", ("check.csv", "check.html"), cfg.overwrite)
 
 
 def write_findings(path: Path, table: "ImageTable", found: "list[Finding]") -> None:

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.cli import command, importing
 from src.errors import ConfigError
+from src.outputs import output_file, output_folder
 from src.run_dir import resumed_run_dir
 
 if TYPE_CHECKING:
@@ -25,16 +26,19 @@ def evaluate(cfg: DictConfig) -> float | None:
         import torch
         from lightning import Trainer
 
-        from src.callbacks import OutputCollector, ProgressBar, UnreadableImages, read_epochs
+        from src.callbacks import OutputCollector, ProgressBar, UnreadableImages
         from src.checkpoint import environment
+        from src.csv_files import read_csv_file
         from src.measure import how_calibrated
         from src.pages.report import write_report
         from src.pages.run import RunReport
         from src.results import finite_outputs, scalars, write_json
         from src.trained_model import TrainedModel
 
-    if cfg.output is not None and not Path(cfg.output).parent.is_dir():
-        raise ConfigError(f"output='{cfg.output}': the folder {Path(cfg.output).parent} does not exist.")
+    if cfg.output is not None:
+        output_file(cfg.output, "output", cfg.overwrite)
+    if cfg.report is not None:
+        output_folder(cfg.report, "report", ("index.html",), cfg.overwrite)
     model = TrainedModel.open(cfg.ckpt, cfg.accelerator, cfg.trust, evaluate=True)
     file, record, task = model.file, model.record, model.task
     changes = cast(dict[str, Any], OmegaConf.to_container(cfg.data, resolve=True))
@@ -65,10 +69,10 @@ def evaluate(cfg: DictConfig) -> float | None:
         print(f"{split}/{name:18s} {value:.4f}")
     metrics_by_split = {f"{split}/{name}": value for name, value in metrics.items()}
     if cfg.output is not None:
-        write_json(Path(cfg.output), metrics_by_split)
+        write_json(Path(cfg.output).expanduser(), metrics_by_split)
         log.info("Written to %s", cfg.output)
     if cfg.report is not None and len(outputs.rows_N):
-        folder, run_dir = Path(cfg.report), resumed_run_dir(file)
+        folder, run_dir = Path(cfg.report).expanduser(), resumed_run_dir(file)
         folder.mkdir(parents=True, exist_ok=True)
         page = RunReport(
             title=f"{run_dir.resolve().name}: {split}",
@@ -77,7 +81,7 @@ def evaluate(cfg: DictConfig) -> float | None:
             metrics=metrics_by_split,
             environment=environment(datamodule.table.fingerprint()),
             measured=[outputs],
-            epochs=read_epochs(run_dir / "epochs.csv"),
+            epochs=read_csv_file(run_dir / "epochs.csv"),
             ckpt=file.resolve(),
             own_data=not changes,
         )

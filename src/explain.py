@@ -3,9 +3,7 @@
 python -m src.explain ckpt=<run dir or .ckpt> images=<dir, glob, file or .csv> [output=explanations] [class_name=<name>]
 """
 
-import csv
 import logging
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from src.cli import command, importing
+from src.csv_files import CsvWriter
 from src.errors import ConfigError, did_you_mean
+from src.outputs import output_folder
 from src.predict import find_images
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def explain(cfg: DictConfig) -> None:
     folder, paths = find_images(cfg.images)
     if cfg.root is not None:
         folder = Path(cfg.root).expanduser()
-    output = find_output(cfg.output)
+    output = output_folder(cfg.output, "output", ("explanations.csv", "index.html"), cfg.overwrite)
 
     with importing():
         import torch
@@ -55,15 +55,14 @@ def explain(cfg: DictConfig) -> None:
     dataset = FileDataset(folder, paths, evaluation_transform(model.preprocessing))
     try:
         output.mkdir(parents=True, exist_ok=True)
-        file = (output / "explanations.csv").open("w", newline="", encoding="utf-8")
+        file = (output / "explanations.csv").open("w", newline="", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise ConfigError(f"output='{output}' cannot be written: {error.strerror}.") from error
 
     start, rows, empty = time.perf_counter(), list[dict[str, str]](), 0
     with file, progress_bar() as progress:
         bar = progress.add_task("explain", total=len(paths), speed="", loss="")
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
+        writer = CsvWriter(file, COLUMNS, cfg.spreadsheet_safe)
         for first in range(0, len(paths), cfg.batch_size):
             numbers = range(first, min(first + cfg.batch_size, len(paths)))
             images_BCHW, batch_paths, errors = collate_files([dataset[i] for i in numbers])
@@ -77,7 +76,7 @@ def explain(cfg: DictConfig) -> None:
             for number, path, reason in zip(numbers, batch_paths, errors, strict=True):
                 if reason is not None:
                     rows.append({"path": path, "error": reason})
-                    writer.writerow(rows[-1])
+                    writer.write(rows[-1])
                     continue
                 at = readable.index(number)
                 for turn, (_, facts) in enumerate(explained[at]):
@@ -87,7 +86,7 @@ def explain(cfg: DictConfig) -> None:
                     pixels_HW3 = images_BCHW[at].permute(1, 2, 0).numpy()
                     draw_explanation(pixels_HW3, map_HW, *words_for(facts)).save(output / name)
                     rows.append({"path": path, **facts, "file": name})
-                    writer.writerow(rows[-1])
+                    writer.write(rows[-1])
             file.flush()
             progress.update(bar, advance=len(numbers))
     write_page(output / "index.html", rows)
@@ -96,15 +95,6 @@ def explain(cfg: DictConfig) -> None:
     log.info("%d pictures in %.1f s, %d could not be read: %s", len(paths), seconds, bad, output / "index.html")
     if empty:
         log.warning("%d maps are empty: at the layer that is looked at, nothing speaks for the class.", empty)
-
-
-def find_output(output: str) -> Path:
-    """The folder for the results, not made yet. Raises ConfigError if it cannot be."""
-    folder = Path(output).expanduser()
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise ConfigError(f"output='{output}': {there} is no folder that can be written to.")
-    return folder
 
 
 def find_class(name: str | None, task: "FineTuneTask") -> int | None:

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from src.cli import command, importing
 from src.errors import ConfigError, did_you_mean
+from src.outputs import output_file
 
 log = logging.getLogger("src.export")
 
@@ -79,13 +80,12 @@ def export(cfg: DictConfig) -> None:
 def find_output(cfg: DictConfig) -> Path:
     """The file to write. Raises ConfigError if it cannot be."""
     suffix = SUFFIXES[cfg.format]
-    output = Path(f"model{suffix}" if cfg.output is None else cfg.output)
-    if output.is_dir():
-        raise ConfigError(f"output='{output}' is a folder: give the name of a {suffix} file.")
+    output = Path(f"model{suffix}" if cfg.output is None else cfg.output).expanduser()
     if output.suffix != suffix:
         raise ConfigError(f"output='{output}': with format={cfg.format} the file's name must end in {suffix}.")
-    if not output.parent.is_dir():
-        raise ConfigError(f"output='{output}': the folder {output.parent} does not exist.")
+    for precision in ("fp32", *cfg.variants):
+        for file in (named(output, precision), named(output, precision).with_suffix(".json")):
+            output_file(str(file), "output", cfg.overwrite)
     return output
 
 

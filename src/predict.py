@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from src.cli import command, importing
+from src.csv_files import CsvWriter
 from src.errors import ConfigError
+from src.outputs import output_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,11 +38,9 @@ def predict(cfg: DictConfig) -> None:
     folder, paths = find_images(cfg.images)
     if cfg.root is not None:
         folder = Path(cfg.root).expanduser()
-    output = Path(cfg.output)
-    if not output.parent.is_dir():
-        raise ConfigError(f"output='{output}': the folder {output.parent} does not exist.")
-    if output.is_dir():
-        raise ConfigError(f"output='{output}' is a folder: give the name of a .csv file.")
+    output = output_file(cfg.output, "output", cfg.overwrite, reads=cfg.images)
+    if cfg.embeddings:
+        output_file(str(output.with_suffix(".npz")), "output", cfg.overwrite)
 
     with importing():
         import torch
@@ -79,8 +79,9 @@ def predict(cfg: DictConfig) -> None:
     with file, torch.inference_mode(), progress_bar() as progress:
         bar = progress.add_task("predict", total=len(paths), speed="", loss="")
         ood = ["ood_score"] if task.probability_columns else []
-        writer = csv.DictWriter(file, ["path", *task.answer_columns, *ood, "error", *task.probability_columns])
-        writer.writeheader()
+        answers_columns = [unlike_ours(name) for name in task.answer_columns]
+        columns = ["path", *answers_columns, *ood, "error", *task.probability_columns]
+        writer = CsvWriter(file, columns, cfg.spreadsheet_safe)
         for images_BCHW, batch_paths, batch_errors in loader:
             answers: Iterator[dict[str, str]] = iter(())
             if len(images_BCHW):
@@ -92,14 +93,14 @@ def predict(cfg: DictConfig) -> None:
             for path, reason in zip(batch_paths, batch_errors, strict=True):
                 if reason is not None:
                     errors += 1
-                    writer.writerow({"path": path, "error": reason})
+                    writer.write({"path": path, "error": reason})
                     continue
                 answer = next(answers)
                 kept_paths.append(path)
                 if cfg.abstain_below is not None and float(answer["confidence"]) < cfg.abstain_below:
                     abstained += 1
                     answer["prediction"] = ""
-                writer.writerow({"path": path, **answer})
+                writer.write({"path": path, **answer})
             file.flush()
             progress.update(bar, advance=len(batch_paths))
     seconds = time.perf_counter() - start
@@ -120,12 +121,17 @@ MORE_THAN_USUAL = 0.05  # of the pictures above the 99th percentile of val's ood
 
 def named_answers(task: "FineTuneTask", outputs_BK: "Tensor") -> list[dict[str, str]]:
     """For each picture its columns of the csv file, but for path and error."""
-    columns = [*task.answer_columns, *task.probability_columns]
+    columns = [*map(unlike_ours, task.answer_columns), *task.probability_columns]
     scores = [f"{score:.4f}" for score in task.ood_scores(outputs_BK).tolist()]
     answers = [dict(zip(columns, [*answer, *shares], strict=True)) for answer, shares in task.rows(outputs_BK)]
     if not scores:
         return answers
     return [{**answer, "ood_score": score} for answer, score in zip(answers, scores, strict=True)]
+
+
+def unlike_ours(target: str) -> str:
+    """The column of an answer: a regression's target may be called as another column is."""
+    return f"predicted:{target}" if target in ("path", "ood_score", "error") else target
 
 
 def write_embeddings(file: Path, paths: list[str], embeddings: "list[Tensor]") -> None:

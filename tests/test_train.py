@@ -350,6 +350,6 @@ def test_a_new_run_never_writes_into_an_old_one(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(time, "strftime", lambda _: "now")
     first = run_dir(None, "a/b c")
-    Path(first).mkdir(parents=True)
+    assert Path(first).is_dir()  # made at once: another run of the same second takes another name
     assert first == "logs/runs/now_a-b-c" and run_dir(None, "a/b c") == "logs/runs/now_a-b-c_2"
     assert run_dir(first, "x") == first
