@@ -24,9 +24,11 @@ from torchvision.transforms import v2
 from src.averaging import MovingAverage, SoupCheckpoint
 from src.checkpoint import AtomicCheckpointIO, make_record
 from src.command_line import launched_id
+from src.contradictions import ONE_PROCESS
 from src.data.base import ImageDataModule
 from src.data.transforms import Augmentation
 from src.errors import ConfigError
+from src.kinds import require_kind
 from src.losses import class_weights
 from src.models.backbone import (
     ImageClassifier,
@@ -40,9 +42,9 @@ from src.models.backbone import (
 from src.optim import ParameterGroups
 from src.preprocessing import Preprocessing
 from src.sharding import ShardedEvaluation, ShardedStrategy
+from src.signatures import check_targets
 from src.tasks.base import CALIBRATION_KEY, FineTuneTask, Phase
 from src.trust import plain_config
-from src.validate import ONE_PROCESS, check_targets
 
 log = logging.getLogger("src.build")
 
@@ -60,11 +62,11 @@ def build_datamodule(
     datamodule = instantiate(cfg.data, _partial_=True)(
         preprocessing=preprocessing, augmentation=augmentation, labels=cfg.task.labels, seed=cfg.seed
     )
-    assert isinstance(datamodule, ImageDataModule)
+    require_kind(datamodule, "data", cfg.data.get("_target_"))
     datamodule.known_classes = class_names
     for note in datamodule.table.notes:
         log.info("%s", note)
-    return datamodule
+    return cast(ImageDataModule, datamodule)
 
 
 def build_data_to_check(cfg: DictConfig) -> ImageDataModule:
@@ -73,8 +75,8 @@ def build_data_to_check(cfg: DictConfig) -> ImageDataModule:
     datamodule = instantiate(cfg.data, _partial_=True)(
         preprocessing=preprocessing, augmentation=Augmentation(), labels=cfg.task.labels, seed=0
     )
-    assert isinstance(datamodule, ImageDataModule)
-    return datamodule
+    require_kind(datamodule, "data", cfg.data.get("_target_"))
+    return cast(ImageDataModule, datamodule)
 
 
 def build_task(
@@ -204,7 +206,7 @@ PLAIN = {"_convert_": "all"}
 
 
 def build_callbacks(cfg: DictConfig) -> list[Callback]:
-    callbacks: list[Callback] = [instantiate(node) for node in cfg.callbacks.values() if node is not None]
+    callbacks = cast(list[Callback], built_all(cfg, "callbacks"))
     if cfg.ema_decay is not None:
         callbacks.append(MovingAverage(cfg.ema_decay))
     if cfg.trainer.get("strategy") == "fsdp":
@@ -226,7 +228,16 @@ def build_callbacks(cfg: DictConfig) -> list[Callback]:
 
 
 def build_loggers(cfg: DictConfig) -> list[Logger]:
-    return [instantiate(node) for node in cfg.logger.values() if node is not None]
+    return cast(list[Logger], built_all(cfg, "logger"))
+
+
+def built_all(cfg: DictConfig, group: str) -> list[Any]:
+    found = []
+    for name, node in cfg[group].items():
+        if node is not None:
+            found.append(instantiate(node))
+            require_kind(found[-1], f"{group}.{name}", node.get("_target_") if isinstance(node, DictConfig) else node)
+    return found
 
 
 def build_trainer(cfg: DictConfig, callbacks: list[Callback], loggers: list[Logger]) -> Trainer:

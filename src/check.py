@@ -49,7 +49,7 @@ def check(cfg: DictConfig) -> None:
         from src.data.findings import find_all, reasons_against
         from src.data.look import look_at_pictures
         from src.pages.check import write_page
-        from src.validate import check_targets
+        from src.signatures import check_targets
 
     check_targets(OmegaConf.create({"data": cfg.data}))
     datamodule = build_data_to_check(cfg)

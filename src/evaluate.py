@@ -103,8 +103,8 @@ def data_to_evaluate(changes: dict[str, Any], record: dict[str, Any], trust: boo
     """
     from src.build import build_datamodule
     from src.preprocessing import Preprocessing
+    from src.signatures import check_targets
     from src.trust import plain_config
-    from src.validate import check_targets
 
     settings = plain_config(record["config"])
     own = "_target_" not in changes

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.cli import command, importing
 from src.errors import ConfigError
+from src.void_settings import void_settings
 
 if TYPE_CHECKING:
     from lightning import Trainer
@@ -41,8 +42,8 @@ def train(cfg: DictConfig) -> float | None:
         from src.preprocessing import Preprocessing
         from src.results import scalars, write_json
         from src.resume import compare_data, lengthened, require_same_batches, resumed_settings
+        from src.signatures import check_targets
         from src.tasks.base import CHECKPOINT_KEY
-        from src.validate import check_targets
 
     checkpoint = checkpoint_file = preprocessing = None
     if cfg.resume is not None and (resumed := resumed_settings(cfg)) is not None:
@@ -53,6 +54,8 @@ def train(cfg: DictConfig) -> float | None:
         require_no_run(Path(cfg.output_dir))
     make_paths_absolute(cfg)
     check_targets(cfg)
+    for text in void_settings(cfg, typed_keys()):
+        log.warning("%s", text)
     seed_everything(cfg.seed, verbose=False)
     torch.set_float32_matmul_precision(cfg.matmul_precision)
 
@@ -186,6 +189,11 @@ def command_line_changes() -> list[str]:
     from hydra.core.hydra_config import HydraConfig
 
     return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+
+
+def typed_keys() -> list[str]:
+    """Keys of the settings that the command line gives a value."""
+    return list(dict.fromkeys(text.lstrip("+").partition("=")[0] for text in command_line_changes()))
 
 
 # ---------------------------------------------------------------------------------------------------------- what stays

@@ -8,41 +8,15 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from src.errors import ConfigError
-from src.validate import leaves, target_nodes
+from src.kinds import Kind, bases_of, kind_of
+from src.signatures import target_nodes
+from src.validate import leaves
 
-
-class Kind(NamedTuple):
-    """What may stand at a place of the settings."""
-
-    what: str
-    modules: tuple[str, ...]  # in which it is defined, by how their names begin
-    base: str  # dotted name of the class that it derives from; empty = a function
-
-
-KINDS = {
-    r"task": Kind("task", ("src.tasks.",), "src.tasks.base.FineTuneTask"),
-    r"head": Kind("head", ("src.models.head",), ""),
-    r"loss": Kind("loss", ("torch.nn.modules.loss", "src.losses"), "torch.nn.Module"),
-    r"data": Kind("data module", ("src.data.",), "src.data.base.ImageDataModule"),
-    r"(freeze\.phases\.\d+\.)?optimizer": Kind("optimizer", ("torch.optim",), "torch.optim.Optimizer"),
-    r"(freeze\.phases\.\d+\.)?scheduler": Kind(
-        "scheduler", ("torch.optim.lr_scheduler", "src.optim"), "torch.optim.lr_scheduler.LRScheduler"
-    ),
-    r"callbacks\.\w+": Kind("callback", ("lightning.pytorch.callbacks", "src."), "lightning.Callback"),
-    r"logger\.\w+": Kind("logger", ("lightning.pytorch.loggers",), "lightning.pytorch.loggers.Logger"),
-    r"trainer": Kind("trainer", ("lightning.pytorch.trainer",), "lightning.Trainer"),
-    r"trainer\.profiler": Kind(
-        "profiler", ("lightning.pytorch.profilers",), "lightning.pytorch.profilers.Profiler"
-    ),
-    r"trainer\.strategy": Kind(
-        "strategy", ("lightning.pytorch.strategies", "src."), "lightning.pytorch.strategies.Strategy"
-    ),
-}  # fmt: skip
 # How names may begin at all: importing anything else could run what lies in the working directory.
 PREFIXES = ("src.", "torch.nn.", "torch.optim.", "lightning.Trainer", "lightning.pytorch.")
 FUNCTIONS = {"head": r"\w+_head", "scheduler": r"[a-z]\w*"}  # names of those functions that are heads and schedules
@@ -80,7 +54,7 @@ def require_own_targets(settings: dict[str, Any], file: Path, places: tuple[str,
     for path, node in target_nodes(settings):
         if places and path.split(".")[0] not in places:
             continue
-        kind = next((kind for place, kind in KINDS.items() if re.fullmatch(place, path)), None)
+        kind = kind_of(path)
         if kind is None:
             problems.append(f"{path}._target_={node['_target_']!r}, where no code may be named")
         elif not is_own(node["_target_"], kind):
@@ -110,15 +84,6 @@ def is_own(name: Any, kind: Kind) -> bool:
         return bool(kind.base) and issubclass(found, bases_of(kind))
     function = FUNCTIONS.get(kind.what)
     return bool(function and callable(found) and re.fullmatch(function, getattr(found, "__qualname__", "")))
-
-
-def bases_of(kind: Kind) -> tuple[type, ...]:
-    from hydra.utils import get_class
-
-    found: list[type] = [get_class(kind.base)]
-    if kind.what == "scheduler":
-        found.append(get_class("torch.optim.lr_scheduler.ReduceLROnPlateau"))
-    return tuple(found)
 
 
 def require_own_paths(settings: dict[str, Any], own: dict[str, Any], file: Path, run_dir: Path) -> None:
