@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from src.config import CONF_DIR
 from src.errors import ConfigError
 
 PATHS = (
@@ -85,6 +86,8 @@ def readable(argument: str, sweeping: bool) -> str:
     if name in (*PATHS, *TEXTS) and is_bare(value) and not (sweeping and "," in value) and not is_list(value, name):
         expanded = str(Path(value).expanduser()) if name in PATHS and value.startswith("~") else value
         return f"{key}={quoted(expanded)}"
+    if is_group(name) and re.fullmatch(r"[+-]?[\d.]+|true|false", value, re.IGNORECASE):
+        return f"{key}={quoted(value)}"  # an option has a name, even if it looks like a number
     if is_understood(argument):
         return argument
     several = value[1:-1] if value.startswith("[") and value.endswith("]") else value if sweeping else None
@@ -96,6 +99,10 @@ def readable(argument: str, sweeping: bool) -> str:
 def is_bare(value: str) -> bool:
     """Whether it is text as it is: neither quoted, nor nothing, nor another setting's value."""
     return value not in ("null", "???") and not value.startswith(("'", '"', "${"))
+
+
+def is_group(name: str) -> bool:
+    return "." not in name and (CONF_DIR / name).is_dir()
 
 
 def is_list(value: str, name: str) -> bool:

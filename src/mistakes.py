@@ -13,7 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.command_line import not_understood
+from src.command_line import is_group, not_understood
 from src.config import CONF_DIR, PROJECT_ROOT
 from src.errors import ConfigError, RunStopped, did_you_mean
 
@@ -46,9 +46,23 @@ def message_of(error: BaseException, config_name: str = "train") -> str:
         return message_of_disk(error)
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
         return f"Out of memory: {first_line(error)} A smaller data.batch_size or data.image_size_px needs less."
+    for pattern, meaning in MEANINGS.items():
+        if re.search(pattern, str(error)):
+            return meaning
     frames = traceback.extract_tb(error.__traceback__)
     where = f" (raised in {package_of(frames[-1].filename)})" if frames else ""
     return f"{type(error).__name__}: {first_line(error)}{where}. HYDRA_FULL_ERROR=1 shows everything."
+
+
+# What libraries say, and what it means here.
+MEANINGS = {
+    r"Config group override must be": "A group takes one of its options: <group>=<option>. --help lists them.",
+    r"Expected more than 1 value per channel": (
+        "A network with BatchNorm cannot train on batches of one image: raise data.batch_size (or lower "
+        "trainer.devices, if these share a few images)."
+    ),
+    r"No module named '?([\w.]+)'?": "A package is missing that these settings need. HYDRA_FULL_ERROR=1 shows which.",
+}
 
 
 def first_line(error: BaseException) -> str:
@@ -69,11 +83,8 @@ def message_of_disk(error: OSError) -> str:
 def message_of_settings(error: Exception, config_name: str) -> str:
     """What Hydra and OmegaConf say, made shorter and clearer."""
     text, cause = str(error), str(error.__cause__ or "")
-    if group := re.search(r"Could not find '([\w/]+)/([^']+)'", text):
-        options = re.search(r"Available options in '\S+':\n((?:\t\S+\n?)*)", text)
-        listed = options[1].split() if options else options_of(group[1])
-        hint = did_you_mean(group[2], listed)
-        return f"{group[1]}='{group[2]}' does not exist.{hint} Options: {', '.join(listed)}."
+    if missing := re.search(r"Could not (?:find|load) '([^']+)'", text):
+        return missing_option_message(missing[1], text)
     if bare := re.search(r"Error parsing override '(.*)'", text):
         return not_understood(bare[1])
     if unknown := re.search(r"Could not (?:override|delete(?: from config)?)\W+'?~?([\w.@/-]+)", text):
@@ -87,6 +98,8 @@ def message_of_settings(error: Exception, config_name: str) -> str:
     ):  # fmt: skip
         kind = wrong[2] or "Boolean"
         return f"{wrong[4]}='{wrong[1]}' is not {KIND_NAMES.get(kind, kind.lower())}."
+    if wrong := re.search(r"(\w+) is not a subclass of \w+\.?\s+value: (.*)\s+full_key: (\S+)", f"{cause}\n{text}"):
+        return f"{wrong[3]}={wrong[2].strip()} is not understood: settings are expected there, such as {{key: value}}."
     if wrong := re.search(r"field '(\S+)' is not Optional", cause + text):
         return f"{wrong[1]}=null is not allowed: it needs a value."
     if missing := re.search(r"Missing mandatory value: (\S+)", cause + text):
@@ -106,8 +119,14 @@ KIND_NAMES = {"Integer": "a whole number", "Float": "a number", "Boolean": "true
 # ----------------------------------------------------------------------------------------------------- what there is
 
 
-def is_group(name: str) -> bool:
-    return "." not in name and (CONF_DIR / name).is_dir()
+def missing_option_message(path: str, text: str) -> str:
+    """For `group/option`, which does not exist."""
+    parts = path.split("/")
+    heads = ["/".join(parts[:n]) for n in range(len(parts) - 1, 0, -1) if parts[n - 1]]
+    listed = re.search(r"Available options in '(\S+)':\n((?:\t\S+\n?)*)", text)
+    name = listed[1] if listed else next((head for head in heads if is_group(head)), path.rpartition("/")[0])
+    option, options = path.removeprefix(f"{name}/"), listed[2].split() if listed else options_of(name)
+    return f"{name}='{option}' does not exist.{did_you_mean(option, options)} Options: {', '.join(options)}."
 
 
 def is_group_choice(override: str) -> bool:
@@ -167,7 +186,8 @@ def chosen_option(group: str, config_name: str) -> str:
 def unknown_key_message(key: str, config_name: str) -> str:
     *parents, last = key.split(".")
     settings: Any = {}
-    other_groups = any(text.startswith(("task=", "experiment=")) for text in sys.argv[1:])  # they choose for others
+    choosing = ("task=", "experiment=", "debug=", "sweep=")  # they choose options of other groups too
+    other_groups = any(text.lstrip("+").startswith(choosing) for text in sys.argv[1:])
     if len(parents) == 1 and is_group(parents[0]) and not other_groups:  # needs no second composing
         settings = OmegaConf.create({parents[0]: read_option(parents[0], chosen_option(parents[0], config_name))})
     if not settings.get("".join(parents)):
@@ -186,6 +206,9 @@ def unknown_key_message(key: str, config_name: str) -> str:
         seen.append(parent)
     prefix = "".join(f"{parent}." for parent in seen)
     choices = [str(name) for name in settings] if isinstance(settings, DictConfig) else []
+    if f"~{key}" in sys.argv[1:]:
+        there = ", ".join(choices) or "none"
+        return f"~{key} takes away what is not there. The settings of {prefix.rstrip('.') or config_name}: {there}."
     near = did_you_mean(last, choices, prefix)
     where = f"settings of {'.'.join(seen)}" if seen else "settings and groups"
     target = settings.get("_target_") if isinstance(settings, DictConfig) else None
