@@ -1,5 +1,6 @@
 """What went wrong, in a few words: which errors are the user's to mend, and what is said of them. Imports no torch."""
 
+import errno
 import re
 import sys
 import traceback
@@ -13,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.command_line import is_group, not_understood
+from src.command_line import PATHS, is_group, not_understood
 from src.config import CONF_DIR, PROJECT_ROOT
 from src.errors import ConfigError, RunStopped, did_you_mean
 
@@ -61,7 +62,6 @@ MEANINGS = {
         "A network with BatchNorm cannot train on batches of one image: raise data.batch_size (or lower "
         "trainer.devices, if these share a few images)."
     ),
-    r"No module named '?([\w.]+)'?": "A package is missing that these settings need. HYDRA_FULL_ERROR=1 shows which.",
 }
 
 
@@ -76,8 +76,20 @@ def package_of(file: str) -> str:
 
 
 def message_of_disk(error: OSError) -> str:
-    what = error.strerror or first_line(error)
-    return f"{what}: {error.filename or 'a file of the run'}. What was written before is unharmed."
+    """What is wrong with a file, with the setting that named it if there is one."""
+    what, file = error.strerror or first_line(error), str(error.filename or "")
+    given = (text.partition("=") for text in sys.argv[1:])
+    named = [(key, value.strip("'\"")) for key, _, value in given if value.strip("'\"")]
+    setting = next((pair for pair in named if file.startswith(pair[1]) and pair[0].lstrip("+") in PATHS), None)
+    if setting is not None:
+        where = f" ({file})" if file != setting[1] else ""
+        return f"{setting[0]}='{setting[1]}' cannot be used: {what}{where}. Name another path, or make room for it."
+    if error.errno in BAD_DISK:
+        return f"{what}: {file or 'a file of the run'}. What was written before is unharmed."
+    return f"{what}: {file}." if file else f"{type(error).__name__}: {what}."
+
+
+BAD_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
 def message_of_settings(error: Exception, config_name: str) -> str:
