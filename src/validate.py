@@ -26,7 +26,9 @@ def check_settings(cfg: DictConfig, yaml_values: dict[str, Any]) -> None:
     problems = [f"{key} is not set: give {key}=<value>." for key in sorted(OmegaConf.missing_keys(cfg))]
     problems += unknown_keys(cfg) + wrong_kinds(cfg, yaml_values) + nothing_chosen(cfg) + empty_paths(cfg)
     if not problems:  # values of the wrong kind cannot be compared
-        problems = out_of_range(cfg) + missing_paths(cfg) + contradictions(cfg)
+        problems = out_of_range(cfg) + missing_paths(cfg)
+    if not problems:  # nor can those out of range
+        problems = contradictions(cfg)
     if problems:
         raise ConfigError("\n".join(problems))
 
