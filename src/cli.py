@@ -241,7 +241,7 @@ def fail(message: str, status: int = 1) -> NoReturn:
     print(printable(message), file=sys.stderr)
     note_in_log(message)
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.RUN:
-        made = OmegaConf.select(HydraConfig.get(), "runtime.output_dir", throw_on_missing=False)
+        made = OmegaConf.select(cast(Any, HydraConfig.get()), "runtime.output_dir", throw_on_missing=False)
         if made is not None:
             remove_if_unused(Path(made))
     sys.exit(status)
