@@ -279,7 +279,8 @@ def test_a_large_upload_is_cut_off_while_it_streams(server: Server) -> None:
     """Its length is not announced, so that only counting can tell; and the server does not wait for its end."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         connection.sendall(
-            b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n"
         )
         for _ in range(12):
             connection.sendall(b"186a0\r\n" + bytes(100_000) + b"\r\n")
