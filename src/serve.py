@@ -30,6 +30,7 @@ def serve(cfg: DictConfig) -> None:
 
         from src.service.app import Service
         from src.service.batching import Batcher
+        from src.service.budget import give_freed_memory_back
         from src.service.connections import BACKLOG, Gate, http_server, most_connections, run
         from src.service.metrics import ServiceMetrics
         from src.service.models import load_model
@@ -42,6 +43,7 @@ def serve(cfg: DictConfig) -> None:
         ) from error
 
     check_hosts(cfg.allowed_hosts or ())
+    give_freed_memory_back()
     listener = bind(cfg.host, cfg.port)  # before the model is loaded: a port that is taken is told at once
     with importing():
         model = load_model(cfg.ckpt, cfg.model, cfg.accelerator)
