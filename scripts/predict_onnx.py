@@ -25,6 +25,8 @@ def decode(path: Path, needed_px: int) -> np.ndarray:
     with Image.open(path) as image:
         if image.width * image.height > 180e6:
             raise ValueError(f"{image.width} x {image.height} pixels are too many")
+        if max(image.size) > 1000 * min(image.size):  # scaled up, it would take gigabytes
+            raise ValueError(f"{image.width} x {image.height} pixels are too thin")
         image.draft(None, (DRAFT_MARGIN * needed_px, DRAFT_MARGIN * needed_px))
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith(("I", "F")) or image.mode == "LAB":
