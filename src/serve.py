@@ -64,6 +64,11 @@ def serve(cfg: DictConfig) -> None:
         timeout_seconds=cfg.timeout_seconds,
         decode_megapixels=cfg.decode_megapixels or 2 * cfg.max_megapixels,
     )
+    if cfg.max_connections is not None and limits.max_connections < cfg.max_connections:
+        log.warning(
+            "max_connections=%d: the limit of open files (ulimit -n) leaves room for %d.",
+            cfg.max_connections, limits.max_connections,
+        )  # fmt: skip
     service = Service(model, batcher, metrics, limits, cfg.decode_threads or min(8, cores()))
     gate = Gate(limits.max_connections, limits.timeout_seconds)
     server = http_server(service.app(hosts(cfg.host, cfg.allowed_hosts)), gate)

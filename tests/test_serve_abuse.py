@@ -156,6 +156,8 @@ def test_file_names_do_not_reach_the_log_as_they_are(onnx_file: Path, start: Sta
         ("GET", {"Host": "evil.example:8000"}, 421),
         ("GET", {"Host": "127.0.0.1.evil.example"}, 421),
         ("GET", {"Host": "192.168.1.5"}, 421),
+        ("GET", {"Host": "[::1].evil.example"}, 421),
+        ("GET", {"Host": "localhost:80@evil.example"}, 421),
         ("GET", {"Host": "localhost:80"}, 200),
         ("GET", {"Host": "LOCALHOST."}, 200),
         ("GET", {"Host": "127.8.9.10"}, 200),

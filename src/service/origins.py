@@ -6,6 +6,7 @@ by Origin where a browser sends the former not). Programs such as curl send neit
 """
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
@@ -30,7 +31,7 @@ class OwnSiteOnly:
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str] | None) -> None:
         self.app = app
-        self.hosts = None if hosts is None else {host_of(host) for host in hosts}
+        self.hosts = None if hosts is None else {host.strip("[]").lower().rstrip(".") for host in hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer = self.refusal(scope["method"], Headers(scope=scope)) if scope["type"] == "http" else None
@@ -67,13 +68,10 @@ def shown(text: str) -> str:
 
 
 def host_of(text: str) -> str:
-    """The name or address in a Host header, without port, brackets, capitals and a last dot; empty if it has none."""
+    """The name or address in a Host header, without port, brackets, capitals and a last dot; empty if it is none."""
     text = text.strip().lower()
-    if text.startswith("["):
-        return text[1:].partition("]")[0]
-    if text.count(":") <= 1:  # more of them: an IPv6 address without brackets
-        text = text.partition(":")[0]
-    return text.rstrip(".")
+    found = re.fullmatch(r"\[([0-9a-f:.]+)\](?::\d*)?|([^:\[\]]+)(?::\d*)?", text)
+    return (found[1] or found[2]).rstrip(".") if found else ""
 
 
 def urlsplit_host(origin: str) -> str:
@@ -96,7 +94,7 @@ def is_this_machine(name: str) -> bool:
 def check_hosts(hosts: Iterable[str]) -> None:
     """Raise ConfigError unless each is a name or an address, and nothing more."""
     for host in hosts:
-        if not host_of(host) or host_of(host) != host.strip("[]").lower().rstrip(".") or set(host) & set("/*@ "):
+        if not re.fullmatch(r"[\w.-]+|\[?[0-9a-fA-F]*:[0-9a-fA-F:.]*:[0-9a-fA-F.]*\]?", host):
             raise ConfigError(
                 f"allowed_hosts has '{host}': give names or addresses alone, without http://, port, path or *, such as "
                 "allowed_hosts=[models.example.org,192.168.1.5]."
