@@ -12,7 +12,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from src.data.base import as_it_is
-from src.data.decode import UnreadableImage
+from src.data.decode import UnreadableImage, open_image, open_regular_file
 from src.data.duplicates import Fingerprint, fingerprint
 from src.data.table import ImageTable, Rows
 from src.progress import progress_bar
@@ -125,12 +125,12 @@ def look_at(table: ImageTable, row: int) -> Look:
             return described(image, image.mode, "", image.size, digest.digest())
         if not file.exists():
             return Look("missing", "there is no such file")
-        if not file.stat().st_size:
+        if file.is_file() and not file.stat().st_size:
             return Look("empty", "the file has 0 bytes")
         image = table.read(row, NEEDED_PX)
-        with file.open("rb") as stream:
+        with open_regular_file(file) as stream:
             file_digest = hashlib.file_digest(stream, "sha256").digest()
-        with Image.open(file) as header:
+        with open_image(file, table.max_megapixels) as header:
             return described(image, header.mode, header.format or "", header.size, file_digest)
     except UnreadableImage as error:
         return Look("unreadable", (impostor(file) if file else "") or str(error))
@@ -145,9 +145,9 @@ def described(image: Image.Image, mode: str, kind: str, size_px: tuple[int, int]
 def impostor(file: Path) -> str:
     """What a file that is no picture is instead; an empty string if that is not known."""
     try:
-        with file.open("rb") as stream:
+        with open_regular_file(file) as stream:
             begin = stream.read(256).lstrip(b"\xef\xbb\xbf \r\n\t").lower()
-    except OSError:
+    except (OSError, UnreadableImage):
         return ""
     return next((what for mark, what in IMPOSTORS.items() if begin.startswith(mark)), "")
 
