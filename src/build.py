@@ -41,6 +41,7 @@ from src.optim import ParameterGroups
 from src.preprocessing import Preprocessing
 from src.sharding import ShardedEvaluation, ShardedStrategy
 from src.tasks.base import CALIBRATION_KEY, FineTuneTask, Phase
+from src.unreadable_images import RequireReadableImages
 from src.validate import ONE_PROCESS, check_targets
 
 log = logging.getLogger("src.build")
@@ -202,6 +203,7 @@ def build_callbacks(cfg: DictConfig) -> list[Callback]:
     callbacks: list[Callback] = [instantiate(node) for node in cfg.callbacks.values() if node is not None]
     if cfg.ema_decay is not None:
         callbacks.append(MovingAverage(cfg.ema_decay))
+    callbacks.insert(0, RequireReadableImages())  # before an epoch of nothing is logged or listed
     if cfg.trainer.get("strategy") == "fsdp":
         callbacks.insert(0, ShardedEvaluation())  # before any other sums over the processes at an epoch's end
     if cfg.soup > 1:

@@ -31,6 +31,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.config import CONF_DIR, register
+from src.data.workers import lost_workers_told
 from src.errors import TERMINATED, ConfigError, RunStopped, did_you_mean
 from src.validate import check_settings
 
@@ -54,7 +55,8 @@ def command(config_name: str) -> Callable[[Task], Callable[[], None]]:
         def checked(cfg: DictConfig) -> float | None:
             set_up_log(Path(cfg.output_dir) if "output_dir" in cfg else None)
             check_settings(cfg, yaml_values())
-            return task(cfg)
+            with lost_workers_told():
+                return task(cfg)
 
         def job(cfg: DictConfig) -> float | None:
             sys.argv[1:] = typed  # for the processes that Lightning starts: they prepare it themselves

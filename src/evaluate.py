@@ -25,13 +25,14 @@ def evaluate(cfg: DictConfig) -> float | None:
         from lightning import Trainer
 
         from src.build import find_accelerator, load_task
-        from src.callbacks import OutputCollector, ProgressBar, UnreadableImages, read_epochs
+        from src.callbacks import OutputCollector, ProgressBar, read_epochs
         from src.checkpoint import environment, find_checkpoint, load_checkpoint
         from src.measure import how_calibrated
         from src.pages.report import write_report
         from src.pages.run import RunReport
         from src.results import finite_outputs, scalars, write_json
         from src.tasks.base import CHECKPOINT_KEY
+        from src.unreadable_images import RequireReadableImages, UnreadableImages
 
     if cfg.output is not None and not Path(cfg.output).parent.is_dir():
         raise ConfigError(f"output='{cfg.output}': the folder {Path(cfg.output).parent} does not exist.")
@@ -49,7 +50,7 @@ def evaluate(cfg: DictConfig) -> float | None:
         accelerator=find_accelerator(cfg.accelerator),
         devices=1,
         logger=False,
-        callbacks=[ProgressBar(), UnreadableImages(), collector],
+        callbacks=[RequireReadableImages(datamodule.table.root), ProgressBar(), UnreadableImages(), collector],
         use_distributed_sampler=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

@@ -48,9 +48,9 @@ def predict(cfg: DictConfig) -> None:
 
         from src.build import find_accelerator, load_task
         from src.checkpoint import find_checkpoint, load_checkpoint
-        from src.data.base import available_workers
         from src.data.files import FileDataset, collate_files
         from src.data.transforms import evaluation_transform
+        from src.data.workers import available_workers, end_when_a_batch_is_lost, workers_that_fit
         from src.preprocessing import Preprocessing
         from src.progress import progress_bar
         from src.tasks.base import CALIBRATION_KEY, CHECKPOINT_KEY
@@ -66,13 +66,16 @@ def predict(cfg: DictConfig) -> None:
     accelerator = find_accelerator(cfg.accelerator)
     device = torch.device("cuda" if accelerator == "gpu" else accelerator)
     task.to(device)
-    transform = evaluation_transform(Preprocessing.from_dict(record["preprocessing"]))
+    preprocessing = Preprocessing.from_dict(record["preprocessing"])
+    transform = evaluation_transform(preprocessing)
     workers = available_workers() if cfg.num_workers is None else cfg.num_workers
+    workers = workers_that_fit(workers, 3 * preprocessing.crop_px**2 * cfg.batch_size, -(-len(paths) // cfg.batch_size))
     loader = DataLoader(
         FileDataset(folder, paths, transform),
         batch_size=cfg.batch_size,
         num_workers=workers if len(paths) > cfg.batch_size else 0,
         collate_fn=collate_files,
+        worker_init_fn=end_when_a_batch_is_lost,
         pin_memory=device.type == "cuda",
     )
     start, errors, abstained, strange = time.perf_counter(), 0, 0, 0

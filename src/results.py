@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from src.confusion import ConfusionCounts
 from src.data.table import ImageTable
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
     temporary.replace(path)
 
 
-def write_class_table(path: Path, matrix_KK: npt.NDArray[np.int64], class_names: list[str]) -> None:
-    """Precision, recall, F1 and number of pictures of each class, from counts by true (row) and predicted class."""
-    right_K, true_K, predicted_K = np.diag(matrix_KK), matrix_KK.sum(axis=1), matrix_KK.sum(axis=0)
+def write_class_table(path: Path, confusions: ConfusionCounts, class_names: list[str]) -> None:
+    """Precision, recall, F1 and number of pictures of each class."""
+    right_K, true_K, predicted_K = confusions.right_counts, confusions.true_counts, confusions.predicted_counts
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["class", "precision", "recall", "f1", "images"])
