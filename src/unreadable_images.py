@@ -55,8 +55,8 @@ class UnreadableImages(Callback):
             if self.said <= MAX_SAID:
                 log.warning("Skipped, cannot be read: %s (%s)", printable(path), printable(reason))
             elif self.said == MAX_SAID + 1:
-                where = f"; {self.output} will list all" if self.output is not None else ""
-                log.warning("More images cannot be read, which the log does not name%s.", where)
+                where = f": {self.output} lists all of an epoch that has ended" if self.output is not None else ""
+                log.warning("More images cannot be read than the log names%s.", where)
 
     def write_list(self, trainer: Trainer) -> None:
         """Add to the file what all processes have met since the last time."""
