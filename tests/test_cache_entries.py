@@ -106,7 +106,7 @@ def test_an_image_that_can_be_read_again_does_not_stay_unreadable(tmp_path: Path
     assert "image" in data_of(images, tmp_path).image_dataset(rows, training=False)[0]
 
 
-# -------------------------------------------------------------------------------------------------- several runs at once
+# ------------------------------------------------------------------------------------------------- several runs at once
 
 FILLER = """
 import sys, time
@@ -200,7 +200,7 @@ def test_an_error_while_filling_leaves_nothing_behind(tmp_path: Path) -> None:
     assert entries_in(tmp_path) == []
 
 
-# ------------------------------------------------------------------------------------------------------------- the bound
+# ------------------------------------------------------------------------------------------------------------ the bound
 
 
 def filled(folder: Path, used: int, size: int = 1000) -> Path:
