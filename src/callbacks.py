@@ -26,6 +26,7 @@ from src.processes import gathered
 from src.progress import progress_bar
 from src.tasks.base import FineTuneTask
 from src.tasks.classification import ClassificationTask
+from src.unreadable_images import UnreadableImages as UnreadableImages  # checkpoints of earlier runs name it here
 
 log = logging.getLogger("src.train")
 

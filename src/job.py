@@ -7,6 +7,7 @@ from omegaconf import OmegaConf
 
 from src.cli import fail, is_mistake, set_up_log
 from src.config import TrainConfig
+from src.data.workers import lost_workers_told
 from src.errors import RunStopped
 from src.train import train
 
@@ -16,7 +17,8 @@ def main() -> None:
     cfg = OmegaConf.merge(OmegaConf.structured(TrainConfig), OmegaConf.load(Path(sys.argv[1])))
     set_up_log(Path(cfg.output_dir))
     try:
-        train(cfg)  # type: ignore[arg-type]
+        with lost_workers_told():
+            train(cfg)  # type: ignore[arg-type]
     except Exception as error:
         if not is_mistake(error):
             raise

@@ -134,6 +134,8 @@ class RequireReadableImages(Callback):
         """At the end of an epoch. Raise RunStopped if no process could read an image of it."""
         tally = self.tallies.pop(split, EpochTally())
         read, missing = summed(trainer, tally.read, len(tally.reasons))
+        if not read + missing:  # Lightning's sanity check, which is not counted
+            return
         if missing and not read:
             self.stop(trainer, split, tally)
         # In training another image has taken the place of each of them.
@@ -184,7 +186,8 @@ class RequireReadableImages(Callback):
     def on_validation_batch_end(
         self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int, loader: int = 0
     ) -> None:
-        self.count("val", batch)
+        if not trainer.sanity_checking:
+            self.count("val", batch)
 
     def on_validation_epoch_end(self, trainer: Trainer, task: LightningModule) -> None:
         self.judge(trainer, "val")

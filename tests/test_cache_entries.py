@@ -15,8 +15,9 @@ from conftest import run_train
 from test_cache import SMALL, data_of, entries
 
 from src.data.cache import new_entry
-from src.data.cache_entries import MANIFEST, find_damage, make_room, open_entry
+from src.data.cache_entries import find_damage, open_entry
 from src.data.cache_locks import OWNER, filling_alone, machine
+from src.data.cache_room import MANIFEST, make_room
 from src.errors import ConfigError
 
 NAME = "images_0123456789abcdef0123"
@@ -234,7 +235,7 @@ def test_what_is_in_use_is_not_deleted(tmp_path: Path, caplog: pytest.LogCapture
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as user:
         assert user.stdout is not None and user.stdout.readline() == "in use\n"
         make_room(tmp_path, 0.0)
-        assert old.is_dir() and "all of it is in use" in caplog.text
+        assert old.is_dir() and "the rest is in use" in caplog.text
         user.communicate("\n")
     make_room(tmp_path, 0.0)
     assert entries_in(tmp_path) == []
