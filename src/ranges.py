@@ -14,6 +14,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "data.folds": (2, float("inf"), True),
     "data.fold": (0, float("inf"), True),
     "data.cache_views": (1, float("inf"), True),
+    "data.cache_gb": (0, float("inf"), True),
     "data.max_megapixels": (0, float("inf"), False),
     "data.test_fraction": (0, 0.9, True),
     "batch_size": (1, float("inf"), True),

@@ -15,6 +15,7 @@ from src.data.base import as_it_is
 from src.data.decode import UnreadableImage, open_image, open_regular_file
 from src.data.duplicates import Fingerprint, fingerprint
 from src.data.table import ImageTable, Rows
+from src.data.workers import end_when_a_batch_is_lost
 from src.progress import progress_bar
 
 NEEDED_PX = 128  # larger JPEGs are decoded reduced, which is faster and sees damage just as well
@@ -97,7 +98,13 @@ def look_at_pictures(table: ImageTable, rows: Rows, num_workers: int) -> Facts:
 def looks(table: ImageTable, rows: Rows, num_workers: int) -> Iterator[Look]:
     """In the order of the rows, with a progress bar."""
     workers = num_workers if len(rows) > 64 else 0
-    batches = DataLoader(LookDataset(table, rows), batch_size=16, num_workers=workers, collate_fn=as_it_is)
+    batches = DataLoader(
+        LookDataset(table, rows),
+        batch_size=16,
+        num_workers=workers,
+        collate_fn=as_it_is,
+        worker_init_fn=end_when_a_batch_is_lost,
+    )
     with progress_bar() as progress:
         bar = progress.add_task("look at pictures", total=len(rows), speed="", loss="")
         for batch in batches:
