@@ -261,7 +261,7 @@ def test_runs_side_by_side(colors_run: Run, worse_run: Run, command, tmp_path: P
         (["{run}", "nowhere"], "There is no folder 'nowhere'."),
         (["{run}", "src"], "'src' has no metrics.json"),
         (["{run}", "{run}", "split=train"], "has no report/train_predictions.csv"),
-        (["{run}", "{run}", "output=src"], "output='src': is a folder"),
+        (["{run}", "{run}", "output=src"], "output='src' is a folder"),
         (["{run}", "{run}", "output=no/where.html"], "the folder no does not exist"),
         ([""], "runs is not set"),
     ],
