@@ -93,6 +93,7 @@ def data_to_evaluate(cfg: DictConfig, record: dict[str, Any]) -> "ImageDataModul
     Other data need not have splits nor every class; a class that the model does not know is an error.
     """
     from src.build import build_datamodule
+    from src.data.csv_manifest import CsvDataModule
     from src.preprocessing import Preprocessing
 
     settings = OmegaConf.create(record["config"])
@@ -110,6 +111,8 @@ def data_to_evaluate(cfg: DictConfig, record: dict[str, Any]) -> "ImageDataModul
             )
     preprocessing = Preprocessing.from_dict(record["preprocessing"])
     datamodule = build_datamodule(settings, preprocessing, record["class_names"])
+    if isinstance(datamodule, CsvDataModule):
+        datamodule.require_found()
     if not other and datamodule.table.fingerprint() != record["data_fingerprint"]:
         log.warning(
             "The data have changed since the training, and so may the splits have: some of these pictures may have "

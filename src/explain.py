@@ -1,6 +1,6 @@
 """Heat maps over pictures: which places speak for a class, from a checkpoint alone.
 
-python -m src.explain ckpt=<run dir or .ckpt> images=<dir, glob, file or .csv> [output=explanations] [class_name=<name>]
+python -m src.explain ckpt=<run dir or .ckpt> images=<dir, glob, file or table> [output=explanations] [class_name=...]
 """
 
 import csv
@@ -14,7 +14,6 @@ from omegaconf import DictConfig
 
 from src.cli import command, importing
 from src.errors import ConfigError, did_you_mean
-from src.predict import find_images
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,9 +32,9 @@ def explain(cfg: DictConfig) -> None:
     class a picture); explained, the class or target that the map is for, and its probability; file, the PNG; error. A
     multilabel model has a row for each class that reaches its threshold, or for the likeliest if none does.
     """
-    folder, paths = find_images(cfg.images)
-    if cfg.root is not None:
-        folder = Path(cfg.root).expanduser()
+    from src.data.given_images import find_images
+
+    folder, paths = find_images(cfg.images, cfg.root)
     output = find_output(cfg.output)
 
     with importing():

@@ -57,19 +57,8 @@ def test_several_classes_in_one_column_or_in_many(tmp_path: Path) -> None:
     joined = table(tmp_path / "a.csv", "path,label\n1.png,dog; grass\n2.png,\n3.png,grass\n", "several")
     split = table(tmp_path / "b.csv", "path,dog,grass\n1.png,1,1\n2.png,0,0\n3.png,0,1\n", "several")
     for data in (joined, split):
-        given = scan_without_splitting(data)
-        assert given[1].tolist() == [[1, 1], [0, 0], [0, 1]] and given[2] == ["dog", "grass"]
-
-
-def scan_without_splitting(data: CsvDataModule) -> Any:
-    from src.data.csv_manifest import ColumnBuilder, open_table
-
-    with open_table(data.file) as (columns, chunks):
-        wanted = data.wanted_columns(columns)
-        builder = ColumnBuilder(data.file, data.labels, data.label_names(wanted), data.known_classes)
-        for chunk in chunks:
-            builder.add({name: [row[i] for row in chunk] for name, i in wanted.items()}, 2)
-    return builder.finish()
+        given = data.builder().finish()
+        assert given.labels.tolist() == [[1, 1], [0, 0], [0, 1]] and given.class_names == ["dog", "grass"]
 
 
 def test_numbers(tmp_path: Path) -> None:
