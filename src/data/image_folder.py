@@ -8,7 +8,7 @@ import numpy as np
 
 from src.data.base import ImageDataModule
 from src.data.decode import IMAGE_SUFFIXES
-from src.data.layout import Folder, find_layout, listed
+from src.data.layout import find_layout, listed
 from src.data.split_names import same_text
 from src.data.table import ImageTable, string_column
 from src.data.walk import LeftOut, is_image, is_left_alone, leads_back, walk
@@ -126,12 +126,13 @@ def is_utf8(path: str) -> bool:
 
 
 def stray_images(root: Path, folders: dict[str, Path]) -> list[str]:
-    """Notes about images that lie in no class folder, but in data.root or in the folder of a split."""
-    notes = []
+    """Notes about images that lie in no class folder, but in data.root or in the folder of a split, and about links."""
+    notes, left_out = [], LeftOut()
     for folder in dict.fromkeys([root, *folders.values()]):
-        if Folder(folder).has_images:
-            images = [path for path in folder.iterdir() if is_image(path.name) and path.is_file()]
-            notes.append(
-                f"{folder}: {len(images)} images lie in no class folder and are left out: {images[0].name}, ..."
-            )
-    return notes
+        entries = sorted(folder.iterdir())
+        if images := [path.name for path in entries if is_image(path.name) and path.is_file()]:
+            notes.append(f"{folder}: {len(images)} images lie in no class folder and are left out: {listed(images)}.")
+        for path in entries:
+            if path.is_symlink() and not path.exists():
+                left_out.add("broken", path)
+    return notes + left_out.notes()

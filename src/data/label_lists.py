@@ -26,6 +26,10 @@ def find_separator(texts: Collection[str], given: str | None, table: str) -> tup
         table: the setting that names the table, for messages.
     """
     if given is not None:
+        if not given.strip():
+            raise ConfigError(
+                f"data.label_separator='{given}' is empty. Allowed: {', '.join(SEPARATORS)}, or any text."
+            )
         return SEPARATORS.get(given, given), ""
     if any(";" in text for text in texts):
         return ";", ""

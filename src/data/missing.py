@@ -49,12 +49,24 @@ def is_there(path: Path) -> bool:
 def where_it_is(root: Path, path: str, root_setting: str = "data.root") -> str:
     """Where a missing image was looked for and what fits, as a sentence or two."""
     looked = f"there is no {root / path}."
-    for find in (with_slashes, with_suffix, with_other_letters, without_first_folders, in_other_folder):
+    for find in (broken_link, with_slashes, with_suffix, with_other_letters, without_first_folders, in_other_folder):
         if fit := find(root, path, root_setting):
             return f"{looked} {fit}"
     if not root.is_dir():
         return f"{looked} There is no folder {root} either: set {root_setting}=<folder that the paths start from>."
     return f"{looked} Set {root_setting}=<folder that the paths start from>; it is {root} now."
+
+
+def broken_link(root: Path, path: str, root_setting: str) -> str:
+    place = root / path
+    return f"It is a link to {os.readlink(place)}, which is not there." if is_link(place) else ""  # noqa: PTH115
+
+
+def is_link(path: Path) -> bool:
+    try:
+        return path.is_symlink()
+    except (OSError, ValueError):
+        return False
 
 
 def with_slashes(root: Path, path: str, root_setting: str) -> str:

@@ -58,7 +58,7 @@ class RepeatedRows:
             f"{name(values[first])} and {name(values[row])}"
             for row, first in list(zip(self.rows[differ], self.first[differ], strict=True))[:SHOWN]
         )
-        way_out = "\nAn image with several classes is for task=multilabel." if what == "labels" else ""
+        way_out = "\nAn image with several classes is for task=multilabel." if what == "classes" else ""
         raise ConfigError(f"{self.table} has {differ.sum()} rows that contradict an earlier one:\n{shown}{way_out}")
 
     def unite(self, labels_NK: npt.NDArray[np.uint8]) -> None:
@@ -67,5 +67,6 @@ class RepeatedRows:
 
     def complete(self, values_N: npt.NDArray[np.int64], missing: int) -> None:
         """Give the first row of each image what a later one has, in place, where it has none."""
-        there = values_N[self.rows] != missing
-        values_N[self.first[there]] = values_N[self.rows[there]]
+        there = (values_N[self.rows] != missing) & (values_N[self.first] == missing)
+        # Backwards, so that of several later ones the first one stays.
+        values_N[self.first[there][::-1]] = values_N[self.rows[there]][::-1]

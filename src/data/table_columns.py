@@ -188,15 +188,16 @@ class ColumnBuilder:
             self.notes.append(f"{self.table}: {count} rows name an image again: its classes are put together.")
         else:
             one = self.kind == "one"
-            repeated.refuse(labels, "labels", lambda value: class_names[value] if one else numbers_text(value))
+            name = class_names.__getitem__ if one else numbers_text
+            repeated.refuse(labels, "classes" if one else "numbers", name)
             self.notes.append(f"{self.table}: {count} rows name an image again, with the same label: left out.")
         if codes_N is not None:
             split_names = {code: f"'{name}'" for name, code in SPLIT_CODES.items()}
             repeated.refuse(codes_N, "splits", lambda code: split_names[code])
         if groups_N is not None:
             group_names = {code: name for name, code in self.group_codes.items()}
-            repeated.refuse(groups_N, "groups", lambda code: group_names[code], NO_GROUP)
             repeated.complete(groups_N, NO_GROUP)
+            repeated.refuse(groups_N, "groups", lambda code: group_names[code], NO_GROUP)
 
     def finish_labels(self) -> tuple[list[str], npt.NDArray[Any]]:
         if self.kind == "numbers" or self.one_column_per_class:

@@ -6,6 +6,7 @@ would compute. Whoever uses them strips them.
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -118,7 +119,8 @@ def wrong_bytes(file: Path) -> str:
 
 def read_csv(file: Path, setting: str, lines: TextIO) -> TableFile:
     csv.field_size_limit(MAX_CELL)
-    text = without_nul(file, setting, lines)
+    quotes = Counter[str]()
+    text = without_nul(file, setting, lines, quotes)
     first, skipped = next(text, ""), 0
     while first and (not first.strip() or re.fullmatch(r"sep=(.)\s*", first)):  # empty lines, and Excel's own line
         first, skipped = next(text, ""), skipped + 1
@@ -132,8 +134,10 @@ def read_csv(file: Path, setting: str, lines: TextIO) -> TableFile:
 
     def chunks() -> Iterator[Chunk]:
         chunk, begin = Chunk(), skipped + reader.line_num + 1
+        last = (begin, begin)
         for row in reader:
             end = skipped + reader.line_num
+            last = (begin, end)
             if any(cell and not cell.isspace() for cell in row):
                 if len(row) != len(columns):
                     row = mended_row(row, len(columns), f"{setting}='{file}'", begin, end)
@@ -143,18 +147,22 @@ def read_csv(file: Path, setting: str, lines: TextIO) -> TableFile:
                     yield chunk
                     chunk = Chunk()
             begin = end + 1
+        if last[1] > last[0] and quotes['"'] % 2:
+            raise ConfigError(f"{setting}='{file}': a quote (\") is left open in line {last[0]} or after it.")
         if len(chunk):
             yield chunk
 
     return TableFile(file, setting, columns, chunks())
 
 
-def without_nul(file: Path, setting: str, lines: TextIO) -> Iterator[str]:
+def without_nul(file: Path, setting: str, lines: TextIO, counts: Counter[str]) -> Iterator[str]:
+    """The lines, of which the quotes are counted. Raises ConfigError for bytes that no text has."""
     for number, line in enumerate(lines, start=1):
         if "\0" in line:
             raise ConfigError(
                 f"{setting}='{file}' is no csv file: line {number} has bytes of zero. Save it as csv (UTF-8)."
             )
+        counts['"'] += line.count('"')
         yield line
 
 
