@@ -60,7 +60,7 @@ def images_below(images: str, folder: Path) -> list[str]:
 def paths_of_table(file: Path, folder: Path) -> list[str]:
     """The column `path`, without empty cells, and with / where the images are there so and not with \\."""
     with open_table(file, "images") as table:
-        place = table.place("path", "images")
+        place = table.place("path")
         cells = [str(cell) for chunk in table.chunks for cell in chunk.cells(place)]
     paths = [cell if cell == cell.strip() or is_there(folder / cell) else cell.strip() for cell in cells]
     paths = [path for path in paths if path]

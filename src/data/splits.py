@@ -197,7 +197,7 @@ def read_split_file(file: Path, paths: npt.NDArray[Any]) -> tuple[dict[str, Rows
             raise ConfigError(
                 f"data.split_file='{file}' needs the columns path and split, not {', '.join(table.columns)}."
             )
-        places = table.place("path", "data.split_file"), table.place("split", "data.split_file")
+        places = table.place("path"), table.place("split")
         for chunk in table.chunks:
             cells = zip(*(chunk.cells(place) for place in places), chunk.lines, strict=True)
             for path, name, line in ((str(path), str(name).strip(), line) for path, name, line in cells):

@@ -61,19 +61,20 @@ class TableFile:
     chunks: Iterator[Chunk]
     unit: str = "line"  # what its rows are counted in
 
-    def place(self, name: str, setting: str) -> int:
-        """Which of the columns has this name; raises ConfigError if not exactly one has it."""
-        if (count := self.columns.count(name)) == 1:
-            return self.columns.index(name)
+    def place(self, name: str, setting: str | None = None) -> int:
+        """Which of the columns has this name; raises ConfigError if not exactly one has it.
+
+        `setting` is the one that names the column, if there is one.
+        """
+        count, known = self.columns.count(name), [column for column in self.columns if column]
         if count > 1:
-            raise ConfigError(
-                f"{self.setting}='{self.file}' has {count} columns '{name}' ({setting}): rename all but one."
-            )
-        known = [column for column in self.columns if column]
-        raise ConfigError(
-            f"{setting}='{name}': {self.file} has no such column.{did_you_mean(name, known)} "
-            f"It has: {', '.join(known)}."
-        )
+            raise ConfigError(f"{self.setting}='{self.file}' has {count} columns '{name}': rename all but one.")
+        if not count and setting is not None:
+            hint = did_you_mean(name, known)
+            raise ConfigError(f"{setting}='{name}': {self.file} has no such column.{hint} It has: {', '.join(known)}.")
+        if not count:
+            raise ConfigError(f"{self.setting}='{self.file}' has no column '{name}', only: {', '.join(known)}.")
+        return self.columns.index(name)
 
 
 @contextmanager
