@@ -194,10 +194,11 @@ def test_names_of_splits_among_the_classes_are_an_error(
     lines = ["path,label"]
     for i in range(30):
         scene(i).save(tmp_path / f"{i}.png")
-        lines.append(f"{i}.png,{('train', 'valid', 'bus')[i % 3]}")
+        lines.append(f"{i}.png,{('train', 'valid', 'bus', 'Bus')[i % 4]}")
     (tmp_path / "t.csv").write_text("\n".join(lines))
     answer, rows = check("data=csv", f"data.file={tmp_path}/t.csv")
     assert {row["label"] for row in rows if row["kind"] == "wrong_level"} == {"train", "valid"}
+    assert [row["detail"] for row in rows if row["kind"] == "alike_names"] == ["beside bus"]
     assert answer.status == 2 and "The classes have names of splits: train, valid" in answer.out
 
 

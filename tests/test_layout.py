@@ -166,6 +166,13 @@ def test_linked_images_are_trained_on(tmp_path: Path) -> None:
     assert "set/lost" in notes and "set/loop" in notes
 
 
+def test_two_splits_in_one_folder_are_refused(tmp_path: Path) -> None:
+    make(tmp_path, *in_each("train"))
+    (tmp_path / "val").symlink_to("train")
+    with pytest.raises(ConfigError, match="are links to the same folder"):
+        folder(tmp_path).table  # noqa: B018
+
+
 def test_images_in_no_class_folder_are_named(tmp_path: Path) -> None:
     make(tmp_path, *in_each("train", "val", "test"), "train")
     assert any("2 images lie in no class folder" in note for note in folder(tmp_path).table.notes)

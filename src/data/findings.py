@@ -1,6 +1,7 @@
 """What is wrong with a data set, from the facts about its pictures, and whether to train on it."""
 
 import posixpath
+import re
 from collections import Counter
 from dataclasses import dataclass
 
@@ -34,6 +35,7 @@ KINDS = {
     "duplicate": ("warning", "the same picture twice in one split"),
     "few_pictures": ("warning", f"classes with fewer than {FEW_PICTURES} training pictures"),
     "class_not_measured": ("warning", "classes without a readable picture in val or test"),
+    "alike_names": ("warning", "classes whose names differ only in capital letters or blanks"),
     "same_subfolders": ("warning", "subfolders that every class has"),
     "imbalance": ("warning", "classes of very different size"),
     "tiny": ("warning", "very small pictures"),
@@ -108,11 +110,17 @@ def class_findings(table: ImageTable, facts: Facts) -> list[Finding]:
 
 
 def wrong_levels(table: ImageTable) -> list[Finding]:
-    """Signs that what is taken for classes are splits, or cameras, or parts of a data set."""
+    """Signs that what is taken for classes are splits, cameras, parts of a data set, or one class in two spellings."""
     found = []
     splits = {name: split_of(name) for name in table.class_names if split_of(name)}
     if len(set(splits.values())) > 1:
         found += [Finding("wrong_level", label=name, detail=f"it is a usual name of {splits[name]}") for name in splits]
+    names_of: dict[str, list[str]] = {}
+    for name in table.class_names:
+        names_of.setdefault(re.sub(r"[\s_-]+", " ", name.casefold()), []).append(name)
+    for names in names_of.values():
+        if len(names) > 1:
+            found.append(Finding("alike_names", label=names[0], detail=f"beside {', '.join(names[1:])}"))
     if table.label_kind == "one" and table.root is not None:
         folders_of_class: dict[int, set[str]] = {}
         for path, label in zip(table.paths.tolist(), table.labels.tolist(), strict=True):

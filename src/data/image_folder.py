@@ -8,7 +8,7 @@ import numpy as np
 
 from src.data.base import ImageDataModule
 from src.data.decode import IMAGE_SUFFIXES
-from src.data.layout import find_layout, listed
+from src.data.layout import find_layout, listed, table_hint
 from src.data.split_names import same_text
 from src.data.table import ImageTable, string_column
 from src.data.walk import LeftOut, is_image, is_left_alone, leads_back, walk
@@ -37,6 +37,11 @@ class ImageFolderDataModule(ImageDataModule):
         if not self.root.is_dir():
             raise ConfigError(f"data.root='{self.root}' is not a folder.")
         layout = find_layout(self.root, self.known_classes)
+        if len({folder.resolve() for folder in layout.folders.values()}) < len(layout.folders):
+            raise ConfigError(
+                f"data.root='{self.root}': {listed(map(str, layout.folders.values()))} are links to the same folder, "
+                "so nothing would be measured. Remove one of them: what is missing is cut from train."
+            )
         found = {split: FoundImages(self.root, folder) for split, folder in layout.folders.items()}
         if empty := [str(layout.folders[split]) for split, images in found.items() if not images.files]:
             raise ConfigError(
@@ -47,7 +52,7 @@ class ImageFolderDataModule(ImageDataModule):
         if len(class_names) < 2:
             raise ConfigError(
                 f"data.root='{self.root}': only one class folder with pictures, '{class_names[0]}'. Classification "
-                "needs at least two."
+                f"needs at least two. {table_hint(self.root, self.root / class_names[0])}"
             )
         index_of = {same_text(name): index for index, name in enumerate(class_names)}
         for split, images in found.items():

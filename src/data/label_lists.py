@@ -30,7 +30,9 @@ def find_separator(texts: Collection[str], given: str | None, table: str) -> tup
             raise ConfigError(
                 f"data.label_separator='{given}' is empty. Allowed: {', '.join(SEPARATORS)}, or any text."
             )
-        return SEPARATORS.get(given, given), ""
+        separator = SEPARATORS.get(given, given)
+        idle = separator != ";" and not any(separator in text for text in texts)
+        return separator, f"{table}: no label has the data.label_separator '{separator}' in it." if idle else ""
     if any(";" in text for text in texts):
         return ";", ""
     taken = "separates classes in the label column. If it belongs to the names: data.label_separator=semicolon."
