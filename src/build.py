@@ -23,10 +23,12 @@ from torchvision.transforms import v2
 
 from src.averaging import MovingAverage, SoupCheckpoint
 from src.checkpoint import AtomicCheckpointIO, make_record
-from src.cli import launched_id
+from src.command_line import launched_id
+from src.contradictions import ONE_PROCESS
 from src.data.base import ImageDataModule
 from src.data.transforms import Augmentation
 from src.errors import ConfigError
+from src.kinds import require_kind
 from src.losses import class_weights
 from src.models.backbone import (
     ImageClassifier,
@@ -40,8 +42,9 @@ from src.models.backbone import (
 from src.optim import ParameterGroups
 from src.preprocessing import Preprocessing
 from src.sharding import ShardedEvaluation, ShardedStrategy
+from src.signatures import check_targets
 from src.tasks.base import CALIBRATION_KEY, FineTuneTask, Phase
-from src.validate import ONE_PROCESS, check_targets
+from src.trust import plain_config
 
 log = logging.getLogger("src.build")
 
@@ -59,11 +62,11 @@ def build_datamodule(
     datamodule = instantiate(cfg.data, _partial_=True)(
         preprocessing=preprocessing, augmentation=augmentation, labels=cfg.task.labels, seed=cfg.seed
     )
-    assert isinstance(datamodule, ImageDataModule)
+    require_kind(datamodule, "data", cfg.data.get("_target_"))
     datamodule.known_classes = class_names
     for note in datamodule.table.notes:
         log.info("%s", note)
-    return datamodule
+    return cast(ImageDataModule, datamodule)
 
 
 def build_data_to_check(cfg: DictConfig) -> ImageDataModule:
@@ -72,8 +75,8 @@ def build_data_to_check(cfg: DictConfig) -> ImageDataModule:
     datamodule = instantiate(cfg.data, _partial_=True)(
         preprocessing=preprocessing, augmentation=Augmentation(), labels=cfg.task.labels, seed=0
     )
-    assert isinstance(datamodule, ImageDataModule)
-    return datamodule
+    require_kind(datamodule, "data", cfg.data.get("_target_"))
+    return cast(ImageDataModule, datamodule)
 
 
 def build_task(
@@ -154,13 +157,10 @@ def build_loss(node: DictConfig, labels: npt.NDArray[Any] | None, num_classes: i
 def build_phases(cfg: DictConfig) -> list[Phase]:
     """The freeze plan, each phase with its epochs, optimizer and schedule. Raises ConfigError for unknown arguments."""
     plan = cfg.freeze.phases
-    rest = cfg.trainer.max_epochs - sum(phase.epochs or 0 for phase in plan)
-    open_phases = [i for i, phase in enumerate(plan) if phase.epochs is None]
     phases = []
-    for i, phase in enumerate(plan):
-        epochs = phase.epochs
-        if epochs is None:
-            epochs = rest // len(open_phases) + (i == open_phases[-1]) * (rest % len(open_phases))
+    for i, (phase, epochs) in enumerate(
+        zip(plan, shares([p.epochs for p in plan], cfg.trainer.max_epochs), strict=True)
+    ):
         optimizer = override(cfg.optimizer, phase.optimizer)
         if "lr" in optimizer and "lr" not in phase.optimizer:
             optimizer["lr"] *= phase.lr_factor
@@ -178,6 +178,13 @@ def build_phases(cfg: DictConfig) -> list[Phase]:
         check_targets(OmegaConf.create({f"freeze.phases.{i}": {"optimizer": optimizer, "scheduler": scheduler}}))
         phases.append(Phase(phase.train, epochs, instantiate(optimizer), instantiate(scheduler), interval))
     return phases
+
+
+def shares(epochs: list[int | None], total: int) -> list[int]:
+    """The epochs of each phase: None becomes an equal share of what the others leave of `total`."""
+    open_phases = [i for i, number in enumerate(epochs) if number is None]
+    part, over = divmod(total - sum(number or 0 for number in epochs), max(len(open_phases), 1))
+    return [part + (i == open_phases[-1]) * over if number is None else number for i, number in enumerate(epochs)]
 
 
 def clips_scaled_gradients(trainer: DictConfig) -> bool:
@@ -199,7 +206,7 @@ PLAIN = {"_convert_": "all"}
 
 
 def build_callbacks(cfg: DictConfig) -> list[Callback]:
-    callbacks: list[Callback] = [instantiate(node) for node in cfg.callbacks.values() if node is not None]
+    callbacks = cast(list[Callback], built_all(cfg, "callbacks"))
     if cfg.ema_decay is not None:
         callbacks.append(MovingAverage(cfg.ema_decay))
     if cfg.trainer.get("strategy") == "fsdp":
@@ -221,7 +228,16 @@ def build_callbacks(cfg: DictConfig) -> list[Callback]:
 
 
 def build_loggers(cfg: DictConfig) -> list[Logger]:
-    return [instantiate(node) for node in cfg.logger.values() if node is not None]
+    return cast(list[Logger], built_all(cfg, "logger"))
+
+
+def built_all(cfg: DictConfig, group: str) -> list[Any]:
+    found = []
+    for name, node in cfg[group].items():
+        if node is not None:
+            found.append(instantiate(node))
+            require_kind(found[-1], f"{group}.{name}", node.get("_target_") if isinstance(node, DictConfig) else node)
+    return found
 
 
 def build_trainer(cfg: DictConfig, callbacks: list[Callback], loggers: list[Logger]) -> Trainer:
@@ -298,12 +314,38 @@ def find_precision(wanted: str, accelerator: str) -> str:
 
 
 def load_task(checkpoint: dict[str, Any], record: dict[str, Any]) -> FineTuneTask:
-    """The trained task out of a checkpoint, ready for inference: no weights file, no data needed."""
-    cfg = OmegaConf.create(record["config"])
-    check_targets(cfg)  # a checkpoint of another version of this project may name what there is no more
-    cfg.compile = False
+    """The trained task out of a checkpoint, for inference: no weights file, no data, and neither loss nor optimizer.
+
+    Calls what its settings name for head and task: see src/trust.py. Raises RuntimeError, as torch does, if the weights
+    do not fit.
+    """
+    config = record["config"]
     preprocessing = Preprocessing.from_dict(record["preprocessing"])
-    task = build_task(cfg, record["class_names"], preprocessing, record["data_fingerprint"], None, pretrained=False)
-    task.load_state_dict(checkpoint["state_dict"])
+    head = {key: value for key, value in config["head"].items() if key != "start"}  # for src/head_start.py
+    name = config["backbone"]["name"]
+    net = build_backbone(name, None, preprocessing.crop_px)
+    head_name = replace_head(net, instantiate(plain_config(head)), len(record["class_names"]))
+    task = instantiate({"_target_": config["task"]["_target_"], "_partial_": True})(
+        model=ImageClassifier(net, head_name, preprocessing, config["channels_last"]),
+        phases=[],
+        loss=nn.Identity(),
+        class_names=record["class_names"],
+        monitor=config["task"]["monitor"],
+        seed=0,
+        record=record,
+    )
+    assert isinstance(task, FineTuneTask)
+    weights = {key: value for key, value in checkpoint["state_dict"].items() if not key.startswith("loss.")}
+    task.load_state_dict(weights)
     task.temperature = record.get(CALIBRATION_KEY, {}).get("temperature", 1.0)  # last.ckpt has none
     return task.eval()
+
+
+def load_loss(checkpoint: dict[str, Any], record: dict[str, Any]) -> nn.Module:
+    """The loss that the checkpoint's task trained with, weights of classes included."""
+    loss = build_loss(plain_config(record["config"]["loss"]), None, len(record["class_names"]))
+    prefix = "loss."
+    loss.load_state_dict(
+        {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+    )
+    return loss.eval()

@@ -18,6 +18,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 from rich.progress import Progress
 
+from src.csv_files import CsvWriter, read_csv_file
 from src.data.dataset import Batch
 from src.drawing import draw_confusion_matrix, draw_images
 from src.progress import progress_bar
@@ -124,7 +125,7 @@ class EpochLog(Callback):
     def on_train_start(self, trainer: Trainer, task: LightningModule) -> None:
         self.start = time.perf_counter()  # of what is left of an epoch, in a run that goes on within it
         if self.output is not None and trainer.is_global_zero:
-            write_epochs(self.output, read_epochs(self.output)[: trainer.current_epoch])
+            write_epochs(self.output, read_csv_file(self.output)[: trainer.current_epoch])
 
     def on_train_epoch_start(self, trainer: Trainer, task: LightningModule) -> None:
         self.start = time.perf_counter()
@@ -148,7 +149,7 @@ class EpochLog(Callback):
             facts |= {"seconds": f"{seconds:.2f}"}
             numbers = {name: f"{value:.6g}" for name, value in metrics.items() if not name.endswith("_step")}
             numbers.pop("lr", None)
-            write_epochs(self.output, [*read_epochs(self.output), facts | numbers])
+            write_epochs(self.output, [*read_csv_file(self.output), facts | numbers])
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}
@@ -157,20 +158,10 @@ class EpochLog(Callback):
         self.best = state_dict["best"]
 
 
-def read_epochs(file: Path) -> list[dict[str, str]]:
-    """The lines of epochs.csv; none if there is no such file."""
-    if not file.exists():
-        return []
-    with file.open(newline="", encoding="utf-8") as lines:
-        return list(csv.DictReader(lines))
-
-
 def write_epochs(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     part = file.with_suffix(".part")
     with part.open("w", newline="", encoding="utf-8") as lines:
-        writer = csv.DictWriter(lines, list(dict.fromkeys(name for row in rows for name in row)))
-        writer.writeheader()
-        writer.writerows(rows)
+        CsvWriter(lines, list(dict.fromkeys(name for row in rows for name in row))).write_all(rows)
     part.replace(file)
 
 
@@ -245,7 +236,7 @@ class PhaseEarlyStopping(EarlyStopping):
         return {**super().state_dict(), "phase_index": self.phase_index}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict)
+        super().load_state_dict({**state_dict, "patience": self.patience})  # which a resumed run may have changed
         self.phase_index = state_dict["phase_index"]
 
 

@@ -13,7 +13,6 @@ Training is not advisable if
 """
 
 import logging
-import os
 import sys
 import time
 from collections import Counter
@@ -26,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.cli import command, importing
 from src.csv_files import CsvWriter
 from src.errors import ConfigError
+from src.outputs import output_folder
 from src.words import printable
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def check(cfg: DictConfig) -> None:
         from src.data.findings import find_all, reasons_against
         from src.data.look import look_at_pictures, say_where_missing_are
         from src.pages.check import write_page
-        from src.validate import check_targets
+        from src.signatures import check_targets
 
     check_targets(OmegaConf.create({"data": cfg.data}))
     datamodule = build_data_to_check(cfg)
@@ -101,11 +101,7 @@ def find_output(cfg: DictConfig) -> Path:
             f"near_duplicate_bits={cfg.near_duplicate_bits} is out of range: it must be at least 0 and at most 32, or "
             "null for exact duplicates only."
         )
-    output = Path(cfg.output).expanduser()
-    there = next(path for path in (output, *output.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise ConfigError(f"output='{output}': {there} is no folder that can be written to.")
-    return output
+    return output_folder(cfg.output, "output", ("check.csv", "check.html"), cfg.overwrite)
 
 
 def write_findings(path: Path, table: "ImageTable", found: "list[Finding]", spreadsheet_safe: bool = True) -> None:

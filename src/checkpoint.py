@@ -5,6 +5,9 @@ import platform
 import shutil
 import subprocess
 import sys
+import zipfile
+import zlib
+from collections.abc import Iterator
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.config import PROJECT_ROOT
 from src.errors import ConfigError, RunStopped
 from src.preprocessing import Preprocessing
+from src.record import check_record
 from src.tasks.base import CHECKPOINT_KEY
 
 
@@ -37,14 +41,27 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 stream.flush()
                 os.fsync(stream.fileno())
             part.replace(file)
-        except (OSError, RuntimeError) as error:  # torch tells of a full disk by a RuntimeError
+        except (OSError, RuntimeError, KeyboardInterrupt) as error:  # torch tells of a full disk by a RuntimeError
             with suppress(OSError):
                 part.unlink()
+            if any(isinstance(cause, KeyboardInterrupt) for cause in causes(error)):  # and of Ctrl-C while it wrote
+                raise KeyboardInterrupt from error
             cause = error if isinstance(error, OSError) else error.__context__
             reason = cause.strerror if isinstance(cause, OSError) else str(error).splitlines()[0]
             free = f", {shutil.disk_usage(file.parent).free / 2**20:.0f} MiB free" if file.parent.is_dir() else ""
             kept = f" The checkpoint before it is unharmed: {file}." if file.is_file() else ""
             raise RunStopped(f"The checkpoint {file} could not be written: {reason}{free}.{kept}") from error
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, and those that it was raised for or in whose handling."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        if (found := waiting.pop()) is not None and id(found) not in seen:
+            seen.add(id(found))
+            yield found
+            waiting += [found.__cause__, found.__context__]
 
 
 PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "omegaconf", "pillow", "numpy")
@@ -80,15 +97,49 @@ def find_checkpoint(path: str, name: str) -> Path:
 
 
 def load_checkpoint(file: Path) -> dict[str, Any]:
-    """The checkpoint as plain data on the CPU. Raises ConfigError if it is damaged or not one of this project's."""
+    """The checkpoint as plain data on the CPU.
+
+    Raises ConfigError if it is damaged (each part of the file has a checksum), is not one of this project's, has
+    weights that are not finite, or says impossible things of its model.
+    """
+    require_undamaged(file)
     try:
         checkpoint: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(f"'{file}' cannot be read as a checkpoint: {reason}") from error
+        raise ConfigError(f"'{file}' cannot be read as a checkpoint: {first_line(error)}") from error
     if not isinstance(checkpoint, dict) or CHECKPOINT_KEY not in checkpoint:
         raise ConfigError(f"'{file}' is not a checkpoint of this project: it lacks the entry '{CHECKPOINT_KEY}'.")
+    check_record(checkpoint[CHECKPOINT_KEY], file)
+    weights = checkpoint.get("state_dict")
+    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise ConfigError(f"'{file}' holds no weights: its entry 'state_dict' is damaged.")
+    for name, value in weights.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise ConfigError(
+                f"'{file}' cannot be used: its weights {name} are not all finite, so that its answers would be no "
+                "numbers either. The training went wrong, or the file is damaged: take another checkpoint."
+            )
     return checkpoint
+
+
+def require_undamaged(file: Path) -> None:
+    """Raise ConfigError unless all parts of the file have the checksums that were written with them (CRC32 of zip)."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, zlib.error) as error:
+        raise ConfigError(
+            f"'{file}' cannot be read as a checkpoint: it is not whole, or no checkpoint at all ({first_line(error)})."
+        ) from error
+    if damaged is not None:
+        raise ConfigError(
+            f"'{file}' is damaged: its part {damaged} is not as it was written. Copy it again from where it is whole, "
+            "or take another checkpoint of the run."
+        )
+
+
+def first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def environment(fingerprint: str) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Types of the settings in `conf/`, and the names of the backbones. Imports no torch: bad settings are told at once.
 
 Values and their explanations stand in the yaml files; here are only names and types. Nodes that open with `_target_`
-(head, loss, optimizer, scheduler, data, callbacks, logger, trainer) are free-form here, and `src/validate.py` compares
-them with the signature of what they name.
+(head, loss, optimizer, scheduler, data, callbacks, logger, trainer) are free-form here, and `src/signatures.py`
+compares them with the signature of what they name.
 """
 
 from dataclasses import dataclass, field
@@ -192,7 +192,7 @@ class EvaluateConfig:
     accelerator: str = MISSING
     trust: bool = MISSING
     overwrite: bool = MISSING
-    data: dict[str, Any] | None = None
+    data: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass

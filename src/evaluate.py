@@ -1,16 +1,18 @@
 """Metrics of a finished run, from its checkpoint alone, on its own data or on other data.
 
-python -m src.evaluate ckpt=<run dir or .ckpt> [split=test] [data=folder data.root=<dir>] [report=<dir>]
+python -m src.evaluate ckpt=<run dir or .ckpt> [split=test] [data=folder] [data.root=<dir>] [report=<dir>]
 """
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.cli import command, importing, resumed_run_dir
+from src.cli import command, importing
 from src.errors import ConfigError
+from src.outputs import output_file, output_folder
+from src.run_dir import resumed_run_dir
 
 if TYPE_CHECKING:
     from src.data.base import ImageDataModule
@@ -24,29 +26,30 @@ def evaluate(cfg: DictConfig) -> float | None:
         import torch
         from lightning import Trainer
 
-        from src.build import find_accelerator, load_task
-        from src.callbacks import OutputCollector, ProgressBar, UnreadableImages, read_epochs
-        from src.checkpoint import environment, find_checkpoint, load_checkpoint
+        from src.callbacks import OutputCollector, ProgressBar, UnreadableImages
+        from src.checkpoint import environment
+        from src.csv_files import read_csv_file
         from src.measure import how_calibrated
         from src.pages.report import write_report
         from src.pages.run import RunReport
         from src.results import finite_outputs, scalars, write_json
-        from src.tasks.base import CHECKPOINT_KEY
+        from src.trained_model import TrainedModel
 
-    if cfg.output is not None and not Path(cfg.output).parent.is_dir():
-        raise ConfigError(f"output='{cfg.output}': the folder {Path(cfg.output).parent} does not exist.")
-    file = find_checkpoint(cfg.ckpt, "best")
-    checkpoint = load_checkpoint(file)
-    record = checkpoint[CHECKPOINT_KEY]
-    task = load_task(checkpoint, record)
-    datamodule = data_to_evaluate(cfg, record)
+    if cfg.output is not None:
+        output_file(cfg.output, "output", cfg.overwrite)
+    if cfg.report is not None:
+        output_folder(cfg.report, "report", ("index.html",), cfg.overwrite)
+    model = TrainedModel.open(cfg.ckpt, cfg.accelerator, cfg.trust, evaluate=True)
+    file, record, task = model.file, model.record, model.task
+    changes = cast(dict[str, Any], OmegaConf.to_container(cfg.data, resolve=True))
+    datamodule = data_to_evaluate(changes, record, cfg.trust)
     splits = datamodule.table.splits
     split = cfg.split or next((name for name in ("test", "val") if name in splits), "all")
     if split not in ("all", *splits):
         raise ConfigError(f"split={split}: these data have no such split. There are: {', '.join(splits)}, all.")
     collector = OutputCollector()
     trainer = Trainer(
-        accelerator=find_accelerator(cfg.accelerator),
+        accelerator={"cuda": "gpu"}.get(model.device.type, model.device.type),
         devices=1,
         logger=False,
         callbacks=[ProgressBar(), UnreadableImages(), collector],
@@ -66,10 +69,10 @@ def evaluate(cfg: DictConfig) -> float | None:
         print(f"{split}/{name:18s} {value:.4f}")
     metrics_by_split = {f"{split}/{name}": value for name, value in metrics.items()}
     if cfg.output is not None:
-        write_json(Path(cfg.output), metrics_by_split)
+        write_json(Path(cfg.output).expanduser(), metrics_by_split)
         log.info("Written to %s", cfg.output)
     if cfg.report is not None and len(outputs.rows_N):
-        folder, run_dir = Path(cfg.report), resumed_run_dir(file)
+        folder, run_dir = Path(cfg.report).expanduser(), resumed_run_dir(file)
         folder.mkdir(parents=True, exist_ok=True)
         page = RunReport(
             title=f"{run_dir.resolve().name}: {split}",
@@ -78,36 +81,50 @@ def evaluate(cfg: DictConfig) -> float | None:
             metrics=metrics_by_split,
             environment=environment(datamodule.table.fingerprint()),
             measured=[outputs],
-            epochs=read_epochs(run_dir / "epochs.csv"),
+            epochs=read_csv_file(run_dir / "epochs.csv"),
             ckpt=file.resolve(),
-            own_data=cfg.data is None,
+            own_data=not changes,
         )
         write_report(folder, page)
         log.info("Report: %s", folder / "index.html")
     return metrics.get(record["config"]["task"]["monitor"].split("/")[-1])
 
 
-def data_to_evaluate(cfg: DictConfig, record: dict[str, Any]) -> "ImageDataModule":
-    """The data named on the command line, or else those of the training.
+def data_to_evaluate(changes: dict[str, Any], record: dict[str, Any], trust: bool = False) -> "ImageDataModule":
+    """The data of the training, with single settings changed, or other data.
 
-    Other data need not have splits nor every class; a class that the model does not know is an error.
+    Other data, or the same kind of data in another place, need not have splits nor every class; a class that the model
+    does not know is an error.
+
+    Args:
+        changes: settings of `data`; with a `_target_` they are those of other data, whole.
+        record: of the checkpoint.
+        trust: let the checkpoint's own settings download.
     """
     from src.build import build_datamodule
     from src.data.csv_manifest import CsvDataModule
     from src.preprocessing import Preprocessing
+    from src.signatures import check_targets
+    from src.trust import plain_config
 
-    settings = OmegaConf.create(record["config"])
-    other = cfg.data is not None
+    settings = plain_config(record["config"])
+    own = "_target_" not in changes
+    other = not own or any(key in changes and changes[key] != settings.data.get(key) for key in PLACES)
+    if own and not trust and "download" in settings.data:
+        settings.data.download = False
+    settings.data = OmegaConf.merge(settings.data if own else {}, changes)
     if other:
-        # No cutting, and the pictures as the model was trained on them: the preprocessing holds their final size.
+        # No cutting, and the images as the model was trained on them: the preprocessing holds their final size.
         whole = {"val_fraction": 0.0, "test_fraction": 0.0, "image_size_px": None, "resize_px": None}
-        settings.data = OmegaConf.merge(cfg.data, whole, {"folds": None, "split_file": None})
-    elif "cache" in settings.data:
+        settings.data.update({**whole, "folds": None, "split_file": None})
+    if own and "cache" in settings.data:
         settings.data.cache = "none"  # its folder may be another machine's
-    for path in (settings.data.get("root"), settings.data.get("file")):
-        if path is not None and not Path(path).exists():
+    check_targets(OmegaConf.create({"data": settings.data}))
+    for key in PLACES[:2]:
+        if (path := settings.data.get(key)) is not None and not Path(path).exists():
             raise ConfigError(
-                f"The training data are not at {path} any more: name data with data=folder data.root=<dir>."
+                f"The {'' if other else 'training '}data are not at {path}{'' if other else ' any more'}: name data "
+                "with data=folder data.root=<dir>, or data.root=<dir> for data of the same kind."
             )
     preprocessing = Preprocessing.from_dict(record["preprocessing"])
     datamodule = build_datamodule(settings, preprocessing, record["class_names"])
@@ -115,10 +132,13 @@ def data_to_evaluate(cfg: DictConfig, record: dict[str, Any]) -> "ImageDataModul
         datamodule.require_found()
     if not other and datamodule.table.fingerprint() != record["data_fingerprint"]:
         log.warning(
-            "The data have changed since the training, and so may the splits have: some of these pictures may have "
+            "The data have changed since the training, and so may the splits have: some of these images may have "
             "been trained on. The run directory's split.csv says which."
         )
     return datamodule
+
+
+PLACES = ("root", "file", "name")  # settings of data that say which images they are
 
 
 main = command("evaluate")(evaluate)

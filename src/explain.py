@@ -3,17 +3,16 @@
 python -m src.explain ckpt=<run dir or .ckpt> images=<dir, glob, file or table> [output=explanations] [class_name=...]
 """
 
-import csv
 import logging
-import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
 from src.cli import command, importing
+from src.csv_files import CsvWriter
 from src.errors import ConfigError, did_you_mean
+from src.outputs import output_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,40 +34,33 @@ def explain(cfg: DictConfig) -> None:
     from src.data.given_images import find_images
 
     folder, paths = find_images(cfg.images, cfg.root)
-    output = find_output(cfg.output)
+    output = output_folder(cfg.output, "output", ("explanations.csv", "index.html"), cfg.overwrite)
 
     with importing():
         import torch
 
-        from src.build import find_accelerator, load_task
-        from src.checkpoint import find_checkpoint, load_checkpoint
         from src.data.files import FileDataset, collate_files
         from src.data.transforms import evaluation_transform
         from src.drawing import draw_explanation
         from src.explanation import explain_batch
         from src.pages.explanations import write_page
-        from src.preprocessing import Preprocessing
         from src.progress import progress_bar
-        from src.tasks.base import CHECKPOINT_KEY
+        from src.trained_model import TrainedModel
 
-    checkpoint = load_checkpoint(find_checkpoint(cfg.ckpt, "best"))
-    record = checkpoint[CHECKPOINT_KEY]
-    task = load_task(checkpoint, record)
+    model = TrainedModel.open(cfg.ckpt, cfg.accelerator, cfg.trust)
+    task = model.task
     class_index = find_class(cfg.class_name, task)
-    accelerator = find_accelerator(cfg.accelerator)
-    task.to(torch.device("cuda" if accelerator == "gpu" else accelerator))
-    dataset = FileDataset(folder, paths, evaluation_transform(Preprocessing.from_dict(record["preprocessing"])))
+    dataset = FileDataset(folder, paths, evaluation_transform(model.preprocessing))
     try:
         output.mkdir(parents=True, exist_ok=True)
-        file = (output / "explanations.csv").open("w", newline="", encoding="utf-8")
+        file = (output / "explanations.csv").open("w", newline="", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise ConfigError(f"output='{output}' cannot be written: {error.strerror}.") from error
 
     start, rows, empty = time.perf_counter(), list[dict[str, str]](), 0
     with file, progress_bar() as progress:
         bar = progress.add_task("explain", total=len(paths), speed="", loss="")
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
+        writer = CsvWriter(file, COLUMNS, cfg.spreadsheet_safe)
         for first in range(0, len(paths), cfg.batch_size):
             numbers = range(first, min(first + cfg.batch_size, len(paths)))
             images_BCHW, batch_paths, errors = collate_files([dataset[i] for i in numbers])
@@ -82,7 +74,7 @@ def explain(cfg: DictConfig) -> None:
             for number, path, reason in zip(numbers, batch_paths, errors, strict=True):
                 if reason is not None:
                     rows.append({"path": path, "error": reason})
-                    writer.writerow(rows[-1])
+                    writer.write(rows[-1])
                     continue
                 at = readable.index(number)
                 for turn, (_, facts) in enumerate(explained[at]):
@@ -92,7 +84,7 @@ def explain(cfg: DictConfig) -> None:
                     pixels_HW3 = images_BCHW[at].permute(1, 2, 0).numpy()
                     draw_explanation(pixels_HW3, map_HW, *words_for(facts)).save(output / name)
                     rows.append({"path": path, **facts, "file": name})
-                    writer.writerow(rows[-1])
+                    writer.write(rows[-1])
             file.flush()
             progress.update(bar, advance=len(numbers))
     write_page(output / "index.html", rows)
@@ -101,15 +93,6 @@ def explain(cfg: DictConfig) -> None:
     log.info("%d pictures in %.1f s, %d could not be read: %s", len(paths), seconds, bad, output / "index.html")
     if empty:
         log.warning("%d maps are empty: at the layer that is looked at, nothing speaks for the class.", empty)
-
-
-def find_output(output: str) -> Path:
-    """The folder for the results, not made yet. Raises ConfigError if it cannot be."""
-    folder = Path(output).expanduser()
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise ConfigError(f"output='{output}': {there} is no folder that can be written to.")
-    return folder
 
 
 def find_class(name: str | None, task: "FineTuneTask") -> int | None:

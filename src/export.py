@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from src.cli import command, importing
 from src.errors import ConfigError, did_you_mean
+from src.outputs import output_file
 
 log = logging.getLogger("src.export")
 
@@ -28,8 +29,6 @@ def export(cfg: DictConfig) -> None:
     require_packages(cfg.format)
 
     with importing():
-        from src.build import load_task
-        from src.checkpoint import find_checkpoint, load_checkpoint
         from src.exported.facts import make_facts, write_facts
         from src.exported.graph import ExportedModel, trace, write_onnx, write_program
         from src.exported.latency import print_latency
@@ -37,15 +36,11 @@ def export(cfg: DictConfig) -> None:
         from src.exported.pictures import calibration_pictures, parity_pictures, run_data, test_pictures
         from src.exported.quantize import write_int8
         from src.exported.run import open_exported
-        from src.preprocessing import Preprocessing
-        from src.tasks.base import CHECKPOINT_KEY
+        from src.trained_model import TrainedModel
 
-    file = find_checkpoint(cfg.ckpt, "best")
-    checkpoint = load_checkpoint(file)
-    record = checkpoint[CHECKPOINT_KEY]
-    task = load_task(checkpoint, record)
-    preprocessing = Preprocessing.from_dict(record["preprocessing"])
-    backbone = record["config"]["backbone"]["name"]
+    opened = TrainedModel.open(cfg.ckpt, trust=cfg.trust, evaluate=True)
+    file, record, task = opened.file, opened.record, opened.task
+    preprocessing, backbone = opened.preprocessing, opened.backbone
     data = run_data(record)
     pictures = parity_pictures(cfg.images, data, preprocessing)
 
@@ -85,13 +80,12 @@ def export(cfg: DictConfig) -> None:
 def find_output(cfg: DictConfig) -> Path:
     """The file to write. Raises ConfigError if it cannot be."""
     suffix = SUFFIXES[cfg.format]
-    output = Path(f"model{suffix}" if cfg.output is None else cfg.output)
-    if output.is_dir():
-        raise ConfigError(f"output='{output}' is a folder: give the name of a {suffix} file.")
+    output = Path(f"model{suffix}" if cfg.output is None else cfg.output).expanduser()
     if output.suffix != suffix:
         raise ConfigError(f"output='{output}': with format={cfg.format} the file's name must end in {suffix}.")
-    if not output.parent.is_dir():
-        raise ConfigError(f"output='{output}': the folder {output.parent} does not exist.")
+    for precision in ("fp32", *cfg.variants):
+        for file in (named(output, precision), named(output, precision).with_suffix(".json")):
+            output_file(str(file), "output", cfg.overwrite)
     return output
 
 

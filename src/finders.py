@@ -26,13 +26,13 @@ from omegaconf import DictConfig
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
+from src.contradictions import one_process_only
 from src.data.base import ImageDataModule
 from src.data.dataset import Batch, EpochSampler
 from src.drawing import draw_range_test
 from src.errors import ConfigError
 from src.progress import progress_bar
 from src.tasks.base import FineTuneTask
-from src.validate import one_process_only
 
 log = logging.getLogger("src.train")
 

@@ -36,7 +36,7 @@ def start_from_pretrained(cfg: DictConfig, task: FineTuneTask, datamodule: Image
     """
     name = cfg.backbone.name
     weights = find_weights(name, cfg.backbone.weights)
-    assert weights is not None  # src/validate.py refuses random weights
+    assert weights is not None  # src/contradictions.py refuses random weights
     source = pretrained_head(name, weights, task.model.head_name)
     table = datamodule.table
     rows = some_of_each_class(table.labels, table.splits["train"])

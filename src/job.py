@@ -5,22 +5,22 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from src.cli import fail, is_mistake, set_up_log
+from src.cli import fail_with
 from src.config import TrainConfig
-from src.errors import RunStopped
+from src.log import set_up_log
+from src.run_dir import held
 from src.train import train
 
 
 def main() -> None:
     """Every process gets the very same settings, whatever sweeper chose them."""
     cfg = OmegaConf.merge(OmegaConf.structured(TrainConfig), OmegaConf.load(Path(sys.argv[1])))
-    set_up_log(Path(cfg.output_dir))
     try:
-        train(cfg)  # type: ignore[arg-type]
+        with held(Path(cfg.output_dir)):
+            set_up_log(Path(cfg.output_dir))
+            train(cfg)  # type: ignore[arg-type]
     except Exception as error:
-        if not is_mistake(error):
-            raise
-        fail(str(error), error.status if isinstance(error, RunStopped) else 1)
+        fail_with(error, "train")
 
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ from omegaconf import DictConfig
 from src.analysis import confusion_counts
 from src.averaging import MovingAverage, SoupCheckpoint, StateDict, average_of
 from src.calibration import calibration_metrics, fit_temperature
-from src.callbacks import OutputCollector, add_figure, read_epochs
+from src.callbacks import OutputCollector, add_figure
 from src.checkpoint import AtomicCheckpointIO, load_checkpoint
+from src.csv_files import read_csv_file
 from src.data.base import ImageDataModule
 from src.drawing import draw_confusion_matrix
 from src.embeddings import EmbeddingCollector
@@ -81,9 +82,9 @@ def measure_best(
     for outputs in measured:
         metrics |= {f"{outputs.split}/{name}": value for name, value in how_calibrated(task, outputs).items()}
         if trainer.is_global_zero:
-            write_predictions(report_dir / f"{outputs.split}_predictions.csv", task, outputs)
+            write_predictions(report_dir / f"{outputs.split}_predictions.csv", task, outputs, cfg.spreadsheet_safe)
             if outputs.split == "test" and len(outputs.rows_N):
-                write_test_report(task, outputs, report_dir)
+                write_test_report(task, outputs, report_dir, cfg.spreadsheet_safe)
     if has_logits(task, val):
         metrics["temperature"] = task.temperature
     return metrics, measured
@@ -194,13 +195,13 @@ def try_soup(
     return {**metrics, "soup_epochs": len(files) if better else 0}, val
 
 
-def write_test_report(task: FineTuneTask, test: SplitOutputs, folder: Path) -> None:
+def write_test_report(task: FineTuneTask, test: SplitOutputs, folder: Path, spreadsheet_safe: bool) -> None:
     """From the outputs of all processes, which every process has."""
     if not isinstance(task, ClassificationTask):
         return
     predicted_N = test.outputs_NK.argmax(axis=1).astype(np.int64)
     matrix_KK = confusion_counts(predicted_N, test.labels, len(task.class_names))
-    write_class_table(folder / "test_classes.csv", matrix_KK, task.class_names)
+    write_class_table(folder / "test_classes.csv", matrix_KK, task.class_names, spreadsheet_safe)
     draw_confusion_matrix(matrix_KK, task.class_names).save(folder / "test_confusion.png")
 
 
@@ -242,7 +243,7 @@ def write_run_report(
         metrics=metrics,
         environment=machine,
         measured=measured,
-        epochs=read_epochs(output_dir / "epochs.csv"),
+        epochs=read_csv_file(output_dir / "epochs.csv"),
         run_dir=output_dir.resolve(),
     )
     write_report(output_dir / "report", report)

@@ -6,6 +6,7 @@ so a resumed run continues exactly.
 """
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
+from src.errors import RunStopped
 from src.models.freeze import find_blocks
 
 
@@ -153,7 +155,7 @@ def onecycle(
     final_divisor: float = 1e4,
 ) -> LRScheduler:
     """Up to each group's own rate and down again, momentum the other way (Smith and Topin 2018, arXiv 1708.07120)."""
-    return OneCycleLR(
+    return OneCycle(
         optimizer,
         max_lr=[group["lr"] for group in optimizer.param_groups],
         # One more than is used: torch's OneCycleLR raises when it is stepped once past the end.
@@ -162,6 +164,30 @@ def onecycle(
         div_factor=start_divisor,
         final_div_factor=final_divisor,
     )
+
+
+class OneCycle(OneCycleLR):
+    """Keeps in checkpoints only where it is: its length follows from the settings, and a resumed run may be longer."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: value for name, value in super().state_dict().items() if name in ("last_epoch", "_step_count")}
+
+
+def convert_moves(scheduler: Any, before: int, now: int) -> None:
+    """Put a schedule of this module, which counts optimizer steps, to where it was when an epoch had `before` of them.
+
+    Raises RunStopped for torch's own schedules, most of which only know how to go on from one step to the next.
+    """
+    if not isinstance(scheduler, LambdaLR | OneCycle):
+        raise RunStopped(
+            f"The schedule {type(scheduler).__name__} counts optimizer steps, and an epoch had {before} of them before "
+            f"the interruption and has {now} now: resume with the batch size, accumulation and processes that the "
+            "run had, or start a new run with scheduler=cosine or another schedule of this project."
+        )
+    scheduler.last_epoch = round(scheduler.last_epoch / before * now) - 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch wants an optimizer step first
+        scheduler.step()
 
 
 def progress_after_warmup(epoch: float, epochs: int, warmup_epochs: float) -> float:

@@ -3,7 +3,6 @@
 python -m src.predict ckpt=<run dir or .ckpt> images=<dir, glob, file or table> [output=predictions.csv]
 """
 
-import csv
 import logging
 import time
 from collections.abc import Iterator
@@ -13,7 +12,9 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from src.cli import command, importing
+from src.csv_files import CsvWriter
 from src.errors import ConfigError
+from src.outputs import output_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,37 +36,28 @@ def predict(cfg: DictConfig) -> None:
     from src.data.given_images import find_images
 
     folder, paths = find_images(cfg.images, cfg.root)
-    output = Path(cfg.output)
-    if not output.parent.is_dir():
-        raise ConfigError(f"output='{output}': the folder {output.parent} does not exist.")
-    if output.is_dir():
-        raise ConfigError(f"output='{output}' is a folder: give the name of a .csv file.")
+    output = output_file(cfg.output, "output", cfg.overwrite, reads=cfg.images)
+    if cfg.embeddings:
+        output_file(str(output.with_suffix(".npz")), "output", cfg.overwrite)
 
     with importing():
         import torch
         from torch.utils.data import DataLoader
 
-        from src.build import find_accelerator, load_task
-        from src.checkpoint import find_checkpoint, load_checkpoint
         from src.data.base import available_workers
         from src.data.files import FileDataset, collate_files
         from src.data.transforms import evaluation_transform
-        from src.preprocessing import Preprocessing
         from src.progress import progress_bar
-        from src.tasks.base import CALIBRATION_KEY, CHECKPOINT_KEY
+        from src.trained_model import TrainedModel
 
-    checkpoint = load_checkpoint(find_checkpoint(cfg.ckpt, "best"))
-    record = checkpoint[CHECKPOINT_KEY]
-    task = load_task(checkpoint, record)
+    model = TrainedModel.open(cfg.ckpt, cfg.accelerator, cfg.trust)
+    task, device = model.task, model.device
     if cfg.abstain_below is not None and "confidence" not in task.answer_columns:
         raise ConfigError(
             f"abstain_below={cfg.abstain_below:g} compares the confidence of one class a picture, and this model "
             "answers otherwise: leave it null."
         )
-    accelerator = find_accelerator(cfg.accelerator)
-    device = torch.device("cuda" if accelerator == "gpu" else accelerator)
-    task.to(device)
-    transform = evaluation_transform(Preprocessing.from_dict(record["preprocessing"]))
+    transform = evaluation_transform(model.preprocessing)
     workers = available_workers() if cfg.num_workers is None else cfg.num_workers
     loader = DataLoader(
         FileDataset(folder, paths, transform),
@@ -75,7 +67,7 @@ def predict(cfg: DictConfig) -> None:
         pin_memory=device.type == "cuda",
     )
     start, errors, abstained, strange = time.perf_counter(), 0, 0, 0
-    usual = record.get(CALIBRATION_KEY, {}).get("ood_score_p99")
+    usual = model.usual_ood_score
     kept_paths: list[str] = []
     kept_embeddings: list[torch.Tensor] = []
     try:
@@ -85,8 +77,9 @@ def predict(cfg: DictConfig) -> None:
     with file, torch.inference_mode(), progress_bar() as progress:
         bar = progress.add_task("predict", total=len(paths), speed="", loss="")
         ood = ["ood_score"] if task.probability_columns else []
-        writer = csv.DictWriter(file, ["path", *task.answer_columns, *ood, "error", *task.probability_columns])
-        writer.writeheader()
+        answers_columns = [unlike_ours(name) for name in task.answer_columns]
+        columns = ["path", *answers_columns, *ood, "error", *task.probability_columns]
+        writer = CsvWriter(file, columns, cfg.spreadsheet_safe)
         for images_BCHW, batch_paths, batch_errors in loader:
             answers: Iterator[dict[str, str]] = iter(())
             if len(images_BCHW):
@@ -98,14 +91,14 @@ def predict(cfg: DictConfig) -> None:
             for path, reason in zip(batch_paths, batch_errors, strict=True):
                 if reason is not None:
                     errors += 1
-                    writer.writerow({"path": path, "error": reason})
+                    writer.write({"path": path, "error": reason})
                     continue
                 answer = next(answers)
                 kept_paths.append(path)
                 if cfg.abstain_below is not None and float(answer["confidence"]) < cfg.abstain_below:
                     abstained += 1
                     answer["prediction"] = ""
-                writer.writerow({"path": path, **answer})
+                writer.write({"path": path, **answer})
             file.flush()
             progress.update(bar, advance=len(batch_paths))
     seconds = time.perf_counter() - start
@@ -126,12 +119,17 @@ MORE_THAN_USUAL = 0.05  # of the pictures above the 99th percentile of val's ood
 
 def named_answers(task: "FineTuneTask", outputs_BK: "Tensor") -> list[dict[str, str]]:
     """For each picture its columns of the csv file, but for path and error."""
-    columns = [*task.answer_columns, *task.probability_columns]
+    columns = [*map(unlike_ours, task.answer_columns), *task.probability_columns]
     scores = [f"{score:.4f}" for score in task.ood_scores(outputs_BK).tolist()]
     answers = [dict(zip(columns, [*answer, *shares], strict=True)) for answer, shares in task.rows(outputs_BK)]
     if not scores:
         return answers
     return [{**answer, "ood_score": score} for answer, score in zip(answers, scores, strict=True)]
+
+
+def unlike_ours(target: str) -> str:
+    """The column of an answer: a regression's target may be called as another column is."""
+    return f"predicted:{target}" if target in ("path", "ood_score", "error") else target
 
 
 def write_embeddings(file: Path, paths: list[str], embeddings: "list[Tensor]") -> None:

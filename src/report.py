@@ -4,22 +4,19 @@ python -m src.report runs=<run or sweep dir> <dir> ... [split=test] [output=comp
 """
 
 import logging
-from pathlib import Path
 
 from omegaconf import DictConfig
 
 from src.cli import command
 from src.errors import ConfigError
+from src.outputs import output_file
 
 log = logging.getLogger("src.report")
 
 
 def report(cfg: DictConfig) -> None:
     """Write the page; the first run is what the others are compared with."""
-    output = Path(cfg.output)
-    if output.is_dir() or not output.parent.is_dir():
-        what = "is a folder" if output.is_dir() else f"the folder {output.parent} does not exist"
-        raise ConfigError(f"output='{output}': {what}. Give the name of an .html file.")
+    output = output_file(cfg.output, "output", cfg.overwrite)
     folders = [cfg.runs] if isinstance(cfg.runs, str) else list(cfg.runs)
 
     from src.finished_runs import runs_of

@@ -1,6 +1,5 @@
 """What a run leaves for people: metrics.json, predictions, a table of the classes."""
 
-import csv
 import json
 import logging
 import math
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from src.csv_files import CsvWriter
 from src.data.table import ImageTable
 
 if TYPE_CHECKING:
@@ -28,16 +28,17 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
     temporary.replace(path)
 
 
-def write_class_table(path: Path, matrix_KK: npt.NDArray[np.int64], class_names: list[str]) -> None:
+def write_class_table(
+    path: Path, matrix_KK: npt.NDArray[np.int64], class_names: list[str], spreadsheet_safe: bool = True
+) -> None:
     """Precision, recall, F1 and number of pictures of each class, from counts by true (row) and predicted class."""
     right_K, true_K, predicted_K = np.diag(matrix_KK), matrix_KK.sum(axis=1), matrix_KK.sum(axis=0)
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["class", "precision", "recall", "f1", "images"])
+        writer = CsvWriter(file, ["class", "precision", "recall", "f1", "images"], spreadsheet_safe)
         for name, right, true, predicted in zip(class_names, right_K, true_K, predicted_K, strict=True):
             precision, recall = right / max(predicted, 1), right / max(true, 1)
             f1 = 2 * right / max(true + predicted, 1)
-            writer.writerow([name, f"{precision:.4f}", f"{recall:.4f}", f"{f1:.4f}", int(true)])
+            writer.write([name, f"{precision:.4f}", f"{recall:.4f}", f"{f1:.4f}", int(true)])
 
 
 MAX_PROBABILITY_COLUMNS = 100
@@ -81,19 +82,19 @@ def finite_outputs(
 MAX_NAMES = 20  # of pictures in a message
 
 
-def write_predictions(path: Path, task: "FineTuneTask", outputs: SplitOutputs) -> None:
+def write_predictions(path: Path, task: "FineTuneTask", outputs: SplitOutputs, spreadsheet_safe: bool = True) -> None:
     """One row a picture: path, label, the answer, and with up to 100 classes the probability of each."""
     wide = len(task.probability_columns) <= MAX_PROBABILITY_COLUMNS
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
         answers = [name if task.probability_columns else f"predicted:{name}" for name in task.answer_columns]
-        writer.writerow(["path", "label", *answers, *(task.probability_columns if wide else [])])
+        columns = ["path", "label", *answers, *(task.probability_columns if wide else [])]
+        writer = CsvWriter(file, columns, spreadsheet_safe)
         for start in range(0, len(outputs.rows_N), 1024):
             chosen = slice(start, start + 1024)
             part = task.rows(torch.from_numpy(outputs.outputs_NK[chosen]).to(task.device))
             for row, (answer, probabilities) in zip(outputs.rows_N[chosen], part, strict=True):
-                row_texts = [outputs.table.paths[row], outputs.table.label_text(int(row)), *answer]
-                writer.writerow([*row_texts, *(probabilities if wide else [])])
+                row_texts = [str(outputs.table.paths[row]), outputs.table.label_text(int(row)), *answer]
+                writer.write([*row_texts, *(probabilities if wide else [])])
 
 
 def scalars(metrics: dict[str, Any]) -> dict[str, float]:

@@ -1,16 +1,27 @@
 """Going on with an interrupted run: whose settings hold, what may change, and whether the data are still the same."""
 
+import json
 import logging
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from lightning import Callback, Trainer
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from src.build import shares
+from src.callbacks import PhaseEarlyStopping
 from src.checkpoint import find_checkpoint, load_checkpoint
-from src.cli import resume_changes, resumed_run_dir
+from src.cli import resume_changes
+from src.command_line import value_of
+from src.config import TrainConfig
 from src.errors import ConfigError
-from src.tasks.base import CHECKPOINT_KEY, moved
+from src.mistakes import message_of
+from src.run_dir import resumed_run_dir
+from src.tasks.base import CHECKPOINT_KEY, Phase, moved
 from src.train import PATHS_OF_DATA
+from src.trust import plain_config, require_own_paths, require_own_targets
 from src.validate import check_settings, leaves
 
 log = logging.getLogger("src.resume")
@@ -35,16 +46,55 @@ def resumed_settings(cfg: DictConfig) -> tuple[DictConfig, Path, dict[str, Any]]
         )
     file = find_checkpoint(resume, "last")
     checkpoint = load_checkpoint(file)
-    settings = checkpoint[CHECKPOINT_KEY]["config"]
-    resumed = OmegaConf.create(moved(settings, settings["output_dir"], str(run_dir)))
+    record = checkpoint[CHECKPOINT_KEY]
+    require_same_run(record, file, run_dir)
+    settings = moved(record["config"], record["config"]["output_dir"], str(run_dir))
+    if not cfg.trust:
+        own = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+        require_own_targets(settings, file)
+        require_own_paths(settings, own, file, run_dir)
+    resumed = cast(DictConfig, OmegaConf.merge(OmegaConf.structured(TrainConfig), plain_config(settings)))
+    resumed.trust = cfg.trust  # of this command, whatever the file says
+    before = dict(leaves(settings))
     if automatic:
         for key, value in different_values(resumed, cfg).items():
             set_value(resumed, key, value, f"{key}={value}")
     for text in resume_changes:
         change(resumed, text)
+    problems = wrong_kinds_of_changes(resumed, before)
+    if problems:
+        raise ConfigError("\n".join(problems))
     check_settings(resumed, {})
     log.info("Resuming %s", file)
     return resumed, file, checkpoint
+
+
+def require_same_run(record: dict[str, Any], file: Path, run_dir: Path) -> None:
+    """Raise ConfigError if the checkpoint is of another run than the files of the directory, which it would mix."""
+    facts = run_dir / "environment.json"
+    try:
+        known = json.loads(facts.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return  # the run left nothing to compare with
+    if isinstance(known, dict) and known.get("run_id") not in (None, record.get("run_id")):
+        raise ConfigError(
+            f"'{file}' is the checkpoint of another run than the one in {run_dir}, and going on with it would mix the "
+            "files of the two: put it into its own run's directory, or into a new one (<dir>/checkpoints/last.ckpt)."
+        )
+
+
+def wrong_kinds_of_changes(resumed: DictConfig, before: dict[str, Any]) -> list[str]:
+    """A number that is changed must stay a number, true or false one of the two, and a list a list."""
+    problems = []
+    for key, value in leaves(OmegaConf.to_container(resumed)):
+        old = before.get(key, ...)
+        if value == old or value is None or old is ... or old is None:
+            continue
+        kinds = ((bool, "true or false"), (int | float, "a number"), (list, "a list such as [1, 2]"))
+        wanted = next(((kind, word) for kind, word in kinds if isinstance(old, kind)), None)
+        if wanted and not (isinstance(value, wanted[0]) and isinstance(value, bool) == isinstance(old, bool)):
+            problems.append(f"{key}={value!r} is not {wanted[1]}.")
+    return problems
 
 
 def different_values(old: DictConfig, new: DictConfig) -> dict[str, Any]:
@@ -74,12 +124,18 @@ KEPT_ON_RESUMING = (
 
 
 def change(resumed: DictConfig, text: str) -> None:
-    """Apply one `key=value` to the settings of a resumed run."""
-    key, _, value = text.lstrip("+").partition("=")
+    """Apply one `key=value`, or `~key` of a callback or logger, to the settings of a resumed run."""
+    key = text.lstrip("+~").partition("=")[0]
     old = OmegaConf.select(resumed, key, default=...)
+    if text.startswith("~"):
+        group, _, name = key.partition(".")
+        if group not in ("callbacks", "logger") or old is ...:
+            raise ConfigError(f"{text} cannot be combined with resume: only callbacks and loggers can be left out.")
+        del resumed[group][name]
+        return
     if old is ... and not text.startswith("+") and key.split(".")[0] not in KEPT_ON_RESUMING:
         raise ConfigError(f"{key} is no setting of the resumed run (+{text} adds it).")
-    set_value(resumed, key, OmegaConf.create(f"x: {value}").x, text)
+    set_value(resumed, key, value_of(text), text)
 
 
 def set_value(resumed: DictConfig, key: str, value: Any, text: str) -> None:
@@ -89,7 +145,10 @@ def set_value(resumed: DictConfig, key: str, value: Any, text: str) -> None:
         raise ConfigError(
             f"{text} cannot be combined with resume: only single values ({key}.<key>=<value>) can change."
         )
-    OmegaConf.update(resumed, key, value, force_add=True)
+    try:
+        OmegaConf.update(resumed, key, value, force_add=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(message_of(error)) from error
     log.info("Changed on resuming: %s", text)
 
 
@@ -121,7 +180,53 @@ def require_same_batches(checkpoint: dict[str, Any], batch_size: int, accumulate
         )
 
 
-def was_stopped_early(checkpoint: dict[str, Any]) -> bool:
-    """Whether early stopping had ended the phase in which the checkpoint was written."""
+def lengthened(phases: list[Phase], plan: list[int | None], record: dict[str, Any], max_epochs: int) -> list[Phase]:
+    """The phases with the epochs that they had, or, where trainer.max_epochs has changed, a share of what is left.
+
+    Args:
+        phases: of the whole plan.
+        plan: epochs that the plan gives to each phase; None = a share of the rest.
+        record: of the checkpoint.
+        max_epochs: that are wanted now.
+
+    Raises:
+        ConfigError: if fewer are wanted than there were, or too few for the phases that are left.
+    """
+    epochs, first = list(record["phase_epochs"]), record["phase"]
+    if max_epochs != record["config"]["trainer"]["max_epochs"]:
+        left = max_epochs - record["phase_start_epoch"]
+        if left < record["epochs_done"] - record["phase_start_epoch"] or left < len(plan) - first:
+            raise ConfigError(
+                f"trainer.max_epochs={max_epochs} is less than the {record['epochs_done']} epochs that the run has "
+                f"trained, and what its freeze plan still has to do (phase {first + 1} of {len(plan)}): raise it."
+            )
+        epochs[first:] = shares(plan[first:], left)
+    return [replace(phase, epochs=number) for phase, number in zip(phases, epochs, strict=True)]
+
+
+def find_early_stopping(trainer: Trainer) -> PhaseEarlyStopping | None:
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return next((callback for callback in callbacks if isinstance(callback, PhaseEarlyStopping)), None)
+
+
+def why_nothing_is_left(checkpoint: dict[str, Any], stopping: PhaseEarlyStopping | None, epochs: int) -> str | None:
+    """What to say of an interrupted phase that had ended already; None if there is something to train in it.
+
+    Args:
+        checkpoint: of the run.
+        stopping: what may have ended it early, with the patience that it is given now.
+        epochs: of the phase, as they are wanted now.
+    """
+    record = checkpoint[CHECKPOINT_KEY]
+    done = record["epochs_done"]
     states = [state for key, state in checkpoint["callbacks"].items() if key.startswith("PhaseEarlyStopping")]
-    return any(state["stopped_epoch"] and state["wait_count"] >= state["patience"] for state in states)
+    for state in states:
+        if stopping is not None and state["stopped_epoch"] and state["wait_count"] >= stopping.patience:
+            return (
+                f"Early stopping had ended phase {record['phase'] + 1} with epoch {done}, after {state['wait_count']} "
+                f"epochs without a better {stopping.monitor}: it is not trained any more. "
+                "callbacks.early_stopping.patience=<more> goes on with it."
+            )
+    if done >= record["phase_start_epoch"] + epochs and record["phase"] == len(record["phase_epochs"]) - 1:
+        return f"The run had ended with epoch {done}, and nothing is left to train: trainer.max_epochs=<more> goes on."
+    return None

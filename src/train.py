@@ -8,6 +8,7 @@ import logging
 import shlex
 import shutil
 import time
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.cli import command, importing
 from src.errors import ConfigError
+from src.void_settings import void_settings
 
 if TYPE_CHECKING:
     from lightning import Trainer
@@ -39,9 +41,9 @@ def train(cfg: DictConfig) -> float | None:
         from src.measure import measure_best, write_run_report
         from src.preprocessing import Preprocessing
         from src.results import scalars, write_json
-        from src.resume import compare_data, require_same_batches, resumed_settings
+        from src.resume import compare_data, lengthened, require_same_batches, resumed_settings
+        from src.signatures import check_targets
         from src.tasks.base import CHECKPOINT_KEY
-        from src.validate import check_targets
 
     checkpoint = checkpoint_file = preprocessing = None
     if cfg.resume is not None and (resumed := resumed_settings(cfg)) is not None:
@@ -52,6 +54,8 @@ def train(cfg: DictConfig) -> float | None:
         require_no_run(Path(cfg.output_dir))
     make_paths_absolute(cfg)
     check_targets(cfg)
+    for text in void_settings(cfg, typed_keys()):
+        log.warning("%s", text)
     seed_everything(cfg.seed, verbose=False)
     torch.set_float32_matmul_precision(cfg.matmul_precision)
 
@@ -64,7 +68,10 @@ def train(cfg: DictConfig) -> float | None:
     pretrained = checkpoint is None  # a checkpoint brings all weights itself
     task = build_task(cfg, datamodule.class_names, datamodule.preprocessing, fingerprint, train_labels, pretrained)
     trainer = build_trainer(cfg, build_callbacks(cfg), build_loggers(cfg))
+    task.record["run_id"] = uuid.uuid4().hex if checkpoint is None else checkpoint[CHECKPOINT_KEY]["run_id"]
     if checkpoint is not None:
+        plan = [phase.epochs for phase in cfg.freeze.phases]
+        task.phases = lengthened(task.phases, plan, checkpoint[CHECKPOINT_KEY], cfg.trainer.max_epochs)
         accumulated, processes = cfg.trainer.accumulate_grad_batches, trainer.world_size
         require_same_batches(checkpoint, datamodule.batch_size, accumulated, processes)
     datamodule.require_pictures_for(trainer.world_size)
@@ -72,7 +79,7 @@ def train(cfg: DictConfig) -> float | None:
     if cfg.batch_size_find and checkpoint is None and not is_dry_run(trainer):
         find_batch_size(cfg, task, datamodule, trainer)
     if trainer.is_global_zero and not is_dry_run(trainer):
-        write_run_facts(cfg, datamodule, fingerprint)
+        write_run_facts(cfg, datamodule, fingerprint, task.record["run_id"])
 
     before: dict[str, Any] = (
         checkpoint[CHECKPOINT_KEY] if checkpoint is not None else {"fit_seconds": 0.0, "metrics": {}}
@@ -116,7 +123,7 @@ def fit_phases(
     With a checkpoint the run goes on in the checkpoint's phase, at the epoch after the checkpoint's.
     """
     from src.finders import find_rate, restore_rates
-    from src.resume import was_stopped_early
+    from src.resume import find_early_stopping, why_nothing_is_left
     from src.sharding import ShardedStrategy
     from src.tasks.base import CHECKPOINT_KEY
 
@@ -138,7 +145,13 @@ def fit_phases(
         trainer.should_stop = False
         if not is_dry_run(trainer):
             trainer.fit_loop.max_epochs = start_epoch + task.phase.epochs
-        if checkpoint is not None and resuming and was_stopped_early(checkpoint):
+        stopping = find_early_stopping(trainer)
+        if (
+            resuming
+            and checkpoint
+            and (ended := why_nothing_is_left(checkpoint, stopping, task.phase.epochs)) is not None
+        ):
+            log.warning("%s", ended)
             trainer.fit_loop.max_epochs = datamodule.resumed_epoch
         describe_phase(task, trainer)
         if head_alone:
@@ -178,17 +191,22 @@ def command_line_changes() -> list[str]:
     return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
 
 
+def typed_keys() -> list[str]:
+    """Keys of the settings that the command line gives a value."""
+    return list(dict.fromkeys(text.lstrip("+").partition("=")[0] for text in command_line_changes()))
+
+
 # ---------------------------------------------------------------------------------------------------------- what stays
 
 
-def write_run_facts(cfg: DictConfig, datamodule: "ImageDataModule", fingerprint: str) -> None:
+def write_run_facts(cfg: DictConfig, datamodule: "ImageDataModule", fingerprint: str, run_id: str) -> None:
     from src.checkpoint import environment
     from src.results import write_json
 
     output_dir = Path(cfg.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     (output_dir / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True), encoding="utf-8")
-    write_json(output_dir / "environment.json", environment(fingerprint))
+    write_json(output_dir / "environment.json", {"run_id": run_id, **environment(fingerprint)})
     datamodule.write_split_csv(output_dir / "split.csv")
 
 

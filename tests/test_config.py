@@ -12,7 +12,8 @@ from omegaconf import OmegaConf
 from src.build import build_phases
 from src.config import CONF_DIR, PROJECT_ROOT
 from src.errors import ConfigError
-from src.validate import check_settings, check_targets
+from src.signatures import check_targets
+from src.validate import check_settings
 
 GROUPS = [
     "head",

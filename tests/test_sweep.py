@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from src.cli import job_dir, prepare
+from src.command_line import prepare
+from src.run_dir import job_dir
 from src.sweep import SweepTable, t_interval, t_quantile, t_tails
 
 SLEEP = [1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4]  # hours gained, Student 1908, Biometrika 6:1
@@ -77,7 +78,7 @@ def test_seeds_of_one_fold_get_an_interval(tmp_path: Path) -> None:
 @pytest.mark.parametrize("typed", ["seed=range(5)", "seed=0,1,2,3,4", "seed=range(0,5)", "seed=choice(3,4)"])
 def test_job_folders_have_the_swept_seed_and_nothing_that_stays(typed: str) -> None:
     """Not looked up in sys.argv, which is another one where SLURM runs the job."""
-    arguments = prepare(["-m", typed, "trainer=cpu", "+trainer.precision=32-true", "hydra/launcher=basic"])
+    arguments, _ = prepare(["-m", typed, "trainer=cpu", "+trainer.precision=32-true", "hydra/launcher=basic"])
     excluded = "hydra.job.config.override_dirname.exclude_keys=['trainer', 'trainer.precision']"
     assert arguments[-1] == excluded and typed in arguments
     assert job_dir(3, "seed=4") == "3_seed=4" and job_dir(0, "") == "0"

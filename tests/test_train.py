@@ -345,11 +345,11 @@ def test_a_sweep_makes_a_table_and_survives_a_failing_job(tmp_path: Path, comman
 
 
 def test_a_new_run_never_writes_into_an_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from src.cli import run_dir
+    from src.run_dir import run_dir
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(time, "strftime", lambda _: "now")
     first = run_dir(None, "a/b c")
-    Path(first).mkdir(parents=True)
+    assert Path(first).is_dir()  # made at once: another run of the same second takes another name
     assert first == "logs/runs/now_a-b-c" and run_dir(None, "a/b c") == "logs/runs/now_a-b-c_2"
     assert run_dir(first, "x") == first

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
 from PIL import Image
 
 from src.data.base import ImageDataModule
@@ -26,7 +25,7 @@ ODD_SIZES = [(37, 50), (300, 300), (701, 467), (500, 120), (123, 200), (331, 997
 def run_data(record: dict[str, Any]) -> ImageDataModule | None:
     """The data of the training; None, with a word about it, if they are not there any more."""
     try:
-        data = data_to_evaluate(OmegaConf.create({"data": None}), record)
+        data = data_to_evaluate({}, record)
         len(data.table)
         return data
     except ConfigError as error:

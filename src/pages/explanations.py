@@ -3,6 +3,8 @@
 from html import escape
 from pathlib import Path
 
+from src.outputs import GENERATOR
+
 STYLE = """
 :root { color-scheme: light dark; --line: #8884 }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 90rem; margin: 0 auto; padding: 1rem }
@@ -26,7 +28,7 @@ def write_page(path: Path, rows: list[dict[str, str]]) -> None:
     """`rows` as in explanations.csv."""
     cards = "\n".join(card(row) for row in rows)
     path.write_text(
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">\n'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">{GENERATOR}\n'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src 'self' file:; "
         "style-src 'unsafe-inline'\">\n"
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

@@ -11,6 +11,7 @@ from PIL import Image
 
 from src.data.decode import UnreadableImage
 from src.data.table import ImageTable
+from src.outputs import GENERATOR
 
 SIDE_PX = 160  # longer side of a thumbnail
 STYLE = """
@@ -95,7 +96,7 @@ def write_document(path: Path, title: str, parts: Sequence[str], script: str = "
         allowed = f" script-src 'sha256-{digest}';"
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline';{allowed}"
     page = [
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">{GENERATOR}',
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>",

@@ -48,31 +48,21 @@ class ServedModel(ABC):
 class CheckpointModel(ServedModel):
     """A checkpoint of src.train."""
 
-    def __init__(self, path: str, accelerator: str) -> None:
-        import torch
-
-        from src.build import find_accelerator, load_task
-        from src.checkpoint import find_checkpoint, load_checkpoint
-        from src.tasks.base import CALIBRATION_KEY, CHECKPOINT_KEY
+    def __init__(self, path: str, accelerator: str, trust: bool = False) -> None:
         from src.tasks.multilabel import MultilabelTask
+        from src.trained_model import TrainedModel
 
-        file = find_checkpoint(path, "best")
-        checkpoint = load_checkpoint(file)
-        record = checkpoint[CHECKPOINT_KEY]
-        self.task = load_task(checkpoint, record)
-        name = find_accelerator(accelerator)
-        self.device = torch.device("cuda" if name == "gpu" else name)
-        self.task.to(self.device)
-        kind = LABELS[record["config"]["task"]["labels"]]
+        model = TrainedModel.open(path, accelerator, trust)
+        self.task, self.device = model.task, model.device
         self.facts = ModelFacts(
-            file=file.name,
-            task=kind,
-            class_names=record["class_names"],
-            preprocessing=Preprocessing.from_dict(record["preprocessing"]),
-            backbone=record["config"]["backbone"]["name"],
+            file=model.file.name,
+            task=LABELS[model.record["config"]["task"]["labels"]],
+            class_names=model.record["class_names"],
+            preprocessing=model.preprocessing,
+            backbone=model.backbone,
             temperature=self.task.temperature,
             thresholds=self.task.calibrated_thresholds().tolist() if isinstance(self.task, MultilabelTask) else None,
-            ood_score_p99=record.get(CALIBRATION_KEY, {}).get("ood_score_p99"),
+            ood_score_p99=model.usual_ood_score,
         )
         self.size_px = self.facts.preprocessing.crop_px
 

@@ -25,7 +25,7 @@ from src.data.dataset import Batch
 from src.errors import RunStopped
 from src.models.backbone import ImageClassifier
 from src.models.freeze import set_trainable, trained_modules
-from src.optim import ParameterGroups
+from src.optim import ParameterGroups, convert_moves
 from src.results import scalars
 from src.sharding import ShardedStrategy, shard
 from src.validate import leaves
@@ -108,6 +108,8 @@ class FineTuneTask(LightningModule):
         self.phase_start_epoch = 0
         self._frozen: set[str] = set()
         self.fit_start = time.perf_counter()  # earlier by what an interrupted run trained before
+        self.moves_per_epoch = 1  # of the current phase's schedule
+        self._moves_per_epoch_before: int | None = None  # as it was when the resumed run was interrupted
         self._training_metrics: dict[str, dict[str, Tensor]] = {}  # of the resumed epoch's first part
         self.train_loss, self.val_loss, self.test_loss = MeanMetric(), MeanMetric(), MeanMetric()
 
@@ -373,8 +375,8 @@ class FineTuneTask(LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = self.groups.build(self.phase.optimizer, self.model.net, self.model.head_name)
         total_steps, max_epochs = self.trainer.estimated_stepping_batches, self.trainer.max_epochs or 1
-        moves_per_epoch = max(1, round(total_steps / max_epochs)) if self.phase.interval == "step" else 1
-        times = {"steps_per_epoch": moves_per_epoch, "epochs": self.phase.epochs}
+        self.moves_per_epoch = max(1, round(total_steps / max_epochs)) if self.phase.interval == "step" else 1
+        times = {"steps_per_epoch": self.moves_per_epoch, "epochs": self.phase.epochs}
         accepted = inspect.signature(self.phase.scheduler).parameters
         scheduler = self.phase.scheduler(optimizer, **{key: times[key] for key in times if key in accepted})
         return {
@@ -394,6 +396,12 @@ class FineTuneTask(LightningModule):
         """
         if self.phase.interval == "step":
             scheduler.step()
+
+    def on_train_start(self) -> None:
+        """A restored schedule has counted the steps of epochs that may have been longer or shorter than now."""
+        before, self._moves_per_epoch_before = self._moves_per_epoch_before, None
+        if before not in (None, self.moves_per_epoch) and self.phase.interval == "step":
+            convert_moves(self.lr_schedulers(), before, self.moves_per_epoch)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         if self.left_out and self.trainer.accumulate_grad_batches == 1:
@@ -421,6 +429,7 @@ class FineTuneTask(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Let the callbacks go on in this run's directory, if it was moved since."""
         self._training_metrics = checkpoint[CHECKPOINT_KEY]["training_metrics"]
+        self._moves_per_epoch_before = checkpoint[CHECKPOINT_KEY]["moves_per_epoch"]
         old = checkpoint[CHECKPOINT_KEY]["config"]["output_dir"]
         checkpoint["callbacks"] = moved(checkpoint["callbacks"], old, self.record["config"]["output_dir"])
 
@@ -432,6 +441,9 @@ class FineTuneTask(LightningModule):
             **self.record,
             "phase": self.phase_index,
             "phase_start_epoch": self.phase_start_epoch,
+            "phase_epochs": [phase.epochs for phase in self.phases],
+            "epochs_done": self.trainer.fit_loop.epoch_progress.current.state_dict()["processed"],
+            "moves_per_epoch": self.moves_per_epoch,
             "batches_done": batches if within_epoch else 0,
             "processes": self.trainer.world_size,
             "training_metrics": self.training_metrics() if within_epoch else {},
