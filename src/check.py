@@ -5,13 +5,13 @@ python -m src.check data=folder data.root=<dir> [task=multilabel|regression] [ou
 Exit status: 0 = go ahead (there may be warnings), 2 = training is not advisable, 1 = a mistake in the settings.
 Training is not advisable if
 
+- classes have the names of splits: the folders are read on the wrong level,
 - a class has no readable training picture,
 - more than 2 % of the pictures cannot be read,
 - more than 1 % of val or of test is in another split too, the same bytes or nearly the same picture,
 - more than 0.1 % of the pictures are there a second time, the same bytes, under another label.
 """
 
-import csv
 import logging
 import sys
 import time
@@ -23,8 +23,10 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 
 from src.cli import command, importing
+from src.csv_files import CsvWriter
 from src.errors import ConfigError
 from src.outputs import output_folder
+from src.words import printable
 
 if TYPE_CHECKING:
     from src.data.findings import Finding
@@ -46,34 +48,48 @@ def check(cfg: DictConfig) -> None:
         import numpy as np
 
         from src.build import build_data_to_check
+        from src.data.csv_manifest import CsvDataModule
         from src.data.findings import find_all, reasons_against
-        from src.data.look import look_at_pictures
+        from src.data.look import look_at_pictures, say_where_missing_are
         from src.pages.check import write_page
         from src.signatures import check_targets
 
     check_targets(OmegaConf.create({"data": cfg.data}))
     datamodule = build_data_to_check(cfg)
+    if isinstance(datamodule, CsvDataModule):
+        datamodule.require_found()
     table = datamodule.table
     rows = np.unique(np.concatenate(list(table.splits.values())))
     log.info("Looking at %s pictures", f"{len(rows):,}")
     start = time.perf_counter()
     facts = look_at_pictures(table, rows, datamodule.num_workers)
-    found = find_all(table, facts, cfg.tiny_px, cfg.near_duplicate_bits)
+    found = find_all(table, say_where_missing_are(table, facts), cfg.tiny_px, cfg.near_duplicate_bits)
     reasons = reasons_against(table, found)
     log.info("Done in %.1f s", time.perf_counter() - start)
     overview = list(overview_lines(table, facts))
     try:
         output.mkdir(parents=True, exist_ok=True)
-        write_findings(output / "check.csv", table, found)
+        write_findings(output / "check.csv", table, found, cfg.spreadsheet_safe)
         write_page(output / "check.html", table, found, reasons, overview)
     except OSError as error:
         raise ConfigError(f"output='{output}' cannot be written: {error.strerror}.") from error
-    print("\n".join([*overview, *table.notes, "", *finding_lines(table, found)]))
-    print(f"\nPictures: {output / 'check.html'}, all findings: {output / 'check.csv'}\n")
+    show([*overview, *table.notes, "", *finding_lines(table, found)])
+    show(["", f"Images: {output / 'check.html'}, all findings: {output / 'check.csv'}", ""])
     if reasons:
-        print("\n  - ".join(["Training is not advisable:", *reasons]))
+        show(["Training is not advisable:", *(f"  - {reason}" for reason in reasons)])
         sys.exit(NOT_ADVISABLE)
-    print("Go ahead" + (", but see the warnings." if any(f.severity != "note" for f in found) else "."))
+    show(["Go ahead" + (", but see the warnings." if any(f.severity != "note" for f in found) else ".")])
+
+
+def show(lines: list[str]) -> None:
+    """Print lines that have names from the data in them: one line each, with what the terminal lacks spelled out."""
+    encoding = sys.stdout.encoding or "utf-8"
+    for line in lines:
+        print(one_line(line).encode(encoding, "backslashreplace").decode(encoding))
+
+
+def one_line(text: str) -> str:
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def find_output(cfg: DictConfig) -> Path:
@@ -88,7 +104,7 @@ def find_output(cfg: DictConfig) -> Path:
     return output_folder(cfg.output, "output", ("check.csv", "check.html"), cfg.overwrite)
 
 
-def write_findings(path: Path, table: "ImageTable", found: "list[Finding]") -> None:
+def write_findings(path: Path, table: "ImageTable", found: "list[Finding]", spreadsheet_safe: bool = True) -> None:
     """One row a finding, the most serious kinds first. Columns:
 
     kind        as in src/data/findings.py: leak, duplicate, unreadable, ...
@@ -103,17 +119,17 @@ def write_findings(path: Path, table: "ImageTable", found: "list[Finding]") -> N
     from src.data.splits import SPLITS
 
     split_N = split_of_row(table)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["kind", "severity", "path", "other_path", "label", "split", "detail"])
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        columns = ["kind", "severity", "path", "other_path", "label", "split", "detail"]
+        writer = CsvWriter(file, columns, spreadsheet_safe)
         for finding in found:
             row, other = finding.row, finding.other
             picture = ("", finding.label, "")
             if row is not None:
                 picture = (str(table.paths[row]), table.label_text(row), SPLITS[split_N[row]])
             name, label, split = picture
-            other_path = "" if other is None else table.paths[other]
-            writer.writerow([finding.kind, finding.severity, name, other_path, label, split, finding.detail])
+            other_path = "" if other is None else str(table.paths[other])
+            writer.write([finding.kind, finding.severity, name, other_path, label, split, finding.detail])
 
 
 def overview_lines(table: "ImageTable", facts: "Facts") -> Iterator[str]:
@@ -131,7 +147,7 @@ def overview_lines(table: "ImageTable", facts: "Facts") -> Iterator[str]:
     if table.label_kind == "numbers":
         for name, values_N in zip(table.class_names, table.labels.T, strict=True):
             low, middle, high = np.quantile(values_N, [0, 0.5, 1])
-            yield f"{name[:30]:{width}s}  {low:g} to {high:g}, median {middle:g}"
+            yield f"{one_line(name)[:30]:{width}s}  {low:g} to {high:g}, median {middle:g}"
     else:
         counts_SK = np.array([table.class_counts(table.splits[split]) for split in splits])
         order = np.argsort(-counts_SK.sum(axis=0), kind="stable")
@@ -140,7 +156,7 @@ def overview_lines(table: "ImageTable", facts: "Facts") -> Iterator[str]:
             if len(order) > CLASSES and place == CLASSES // 2:
                 yield f"... {len(order) - CLASSES} classes between these"
             numbers = [*counts_SK[:, k], counts_SK[:, k].sum()]
-            yield f"{table.class_names[k][:30]:{width}s}" + "".join(f"{number:9,d}" for number in numbers)
+            yield f"{one_line(table.class_names[k])[:30]:{width}s}" + "".join(f"{number:9,d}" for number in numbers)
     sizes = [len(table.splits[split]) for split in splits]
     yield f"{'pictures':{width}s}" + "".join(f"{number:9,d}" for number in [*sizes, total])
     yield ""

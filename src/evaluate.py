@@ -103,6 +103,7 @@ def data_to_evaluate(changes: dict[str, Any], record: dict[str, Any], trust: boo
         trust: let the checkpoint's own settings download.
     """
     from src.build import build_datamodule
+    from src.data.csv_manifest import CsvDataModule
     from src.preprocessing import Preprocessing
     from src.signatures import check_targets
     from src.trust import plain_config
@@ -128,6 +129,8 @@ def data_to_evaluate(changes: dict[str, Any], record: dict[str, Any], trust: boo
             )
     preprocessing = Preprocessing.from_dict(record["preprocessing"])
     datamodule = build_datamodule(settings, preprocessing, record["class_names"])
+    if isinstance(datamodule, CsvDataModule):
+        datamodule.require_found()
     if not other and datamodule.table.fingerprint() != record["data_fingerprint"]:
         log.warning(
             "The data have changed since the training, and so may the splits have: some of these images may have "

@@ -1,11 +1,10 @@
 """Heat maps over pictures: which places speak for a class, from a checkpoint alone.
 
-python -m src.explain ckpt=<run dir or .ckpt> images=<dir, glob, file or .csv> [output=explanations] [class_name=<name>]
+python -m src.explain ckpt=<run dir or .ckpt> images=<dir, glob, file or table> [output=explanations] [class_name=...]
 """
 
 import logging
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
@@ -14,7 +13,6 @@ from src.cli import command, importing
 from src.csv_files import CsvWriter
 from src.errors import ConfigError, did_you_mean
 from src.outputs import output_folder
-from src.predict import find_images
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,9 +31,9 @@ def explain(cfg: DictConfig) -> None:
     class a picture); explained, the class or target that the map is for, and its probability; file, the PNG; error. A
     multilabel model has a row for each class that reaches its threshold, or for the likeliest if none does.
     """
-    folder, paths = find_images(cfg.images)
-    if cfg.root is not None:
-        folder = Path(cfg.root).expanduser()
+    from src.data.given_images import find_images
+
+    folder, paths = find_images(cfg.images, cfg.root)
     output = output_folder(cfg.output, "output", ("explanations.csv", "index.html"), cfg.overwrite)
 
     with importing():

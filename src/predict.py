@@ -1,10 +1,8 @@
 """Predictions for pictures, from a checkpoint alone.
 
-python -m src.predict ckpt=<run dir or .ckpt> images=<dir, glob, file or .csv> [output=predictions.csv]
+python -m src.predict ckpt=<run dir or .ckpt> images=<dir, glob, file or table> [output=predictions.csv]
 """
 
-import csv
-import glob
 import logging
 import time
 from collections.abc import Iterator
@@ -35,9 +33,9 @@ def predict(cfg: DictConfig) -> None:
     cannot be read has an error and nothing else; one whose confidence is below `abstain_below` has no prediction.
     With `embeddings`, `<output>.npz` has what the head gets of each readable picture: path [N], embedding [N, C].
     """
-    folder, paths = find_images(cfg.images)
-    if cfg.root is not None:
-        folder = Path(cfg.root).expanduser()
+    from src.data.given_images import find_images
+
+    folder, paths = find_images(cfg.images, cfg.root)
     output = output_file(cfg.output, "output", cfg.overwrite, reads=cfg.images)
     if cfg.embeddings:
         output_file(str(output.with_suffix(".npz")), "output", cfg.overwrite)
@@ -145,45 +143,6 @@ def write_embeddings(file: Path, paths: list[str], embeddings: "list[Tensor]") -
     vectors_NC = torch.cat(embeddings).numpy() if embeddings else np.empty((0, 0), dtype=np.float32)
     np.savez(file, path=np.array(paths), embedding=vectors_NC)
     log.info("Embeddings %d x %d: %s", *vectors_NC.shape, file)
-
-
-def find_images(images: str) -> tuple[Path, list[str]]:
-    """The pictures meant by a folder (with subfolders, sorted), a glob (sorted), a .csv's column `path`, or one file.
-
-    Returns the folder that the paths are relative to, and the paths: those of a .csv as they stand there, relative to
-    the .csv's folder. Raises ConfigError if there are none.
-    """
-    from src.data.decode import IMAGE_SUFFIXES
-
-    given, folder = Path(images).expanduser(), Path()
-    if given.is_dir():
-        found = sorted(p for p in given.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
-        paths = [str(path) for path in found if path.is_file()]
-    elif given.suffix.lower() == ".csv":
-        folder, paths = given.parent, paths_of_csv(given)
-    elif given.is_file():
-        paths = [str(given)]
-    else:
-        paths = sorted(path for path in glob.glob(str(given), recursive=True) if Path(path).is_file())  # noqa: PTH207
-    if not paths:
-        what = "has no pictures" if given.exists() else "matches no file"
-        raise ConfigError(
-            f"images='{images}' {what}: give a folder, a quoted glob, a picture, or a .csv with a column path."
-        )
-    return folder, paths
-
-
-def paths_of_csv(file: Path) -> list[str]:
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines)
-            if "path" not in (reader.fieldnames or []):
-                raise ConfigError(f"images='{file}' has no column 'path', only: {', '.join(reader.fieldnames or [])}.")
-            return [row["path"] for row in reader if row["path"]]
-    except OSError as error:
-        raise ConfigError(f"images='{file}' cannot be read: {error.strerror}.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"images='{file}' is no csv file in UTF-8: {error}.") from error
 
 
 main = command("predict")(predict)

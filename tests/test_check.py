@@ -1,8 +1,10 @@
 """src.check as a command: what it finds, what it writes, what it answers."""
 
 import csv
+import io
 import re
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -172,6 +174,64 @@ def test_labels_are_read_as_the_task_does(
     assert kinds(rows)["label_conflict"] == conflicts and kinds(rows)["duplicate"] == 1, answer.err
     assert re.search(shown, answer.out, re.M)
     assert answer.status == 2
+
+
+def test_a_missing_file_says_where_it_was_looked_for(check: Callable[..., tuple[Answer, Rows]], tmp_path: Path) -> None:
+    lines = ["path,label"]
+    for i in range(20):
+        scene(i).save(tmp_path / f"{i}.png")
+        lines.append(f"{i}{'.png' if i else ''},{'ab'[i % 2]}")
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    answer, rows = check("data=csv", f"data.file={tmp_path}/t.csv")
+    detail = next(row["detail"] for row in rows if row["kind"] == "missing")
+    assert f"there is no {tmp_path}/0." in detail and f"There is {tmp_path}/0.png" in detail
+    assert "1 of 20 images are missing" in answer.err
+
+
+def test_names_of_splits_among_the_classes_are_an_error(
+    check: Callable[..., tuple[Answer, Rows]], tmp_path: Path
+) -> None:
+    lines = ["path,label"]
+    for i in range(30):
+        scene(i).save(tmp_path / f"{i}.png")
+        lines.append(f"{i}.png,{('train', 'valid', 'bus', 'Bus')[i % 4]}")
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    answer, rows = check("data=csv", f"data.file={tmp_path}/t.csv")
+    assert {row["label"] for row in rows if row["kind"] == "wrong_level"} == {"train", "valid"}
+    assert [row["detail"] for row in rows if row["kind"] == "alike_names"] == ["beside bus"]
+    assert answer.status == 2 and "The classes have names of splits: train, valid" in answer.out
+
+
+def test_subfolders_that_every_class_has_are_a_warning(
+    check: Callable[..., tuple[Answer, Rows]], tmp_path: Path
+) -> None:
+    for i in range(36):
+        folder = tmp_path / "data" / "xyz"[i % 3] / "ab"[i // 3 % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        scene(i).save(folder / f"{i}.png")
+    answer, rows = check("data=folder", f"data.root={tmp_path}/data")
+    assert [row["detail"] for row in rows if row["kind"] == "same_subfolders"] == ["a, b: are these the classes?"]
+    assert "see the warnings" in answer.out and "taken for one class each: x (a, b)" in answer.out
+
+
+def test_names_that_the_terminal_cannot_print_or_would_obey(
+    check: Callable[..., tuple[Answer, Rows]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_scenes(tmp_path / "data")
+    for split in ("train", "val"):
+        (root / split / "a").rename(root / split / "kä\x1b[31m\nGo ahead.")
+        (root / split / "b").rename(root / split / "=1+1")
+    (root / "train" / "=1+1" / "broken.png").touch()
+    printed = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding="ascii"))  # as with PYTHONIOENCODING=ascii
+    answer, rows = check("data=folder", f"data.root={root}")
+    sys.stdout.flush()
+    assert answer.status == 2, answer.err
+    out = printed.getvalue()
+    assert b"k\\xe4\\x1b[31m\\nGo ahead." in out and b"\x1b" not in out and b"\nGo ahead" not in out
+    assert [row["label"] for row in rows] == ["'=1+1"] and rows[0]["path"] == "train/=1+1/broken.png"
+    answer, rows = check("data=folder", f"data.root={root}", "spreadsheet_safe=false")
+    assert [row["label"] for row in rows] == ["=1+1"]
 
 
 def test_pictures_without_files(check: Callable[..., tuple[Answer, Rows]]) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import tracemalloc
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -57,19 +58,104 @@ def test_several_classes_in_one_column_or_in_many(tmp_path: Path) -> None:
     joined = table(tmp_path / "a.csv", "path,label\n1.png,dog; grass\n2.png,\n3.png,grass\n", "several")
     split = table(tmp_path / "b.csv", "path,dog,grass\n1.png,1,1\n2.png,0,0\n3.png,0,1\n", "several")
     for data in (joined, split):
-        given = scan_without_splitting(data)
-        assert given[1].tolist() == [[1, 1], [0, 0], [0, 1]] and given[2] == ["dog", "grass"]
+        given = data.builder().finish()
+        assert given.labels.tolist() == [[1, 1], [0, 0], [0, 1]] and given.class_names == ["dog", "grass"]
 
 
-def scan_without_splitting(data: CsvDataModule) -> Any:
-    from src.data.csv_manifest import ColumnBuilder, open_table
+def test_blanks_belong_to_no_name(tmp_path: Path) -> None:
+    text = "path, label ,split\n" + rows(6, " {i}.png, c{odd} , train") + "v.png,c1 ,VAL \n"
+    data = table(tmp_path / "t.csv", text)
+    assert data.class_names == ["c0", "c1"] and sizes(data) == {"train": 6, "val": 1}
+    assert data.table.paths.tolist()[0] == "0.png"
 
-    with open_table(data.file) as (columns, chunks):
-        wanted = data.wanted_columns(columns)
-        builder = ColumnBuilder(data.file, data.labels, data.label_names(wanted), data.known_classes)
-        for chunk in chunks:
-            builder.add({name: [row[i] for row in chunk] for name, i in wanted.items()}, 2)
-    return builder.finish()
+
+@pytest.mark.parametrize(
+    ("cells", "classes", "note"),
+    [
+        (["x|y", "x", "z"], ["x", "y", "z"], "| separates classes"),
+        (["x, y", "x", "y;z"], ["x", "x, y", "y", "z"], ""),  # a ; settles it
+        (["x, y", "x", "y"], ["x", "y"], ", separates classes"),
+        (["shark, great", "shark, great", "dog"], ["dog", "shark, great"], "commas belong to the names"),
+        (["['x', 'y']", "[]", '["x"]'], ["x", "y"], ""),
+    ],
+)
+def test_what_separates_classes(tmp_path: Path, cells: list[str], classes: list[str], note: str) -> None:
+    file = tmp_path / "t.csv"
+    with file.open("w", newline="") as lines:
+        csv.writer(lines).writerows([["path", "label"], *([f"{i}.png", cell] for i, cell in enumerate(cells))])
+    found = table(file, file.read_text(), "several").builder().finish()
+    assert found.class_names == classes
+    assert any(note in text for text in found.notes) if note else not found.notes
+    given = table(file, file.read_text(), "several", label_separator="comma").builder().finish()
+    assert "x, y" not in given.class_names
+    assert any("no label has" in text for text in given.notes) is not any("," in cell for cell in cells)
+
+
+def test_lists_of_classes_in_parquet(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as parquet
+
+    columns = {"path": ["1.png", "2.png", "3.png"], "label": [["a;b", "c"], [], None]}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet")
+    defaults: dict[str, Any] = {"batch_size": 8, "num_workers": 0, "augmentation": Augmentation(), "seed": 0}
+    settings = {"file": str(tmp_path / "t.parquet"), "preprocessing": PREPROCESSING, **defaults}
+    found = CsvDataModule(labels="several", **settings).builder().finish()
+    assert found.class_names == ["a;b", "c"] and found.labels.tolist() == [[1, 1], [0, 0], [0, 0]]
+    with pytest.raises(ConfigError, match="row 1: several labels, for which task=multilabel is"):
+        CsvDataModule(labels="one", **settings).builder()
+
+
+def test_true_and_false_are_0_and_1_in_a_column_per_class(tmp_path: Path) -> None:
+    found = table(tmp_path / "t.csv", "path,a,b\n1.png,True,false\n2.png,0,1\n", "several").builder().finish()
+    assert found.labels.tolist() == [[1, 0], [0, 1]]
+
+
+def test_rows_that_name_an_image_again(tmp_path: Path) -> None:
+    long = "path,label,group\na,x,\nb,y,g\na,y,h\n./a,,\n"
+    found = table(tmp_path / "t.csv", long, "several").builder().finish()
+    assert found.paths.tolist() == ["a", "b"] and found.labels.tolist() == [[1, 1], [0, 1]]
+    assert found.groups_N is not None and len(set(found.groups_N)) == 2
+    assert any("2 rows name an image again: its classes are put together" in note for note in found.notes)
+    for labels, text in {"one": "path,label\na,x\nb,y\na,x\n", "numbers": "path,n\na,1\nb,2\na,1.0\n"}.items():
+        found = table(tmp_path / "t.csv", text, labels).builder().finish()
+        assert found.paths.tolist() == ["a", "b"]
+        assert any("1 rows name an image again, with the same label" in note for note in found.notes)
+
+
+def test_rows_without_a_group_are_a_group_each(tmp_path: Path) -> None:
+    text = "path,label,group\n" + rows(40, "{i}.png,c{odd},") + rows(8, "g{i}.png,c{odd},p{odd}")
+    data = table(tmp_path / "t.csv", text)
+    assert sizes(data)["train"] < 40 and any("40 rows have no group" in note for note in data.table.notes)
+    assert data.table.groups_N is not None and len(set(data.table.groups_N)) == 42
+
+
+def test_a_class_in_two_ways_of_unicode(tmp_path: Path) -> None:
+    one, other = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
+    text = f"path,label\n1.png,{one}\n2.png,{other}\n3.png,bar\n"
+    found = table(tmp_path / "t.csv", text).builder().finish()
+    assert found.class_names == ["bar", one] and found.labels.tolist() == [1, 1, 0]
+    assert any("written in 2 ways of Unicode" in note for note in found.notes)
+    known = table(tmp_path / "t.csv", text)
+    known.known_classes = [other, "bar", "more"]  # as an older model calls them
+    assert known.builder().finish().labels.tolist() == [0, 0, 1]
+
+
+def test_a_trained_model_needs_no_rows_to_train_on(tmp_path: Path) -> None:
+    text = "path,label,split\n" + rows(4, "{i}.png,c{odd},test")
+    data = table(tmp_path / "t.csv", text)
+    with pytest.raises(ConfigError, match=r"rows for test and none for train\. data\.split_column=null"):
+        data.table  # noqa: B018
+    data.known_classes = ["c0", "c1"]
+    assert sizes(data) == {"test": 4}
+
+
+def test_backslashes_and_blanks_in_paths(tmp_path: Path) -> None:
+    for name in ("cat/1.png", " 2.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = table(tmp_path / "t.csv", "path,label\ncat\\1.png,a\n 2.png,b\n 3.png ,b\n").builder().finish()
+    assert found.paths.tolist() == ["cat/1.png", " 2.png", "3.png"]
+    assert any("\\ in paths is read as /" in note for note in found.notes)
 
 
 def test_numbers(tmp_path: Path) -> None:
@@ -106,6 +192,15 @@ def test_parquet(tmp_path: Path) -> None:
         ("path,age\nx,nan\n", "numbers", {}, "line 2: age='nan' is no number"),
         ("path,a,b\nx,1,2\n", "several", {}, "line 2: a class column is neither 0 nor 1"),
         ("path,label\nx,a\n", "one", {"group_column": "patient"}, "data.group_column='patient'"),
+        ("path,label\n\nx,a\n\ny,\n", "one", {}, "line 5: no label"),
+        ("path,label,split\nx,a,0\n", "one", {}, "data.split_column=null leaves the column alone"),
+        ("path,label\nx,a\ny,b\nx,b\n", "one", {}, "lines 2 and 4: x has the classes a and b"),
+        ("path,age\nx,1\nx,2\n", "numbers", {}, "lines 2 and 3: x has the numbers 1 and 2"),
+        ("path,label,split\nx,a,train\nx,a,val\n", "several", {}, "lines 2 and 3: x has the splits 'train' and 'val'"),
+        ("path,label,group\nx,a,\nx,a,g\nx,a,h\n", "several", {}, "lines 2 and 4: x has the groups g and h"),
+        ('path,label\nx,"a, b, c"\ny,a\n', "several", {}, "data.label_separator=comma"),
+        ("path,label\nx,a\n", "several", {"label_separator": ""}, "data.label_separator='' is empty"),
+        ("path,label,label\nx,a,b\n", "one", {}, "has 2 columns 'label'"),
     ],
 )
 def test_mistakes(tmp_path: Path, content: str, labels: str, settings: dict[str, Any], text: str) -> None:

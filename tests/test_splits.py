@@ -1,6 +1,7 @@
 """Who goes where: stratified, by group, in folds, from a file; and how often each class is drawn."""
 
 import csv
+import hashlib
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -11,11 +12,13 @@ import torch
 from conftest import Run, run_train
 
 from src.data.dataset import EpochSampler, balancing_weights
+from src.data.digit_images import DIGITS_FILE
 from src.data.splits import cut, fold
 from src.errors import ConfigError
 from src.losses import FocalLoss, LogitAdjustedLoss, class_weights
 
 FRACTIONS = {"val": 0.15, "test": 0.2}
+DIGITS_CUT = {"train": "5fd9cd5a343f", "val": "0ed67d6621f5", "test": "eef80051dab9"}  # sha256 of the rows
 
 
 def random_labels(kind: str, size: int = 600) -> np.ndarray:
@@ -56,10 +59,40 @@ def test_groups_are_never_cut_and_classes_still_spread(kind: str) -> None:
     assert commonest[parts["val"]].mean() == pytest.approx(commonest.mean(), abs=0.08)
 
 
+@pytest.mark.parametrize("size", [2, 3, 4, 5, 7, 10])
+def test_small_classes_together_give_their_share(size: int) -> None:
+    labels = np.repeat(np.arange(40), size)
+    parts = cut(labels, {"val": 0.15, "test": 0.15}, seed=0)
+    assert len(parts["val"]) == pytest.approx(0.15 * len(labels), abs=2)
+    assert len(parts["test"]) == pytest.approx(0.15 * len(labels), abs=2)
+    left = np.bincount(labels[parts["train"]], minlength=40)
+    assert left.min() >= max(1, size - 3) and np.ptp(left) <= 2
+    other = cut(labels, {"val": 0.15, "test": 0.15}, seed=1)
+    assert set(labels[parts["val"]]) != set(labels[other["val"]]) or size > 5
+
+
+def test_classes_of_one_image_stay_in_train() -> None:
+    labels = np.r_[np.repeat(np.arange(40), 4), np.arange(40, 60)]
+    parts = cut(labels, {"val": 0.15, "test": 0.15}, seed=0)
+    assert set(labels[parts["train"]]) == set(range(60))
+    assert len(parts["val"]) == len(parts["test"]) == 24
+    alone = cut(np.arange(5), {"val": 0.15}, seed=0)
+    assert len(alone["train"]) == 5 and len(alone["val"]) == 0
+
+
+def test_the_digits_are_cut_as_ever() -> None:
+    """Results that were measured depend on it."""
+    with np.load(DIGITS_FILE) as file:
+        labels = file["labels"].astype(np.int64)
+    parts = cut(labels, {"val": 0.15, "test": 0.2}, seed=0)
+    digests = {name: hashlib.sha256(rows.tobytes()).hexdigest()[:12] for name, rows in parts.items()}
+    assert digests == DIGITS_CUT
+
+
 def test_one_huge_group_leaves_no_part_empty() -> None:
     parts = cut(np.zeros(100, dtype=np.int64), FRACTIONS, 0, np.r_[np.zeros(98, dtype=np.int64), [1, 2]])
     assert sorted(map(len, parts.values())) == [1, 1, 98]
-    with pytest.raises(ConfigError, match="2 groups cannot be cut into 3 parts"):
+    with pytest.raises(ConfigError, match=r"2 groups cannot be cut into 3 parts .*data\.group_column=null"):
         cut(np.zeros(4, dtype=np.int64), FRACTIONS, 0, np.array([0, 0, 1, 1]))
 
 

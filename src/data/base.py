@@ -1,6 +1,5 @@
 """What all data formats share: settings, splits, loaders, split.csv. A format is a subclass that says what there is."""
 
-import csv
 import logging
 from abc import abstractmethod
 from collections.abc import Iterable
@@ -15,6 +14,7 @@ from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from src.csv_files import CsvWriter
 from src.data.cache import cached_features, cached_images, entry_name
 from src.data.dataset import Batch, Collate, EpochSampler, FeatureDataset, ImageDataset, balancing_weights
 from src.data.decode import MAX_MEGAPIXELS, UnreadableImage
@@ -154,12 +154,18 @@ class ImageDataModule(LightningDataModule):
         notes: list[str],
         groups_N: npt.NDArray[np.int64] | None = None,
     ) -> dict[str, Rows]:
-        """The splits of the data: what is given (`all`, or train and perhaps val and test), and what is cut from it."""
+        """The splits of the data: what is given (`all`, or train and perhaps val and test), and what is cut from it.
+
+        Without train, as data to evaluate a model on may be, they are as given.
+        """
         if self.split_file is not None:
-            given = read_split_file(Path(self.split_file).expanduser(), paths)
+            given, said = read_split_file(Path(self.split_file).expanduser(), paths)
+            notes += said
             if "train" not in given:
                 raise ConfigError(f"data.split_file='{self.split_file}' gives no picture to train.")
         rows = dict(given)
+        if "all" not in rows and "train" not in rows:  # data for a trained model alone
+            return rows
         test_fraction = self.test_fraction
         if test_fraction is None:
             test_fraction = DEFAULT_TEST_FRACTION if "all" in rows else 0.0
@@ -358,14 +364,13 @@ class ImageDataModule(LightningDataModule):
     def test_dataloader(self) -> DataLoader[Batch]:
         return self.loader("test")
 
-    def write_split_csv(self, path: Path) -> None:
-        """One row a picture: path, label, split."""
+    def write_split_csv(self, path: Path, spreadsheet_safe: bool = True) -> None:
+        """One row per image: path, label, split."""
         with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["path", "label", "split"])
+            writer = CsvWriter(file, ["path", "label", "split"], spreadsheet_safe)
             for split in SPLITS:
                 rows = self.table.splits.get(split, ())
-                writer.writerows((self.table.paths[row], self.table.label_text(row), split) for row in rows)
+                writer.write_all((str(self.table.paths[row]), self.table.label_text(row), split) for row in rows)
 
 
 def require_all_readable(table: ImageTable, num_workers: int) -> None:

@@ -1,5 +1,7 @@
 """What is wrong with a data set, from the facts about its pictures, and whether to train on it."""
 
+import posixpath
+import re
 from collections import Counter
 from dataclasses import dataclass
 
@@ -8,6 +10,7 @@ import numpy.typing as npt
 
 from src.data.duplicates import first_of_same, near_pairs
 from src.data.look import Facts
+from src.data.split_names import split_of
 from src.data.splits import SPLITS
 from src.data.table import ImageTable, Rows
 
@@ -20,6 +23,7 @@ IMBALANCE = 10  # factor between the largest and the smallest class from which i
 
 # What can be found: (severity, one line about it), the most serious first.
 KINDS = {
+    "wrong_level": ("error", "names of splits among the classes"),
     "class_without_training": ("error", "classes without a readable training picture"),
     "leak": ("error", "val or test pictures that are in another split too"),
     "near_leak": ("error", "val or test pictures that nearly are in another split too"),
@@ -31,6 +35,8 @@ KINDS = {
     "duplicate": ("warning", "the same picture twice in one split"),
     "few_pictures": ("warning", f"classes with fewer than {FEW_PICTURES} training pictures"),
     "class_not_measured": ("warning", "classes without a readable picture in val or test"),
+    "alike_names": ("warning", "classes whose names differ only in capital letters or blanks"),
+    "same_subfolders": ("warning", "subfolders that every class has"),
     "imbalance": ("warning", "classes of very different size"),
     "tiny": ("warning", "very small pictures"),
     "wrong_extension": ("note", "files whose name promises another format"),
@@ -85,8 +91,8 @@ def readable_counts(table: ImageTable, facts: Facts) -> dict[str, npt.NDArray[np
 def class_findings(table: ImageTable, facts: Facts) -> list[Finding]:
     if table.label_kind == "numbers":
         return []
-    counts = readable_counts(table, facts)
-    train_K, found = counts["train"], []
+    counts, found = readable_counts(table, facts), wrong_levels(table)
+    train_K = counts["train"]
     for k, name in enumerate(table.class_names):
         if train_K[k] < FEW_PICTURES:
             kind = "few_pictures" if train_K[k] else "class_without_training"
@@ -100,6 +106,29 @@ def class_findings(table: ImageTable, facts: Facts) -> list[Finding]:
             f"{table.class_names[least]}: data.balanced_sampling=true or loss.class_weights=effective may help"
         )
         found.append(Finding("imbalance", label=table.class_names[least], detail=detail))
+    return found
+
+
+def wrong_levels(table: ImageTable) -> list[Finding]:
+    """Signs that what is taken for classes are splits, cameras, parts of a data set, or one class in two spellings."""
+    found = []
+    splits = {name: split_of(name) for name in table.class_names if split_of(name)}
+    if len(set(splits.values())) > 1:
+        found += [Finding("wrong_level", label=name, detail=f"it is a usual name of {splits[name]}") for name in splits]
+    names_of: dict[str, list[str]] = {}
+    for name in table.class_names:
+        names_of.setdefault(re.sub(r"[\s_-]+", " ", name.casefold()), []).append(name)
+    for names in names_of.values():
+        if len(names) > 1:
+            found.append(Finding("alike_names", label=names[0], detail=f"beside {', '.join(names[1:])}"))
+    if table.label_kind == "one" and table.root is not None:
+        folders_of_class: dict[int, set[str]] = {}
+        for path, label in zip(table.paths.tolist(), table.labels.tolist(), strict=True):
+            folders_of_class.setdefault(label, set()).add(posixpath.basename(posixpath.dirname(path)))
+        shared = next(iter(folders_of_class.values()))
+        if len(shared) > 1 and len(folders_of_class) > 1 and all(f == shared for f in folders_of_class.values()):
+            detail = f"{', '.join(sorted(shared)[:5])}: are these the classes?"
+            found.append(Finding("same_subfolders", label=table.class_names[0], detail=detail))
     return found
 
 
@@ -166,6 +195,11 @@ def reasons_against(table: ImageTable, found: list[Finding]) -> list[str]:
     counts = Counter(finding.kind for finding in found)
     total = sum(map(len, table.splits.values()))
     reasons = []
+    if misread := [finding.label for finding in found if finding.kind == "wrong_level"]:
+        reasons.append(
+            f"The classes have names of splits: {', '.join(misread)}. Do the class folders lie one level deeper, or is "
+            "the column with the labels another one (data.label_columns)?"
+        )
     if bare := [finding.label for finding in found if finding.kind == "class_without_training"]:
         names = ", ".join(bare[:5]) + (f" and {len(bare) - 5} more" if len(bare) > 5 else "")
         reasons.append(f"No readable training picture of {names}: bring some, or leave the class out.")

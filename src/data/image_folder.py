@@ -1,6 +1,5 @@
-"""Pictures in folders: one folder a class, with or without train/val/test folders above them."""
+"""Images in folders: one folder per class, with or without train/val/test folders above them."""
 
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -9,18 +8,21 @@ import numpy as np
 
 from src.data.base import ImageDataModule
 from src.data.decode import IMAGE_SUFFIXES
+from src.data.layout import find_layout, listed, table_hint
+from src.data.split_names import same_text
 from src.data.table import ImageTable, string_column
+from src.data.walk import LeftOut, is_image, is_left_alone, leads_back, walk
 from src.errors import ConfigError
-
-SPLIT_FOLDERS = {"train": ("train", "training"), "val": ("val", "validation", "valid"), "test": ("test", "testing")}
+from src.words import printable
 
 
 class ImageFolderDataModule(ImageDataModule):
     """`root/<class>/...` is cut into train, val and test; `root/train/<class>/...` and so on are taken as they are.
 
-    With train and test only, val is cut from train; with train and val only there is no test split, unless
-    test_fraction asks for one, which is then cut from train. Pictures may lie in subfolders of a class. Other files are
-    ignored and counted.
+    src/data/layout.py says which folders are splits and classes. With train and test only, val is cut from train; with
+    train and val only there is no test split, unless test_fraction asks for one, which is then cut from train. Images
+    may lie in subfolders of a class. Other files are ignored and counted. Names of classes are compared in Unicode's
+    NFC; files keep theirs.
 
     Args:
         root: the folder.
@@ -34,76 +36,108 @@ class ImageFolderDataModule(ImageDataModule):
     def scan(self) -> ImageTable:
         if not self.root.is_dir():
             raise ConfigError(f"data.root='{self.root}' is not a folder.")
-        folders = split_folders(self.root) or {"all": self.root}
-        found = {split: find_pictures(self.root, folder) for split, folder in folders.items()}
-        if empty := [str(folders[split]) for split, pictures in found.items() if not pictures.files]:
+        layout = find_layout(self.root, self.known_classes)
+        if len({folder.resolve() for folder in layout.folders.values()}) < len(layout.folders):
             raise ConfigError(
-                f"data.root='{self.root}': no pictures in {', '.join(empty)}. Expected one folder a class, each with "
-                f"pictures ({' '.join(sorted(IMAGE_SUFFIXES))})."
+                f"data.root='{self.root}': {listed(map(str, layout.folders.values()))} are links to the same folder, "
+                "so nothing would be measured. Remove one of them: what is missing is cut from train."
             )
-        first = next(found[split] for split in ("all", "train") if split in found)
-        class_names = self.known_classes or sorted({name for name, _ in first.files})
+        found = {split: FoundImages(self.root, folder) for split, folder in layout.folders.items()}
+        if empty := [str(layout.folders[split]) for split, images in found.items() if not images.files]:
+            raise ConfigError(
+                f"data.root='{self.root}': no pictures in {', '.join(empty)} that can be used. Expected one folder per "
+                f"class, each with images ({' '.join(sorted(IMAGE_SUFFIXES))})."
+            )
+        class_names = self.known_classes or sorted(found["all" if "all" in found else "train"].class_names)
         if len(class_names) < 2:
             raise ConfigError(
                 f"data.root='{self.root}': only one class folder with pictures, '{class_names[0]}'. Classification "
-                "needs at least two."
+                f"needs at least two. {table_hint(self.root, self.root / class_names[0])}"
             )
-        for split, pictures in found.items():
-            if unknown := sorted({name for name, _ in pictures.files} - set(class_names)):
-                other = "the model" if self.known_classes else folders["train"]
-                raise ConfigError(f"{folders[split]} has classes that {other} lacks: {', '.join(unknown)}.")
-        paths = string_column(path for pictures in found.values() for _, path in pictures.files)
-        index_of = {name: index for index, name in enumerate(class_names)}
-        labels_N = np.array([index_of[name] for p in found.values() for name, _ in p.files], dtype=np.int64)
-        starts = np.cumsum([0, *(len(pictures.files) for pictures in found.values())])
+        index_of = {same_text(name): index for index, name in enumerate(class_names)}
+        for split, images in found.items():
+            if unknown := sorted(images.class_names - set(index_of)):
+                other = "the model" if self.known_classes else layout.folders["train"]
+                raise ConfigError(f"{layout.folders[split]} has classes that {other} lacks: {', '.join(unknown)}.")
+        paths = string_column(path for images in found.values() for _, path in images.files)
+        labels_N = np.array([index_of[name] for images in found.values() for name, _ in images.files], dtype=np.int64)
+        starts = np.cumsum([0, *(len(images.files) for images in found.values())])
         rows = {split: np.arange(starts[i], starts[i + 1]) for i, split in enumerate(found)}
-        notes = [note for pictures in found.values() for note in pictures.notes]
+        notes = layout.notes + stray_images(self.root, layout.folders)
+        notes += [note for images in found.values() for note in images.notes()]
         splits = self.split(rows, labels_N, paths, notes)
-        return ImageTable(paths, labels_N, class_names, splits, root=self.root, notes=notes)
+        return ImageTable(paths, labels_N, class_names, splits, root=self.root, notes=list(map(printable, notes)))
 
 
-class FoundPictures:
-    """The pictures below a folder of class folders: `files`, sorted (class name, path relative to data.root)."""
+class FoundImages:
+    """The images below a folder of class folders: `files`, sorted (class name in NFC, path relative to data.root)."""
 
-    def __init__(self) -> None:
-        self.files: list[tuple[str, str]] = []
-        self.notes: list[str] = []
+    def __init__(self, root: Path, folder: Path) -> None:
+        self.folder, self.files = folder, list[tuple[str, str]]()
+        self.left_out, self.empty = LeftOut(), list[str]()
+        self.no_text: list[str] = []  # paths that are not UTF-8
+        self.spellings: dict[str, list[str]] = {}  # of each class: the names of its folders
+        above = "" if folder == root else f"{folder.relative_to(root).as_posix()}/"
+        for class_folder in sorted(folder.iterdir()):
+            if class_folder.is_dir():
+                self.add_class(class_folder, f"{above}{class_folder.name}/")
+            elif not is_image(class_folder.name):
+                self.left_out.other_files[class_folder.suffix.lower() or class_folder.name] += class_folder.is_file()
+
+    def add_class(self, class_folder: Path, above: str) -> None:
+        if is_left_alone(class_folder.name):
+            self.left_out.add("hidden", class_folder)
+            return
+        if class_folder.is_symlink() and leads_back(class_folder):
+            self.left_out.add("circle", class_folder)
+            return
+        paths, left_out = walk(class_folder)
+        self.left_out.merge(left_out)
+        if not paths:
+            self.empty.append(str(class_folder))
+            return
+        name = same_text(class_folder.name)
+        texts = [(name, above + path) for path in paths if is_utf8(above + path)]
+        self.no_text += [above + path for path in paths if not is_utf8(above + path)]
+        self.files += texts
+        if texts:
+            self.spellings.setdefault(name, []).append(class_folder.name)
+
+    @property
+    def class_names(self) -> set[str]:
+        return set(self.spellings)
+
+    def notes(self) -> list[str]:
+        """What people should know about what was read and what was not."""
+        notes = [f"{path} has no pictures: ignored." for path in self.empty]
+        counts = Counter({suffix: count for suffix, count in self.left_out.other_files.items() if count})
+        if total := sum(counts.values()):
+            kinds = ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(5))
+            notes.append(f"{self.folder}: {total} files that are no pictures ignored ({kinds}).")
+        if self.no_text:
+            notes.append(
+                f"{self.folder}: {len(self.no_text)} images are left out, since their names are not UTF-8: "
+                f"{listed(self.no_text)}. Rename them to use them."
+            )
+        for name, folders in self.spellings.items():
+            if len(folders) > 1:
+                notes.append(f"{self.folder}: {name} is one class, written in {len(folders)} ways of Unicode.")
+        return notes + self.left_out.notes()
 
 
-def split_folders(root: Path) -> dict[str, Path]:
-    """`train`, `val`, `test` folders of class folders below root; empty if root has class folders itself."""
-    folders: dict[str, Path] = {}
-    for folder in sorted(root.iterdir()):
-        split = next((split for split, names in SPLIT_FOLDERS.items() if folder.name.lower() in names), None)
-        # A class may be called "train": then its folder holds pictures and no folders.
-        if split and folder.is_dir() and any(visible(child) and child.is_dir() for child in folder.iterdir()):
-            folders.setdefault(split, folder)
-    return folders if "train" in folders else {}
+def is_utf8(path: str) -> bool:
+    """Whether a path is text: Python stands for other bytes by half characters, which no table can hold."""
+    return not any("\ud800" <= character <= "\udfff" for character in path) if not path.isascii() else True
 
 
-def visible(path: Path) -> bool:
-    return not path.name.startswith((".", "__"))
-
-
-def find_pictures(root: Path, folder: Path) -> FoundPictures:
-    found = FoundPictures()
-    ignored: Counter[str] = Counter()
-    for class_folder in sorted(folder.iterdir()):
-        if not class_folder.is_dir() or not visible(class_folder):
-            ignored[class_folder.suffix or class_folder.name] += class_folder.is_file()
-            continue
-        before = len(found.files)
-        for parent, subfolders, names in os.walk(class_folder):
-            subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-            for name in sorted(names):
-                path = Path(parent, name)
-                if path.suffix.lower() in IMAGE_SUFFIXES and not name.startswith("."):
-                    found.files.append((class_folder.name, path.relative_to(root).as_posix()))
-                else:
-                    ignored[path.suffix.lower() or name] += 1
-        if len(found.files) == before:
-            found.notes.append(f"{class_folder} has no pictures: ignored.")
-    if total := sum(ignored.values()):
-        kinds = ", ".join(f"{count} {suffix}" for suffix, count in ignored.most_common(5) if count)
-        found.notes.append(f"{folder}: {total} files that are no pictures ignored ({kinds}).")
-    return found
+def stray_images(root: Path, folders: dict[str, Path]) -> list[str]:
+    """Notes about images that lie in no class folder, but in data.root or in the folder of a split, and about links."""
+    notes, left_out = [], LeftOut()
+    for folder in dict.fromkeys([root, *folders.values()]):
+        entries = sorted(folder.iterdir())
+        if images := [path.name for path in entries if is_image(path.name) and path.is_file()]:
+            notes.append(f"{folder}: {len(images)} images lie in no class folder and are left out: {listed(images)}.")
+        for path in entries:
+            if path.is_symlink() and not path.exists():
+                left_out.add("broken", path)
+    return notes + left_out.notes()

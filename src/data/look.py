@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +14,14 @@ from torch.utils.data import DataLoader, Dataset
 from src.data.base import as_it_is
 from src.data.decode import UnreadableImage, open_image, open_regular_file
 from src.data.duplicates import Fingerprint, fingerprint
+from src.data.missing import where_it_is
 from src.data.table import ImageTable, Rows
 from src.data.workers import end_when_a_batch_is_lost
 from src.progress import progress_bar
 
 NEEDED_PX = 128  # larger JPEGs are decoded reduced, which is faster and sees damage just as well
 DIGEST_BYTES = 16  # of sha256
+SEARCHED_FOR = 20  # missing files
 # What lies there instead of a picture, by how the file begins.
 IMPOSTORS = {
     b"version https://git-lfs": "a Git LFS pointer and not the picture itself: run git lfs pull",
@@ -93,6 +95,16 @@ def look_at_pictures(table: ImageTable, rows: Rows, num_workers: int) -> Facts:
         rows[readable], width[readable], height[readable], digests[readable], bits[readable], gray[readable],
         chroma[readable], modes, formats, problems, wrong_suffix,
     )  # fmt: skip
+
+
+def say_where_missing_are(table: ImageTable, facts: Facts) -> Facts:
+    """The facts, in which the first few missing files say where they were looked for and where they may be."""
+    missing = [row for row, (problem, _) in facts.problems.items() if problem == "missing"]
+    root = table.root
+    if root is None:
+        return facts
+    told = {row: ("missing", where_it_is(root, str(table.paths[row]))) for row in missing[:SEARCHED_FOR]}
+    return replace(facts, problems=facts.problems | told)
 
 
 def looks(table: ImageTable, rows: Rows, num_workers: int) -> Iterator[Look]:

@@ -1,17 +1,19 @@
 """Cutting labelled pictures into train, val and test: stratified, by group, in folds, or as a file says."""
 
-import csv
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from src.data.split_names import same_text, split_of
 from src.data.table import Rows
+from src.data.table_file import open_table
 from src.errors import ConfigError
 
 SPLITS = ("train", "val", "test")
 MAX_BINS = 10  # of numbers, for stratifying by them
+MISSED_SHARE = 0.1  # by which a part may miss its fraction, relatively
 
 
 def cut(
@@ -40,21 +42,57 @@ def cut(
 
 
 def stratified_cut(labels_N: npt.NDArray[np.int64], fractions: dict[str, float], seed: int) -> dict[str, Rows]:
-    """Every class gives each part its fraction, rounded, but at least one picture if it has more than two a part to
-    give, and it keeps at least one for train.
+    """Every class gives each part its fraction, rounded, but at least one image if it has more than two per part to
+    give, and it keeps at least one for train. Where rounding so would miss the fractions of all images by much, as with
+    many classes of three or four, see `shared_counts`.
     """
-    parts: dict[str, list[Rows]] = {name: [] for name in ("train", *fractions)}
     generator = np.random.default_rng(seed)
-    for label in np.unique(labels_N):
-        positions = generator.permutation(np.flatnonzero(labels_N == label))
-        start = 0
-        for name, fraction in fractions.items():
-            least = int(len(positions) > 2 * len(fractions))
-            count = min(max(round(fraction * len(positions)), least), len(positions) - 1 - start)
-            parts[name].append(positions[start : start + count])
-            start += count
-        parts["train"].append(positions[start:])
+    order_K = [generator.permutation(np.flatnonzero(labels_N == label)) for label in np.unique(labels_N)]
+    sizes_K = np.array([len(positions) for positions in order_K])
+    counts_KP = rounded_counts(sizes_K, list(fractions.values()))
+    wanted_P = np.array(list(fractions.values())) * len(labels_N)
+    if np.any(np.abs(counts_KP.sum(axis=0) - wanted_P) > np.maximum(MISSED_SHARE * wanted_P, 1)):
+        counts_KP = shared_counts(sizes_K, list(fractions.values()), seed)
+    parts: dict[str, list[Rows]] = {name: [] for name in ("train", *fractions)}
+    for positions, counts_P in zip(order_K, counts_KP, strict=True):
+        *given, rest = np.split(positions, np.cumsum(counts_P))
+        for name, part in zip(fractions, given, strict=True):
+            parts[name].append(part)
+        parts["train"].append(rest)
     return {name: np.sort(np.concatenate(positions)) for name, positions in parts.items()}
+
+
+def rounded_counts(sizes_K: npt.NDArray[np.int64], fractions: list[float]) -> npt.NDArray[np.int64]:
+    """Images that each class gives to each part, int64 [K, P], class by class."""
+    counts_KP = np.zeros((len(sizes_K), len(fractions)), dtype=np.int64)
+    for k, size in enumerate(sizes_K.tolist()):
+        least = int(size > 2 * len(fractions))
+        for p, fraction in enumerate(fractions):
+            counts_KP[k, p] = min(max(round(fraction * size), least), size - 1 - counts_KP[k].sum())
+    return counts_KP
+
+
+def shared_counts(sizes_K: npt.NDArray[np.int64], fractions: list[float], seed: int) -> npt.NDArray[np.int64]:
+    """Images that each class gives to each part, int64 [K, P], so that all classes together give its fraction.
+
+    Every class gives its fraction rounded down, and those one more that then owe most (largest remainders), at random
+    among equals. Every class keeps one image for train; those with a single image give none and do not count.
+    """
+    generator = np.random.default_rng([seed, 1])
+    counts_KP = np.zeros((len(sizes_K), len(fractions)), dtype=np.int64)
+    owed_K = np.zeros(len(sizes_K))  # what was rounded away of the parts so far
+    givers_K = sizes_K > 1
+    for p, fraction in enumerate(fractions):
+        exact_K = fraction * sizes_K * givers_K
+        free_K = np.maximum(sizes_K - 1 - counts_KP.sum(axis=1), 0)
+        counts_KP[:, p] = np.minimum(np.floor(exact_K), free_K)
+        owed_K += exact_K - counts_KP[:, p]
+        lacking = max(round(exact_K.sum()), 1) - int(counts_KP[:, p].sum())
+        order_K = np.lexsort((generator.random(len(sizes_K)), -np.round(owed_K, 6)))
+        chosen = order_K[(free_K - counts_KP[:, p] > 0)[order_K]][: max(lacking, 0)]
+        counts_KP[chosen, p] += 1
+        owed_K[chosen] -= 1
+    return counts_KP
 
 
 def multilabel_cut(labels_NK: npt.NDArray[np.uint8], fractions: dict[str, float], seed: int) -> dict[str, Rows]:
@@ -103,7 +141,10 @@ def group_cut(
     _, group_N = np.unique(groups_N, return_inverse=True)
     groups = int(group_N.max()) + 1
     if groups < len(names):
-        raise ConfigError(f"The {groups} groups cannot be cut into {len(names)} parts ({', '.join(names)}).")
+        raise ConfigError(
+            f"The {groups} groups cannot be cut into {len(names)} parts ({', '.join(names)}): data.group_column=null "
+            "cuts without groups; data.val_fraction=0 or data.test_fraction=0 asks for fewer parts."
+        )
     # Classes [N, K], and one column more that counts every picture.
     classes_NK = np.eye(int(labels.max()) + 1, dtype=np.uint8)[labels] if labels.ndim == 1 else labels
     counts_GK = np.zeros((groups, classes_NK.shape[1] + 1))
@@ -145,31 +186,65 @@ def fold(
     return np.setdiff1d(np.arange(len(labels)), val), val
 
 
-def read_split_file(file: Path, paths: npt.NDArray[Any]) -> dict[str, Rows]:
-    """Rows of each split as a csv with the columns path and split says, such as a run's split.csv.
+def read_split_file(file: Path, paths: npt.NDArray[Any]) -> tuple[dict[str, Rows], list[str]]:
+    """Rows of each split as a table with the columns path and split says, such as a run's split.csv; and notes.
 
-    Raises ConfigError if the file names no split for a picture, or splits of other names.
+    Raises ConfigError if the file names no split for an image, or two, or splits of other names.
     """
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines)
-            if not {"path", "split"} <= set(reader.fieldnames or ()):
-                raise ConfigError(f"data.split_file='{file}' needs the columns path and split.")
-            split_of = {row["path"]: row["split"] for row in reader}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"data.split_file='{file}' cannot be read: {error}.") from error
-    if unknown := sorted(set(split_of.values()) - {*SPLITS, ""}):
-        raise ConfigError(f"data.split_file='{file}' names the split '{unknown[0]}'. Allowed: {', '.join(SPLITS)}.")
-    rows: dict[str, list[int]] = {name: [] for name in SPLITS}
-    missing = []
-    for row, path in enumerate(paths):
-        if path not in split_of:
-            missing.append(path)
-        elif split_of[path]:
-            rows[split_of[path]].append(row)
+    split_of_path, line_of_path = dict[str, str](), dict[str, int]()
+    with open_table(file, "data.split_file") as table:
+        if not {"path", "split"} <= set(table.columns):
+            raise ConfigError(
+                f"data.split_file='{file}' needs the columns path and split, not {', '.join(table.columns)}."
+            )
+        places = table.place("path"), table.place("split")
+        for chunk in table.chunks:
+            cells = zip(*(chunk.cells(place) for place in places), chunk.lines, strict=True)
+            for path, name, line in ((str(path), str(name).strip(), line) for path, name, line in cells):
+                split = split_of(name) if name else ""
+                if split is None:
+                    raise ConfigError(
+                        f"data.split_file='{file}' names the split '{name}' in {table.unit} {line}. Allowed: "
+                        f"{', '.join(SPLITS)}, or nothing for images to leave out."
+                    )
+                if split_of_path.setdefault(path, split) != split:
+                    raise ConfigError(
+                        f"data.split_file='{file}' has {path} twice, in {table.unit} {line_of_path[path]} for "
+                        f"{split_of_path[path] or 'no split'} and in {table.unit} {line} for {split or 'no split'}."
+                    )
+                line_of_path.setdefault(path, line)
+    rows, missing, used = rows_of_splits(split_of_path, paths)
     if missing:
         raise ConfigError(
             f"data.split_file='{file}' lacks {len(missing)} of {len(paths)} pictures, e.g. {missing[0]}: give each a "
             "row, with an empty split for those to leave out."
         )
-    return {name: np.array(found, dtype=np.int64) for name, found in rows.items() if found}
+    notes = []
+    if over := len(split_of_path) - used:
+        notes.append(f"data.split_file='{file}': {over} of its rows are about images that are not there.")
+    return rows, notes
+
+
+def rows_of_splits(split_of_path: dict[str, str], paths: npt.NDArray[Any]) -> tuple[dict[str, Rows], list[str], int]:
+    """Rows of each split, the paths that the file lacks, and how many of its rows were used.
+
+    Paths that differ in blanks around them, in \\ for /, or in how Unicode writes them, are the same.
+    """
+    alike: dict[str, str] = {}
+    rows: dict[str, list[int]] = {name: [] for name in SPLITS}
+    missing = []
+    for row, path in enumerate(paths.tolist()):
+        split = split_of_path.get(path)
+        if split is None:
+            alike = alike or {same_path(other): found for other, found in split_of_path.items()}
+            split = alike.get(same_path(path))
+        if split is None:
+            missing.append(path)
+        elif split:
+            rows[split].append(row)
+    found = {name: np.array(places, dtype=np.int64) for name, places in rows.items() if places}
+    return found, missing, len(paths) - len(missing)
+
+
+def same_path(path: str) -> str:
+    return same_text(path.strip().replace("\\", "/").removeprefix("./"))

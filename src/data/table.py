@@ -1,6 +1,7 @@
 """What a data set consists of: columns, not one object a picture, so that a million rows fit and workers share them."""
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -101,7 +102,7 @@ class ImageTable:
                 with suppress(UnreadableImage):
                     digest.update(self.read(int(row)).tobytes())
             return digest.hexdigest()
-        digest = hashlib.sha256(str(self.root).encode())
+        digest = hashlib.sha256(os.fsencode(self.root))
         for row in rows:
             file = self.root / self.paths[row]
             try:

@@ -14,6 +14,7 @@ from torchvision import datasets
 from src.data.base import ImageDataModule
 from src.data.decode import UnreadableImage
 from src.data.rgb import to_rgb
+from src.data.split_names import same_text
 from src.data.table import ImageTable, string_column
 from src.errors import ConfigError, did_you_mean
 
@@ -78,13 +79,17 @@ class TorchvisionDataModule(ImageDataModule):
         labels = [labels_of(part) for part in sets]
         starts = np.cumsum([0, *map(len, labels)])
         class_names = names_of(sets[0], int(max(part.max() for part in labels)) + 1)
-        if self.known_classes is not None and self.known_classes != class_names:
-            raise ConfigError(f"data.name={self.set_name} has other classes than the model.")
+        known = class_names if self.known_classes is None else self.known_classes
+        if [*map(same_text, known)] != [*map(same_text, class_names)]:
+            differing = sorted({*map(same_text, known)} ^ {*map(same_text, class_names)}) or ["their order"]
+            raise ConfigError(
+                f"data.name={self.set_name} has other classes than the model: {', '.join(differing[:10])} differ."
+            )
         files = [files_of(part) for part in sets]
         root = read_row = None
         if all(part is not None for part in files):
-            root = self.root.resolve()
-            paths = string_column(Path(file).resolve().relative_to(root).as_posix() for f in files for file in f or ())
+            root = self.root.absolute()  # links stay as they are: they may lead out of the folder
+            paths = string_column(path_below(root, file) for part in files for file in part or ())
         else:
             read_row = partial(read_item, sets, starts)
             paths = string_column(f"{split}/{row:06d}" for split, part in parts.items() for row in range(len(part)))
@@ -145,6 +150,12 @@ def files_of(part: Any) -> list[str] | None:
         if files := getattr(part, name, None):
             return [str(file[0] if isinstance(file, tuple) else file) for file in files]
     return None
+
+
+def path_below(root: Path, file: str) -> str:
+    """The path of one of the set's files relative to root, or as it is if it lies elsewhere."""
+    path = Path(file).absolute()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
 def names_of(part: Any, classes: int) -> list[str]:

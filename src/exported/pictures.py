@@ -10,9 +10,9 @@ from PIL import Image
 from src.data.base import ImageDataModule
 from src.data.decode import UnreadableImage, read_rgb
 from src.data.digit_images import DIGITS_FILE
+from src.data.given_images import find_images
 from src.errors import ConfigError
 from src.evaluate import data_to_evaluate
-from src.predict import find_images
 from src.preprocessing import Preprocessing
 
 log = logging.getLogger("src.export")

@@ -1,0 +1,77 @@
+"""The images that `images=` names: for predictions, explanations and exports. Imports no torch."""
+
+import glob
+import logging
+from pathlib import Path
+
+from src.data.decode import IMAGE_SUFFIXES
+from src.data.missing import is_there, require_found
+from src.data.table_file import TABLE_SUFFIXES, open_table
+from src.data.walk import walk
+from src.errors import ConfigError
+from src.words import printable
+
+log = logging.getLogger("src.data")
+
+
+def find_images(images: str, root: str | None = None) -> tuple[Path, list[str]]:
+    """The images meant by a folder (with subfolders, sorted), a glob (sorted), a table's column `path`, or one file.
+
+    Folders are read as in training (src/data/walk.py), and so are tables (src/data/table_file.py).
+
+    Args:
+        images: the setting.
+        root: folder that a table's relative paths start from; None = the table's own.
+
+    Returns the folder that the paths are relative to, and the paths: those of a table as they stand there. Raises
+    ConfigError if there are none, or if most of a table's images are missing.
+    """
+    given = Path(images).expanduser()
+    if given.is_dir():
+        return Path() if root is None else Path(root).expanduser(), images_below(images, given)
+    if given.suffix.lower() in TABLE_SUFFIXES:
+        folder = given.parent if root is None else Path(root).expanduser()
+        return folder, paths_of_table(given, folder)
+    if given.is_file():
+        paths = [str(given)]
+    else:
+        paths = sorted(path for path in glob.glob(str(given), recursive=True) if Path(path).is_file())  # noqa: PTH207
+    if not paths:
+        raise ConfigError(
+            f"images='{images}' matches no file: give a folder, a quoted glob, an image, or a table (.csv, .parquet) "
+            "with a column path."
+        )
+    return Path() if root is None else Path(root).expanduser(), paths
+
+
+def images_below(images: str, folder: Path) -> list[str]:
+    paths, left_out = walk(folder)
+    for note in left_out.notes():
+        log.info("images='%s': %s", images, note)
+    if not paths:
+        others = sum(left_out.other_files.values())
+        raise ConfigError(
+            f"images='{images}' has no pictures, but {others} other files: an image's name ends with "
+            f"{' '.join(sorted(IMAGE_SUFFIXES))}."
+        )
+    return [str(folder / path) for path in sorted(paths, key=lambda path: path.split("/"))]
+
+
+def paths_of_table(file: Path, folder: Path) -> list[str]:
+    """The column `path`, without empty cells, and with / where the images are there so and not with \\."""
+    with open_table(file, "images") as table:
+        place = table.place("path")
+        cells = [str(cell) for chunk in table.chunks for cell in chunk.cells(place)]
+    paths = [cell if cell == cell.strip() or is_there(folder / cell) else cell.strip() for cell in cells]
+    paths = [path for path in paths if path]
+    if not paths:
+        raise ConfigError(f"images='{file}' has no rows with a path.")
+    paths = [read_slashes(folder, path) for path in paths]
+    if note := require_found(folder, paths, f"images='{file}'", "root"):
+        log.warning("%s", printable(note))
+    return paths
+
+
+def read_slashes(folder: Path, path: str) -> str:
+    fitting = path.replace("\\", "/")
+    return fitting if fitting != path and not is_there(folder / path) and is_there(folder / fitting) else path
