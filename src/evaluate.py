@@ -84,7 +84,7 @@ def evaluate(cfg: DictConfig) -> float | None:
             measured=[outputs],
             epochs=read_csv_file(run_dir / "epochs.csv"),
             ckpt=file.resolve(),
-            own_data=not changes,
+            own_data=not is_other_data(changes, record),
         )
         write_report(folder, page)
         log.info("Report: %s", folder / "index.html")
@@ -110,7 +110,7 @@ def data_to_evaluate(changes: dict[str, Any], record: dict[str, Any], trust: boo
 
     settings = plain_config(record["config"])
     own = "_target_" not in changes
-    other = not own or any(key in changes and changes[key] != settings.data.get(key) for key in PLACES)
+    other = is_other_data(changes, record)
     if own and not trust and "download" in settings.data:
         settings.data.download = False
     settings.data = OmegaConf.merge(settings.data if own else {}, changes)
@@ -137,6 +137,16 @@ def data_to_evaluate(changes: dict[str, Any], record: dict[str, Any], trust: boo
             "been trained on. The run directory's split.csv says which."
         )
     return datamodule
+
+
+def is_other_data(changes: dict[str, Any], record: dict[str, Any]) -> bool:
+    """Whether settings of `data` name other images than those of the training."""
+    own = record["config"]["data"]
+
+    def place(value: Any) -> Any:
+        return str(Path(value).expanduser().resolve()) if isinstance(value, str) else value
+
+    return "_target_" in changes or any(key in changes and place(changes[key]) != place(own.get(key)) for key in PLACES)
 
 
 PLACES = ("root", "file", "name")  # settings of data that say which images they are

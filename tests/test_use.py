@@ -55,6 +55,17 @@ def test_evaluate_on_other_data_by_class_name(colors: Path, elsewhere: Path, com
     assert answer.status == 1 and "has classes that the model lacks: purple" in answer.err
 
 
+def test_evaluate_changes_single_settings_of_its_data(colors: Path, colors_run: Run, command, tmp_path: Path) -> None:
+    """Its own images, in batches of another size; and images of the same kind in another folder, all of them."""
+    ckpt = f"ckpt={colors_run.directory}"
+    plain: Answer = command("evaluate", ckpt, "accelerator=cpu")
+    for change in ("data.batch_size=4", f"data.root={colors}"):
+        assert command("evaluate", ckpt, "accelerator=cpu", change).out == plain.out
+    shutil.copytree(colors, tmp_path / "other images #2")
+    answer = command("evaluate", ckpt, "accelerator=cpu", f"data.root={tmp_path}/other images #2")
+    assert answer.status == 0 and "on all: 60 pictures" in answer.err and "may have been trained on" not in answer.err
+
+
 def test_evaluate_notices_changed_data(colors: Path, colors_run: Run, command, tmp_path: Path) -> None:
     extra = colors / "red" / "extra.png"
     shutil.copy(next((colors / "red").glob("*.png")), extra)
@@ -138,6 +149,9 @@ def test_predict_a_glob_and_a_file(colors: Path, elsewhere: Path, command) -> No
         ("predict", ["images=model.ckpt", "batch_size=0"], "batch_size=0 is out of range"),
         ("evaluate", ["split=testing"], "split='testing' is not allowed. Did you mean 'test'?"),
         ("evaluate", ["data=folder"], "data.root is not set"),
+        ("evaluate", ["data.batch_size=0"], "data.batch_size=0 is out of range"),
+        ("evaluate", ["data.rot=x"], "data.rot is no argument of src.data.image_folder.ImageFolderDataModule"),
+        ("evaluate", ["data.root=nope"], "data.root='nope' does not exist"),
         ("evaluate", ["ckpt=nope"], "ckpt='nope' does not exist"),
     ],
 )
