@@ -173,6 +173,15 @@ def test_two_splits_in_one_folder_are_refused(tmp_path: Path) -> None:
         folder(tmp_path).table  # noqa: B018
 
 
+def test_a_split_without_images(tmp_path: Path) -> None:
+    make(tmp_path, *in_each("train"))
+    (tmp_path / "test").mkdir()
+    assert any("test has no pictures: ignored" in note for note in find_layout(tmp_path).notes)
+    (tmp_path / "val" / "cat").mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"no pictures in .*val\. Remove it to have val cut from train"):
+        find_layout(tmp_path)
+
+
 def test_images_in_no_class_folder_are_named(tmp_path: Path) -> None:
     make(tmp_path, *in_each("train", "val", "test"), "train")
     assert any("2 images lie in no class folder" in note for note in folder(tmp_path).table.notes)

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from src.data.decode import IMAGE_SUFFIXES
-from src.data.split_names import folders_by_split, same_text
+from src.data.split_names import folders_by_split, same_text, split_of
 from src.data.walk import is_image, is_left_alone, leads_back
 from src.errors import ConfigError
 
@@ -119,7 +119,15 @@ def split_layout(root: Path, folder: Folder, known: set[str] | None) -> Layout |
     if not found or (set(found) == {"train"} and len(claims) == 1 and others and named[claims["train"][0]].has_images):
         return None  # a class may be called train, and its images lie in it
     refuse_unclear_splits(root, folder, found, claims, others, known)
-    notes = [
+    empty = [child for child in folder.subfolders if not child.holds_images]
+    for child in empty:
+        if split_of(child.name) and child.subfolders:
+            raise ConfigError(
+                f"data.root='{root}': no pictures in {child.path}. Remove it to have {split_of(child.name)} cut from "
+                "train, or put the images there."
+            )
+    notes = [f"{child.path} has no pictures: ignored." for child in empty]
+    notes += [
         f"data.root='{root}': {place.path} is the {split} split."
         for split, place in found.items()
         if place.path.parent != folder.path or place.name.lower() != split
