@@ -118,6 +118,8 @@ def test_a_trained_model_needs_no_train_split(tmp_path: Path) -> None:
         assert {split: len(rows) for split, rows in table.splits.items()} == {"test": 4}
         assert table.labels.tolist() == [1, 1, 2, 2]
     assert list(find_layout(tmp_path / "set" / "test", {"cat", "dog"}).folders) == ["all"]
+    make(tmp_path / "more", *in_each("cat"))
+    assert find_layout(tmp_path / "more", {"cat", "dog"}).folders == {"all": tmp_path / "more" / "cat"}
 
 
 @pytest.mark.parametrize(
