@@ -155,41 +155,6 @@ def class_scores(right_K: Ints, true_K: Ints, predicted_K: Ints) -> ClassScores:
     )
 
 
-def confusion_counts(predicted_N: Ints, labels_N: Ints, classes: int) -> Ints:
-    """Pictures by true class (row) and predicted class, [K, K]."""
-    return np.bincount(labels_N * classes + predicted_N, minlength=classes**2).reshape(classes, classes)
-
-
-def top_confusions(matrix_KK: Ints, most: int) -> list[tuple[int, int, int]]:
-    """(true class, predicted class, pictures) of the commonest mistakes, commonest first."""
-    wrong_KK = matrix_KK - np.diag(np.diag(matrix_KK))
-    order = np.argsort(-wrong_KK, axis=None, kind="stable")[:most]
-    pairs = [(int(flat // len(matrix_KK)), int(flat % len(matrix_KK))) for flat in order]
-    return [(true, predicted, int(wrong_KK[true, predicted])) for true, predicted in pairs if wrong_KK[true, predicted]]
-
-
-def neighbouring_order(matrix_KK: Ints) -> list[int]:
-    """The classes in an order in which those that are mistaken for each other lie side by side.
-
-    Greedy: joins chains of classes at their ends, the commonest confusion first.
-    """
-    both_KK = matrix_KK + matrix_KK.T
-    chain_of = {k: [k] for k in range(len(matrix_KK))}
-    rows, columns = np.triu_indices(len(matrix_KK), k=1)
-    common = np.argsort(-both_KK[rows, columns], kind="stable")
-    for a, b in zip(rows[common].tolist(), columns[common].tolist(), strict=True):
-        first, second = chain_of[a], chain_of[b]
-        if not both_KK[a, b]:
-            break
-        if first is second or a not in (first[0], first[-1]) or b not in (second[0], second[-1]):
-            continue
-        joined = (first if first[-1] == a else first[::-1]) + (second if second[0] == b else second[::-1])
-        for k in joined:
-            chain_of[k] = joined
-    chains = {id(chain): chain for chain in chain_of.values()}
-    return [k for chain in chains.values() for k in chain]
-
-
 # ----------------------------------------------------------------------------------------------------------- abstaining
 
 

@@ -45,6 +45,7 @@ from src.sharding import ShardedEvaluation, ShardedStrategy
 from src.signatures import check_targets
 from src.tasks.base import CALIBRATION_KEY, FineTuneTask, Phase
 from src.trust import plain_config
+from src.unreadable_images import RequireReadableImages
 
 log = logging.getLogger("src.build")
 
@@ -209,6 +210,7 @@ def build_callbacks(cfg: DictConfig) -> list[Callback]:
     callbacks = cast(list[Callback], built_all(cfg, "callbacks"))
     if cfg.ema_decay is not None:
         callbacks.append(MovingAverage(cfg.ema_decay))
+    callbacks.insert(0, RequireReadableImages())  # before an epoch of nothing is logged or listed
     if cfg.trainer.get("strategy") == "fsdp":
         callbacks.insert(0, ShardedEvaluation())  # before any other sums over the processes at an epoch's end
     if cfg.soup > 1:

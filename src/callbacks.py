@@ -1,6 +1,5 @@
-"""What watches a run: progress on the terminal, one line an epoch, damaged files, pictures for TensorBoard."""
+"""What watches a run: progress on the terminal, one line an epoch, pictures for TensorBoard."""
 
-import csv
 import logging
 import sys
 import time
@@ -17,13 +16,17 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 from rich.progress import Progress
+from torch import Tensor
 
+from src.confusion import count_confusions
 from src.csv_files import CsvWriter, read_csv_file
 from src.data.dataset import Batch
-from src.drawing import draw_confusion_matrix, draw_images
+from src.drawing import draw_confusions, draw_images
+from src.processes import gathered
 from src.progress import progress_bar
 from src.tasks.base import FineTuneTask
 from src.tasks.classification import ClassificationTask
+from src.unreadable_images import UnreadableImages as UnreadableImages  # checkpoints of earlier runs name it here
 
 log = logging.getLogger("src.train")
 
@@ -165,58 +168,6 @@ def write_epochs(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     part.replace(file)
 
 
-class UnreadableImages(Callback):
-    """Says once for each damaged picture that it is skipped; lists them with reasons in a csv file, if one is given."""
-
-    def __init__(self, output: str | None = None) -> None:
-        self.output = Path(output) if output is not None else None
-        self.known: set[str] = set()
-        self.told = 0
-
-    def setup(self, trainer: Trainer, task: LightningModule, stage: str) -> None:
-        self.read_list()
-
-    def read_list(self) -> None:
-        if self.output is not None and self.output.exists():
-            with self.output.open(newline="", encoding="utf-8") as file:
-                self.known |= {row["path"] for row in csv.DictReader(file)}
-
-    def note(self, batch: Batch) -> None:
-        for path, reason in batch["unreadable"]:
-            if path not in self.known:
-                self.read_list()  # another process may have met it before
-            if path in self.known:
-                continue
-            self.known.add(path)
-            log.warning("Skipped, cannot be read: %s (%s)", path, reason)
-            if self.output is None:
-                continue
-            new = not self.output.exists()
-            with self.output.open("a", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file)
-                if new:
-                    writer.writerow(["path", "reason"])
-                writer.writerow([path, reason])
-
-    def on_train_batch_end(self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int) -> None:
-        self.note(batch)
-
-    def on_validation_batch_end(
-        self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int, loader: int = 0
-    ) -> None:
-        self.note(batch)
-
-    def on_test_batch_end(
-        self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int, loader: int = 0
-    ) -> None:
-        self.note(batch)
-
-    def on_fit_end(self, trainer: Trainer, task: LightningModule) -> None:
-        if len(self.known) > self.told and trainer.is_global_zero:
-            self.told = len(self.known)
-            log.warning("%d pictures cannot be read and were skipped; %s lists them.", len(self.known), self.output)
-
-
 class PhaseEarlyStopping(EarlyStopping):
     """Ends the current phase when the monitored metric no longer improves; the next phase counts afresh."""
 
@@ -248,41 +199,52 @@ class ImageGrid(Callback):
 
     @rank_zero_only
     def on_train_batch_end(self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int) -> None:
-        if i or trainer.current_epoch:
+        if i or trainer.current_epoch or not find_tensorboards(trainer):
             return
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
         rows = batch["index"][: self.images].cpu().numpy()
-
-        def draw() -> Image.Image:
-            if "image" in batch:
-                images_BCHW = batch["image"][: self.images].cpu()
-            else:  # features: their pictures have to be read for this
-                pictures = datamodule.image_dataset(rows, training=True)
-                images_BCHW = torch.stack([pictures[trainer.current_epoch, i]["image"] for i in range(len(rows))])
-            return draw_images(images_BCHW, [datamodule.table.label_text(int(row)) for row in rows])
-
-        add_figure(trainer, "train/images", draw)
+        if "image" in batch:
+            images_BCHW = batch["image"][: self.images].cpu()
+        else:  # features: their images have to be read for this, and may not be there any more
+            pictures = datamodule.image_dataset(rows, training=True)
+            read = [item for item in (pictures[0, n] for n in range(len(rows))) if "image" in item]
+            images_BCHW, rows = [item["image"] for item in read], [item["index"] for item in read]
+        labels = [datamodule.table.label_text(int(row)) for row in rows]
+        if labels:
+            add_figure(trainer, "train/images", lambda: draw_images(images_BCHW, labels))
 
 
 class ConfusionMatrixPlot(Callback):
-    """Draws the confusion matrix in TensorBoard: val now and then and at the end of each phase, and test."""
+    """Draws val's confusion matrix in TensorBoard, now and then and at the end of each phase.
+
+    That of test is drawn with the report (src/measure.py).
+    """
 
     def __init__(self, every_n_epochs: int = 5) -> None:
         self.every_n_epochs = every_n_epochs
+        self.answers: list[Tensor] = []  # class and answer of each image, int64 [2, B]
 
-    # Every process computes, since the counts are summed over all; the first one draws.
+    def on_validation_epoch_start(self, trainer: Trainer, task: LightningModule) -> None:
+        self.answers = []
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int, loader: int = 0
+    ) -> None:
+        if isinstance(task, ClassificationTask) and outputs is not None and find_tensorboards(trainer):
+            self.answers.append(torch.stack([batch["label"], outputs["outputs"].argmax(dim=1)]))
+
     def on_train_epoch_end(self, trainer: Trainer, task: LightningModule) -> None:
+        """Every process gives its answers; the first one draws."""
         epoch = trainer.current_epoch + 1
-        if isinstance(task, ClassificationTask) and (epoch % self.every_n_epochs == 0 or epoch == trainer.max_epochs):
-            matrix_KK = task.val_confusion.compute().cpu().numpy()
-            if trainer.is_global_zero:
-                add_figure(trainer, "val/confusion", lambda: draw_confusion_matrix(matrix_KK, task.class_names))
-
-    def on_test_epoch_end(self, trainer: Trainer, task: LightningModule) -> None:
-        if isinstance(task, ClassificationTask):
-            matrix_KK = task.test_confusion.compute().cpu().numpy()
-            if trainer.is_global_zero:
-                add_figure(trainer, "test/confusion", lambda: draw_confusion_matrix(matrix_KK, task.class_names))
+        if not isinstance(task, ClassificationTask) or not find_tensorboards(trainer):
+            return
+        if epoch % self.every_n_epochs and epoch != trainer.max_epochs:
+            return
+        answers = gathered([part_2B.cpu().numpy() for part_2B in self.answers])
+        if answers and trainer.is_global_zero:
+            labels_N, predicted_N = np.concatenate(answers, axis=1)
+            confusions = count_confusions(predicted_N, labels_N, len(task.class_names))
+            add_figure(trainer, "val/confusion", lambda: draw_confusions(confusions, task.class_names))
 
 
 class OutputCollector(Callback):
@@ -315,17 +277,11 @@ class OutputCollector(Callback):
         return rows_N[order_N], np.concatenate([batch["outputs"] for batch in batches])[order_N]
 
 
-def gathered(batches: list[dict[str, npt.NDArray[Any]]]) -> list[dict[str, npt.NDArray[Any]]]:
-    """Of all processes, on every one of them."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return batches
-    parts: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(parts, batches)
-    return [batch for part in parts for batch in part]
+def find_tensorboards(trainer: Trainer) -> list[TensorBoardLogger]:
+    return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
 
 
 def add_figure(trainer: Trainer, name: str, draw: Callable[[], Image.Image]) -> None:
     """Draw into TensorBoard; without it, nothing is drawn."""
-    for logger in trainer.loggers:
-        if isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_image(name, np.asarray(draw()), trainer.global_step, dataformats="HWC")
+    for logger in find_tensorboards(trainer):
+        logger.experiment.add_image(name, np.asarray(draw()), trainer.global_step, dataformats="HWC")

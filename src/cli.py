@@ -26,6 +26,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from src.command_line import check_launch, is_sweep, launched_id, prepare, safe_name
 from src.config import CONF_DIR, register
+from src.data.workers import lost_workers_told
 from src.errors import TERMINATED, ConfigError, RunStopped
 from src.log import quieten_lightning, set_up_log
 from src.mistakes import is_bug, message_of, yaml_values
@@ -53,9 +54,10 @@ def command(config_name: str) -> Callable[[Task], Callable[[], None]]:
             check_settings(cfg, yaml_values())
             if "output_dir" not in cfg:
                 set_up_log(None)
-                return task(cfg)
+                with lost_workers_told():
+                    return task(cfg)
             jobs_of_its_own = HydraConfig.get().mode == RunMode.MULTIRUN and wants_processes(cfg)
-            with nullcontext() if jobs_of_its_own else held(Path(cfg.output_dir)):
+            with nullcontext() if jobs_of_its_own else held(Path(cfg.output_dir)), lost_workers_told():
                 set_up_log(Path(cfg.output_dir))
                 return task(cfg)
 
@@ -241,7 +243,7 @@ def fail(message: str, status: int = 1) -> NoReturn:
     print(printable(message), file=sys.stderr)
     note_in_log(message)
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.RUN:
-        made = OmegaConf.select(HydraConfig.get(), "runtime.output_dir", throw_on_missing=False)
+        made = OmegaConf.select(cast(Any, HydraConfig.get()), "runtime.output_dir", throw_on_missing=False)
         if made is not None:
             remove_if_unused(Path(made))
     sys.exit(status)

@@ -136,7 +136,7 @@ def prepare(arguments: Sequence[str], config_name: str = "train") -> tuple[list[
         prepared.append(f"hydra.job.config.override_dirname.exclude_keys={settings_of_task}")
     if given.get("resume", "null").strip('"') in ("null", "auto"):
         return prepared, []
-    settings = re.compile(r"^[+~]*(?!hydra[./]|resume=|output_dir=|trust=)[a-z_]+[\w./]*=")
+    settings = re.compile(r"~|\+*(?!hydra[./]|resume=|output_dir=|trust=)[a-z_]+[\w./]*=")
     return (
         [text for text in prepared if not settings.match(text)],
         [text for text in prepared if settings.match(text)],

@@ -225,16 +225,19 @@ class ServeConfig:
     model: str | None = MISSING
     host: str = MISSING
     port: int = MISSING
+    allowed_hosts: list[str] | None = MISSING
     abstain_below: float | None = MISSING
     top_k: int | None = MISSING
     max_upload_mb: float = MISSING
     max_pictures: int = MISSING
     max_megapixels: float = MISSING
     max_pending: int = MISSING
+    max_connections: int | None = MISSING
     timeout_seconds: float = MISSING
     batch_size: int = MISSING
     batch_wait_ms: float = MISSING
     decode_threads: int | None = MISSING
+    decode_megapixels: float | None = MISSING
     accelerator: str = MISSING
     trust: bool = MISSING
 

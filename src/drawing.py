@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from src.confusion import ConfusionCounts
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -25,8 +27,25 @@ def shortened(text: str, longest: int) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
-def draw_confusion_matrix(matrix_KK: npt.NDArray[np.int64], class_names: list[str]) -> Image.Image:
-    """Rows: true class, columns: predicted class. Colour: share of the row; numbers: pictures (up to 30 classes)."""
+def draw_confusions(confusions: ConfusionCounts, class_names: list[str]) -> Image.Image:
+    """`draw_confusion_matrix`, in which neighbouring classes share a row and a column if there are very many."""
+    classes = len(class_names)
+    together = -(-classes // MOST_ROWS)
+    shown = confusions.renumbered(np.arange(classes) // together, -(-classes // together))
+    right = int(confusions.right_counts.sum())
+    return draw_confusion_matrix(shown.matrix(), class_names[::together], right)
+
+
+MOST_ROWS = 1000
+
+
+def draw_confusion_matrix(
+    matrix_KK: npt.NDArray[np.int64], class_names: list[str], right: int | None = None
+) -> Image.Image:
+    """Rows: true class, columns: predicted class. Colour: share of the row; numbers: pictures (up to 30 classes).
+
+    `right`: right answers; None = those on the diagonal.
+    """
     classes = len(class_names)
     cell = max(46, 260 // classes) if classes <= 30 else max(900 // classes, 4)
     names = [shortened(name, 20) for name in class_names] if classes <= 60 else [""] * classes
@@ -35,7 +54,7 @@ def draw_confusion_matrix(matrix_KK: npt.NDArray[np.int64], class_names: list[st
     side = cell * classes
     canvas = Image.new("RGB", (margin + side + 24, 44 + side + margin), "white")
     draw = ImageDraw.Draw(canvas)
-    right, total = int(np.trace(matrix_KK)), int(matrix_KK.sum())
+    right, total = int(np.trace(matrix_KK)) if right is None else right, int(matrix_KK.sum())
     title = f"{right:,} of {total:,} right ({right / max(total, 1):.1%})"
     draw.text((margin + side / 2, 22), title, INK, font(19), anchor="mm")
 
@@ -75,7 +94,7 @@ def paste_turned(
     canvas.paste(color, (round(at[0] - turned.width / 2), round(at[1])), turned)
 
 
-def draw_images(images_BCHW: "Tensor", labels: list[str], columns: int = 8) -> Image.Image:
+def draw_images(images_BCHW: "Tensor | list[Tensor]", labels: list[str], columns: int = 8) -> Image.Image:
     """Pictures uint8 [B, 3, H, W] in a grid, each under its label."""
     side, line = 140, 24
     rows = -(-len(labels) // columns)

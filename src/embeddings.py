@@ -10,9 +10,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.nn import functional as F
 
-from src.callbacks import gathered
 from src.data.table import ImageTable
 from src.models.backbone import pooled
+from src.processes import gathered
 from src.tasks.base import FineTuneTask
 
 MOST = 500  # pictures: their vectors become a text file, and the projector becomes slow with thousands

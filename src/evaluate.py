@@ -26,7 +26,7 @@ def evaluate(cfg: DictConfig) -> float | None:
         import torch
         from lightning import Trainer
 
-        from src.callbacks import OutputCollector, ProgressBar, UnreadableImages
+        from src.callbacks import OutputCollector, ProgressBar
         from src.checkpoint import environment
         from src.csv_files import read_csv_file
         from src.measure import how_calibrated
@@ -34,6 +34,7 @@ def evaluate(cfg: DictConfig) -> float | None:
         from src.pages.run import RunReport
         from src.results import finite_outputs, scalars, write_json
         from src.trained_model import TrainedModel
+        from src.unreadable_images import RequireReadableImages, UnreadableImages
 
     if cfg.output is not None:
         output_file(cfg.output, "output", cfg.overwrite)
@@ -52,7 +53,7 @@ def evaluate(cfg: DictConfig) -> float | None:
         accelerator={"cuda": "gpu"}.get(model.device.type, model.device.type),
         devices=1,
         logger=False,
-        callbacks=[ProgressBar(), UnreadableImages(), collector],
+        callbacks=[RequireReadableImages(datamodule.table.root), ProgressBar(), UnreadableImages(), collector],
         use_distributed_sampler=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

@@ -30,7 +30,7 @@ from src.contradictions import one_process_only
 from src.data.base import ImageDataModule
 from src.data.dataset import Batch, EpochSampler
 from src.drawing import draw_range_test
-from src.errors import ConfigError
+from src.errors import ConfigError, RunStopped
 from src.progress import progress_bar
 from src.tasks.base import FineTuneTask
 
@@ -355,7 +355,15 @@ def training_batches(datamodule: ImageDataModule, trainer: Trainer) -> Iterator[
     batches = limit if isinstance(limit, int) else max(1, int(limit * len(loader)))
     for epoch in itertools.count(sampler.epoch):
         sampler.set_epoch(epoch)
-        yield from (batch for batch in itertools.islice(loader, batches) if len(batch["label"]))
+        nothing = True
+        for batch in itertools.islice(loader, batches):
+            if len(batch["label"]):
+                nothing = False
+                yield batch
+        if nothing:
+            raise RunStopped(
+                "None of the training images can be read any more: see that they are there, and start again."
+            )
 
 
 def require_one_process(key: str, trainer: Trainer) -> None:

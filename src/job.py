@@ -7,6 +7,7 @@ from omegaconf import OmegaConf
 
 from src.cli import fail_with
 from src.config import TrainConfig
+from src.data.workers import lost_workers_told
 from src.log import set_up_log
 from src.run_dir import held
 from src.train import train
@@ -16,7 +17,7 @@ def main() -> None:
     """Every process gets the very same settings, whatever sweeper chose them."""
     cfg = OmegaConf.merge(OmegaConf.structured(TrainConfig), OmegaConf.load(Path(sys.argv[1])))
     try:
-        with held(Path(cfg.output_dir)):
+        with held(Path(cfg.output_dir)), lost_workers_told():
             set_up_log(Path(cfg.output_dir))
             train(cfg)  # type: ignore[arg-type]
     except Exception as error:

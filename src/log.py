@@ -61,6 +61,7 @@ def quieten_libraries() -> None:
         ".*module.s. in eval mode at the start of training.*",  # frozen modules, on purpose
         ".*does not have many workers.*",
         ".*`srun` command is available on your system but is not used.*",  # src/build.py looks who started the run
+        ".*could not find the monitored key in the returned metrics.*",  # trainer.check_val_every_n_epoch
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*number of training batches .* is smaller than the logging interval.*",
         ".*No positive samples found in target.*",

@@ -15,14 +15,14 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig
 
-from src.analysis import confusion_counts
 from src.averaging import MovingAverage, SoupCheckpoint, StateDict, average_of
 from src.calibration import calibration_metrics, fit_temperature
 from src.callbacks import OutputCollector, add_figure
 from src.checkpoint import AtomicCheckpointIO, load_checkpoint
+from src.confusion import count_confusions
 from src.csv_files import read_csv_file
 from src.data.base import ImageDataModule
-from src.drawing import draw_confusion_matrix
+from src.drawing import draw_confusions
 from src.embeddings import EmbeddingCollector
 from src.model_card import write_model_card
 from src.pages.report import write_report
@@ -84,7 +84,7 @@ def measure_best(
         if trainer.is_global_zero:
             write_predictions(report_dir / f"{outputs.split}_predictions.csv", task, outputs, cfg.spreadsheet_safe)
             if outputs.split == "test" and len(outputs.rows_N):
-                write_test_report(task, outputs, report_dir, cfg.spreadsheet_safe)
+                write_test_report(task, outputs, report_dir, trainer, cfg.spreadsheet_safe)
     if has_logits(task, val):
         metrics["temperature"] = task.temperature
     return metrics, measured
@@ -195,14 +195,18 @@ def try_soup(
     return {**metrics, "soup_epochs": len(files) if better else 0}, val
 
 
-def write_test_report(task: FineTuneTask, test: SplitOutputs, folder: Path, spreadsheet_safe: bool) -> None:
-    """From the outputs of all processes, which every process has."""
+def write_test_report(
+    task: FineTuneTask, test: SplitOutputs, folder: Path, trainer: Trainer, spreadsheet_safe: bool
+) -> None:
+    """From the outputs of all processes, which every process has. The figure goes into TensorBoard too."""
     if not isinstance(task, ClassificationTask):
         return
     predicted_N = test.outputs_NK.argmax(axis=1).astype(np.int64)
-    matrix_KK = confusion_counts(predicted_N, test.labels, len(task.class_names))
-    write_class_table(folder / "test_classes.csv", matrix_KK, task.class_names, spreadsheet_safe)
-    draw_confusion_matrix(matrix_KK, task.class_names).save(folder / "test_confusion.png")
+    confusions = count_confusions(predicted_N, test.labels, len(task.class_names))
+    write_class_table(folder / "test_classes.csv", confusions, task.class_names, spreadsheet_safe)
+    figure = draw_confusions(confusions, task.class_names)
+    figure.save(folder / "test_confusion.png")
+    add_figure(trainer, "test/confusion", lambda: figure)
 
 
 # ----------------------------------------------------------------------------------------------------------- the report

@@ -5,21 +5,52 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
-from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassF1Score
+from torchmetrics.classification import MulticlassAccuracy
 from torchmetrics.functional.classification import binary_average_precision
 from torchmetrics.utilities import dim_zero_cat
 
 
-class BalancedAccuracy(MulticlassAccuracy):
-    """Recall averaged over the classes that occur, each counting the same.
+class ClassCounts(Metric):
+    """Counts the images of each class int64 [K]: those answered rightly, those that show it, those answered with it.
 
-    torchmetrics' macro average counts a class without a picture as a recall of 0 as soon as it is predicted once.
+    torchmetrics' own counts by class go through a matrix [K, K] in every batch.
+    """
+
+    full_state_update = False
+    right_K: Tensor
+    true_K: Tensor
+    predicted_K: Tensor
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        for name in ("right_K", "true_K", "predicted_K"):
+            self.add_state(name, torch.zeros(num_classes, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, outputs_BK: Tensor, labels_B: Tensor) -> None:
+        predicted_B = outputs_BK.argmax(dim=1)
+        ones_B = torch.ones_like(labels_B)
+        self.true_K.index_add_(0, labels_B, ones_B)
+        self.predicted_K.index_add_(0, predicted_B, ones_B)
+        self.right_K.index_add_(0, labels_B, (predicted_B == labels_B).to(torch.int64))
+
+
+class BalancedAccuracy(ClassCounts):
+    """Recall averaged over the classes that occur, each counting the same; 0..1, higher is better.
+
+    torchmetrics' macro average counts a class without an image as a recall of 0 as soon as it is predicted once.
     """
 
     def compute(self) -> Tensor:
-        right_K, wrong_K = cast(Tensor, self.tp), cast(Tensor, self.fn)
-        occurs_K = right_K + wrong_K > 0
-        return (right_K[occurs_K] / (right_K + wrong_K)[occurs_K]).mean()
+        occurs_K = self.true_K > 0
+        return (self.right_K[occurs_K] / self.true_K[occurs_K]).mean()
+
+
+class MacroF1(ClassCounts):
+    """F1 averaged over the classes that occur or are predicted, each counting the same; 0..1, higher is better."""
+
+    def compute(self) -> Tensor:
+        both_K = self.true_K + self.predicted_K
+        return (2 * self.right_K[both_K > 0] / both_K[both_K > 0]).mean()
 
 
 def classification_metrics(num_classes: int, prefix: str) -> MetricCollection:
@@ -32,19 +63,14 @@ def classification_metrics(num_classes: int, prefix: str) -> MetricCollection:
     """
     metrics = {
         "acc": MulticlassAccuracy(num_classes, average="micro"),
-        "balanced_acc": BalancedAccuracy(num_classes, average="none"),
-        "f1": MulticlassF1Score(num_classes, average="macro"),
+        "balanced_acc": BalancedAccuracy(num_classes),
+        "f1": MacroF1(num_classes),
     }
     if num_classes > 5:
         metrics["acc_top5"] = MulticlassAccuracy(num_classes, average="micro", top_k=5)
     # No compute groups: torchmetrics merges metrics whose states happen to be equal after the first batch, e.g. acc
     # and acc_top5 after a batch without a mistake, and reports wrong values from then on.
     return MetricCollection(dict(metrics), prefix=prefix, compute_groups=False)
-
-
-def confusion_matrix(num_classes: int) -> MulticlassConfusionMatrix:
-    """Counts int64 [K, K]: true class by row, predicted class by column."""
-    return MulticlassConfusionMatrix(num_classes)
 
 
 # ---------------------------------------------------------------------------------------------------------- multilabel

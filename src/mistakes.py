@@ -218,7 +218,7 @@ def unknown_key_message(key: str, config_name: str) -> str:
         seen.append(parent)
     prefix = "".join(f"{parent}." for parent in seen)
     choices = [str(name) for name in settings] if isinstance(settings, DictConfig) else []
-    if f"~{key}" in sys.argv[1:]:
+    if f"~{key}" in sys.argv[1:] and not did_you_mean(last, set(choices) - {last}, prefix):
         there = ", ".join(choices) or "none"
         return f"~{key} takes away what is not there. The settings of {prefix.rstrip('.') or config_name}: {there}."
     near = did_you_mean(last, choices, prefix)

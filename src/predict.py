@@ -44,9 +44,9 @@ def predict(cfg: DictConfig) -> None:
         import torch
         from torch.utils.data import DataLoader
 
-        from src.data.base import available_workers
         from src.data.files import FileDataset, collate_files
         from src.data.transforms import evaluation_transform
+        from src.data.workers import available_workers, end_when_a_batch_is_lost, workers_that_fit
         from src.progress import progress_bar
         from src.trained_model import TrainedModel
 
@@ -59,11 +59,14 @@ def predict(cfg: DictConfig) -> None:
         )
     transform = evaluation_transform(model.preprocessing)
     workers = available_workers() if cfg.num_workers is None else cfg.num_workers
+    batch_bytes = 3 * model.preprocessing.crop_px**2 * cfg.batch_size
+    workers = workers_that_fit(workers, batch_bytes, -(-len(paths) // cfg.batch_size))
     loader = DataLoader(
         FileDataset(folder, paths, transform),
         batch_size=cfg.batch_size,
         num_workers=workers if len(paths) > cfg.batch_size else 0,
         collate_fn=collate_files,
+        worker_init_fn=end_when_a_batch_is_lost,
         pin_memory=device.type == "cuda",
     )
     start, errors, abstained, strange = time.perf_counter(), 0, 0, 0

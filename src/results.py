@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from src.confusion import ConfusionCounts
 from src.csv_files import CsvWriter
 from src.data.table import ImageTable
 
@@ -29,10 +30,10 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
 
 
 def write_class_table(
-    path: Path, matrix_KK: npt.NDArray[np.int64], class_names: list[str], spreadsheet_safe: bool = True
+    path: Path, confusions: ConfusionCounts, class_names: list[str], spreadsheet_safe: bool = True
 ) -> None:
-    """Precision, recall, F1 and number of pictures of each class, from counts by true (row) and predicted class."""
-    right_K, true_K, predicted_K = np.diag(matrix_KK), matrix_KK.sum(axis=1), matrix_KK.sum(axis=0)
+    """Precision, recall, F1 and number of pictures of each class."""
+    right_K, true_K, predicted_K = confusions.right_counts, confusions.true_counts, confusions.predicted_counts
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = CsvWriter(file, ["class", "precision", "recall", "f1", "images"], spreadsheet_safe)
         for name, right, true, predicted in zip(class_names, right_K, true_K, predicted_K, strict=True):

@@ -3,18 +3,20 @@
 python -m src.serve ckpt=<run dir or .ckpt> | model=<model.onnx or model.pt2> [host=127.0.0.1] [port=8000]
 """
 
+import asyncio
 import errno
 import logging
-import math
 import os
 import signal
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from src.cli import command, importing
 from src.errors import ConfigError
+from src.words import printable
 
 log = logging.getLogger("src.serve")
 
@@ -22,25 +24,26 @@ log = logging.getLogger("src.serve")
 def serve(cfg: DictConfig) -> None:
     """Answer until SIGTERM or Ctrl-C, then finish the requests that are there, and end with status 0."""
     check_model(cfg)
-    if cfg.max_pictures > cfg.max_pending:
-        raise ConfigError(
-            f"max_pictures={cfg.max_pictures} is more than max_pending={cfg.max_pending}: such a request could never "
-            "be answered. Raise max_pending."
-        )
+    check_limits(cfg)
     try:
         import python_multipart  # noqa: F401 - Starlette would miss it only when a form comes
-        import uvicorn
 
-        from src.service.app import Limits, Service
+        from src.service.app import Service
         from src.service.batching import Batcher
+        from src.service.budget import give_freed_memory_back
+        from src.service.connections import BACKLOG, Gate, http_server, most_connections, run
         from src.service.metrics import ServiceMetrics
         from src.service.models import load_model
+        from src.service.origins import check_hosts
+        from src.service.uploads import Limits
     except ImportError as error:
         raise ConfigError(
             f"python -m src.serve needs the package {error.name}, which is not installed: uv sync --extra serve "
             "(or pip install starlette uvicorn python-multipart prometheus-client onnxruntime)."
         ) from error
 
+    check_hosts(cfg.allowed_hosts or ())
+    give_freed_memory_back()
     listener = bind(cfg.host, cfg.port)  # before the model is loaded: a port that is taken is told at once
     with importing():
         model = load_model(cfg.ckpt, cfg.model, cfg.accelerator)
@@ -57,38 +60,39 @@ def serve(cfg: DictConfig) -> None:
         max_pictures=cfg.max_pictures,
         max_megapixels=cfg.max_megapixels,
         max_pending=cfg.max_pending,
+        max_connections=most_connections(cfg.max_connections, cfg.max_pending),
         timeout_seconds=cfg.timeout_seconds,
+        decode_megapixels=cfg.decode_megapixels or 2 * cfg.max_megapixels,
     )
+    if cfg.max_connections is not None and limits.max_connections < cfg.max_connections:
+        log.warning(
+            "max_connections=%d: the limit of open files (ulimit -n) leaves room for %d.",
+            cfg.max_connections, limits.max_connections,
+        )  # fmt: skip
     service = Service(model, batcher, metrics, limits, cfg.decode_threads or min(8, cores()))
-    config = uvicorn.Config(
-        service.app(),
-        loop="asyncio",
-        http="h11",
-        ws="none",
-        lifespan="off",
-        log_config=None,  # our own log lines
-        log_level="error",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        headers=[("X-Content-Type-Options", "nosniff")],
-        timeout_graceful_shutdown=math.ceil(cfg.timeout_seconds),
-    )
-    server = uvicorn.Server(config)
+    gate = Gate(limits.max_connections, limits.timeout_seconds)
+    server = http_server(service.app(hosts(cfg.host, cfg.allowed_hosts)), gate)
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn does the same while it runs, and afterwards raises them again: ending by them is no failure here.
         signal.signal(number, server.handle_exit)
-    listener.listen()  # from now on connections wait instead of being refused
+    listener.listen(BACKLOG)  # from now on connections wait instead of being refused
     kind = {"classification": "one of", "multilabel": "any of", "regression": "numbers:"}[facts.task]
-    log.info("Model: %s, %s, %s %d", facts.file, facts.backbone, kind, len(facts.class_names))
+    log.info("Model: %s, %s, %s %d", printable(facts.file), printable(facts.backbone), kind, len(facts.class_names))
     log.info("Listening on %s: a page to try it, POST /predict, /health, /model, /metrics", address(listener))
     if not is_local(cfg.host):
         log.warning("host=%s lets everybody in that network use it: there is no password and no encryption.", cfg.host)
     try:
-        server.run(sockets=[listener])
+        asyncio.run(run(server, listener, gate))
     finally:
         service.close()
     log.info("Stopped.")
+
+
+def hosts(host: str, allowed: Sequence[str] | None) -> list[str] | None:
+    """Names that a request may ask for, besides localhost and the like; None = any."""
+    if allowed is not None:
+        return list(allowed)
+    return [socket.gethostname()] if is_local(host) else None
 
 
 def check_model(cfg: DictConfig) -> None:
@@ -106,6 +110,20 @@ def check_model(cfg: DictConfig) -> None:
             raise ConfigError(f"model='{cfg.model}' is a run or a checkpoint: give ckpt={cfg.model}.")
         if file.suffix not in (".onnx", ".pt2"):
             raise ConfigError(f"model='{cfg.model}' is neither an .onnx nor a .pt2 file, as src.export writes them.")
+
+
+def check_limits(cfg: DictConfig) -> None:
+    """Raise ConfigError where one limit makes another one meaningless."""
+    if cfg.max_pictures > cfg.max_pending:
+        raise ConfigError(
+            f"max_pictures={cfg.max_pictures} is more than max_pending={cfg.max_pending}: such a request could never "
+            "be answered. Raise max_pending."
+        )
+    if cfg.decode_megapixels is not None and cfg.decode_megapixels < cfg.max_megapixels:
+        raise ConfigError(
+            f"decode_megapixels={cfg.decode_megapixels:g} is less than max_megapixels={cfg.max_megapixels:g}, which "
+            "one image may have: raise the former, or lower the latter."
+        )
 
 
 def bind(host: str, port: int) -> socket.socket:

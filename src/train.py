@@ -207,7 +207,7 @@ def write_run_facts(cfg: DictConfig, datamodule: "ImageDataModule", fingerprint:
     output_dir.mkdir(parents=True, exist_ok=True)
     (output_dir / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True), encoding="utf-8")
     write_json(output_dir / "environment.json", {"run_id": run_id, **environment(fingerprint)})
-    datamodule.write_split_csv(output_dir / "split.csv")
+    datamodule.write_split_csv(output_dir / "split.csv", cfg.spreadsheet_safe)
 
 
 def read_metrics(cfg: DictConfig) -> dict[str, Any]:

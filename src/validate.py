@@ -58,8 +58,11 @@ def leaves(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
+SEVERAL_KINDS = ("trainer.devices", "trainer.strategy")  # a word, or a list of numbers; a word, or what is to be built
+
+
 def wrong_kinds(cfg: DictConfig, yaml_values: dict[str, Any]) -> list[str]:
-    """A setting whose yaml value is a number, a list or true/false must stay one."""
+    """A setting whose yaml value is a number, a text, a list or true/false must stay one."""
     problems = []
     for key, default in leaves(yaml_values):
         value = OmegaConf.select(cfg, key, default=default)
@@ -71,6 +74,8 @@ def wrong_kinds(cfg: DictConfig, yaml_values: dict[str, Any]) -> list[str]:
             right = value is None or (isinstance(value, int if whole else int | float) and not isinstance(value, bool))
         elif isinstance(default, list):
             wanted, right = "a list such as [1, 2]", value is None or OmegaConf.is_list(value) or value is default
+        elif isinstance(default, str) and key not in SEVERAL_KINDS:
+            wanted, right = "a text", not OmegaConf.is_config(value)
         else:
             continue
         if not right:

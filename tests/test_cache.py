@@ -237,13 +237,11 @@ def test_training_on_kept_pictures(tmp_path: Path, pictures: Path) -> None:
 
 
 def test_a_full_disk_and_a_folder_that_cannot_be_written(tmp_path: Path, pictures: Path, monkeypatch) -> None:
-    import src.data.cache
-
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"data\.cache_dir='.*file' cannot be written"):
         data_of(pictures, tmp_path, f"data.cache_dir={tmp_path}/file").val_dataloader()
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr(src.data.cache.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(ConfigError, match=r"name another folder, or set data\.cache=none"):
         data_of(pictures, tmp_path).val_dataloader()
     assert entries(tmp_path) == []

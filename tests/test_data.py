@@ -9,7 +9,6 @@ from conftest import COLORS, compose, paint
 from torchvision.transforms import v2
 
 from src.build import build_datamodule
-from src.callbacks import UnreadableImages
 from src.data.base import ImageDataModule
 from src.data.dataset import EpochSampler
 from src.data.decode import read_rgb
@@ -161,14 +160,6 @@ def test_on_error_fail_stops_before_the_first_step(with_folders: Path, tmp_path:
     assert answer.status == 1 and "2 of 90 pictures cannot be read (data.on_error=fail):" in answer.err
     assert "test/blue/" in answer.err and "epoch" not in answer.err and "Traceback" not in answer.err
     assert not (tmp_path / "run" / "checkpoints").exists()
-
-
-def test_several_processes_list_a_damaged_picture_once(tmp_path: Path) -> None:
-    processes = [UnreadableImages(str(tmp_path / "unreadable.csv")) for _ in range(2)]
-    for process in (*processes, processes[0]):
-        process.note({"unreadable": [("a.jpg", "broken")]})
-    processes[1].note({"unreadable": [("b.jpg", "empty")]})
-    assert (tmp_path / "unreadable.csv").read_text().splitlines() == ["path,reason", "a.jpg,broken", "b.jpg,empty"]
 
 
 def test_nothing_readable_at_all_is_told_before_training(with_folders: Path) -> None:

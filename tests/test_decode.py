@@ -1,5 +1,9 @@
 """Every kind of picture becomes sensible RGB, and what cannot be read says why."""
 
+import os
+import socket
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -8,7 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from src.config import PROJECT_ROOT
 from src.data.decode import UnreadableImage, read_rgb
+from src.data.files import FileDataset
+from src.data.look import look_at
+from src.data.table import ImageTable, string_column
+from src.data.transforms import evaluation_transform
+from src.preprocessing import Preprocessing
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -168,3 +178,101 @@ def test_damage_behind_a_good_header(tmp_path: Path) -> None:
         read_rgb(tmp_path / "missing.png")
     with pytest.raises(UnreadableImage, match="Is a directory"):
         read_rgb(tmp_path)
+
+
+# --------------------------------------------------------------------------------------- what must not take all memory
+
+
+def test_band_by_band_is_the_same_as_the_whole(tmp_path: Path) -> None:
+    """Transparent and deep images are converted some rows at a time: these are larger than that."""
+    rng = np.random.default_rng(0)
+    rgba_HW4 = rng.integers(0, 256, (700, 900, 4), dtype=np.uint8)
+    image = Image.fromarray(rgba_HW4)
+    image.save(tmp_path / "x.png")
+    whole = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    assert np.array_equal(np.asarray(read_rgb(tmp_path / "x.png")), np.asarray(whole))
+    gray_HW = rng.random((700, 900)).astype(np.float32)
+    gray_HW[-1, -1] = 300  # the range follows from all of the image, not from a band of it
+    gray_HW[0, 0] = np.nan
+    Image.fromarray(gray_HW).save(tmp_path / "x.tif")
+    levels_HW = np.clip(np.floor(np.nan_to_num(gray_HW.astype(np.float64)) / 300 * 255.999), 0, 255)
+    assert np.array_equal(np.asarray(read_rgb(tmp_path / "x.tif"))[..., 0], levels_HW)
+
+
+MEASURE = """
+import io, re, sys
+import numpy as np
+from PIL import Image
+from src.data.decode import read_rgb
+
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+
+for size in ((64, 64), (2000, 2000)):  # the first time for what is loaded once
+    zeros = np.zeros(size, np.uint16)
+    for kind, image, settings in (
+        ("PNG", Image.new("RGB", size), {}), ("PNG", Image.new("RGBA", size), {}), ("PNG", Image.fromarray(zeros), {}),
+        ("PNG", Image.new("P", size), {"transparency": 0}), ("TIFF", Image.new("F", size), {"compression": "tiff_lzw"}),
+        ("WEBP", Image.new("RGBA", size), {"lossless": True}),
+    ):
+        file = io.BytesIO()
+        image.save(file, kind, **settings)
+        mode, image = image.mode, None
+        open("/proc/self/clear_refs", "w").write("5")  # the peak begins anew
+        before = peak()
+        read_rgb(file)
+        print(kind, mode, round((peak() - before) / size[0] / size[1], 1))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads the peak of the memory as Linux tells it")
+def test_memory_a_pixel() -> None:
+    """A few kilobytes can hold a large image of one colour: what decoding takes is bounded for all kinds."""
+    environ = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}  # what is freed is not there for the next image
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE], cwd=PROJECT_ROOT, env=environ, capture_output=True, text=True, check=True
+    )
+    found = [line.split() for line in done.stdout.splitlines()[-6:]]
+    assert len(found) == 6 and all(3 < float(number) < 13 for _, _, number in found), found
+
+
+@pytest.mark.parametrize("size", [(1, 20_000), (20_000, 1), (3, 4_000)])
+def test_lines_of_pixels_are_refused(tmp_path: Path, size: tuple[int, int]) -> None:
+    """Scaling their shorter side to what a network takes would make gigabytes of them."""
+    Image.new("RGB", size).save(tmp_path / "x.png")
+    with pytest.raises(UnreadableImage, match="one side is more than 1000 times the other"):
+        read_rgb(tmp_path / "x.png")
+
+
+def test_what_is_too_long_once_it_is_scaled() -> None:
+    """Images of sets in memory, and sizes for which the usual limit is too high."""
+    with pytest.raises(UnreadableImage, match="too long and thin to be scaled"):
+        evaluation_transform(Preprocessing(1024, 1024, "bilinear", (0, 0, 0), (1, 1, 1)))(Image.new("RGB", (2, 900)))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_image_without_one_finite_value(tmp_path: Path, value: float) -> None:
+    Image.fromarray(np.full((8, 8), value, np.float32)).save(tmp_path / "x.tif")
+    with pytest.raises(UnreadableImage, match="not one of its values is a finite number"):
+        read_rgb(tmp_path / "x.tif")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_pipes_sockets_and_devices_are_no_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening a pipe that nobody writes to waits for good."""
+    monkeypatch.chdir(tmp_path)  # a socket's path must be short
+    os.mkfifo("pipe.png")
+    Path("link.png").symlink_to("pipe.png")
+    Path("device.png").symlink_to("/dev/zero")
+    Path("empty.png").touch()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("socket.png")
+    kinds = {"pipe": "a named pipe", "link": "a named pipe", "device": "a device", "socket": "a socket"}
+    names = [f"{kind}.png" for kind in kinds]
+    transform = evaluation_transform(Preprocessing(8, 8, "bilinear", (0, 0, 0), (1, 1, 1)))
+    table = ImageTable(string_column([*names, "empty.png"]), np.zeros(5, dtype=np.int64), ["a"], {}, root=tmp_path)
+    for row, (name, kind) in enumerate(zip(names, kinds.values(), strict=True)):
+        reason = f"Is {kind} and not a file"
+        assert FileDataset(tmp_path, [name], transform)[0] == (None, name, reason)
+        assert (look_at(table, row).problem, look_at(table, row).reason) == ("unreadable", reason)
+    assert look_at(table, 4).problem == "empty"

@@ -53,7 +53,8 @@ def wrong_value(default: Any, draw: random.Random) -> str:
 def mistakes(draw: random.Random, command: str) -> Iterator[tuple[str, bool]]:
     """(argument, whether it must be refused)."""
     config = OmegaConf.to_container(compose(config=command), resolve=False)
-    settings = {key: value for key, value in leaves(config) if command != "check" or not key.startswith("loss.")}
+    unread = ("loss.", "task._target_") if command == "check" else ()
+    settings = {key: value for key, value in leaves(config) if not key.startswith(unread)}
     groups = [path.name for path in CONF_DIR.iterdir() if path.is_dir() and path.name in config and path.name != "loss"]
     while True:
         key = draw.choice(sorted(settings))

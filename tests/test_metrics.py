@@ -1,11 +1,16 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
+from torchmetrics.classification import MulticlassF1Score
 
-from src.drawing import draw_confusion_matrix
+from src.confusion import count_confusions
+from src.drawing import draw_confusion_matrix, draw_confusions
 from src.losses import FocalLoss
-from src.metrics import classification_metrics, confusion_matrix
+from src.metrics import classification_metrics
 
 
 def test_metrics_against_hand_counts() -> None:
@@ -37,10 +42,50 @@ def test_balanced_accuracy_leaves_out_classes_without_a_picture() -> None:
     assert metrics.compute()["balanced_acc"] == pytest.approx((1 + 0.5) / 2)
 
 
-def test_confusion_matrix_has_the_true_class_by_row() -> None:
-    matrix = confusion_matrix(2)
-    matrix.update(torch.tensor([[0.0, 1.0], [0.0, 1.0]]), torch.tensor([0, 1]))
-    assert matrix.compute().tolist() == [[0, 1], [0, 1]]
+def test_metrics_are_those_of_torchmetrics() -> None:
+    """Over several batches, with classes that are never shown, never predicted, or neither."""
+    generator = torch.Generator().manual_seed(0)
+    metrics, f1 = classification_metrics(12, ""), MulticlassF1Score(12, average="macro")
+    for _ in range(3):
+        outputs_BK = torch.randn(16, 12, generator=generator)
+        outputs_BK[:, 10:] -= 100
+        labels_B = torch.randint(0, 9, (16,), generator=generator)
+        metrics.update(outputs_BK, labels_B)
+        f1.update(outputs_BK, labels_B)
+    assert metrics.compute()["f1"] == pytest.approx(float(f1.compute()), abs=1e-6)
+
+
+@pytest.mark.slow  # a process of its own, for its memory
+def test_counting_by_class_needs_no_matrix_of_all_classes() -> None:
+    """20,000 classes: 3.2 GB if a batch made a matrix of them, here within 300 MB."""
+    script = (
+        "import resource, torch\n"
+        "from src.metrics import classification_metrics\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "metrics = classification_metrics(20_000, '')\n"
+        "metrics.update(torch.randn(8, 20_000), torch.arange(8))\n"
+        "metrics.compute()\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 300 * 1024  # KiB
+
+
+def test_confusions_have_the_true_class_by_row() -> None:
+    confusions = count_confusions(np.array([1, 1, 0, 1]), np.array([0, 1, 2, 0]), 3)
+    assert confusions.matrix().tolist() == [[0, 2, 0], [0, 1, 0], [1, 0, 0]]
+    assert confusions.true_counts.tolist() == [2, 1, 1] and confusions.predicted_counts.tolist() == [1, 3, 0]
+    assert confusions.right_counts.tolist() == [0, 1, 0] and confusions.most_confused(1) == [(0, 1, 2)]
+
+
+def test_confusions_of_very_many_classes_are_drawn_together() -> None:
+    classes = 30_000  # a matrix of them would take 7 GB
+    labels_N = np.arange(classes)
+    confusions = count_confusions(np.where(labels_N < 9000, 0, labels_N), labels_N, classes)
+    figure = draw_confusions(confusions, [f"class {k}" for k in range(classes)])
+    assert max(figure.size) < 5000
+    assert sorted(confusions.neighbouring_order()) == labels_N.tolist()
 
 
 @pytest.mark.parametrize("classes", [2, 40, 200])

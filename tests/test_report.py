@@ -12,6 +12,7 @@ import pytest
 from conftest import Run, Runner, paint, run_train
 
 from src import analysis
+from src.confusion import ConfusionCounts, count_confusions
 from src.metrics import classification_metrics
 from src.pages.classification import confusion_section
 from src.pages.run import RunReport
@@ -188,10 +189,18 @@ def test_without_a_mistake_accuracy_has_an_interval_all_the_same() -> None:
     assert high == 1 and low == pytest.approx(0.839, abs=0.001)  # Wilson's interval of 20 of 20
 
 
+def counts_of(matrix_KK: np.ndarray) -> ConfusionCounts:
+    labels_P, predicted_P = np.nonzero(matrix_KK)
+    counts_P = matrix_KK[labels_P, predicted_P]
+    return count_confusions(np.repeat(predicted_P, counts_P), np.repeat(labels_P, counts_P), len(matrix_KK))
+
+
 def test_confusions_and_their_order() -> None:
     matrix_KK = np.array([[8, 0, 0, 5], [0, 9, 1, 0], [0, 2, 7, 0], [1, 0, 0, 9]])
-    assert analysis.top_confusions(matrix_KK, 3) == [(0, 3, 5), (2, 1, 2), (1, 2, 1)]
-    order = analysis.neighbouring_order(matrix_KK)
+    confusions = counts_of(matrix_KK)
+    assert np.array_equal(confusions.matrix(), matrix_KK)
+    assert confusions.most_confused(3) == [(0, 3, 5), (2, 1, 2), (1, 2, 1)]
+    order = confusions.neighbouring_order()
     assert sorted(order) == [0, 1, 2, 3]
     assert abs(order.index(0) - order.index(3)) == 1 == abs(order.index(1) - order.index(2))
 
@@ -210,7 +219,7 @@ def test_two_hundred_classes_are_readable() -> None:
     matrix_KK = np.diag(generator.integers(20, 40, size=200))
     matrix_KK[7, 150], matrix_KK[150, 7], matrix_KK[3, 4] = 9, 8, 2
     report = RunReport("x", cast(FineTuneTask, None), {}, {}, {}, [])
-    html = confusion_section(report, matrix_KK, [f"class {k}" for k in range(200)])
+    html = confusion_section(report, counts_of(matrix_KK), [f"class {k}" for k in range(200)])
     table = re.findall(r"<td[^>]*>([^<]*)</td>", html)
     assert table[:3] == ["class 7", "class 150", "9"] and "3" not in table[:3]
     assert report.figures["report/confusion"].width < 1400 and 'table class="matrix"' not in html
@@ -252,7 +261,7 @@ def test_runs_side_by_side(colors_run: Run, worse_run: Run, command, tmp_path: P
         (["{run}", "nowhere"], "There is no folder 'nowhere'."),
         (["{run}", "src"], "'src' has no metrics.json"),
         (["{run}", "{run}", "split=train"], "has no report/train_predictions.csv"),
-        (["{run}", "{run}", "output=src"], "output='src': is a folder"),
+        (["{run}", "{run}", "output=src"], "output='src' is a folder"),
         (["{run}", "{run}", "output=no/where.html"], "the folder no does not exist"),
         ([""], "runs is not set"),
     ],

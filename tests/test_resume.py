@@ -62,15 +62,19 @@ def test_raised_epochs_are_trained_by_the_phases_that_are_left(two_epochs: Run, 
     assert len(again.csv("epochs.csv")) == 7
 
 
-def test_a_run_that_had_ended_says_so(two_epochs: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_that_had_ended_says_so(two_epochs: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = resume(copy_of(two_epochs, tmp_path))
     assert len(run.csv("epochs.csv")) == 2
-    assert "The run had ended with epoch 2, and nothing is left to train: trainer.max_epochs=<more>" in caplog.text
+    assert (
+        "The run had ended with epoch 2, and nothing is left to train: trainer.max_epochs=<more>"
+        in capsys.readouterr().err
+    )
 
 
-def test_fewer_epochs_than_were_trained_are_refused(two_epochs: Run, tmp_path: Path) -> None:
+def test_fewer_epochs_than_were_trained_are_refused(plain: tuple[str, ...], tmp_path: Path) -> None:
+    run_train(tmp_path / "run", *plain, "trainer.max_epochs=2")
     with pytest.raises(ConfigError, match=r"trainer\.max_epochs=1 is less than the 2 epochs"):
-        resume(copy_of(two_epochs, tmp_path), "trainer.max_epochs=1")
+        resume(tmp_path / "run", "trainer.max_epochs=1")
 
 
 def test_one_cycle_becomes_longer(plain: tuple[str, ...], tmp_path: Path) -> None:
@@ -80,22 +84,23 @@ def test_one_cycle_becomes_longer(plain: tuple[str, ...], tmp_path: Path) -> Non
 
 def test_schedules_that_only_know_the_next_step_are_refused(plain: tuple[str, ...], tmp_path: Path) -> None:
     cfg = compose(f"output_dir={tmp_path}/run", *plain, "trainer=cpu", "trainer.max_epochs=1", "logger=none")
-    cfg.scheduler = {"_target_": "torch.optim.lr_scheduler.ExponentialLR", "_partial_": True, "gamma": 0.9}
-    cfg.scheduler.interval = "step"
+    target = "torch.optim.lr_scheduler.ExponentialLR"
+    cfg.scheduler = {"_target_": target, "_partial_": True, "gamma": 0.9, "interval": "step"}
     train(cfg)
     with pytest.raises(RunStopped, match="ExponentialLR counts optimizer steps"):
         resume(tmp_path / "run", "trainer.max_epochs=2", "data.batch_size=16")
 
 
 def test_early_stopping_and_more_patience(
-    plain: tuple[str, ...], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    plain: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = ("callbacks=early_stopping", "callbacks.early_stopping.patience=1", "optimizer.lr=1e-12")
     run = run_train(tmp_path / "run", *plain, *settings, "trainer.max_epochs=4")
     stopped = len(rates(run))
     assert stopped < 4
     resume(run.directory)
-    assert f"Early stopping had ended phase 1 with epoch {stopped}" in caplog.text and len(rates(run)) == stopped
+    assert f"Early stopping had ended phase 1 with epoch {stopped}" in capsys.readouterr().err
+    assert len(rates(run)) == stopped
     resume(run.directory, "callbacks.early_stopping.patience=9")
     assert len(rates(run)) == 4
 

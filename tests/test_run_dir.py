@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Answer, Run
@@ -32,7 +33,7 @@ def test_long_names_are_shortened(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert Path(run_dir(None, "ü" * 300)).is_dir()
 
 
-def hold(folder: Path, holding: multiprocessing.synchronize.Event, done: multiprocessing.synchronize.Event) -> None:
+def hold(folder: Path, holding: Any, done: Any) -> None:
     with held(folder):
         holding.set()
         done.wait(60)

@@ -279,7 +279,8 @@ def test_a_large_upload_is_cut_off_while_it_streams(server: Server) -> None:
     """Its length is not announced, so that only counting can tell; and the server does not wait for its end."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         connection.sendall(
-            b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n"
         )
         for _ in range(12):
             connection.sendall(b"186a0\r\n" + bytes(100_000) + b"\r\n")
@@ -290,12 +291,12 @@ def test_an_upload_that_stalls_is_given_up(onnx_file: Path, start: StartServer) 
     server = start(f"model={onnx_file}", "timeout_seconds=4")
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         connection.sendall(
-            b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 99\r\n\r\nx"
+            b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 99\r\n\r\nx"
         )
         assert connection.recv(1000).startswith(b"HTTP/1.1 408")
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:  # goes away in the middle
         connection.sendall(
-            b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 99\r\n\r\nx"
+            b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 99\r\n\r\nx"
         )
     assert server.predict(("a.png", RED)).status == 200
     deadline = time.monotonic() + 30
@@ -312,7 +313,7 @@ def test_an_error_inside_is_told_without_its_traceback(onnx_file: Path, start: S
     assert server.predict(("red.png", RED)).json["results"][0]["prediction"] == "red"
     assert server.ask("GET", "/health").status == 200
     server.stop()
-    assert "A batch of 1 pictures could not be computed" in server.log
+    assert "A batch of 1 images could not be computed" in server.log
 
 
 # --------------------------------------------------------------------------------------------------------- under load

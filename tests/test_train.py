@@ -353,3 +353,12 @@ def test_a_new_run_never_writes_into_an_old_one(tmp_path: Path, monkeypatch: pyt
     assert Path(first).is_dir()  # made at once: another run of the same second takes another name
     assert first == "logs/runs/now_a-b-c" and run_dir(None, "a/b c") == "logs/runs/now_a-b-c_2"
     assert run_dir(first, "x") == first
+
+
+@pytest.mark.parametrize("settings", [["scheduler=plateau"], ["callbacks=early_stopping"]])
+def test_val_may_be_measured_every_other_epoch(trained: Runner, colors: Path, settings: list[str]) -> None:
+    run = trained(
+        "data=folder", f"data.root={colors}", "data.image_size_px=32", "test=false", "trainer.max_epochs=4",
+        "+trainer.check_val_every_n_epoch=2", *settings,
+    )  # fmt: skip
+    assert ["val/acc" in row and row["val/acc"] != "" for row in run.csv("epochs.csv")] == [False, True, True, True]

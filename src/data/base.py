@@ -1,7 +1,6 @@
 """What all data formats share: settings, splits, loaders, split.csv. A format is a subclass that says what there is."""
 
 import logging
-import os
 from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import replace
@@ -23,6 +22,7 @@ from src.data.split_file import read_split_file
 from src.data.splits import SPLITS, cut, fold
 from src.data.table import ImageTable, Labels, Rows
 from src.data.transforms import Augmentation, Transform, evaluation_transform, training_transform
+from src.data.workers import available_workers, end_when_a_batch_is_lost, workers_that_fit
 from src.errors import ConfigError
 from src.preprocessing import Preprocessing
 from src.progress import progress_bar
@@ -63,6 +63,7 @@ class ImageDataModule(LightningDataModule):
         max_megapixels: pictures that are larger count as damaged.
         on_error: what a damaged picture does: `skip` it, or `fail` before training.
         cache, cache_views, cache_dir: what is computed once and kept, see src/data/cache.py.
+        cache_gb: how large `cache_dir` may become; what was not used for longest is deleted then. None = any size.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class ImageDataModule(LightningDataModule):
         cache: str = "none",
         cache_views: int | None = None,
         cache_dir: str = "logs/cache",
+        cache_gb: float | None = None,
     ) -> None:
         super().__init__()
         self.preprocessing = preprocessing.with_size(image_size_px, resize_px)
@@ -98,11 +100,12 @@ class ImageDataModule(LightningDataModule):
             crop_scale_min=augmentation.crop_scale_min if crop_safe else None,
         )
         self.labels, self.seed, self.batch_size = labels, seed, batch_size
-        self.num_workers = available_workers() if num_workers is None else num_workers
+        self.num_workers = workers_that_fit(available_workers() if num_workers is None else num_workers)
         self.val_fraction, self.test_fraction, self.split_seed = val_fraction, test_fraction, split_seed
         self.split_file, self.folds, self.fold = split_file, folds, fold
         self.balanced_sampling, self.max_megapixels, self.on_error = balanced_sampling, max_megapixels, on_error
         self.cache, self.cache_views, self.cache_dir = cache, cache_views, Path(cache_dir).expanduser()
+        self.cache_gb = cache_gb
         if cache == "features" and cache_views is None and self.transform_of(training=True).random:
             raise ConfigError(
                 "data.cache=features keeps one view of each picture, but the training pictures are augmented: set "
@@ -264,9 +267,9 @@ class ImageDataModule(LightningDataModule):
             )
         return self.picture_loader(
             self.image_dataset(rows, training),
+            persistent=True,
             sampler=sampler,
             drop_last=drop_last,
-            persistent_workers=self.num_workers > 0,
             generator=generator,
         )
 
@@ -275,15 +278,26 @@ class ImageDataModule(LightningDataModule):
         dataset = ImageDataset(self.table, rows, self.transform_of(training=False), self.seed, substitute=False)
         return self.picture_loader(dataset, generator=torch.Generator())
 
-    def picture_loader(self, dataset: ImageDataset, **settings: Any) -> DataLoader[Batch]:
+    def picture_loader(self, dataset: ImageDataset, persistent: bool = False, **settings: Any) -> DataLoader[Batch]:
+        workers = self.workers_for(-(-len(dataset) // self.batch_size))
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
-            num_workers=self.num_workers,
+            num_workers=workers,
+            persistent_workers=persistent and workers > 0,
+            worker_init_fn=end_when_a_batch_is_lost,
             pin_memory=torch.cuda.is_available(),
             collate_fn=Collate(self.preprocessing.crop_px, self.table.labels),
             **settings,
         )
+
+    def workers_for(self, batches: int) -> int:
+        """`num_workers`, or for good as many as their batches leave room for in shared memory."""
+        batch_bytes = 3 * self.preprocessing.crop_px**2 * self.batch_size
+        processes = self.trainer.num_devices if self.trainer is not None else 1
+        fitting = workers_that_fit(self.num_workers, batch_bytes, batches, processes)
+        self.num_workers = min(self.num_workers, fitting)
+        return fitting
 
     def image_dataset(self, rows: Rows, training: bool) -> ImageDataset:
         if self.cache != "images":
@@ -291,9 +305,10 @@ class ImageDataModule(LightningDataModule):
         transform = self.transform_of(training, keep=True)
         crop_scale_min = self.augmentation.crop_scale_min if training else None
         settings = f"{self.preprocessing} {transform.needed_px} {crop_scale_min}"
-        for turn in self.one_process_first():
+        entry = self.cache_dir / entry_name("images", self.table.content_stamp(rows), settings)
+        for turn, first in self.one_process_first():
             if turn:
-                kept = cached_images(self.cache_dir, self.table, rows, transform, settings, self.num_workers)
+                kept = cached_images(entry, self.table, rows, transform, self.num_workers, self.cache_gb, first)
         return ImageDataset(self.table, rows, transform, self.seed, substitute=training, prepared=kept)
 
     def caches_features(self) -> bool:
@@ -316,26 +331,30 @@ class ImageDataModule(LightningDataModule):
         augmentation = f"{self.augmentation} {views} {self.seed}" if random else ""
         stamp = self.table.content_stamp(rows)
         name = entry_name("features", stamp, str(self.preprocessing), augmentation, network.frozen_fingerprint())
+        entry, needed_px = self.cache_dir / name, self.transform_of(training).needed_px
 
         def batches_of_view(view: int) -> Iterable[Batch]:
             dataset = ImageDataset(self.table, rows, self.transform_of(training), self.seed, substitute=False)
             return self.picture_loader(dataset, sampler=[(view, position) for position in range(len(rows))])
 
-        for turn in self.one_process_first():
+        for turn, first in self.one_process_first():
             if turn:
                 kept = cached_features(
-                    self.cache_dir, name, self.table, rows, views, batches_of_view, network.frozen_features
-                )
-        return FeatureDataset(self.table, rows, training, kept.features_VN, kept.reasons)
+                    entry, self.table, rows, views, batches_of_view, network.frozen_features,
+                    needed_px, self.cache_gb, first,
+                )  # fmt: skip
+        dataset = FeatureDataset(self.table, rows, training, kept.features_VN, kept.reasons)
+        dataset.kept_open = kept.lock
+        return dataset
 
-    def one_process_first(self) -> Iterable[bool]:
-        """True in the first turn on one process of each machine, and in the second turn on the others."""
+    def one_process_first(self) -> Iterable[tuple[bool, bool]]:
+        """Two turns, of one process of each machine and of the others: whether it is its turn, and is it that one."""
         trainer = self.trainer
         first = trainer is None or trainer.local_rank == 0
-        yield first
+        yield first, first
         if trainer is not None:
             trainer.strategy.barrier("cache")
-        yield not first
+        yield not first, first
 
     def train_dataloader(self) -> DataLoader[Batch]:
         return self.loader("train", training=True)
@@ -358,7 +377,13 @@ class ImageDataModule(LightningDataModule):
 def require_all_readable(table: ImageTable, num_workers: int) -> None:
     """Decode every picture of the splits; raise ConfigError, naming the first few, if one cannot be."""
     rows = np.sort(np.concatenate(list(table.splits.values())))
-    reasons = DataLoader(ReadingTest(table, rows), batch_size=16, num_workers=num_workers, collate_fn=as_it_is)
+    reasons = DataLoader(
+        ReadingTest(table, rows),
+        batch_size=16,
+        num_workers=num_workers,
+        collate_fn=as_it_is,
+        worker_init_fn=end_when_a_batch_is_lost,
+    )
     damaged: list[str] = []
     with progress_bar() as progress:
         bar = progress.add_task("read all pictures", total=len(rows), speed="", loss="")
@@ -413,9 +438,3 @@ def note_shared_groups(rows: dict[str, Rows], groups_N: npt.NDArray[np.int64], n
         for other in names[i + 1 :]:
             if shared := len(np.intersect1d(groups_N[rows[one]], groups_N[rows[other]])):
                 notes.append(f"Leak: {shared} groups have pictures in both {one} and {other}.")
-
-
-def available_workers() -> int:
-    """One reading process a core that this process may use, up to 8."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(8, cores)

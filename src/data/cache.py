@@ -1,165 +1,44 @@
 """What is computed once and kept on disk: decoded and resized pictures, and features of the frozen network.
 
 An entry is a folder in `data.cache_dir`, named by a hash of everything that it depends on, among it the size and time
-of each file. It is written under another name and renamed when it is complete. It may be deleted at any time.
+of each file. It may be deleted at any time. src/data/cache_entries.py sees to it that entries are whole.
 """
 
-import hashlib
 import json
 import logging
-import mmap
 import os
-import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from src.data.decode import UnreadableImage
+from src.data.cache_entries import entry_name, new_entry, open_entry, require_space
+from src.data.image_cache import ImageCache, cached_images, readable_by_now
 from src.data.table import ImageTable, Rows
-from src.data.transforms import Transform
 from src.errors import ConfigError
 from src.progress import progress_bar
+
+__all__ = ["FeatureCache", "ImageCache", "cached_features", "cached_images", "entry_name", "new_entry"]
 
 log = logging.getLogger("src.data")
 
 DTYPES = {str(dtype): dtype for dtype in (torch.float32, torch.float16, torch.bfloat16, torch.float64)}
 
 
-def entry_name(kind: str, *parts: str) -> str:
-    return f"{kind}_{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:20]}"
-
-
-@contextmanager
-def new_entry(folder: Path) -> Iterator[Path]:
-    """A folder to write to, which becomes `folder` at the end, unless something fails."""
-    temporary = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
-    try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        try:
-            temporary.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # else another run was faster
-                raise
-    except OSError as error:
-        raise ConfigError(
-            f"data.cache_dir='{folder.parent}' cannot be written ({error.strerror}): name another folder, or set "
-            "data.cache=none."
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def require_space(folder: Path, needed: int) -> None:
-    """Raise ConfigError unless the disk has room for `needed` bytes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if needed > 0.9 * free:
-        raise ConfigError(
-            f"data.cache needs {needed / 1e9:.1f} GB in data.cache_dir='{folder}', where {free / 1e9:.1f} GB are free: "
-            "name another folder, or set data.cache=none."
-        )
-
-
-# ----------------------------------------------------------------------------------------------------------- pictures
-
-
-class PreparedPictures(Dataset[tuple[npt.NDArray[np.uint8] | None, str]]):
-    """The prepared picture at each position, uint8 [H, W, 3], or None and the reason."""
-
-    def __init__(self, table: ImageTable, rows: Rows, transform: Transform) -> None:
-        self.table, self.rows, self.transform = table, rows, transform
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, position: int) -> tuple[npt.NDArray[np.uint8] | None, str]:
-        try:
-            image = self.table.read(int(self.rows[position]), self.transform.needed_px)
-            return np.asarray(self.transform.prepare(image)), ""
-        except UnreadableImage as error:
-            return None, str(error)
-
-
-class ImageCache:
-    """Prepared pictures of different sizes, one after the other in one file, which all processes map into memory."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        with np.load(folder / "index.npz") as index:
-            self.starts_N, self.sizes_N2 = index["starts"], index["sizes"]
-        self.reasons: dict[str, str] = json.loads((folder / "unreadable.json").read_text(encoding="utf-8"))
-        self.pixels: mmap.mmap | None = None  # opened by each process for itself
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "pixels": None}
-
-    def __call__(self, position: int) -> Image.Image:
-        """The picture at a position. Raises UnreadableImage."""
-        if str(position) in self.reasons:
-            raise UnreadableImage(self.reasons[str(position)])
-        if self.pixels is None:
-            with (self.folder / "pixels.bin").open("rb") as file:
-                self.pixels = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        height, width = (int(side) for side in self.sizes_N2[position])
-        start = int(self.starts_N[position])
-        return Image.frombytes("RGB", (width, height), self.pixels[start : start + height * width * 3])
-
-
-def cached_images(
-    cache_dir: Path, table: ImageTable, rows: Rows, transform: Transform, settings: str, num_workers: int
-) -> ImageCache:
-    """The cache of these rows, filled first if it does not exist. `settings` says what `transform.prepare` does."""
-    folder = cache_dir / entry_name("images", table.content_stamp(rows), settings)
-    if not folder.is_dir():
-        start = time.perf_counter()
-        fill_images(folder, table, rows, transform, num_workers)
-        log.info("Kept %s resized pictures in %s (%.1f s)", f"{len(rows):,}", folder, time.perf_counter() - start)
-    return ImageCache(folder)
-
-
-def fill_images(folder: Path, table: ImageTable, rows: Rows, transform: Transform, num_workers: int) -> None:
-    loader = DataLoader(
-        PreparedPictures(table, rows, transform), batch_size=16, num_workers=num_workers, collate_fn=list
-    )
-    starts_N, sizes_N2 = np.zeros(len(rows), dtype=np.int64), np.zeros((len(rows), 2), dtype=np.int32)
-    reasons: dict[int, str] = {}
-    position = end = 0
-    with new_entry(folder) as temporary, progress_bar() as progress:
-        bar = progress.add_task("resize and keep", total=len(rows), speed="", loss="")
-        with (temporary / "pixels.bin").open("wb") as file:
-            for batch in loader:
-                for pixels_HW3, reason in batch:
-                    if pixels_HW3 is None:
-                        reasons[position] = reason
-                    else:
-                        starts_N[position], sizes_N2[position] = end, pixels_HW3.shape[:2]
-                        end += file.write(pixels_HW3.tobytes())
-                    position += 1
-                if position == len(batch):
-                    require_space(folder.parent, end // len(batch) * len(rows))
-                progress.update(bar, completed=position)
-            file.write(b"\0")  # an empty file cannot be mapped
-        np.savez(temporary / "index.npz", starts=starts_N, sizes=sizes_N2)
-        (temporary / "unreadable.json").write_text(json.dumps(reasons), encoding="utf-8")
-
-
-# ----------------------------------------------------------------------------------------------------------- features
-
-
 class FeatureCache:
-    """`features_VN` [views, N, ...], mapped from a file, and for each position without a picture the reason."""
+    """`features_VN` [views, N, ...], mapped from a file, and for each position without a picture the reason.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: of the entry, whose sizes have been compared: memory beyond the end of a file would end the process.
+        lock: keeps other runs from deleting it.
+    """
+
+    def __init__(self, folder: Path, lock: IO[bytes] | None = None) -> None:
+        self.lock = lock
         facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
         shape = facts["shape"]
         mapped = torch.from_file(
@@ -170,39 +49,48 @@ class FeatureCache:
 
 
 def cached_features(
-    cache_dir: Path,
-    name: str,
+    folder: Path,
     table: ImageTable,
     rows: Rows,
     views: int,
     batches_of_view: Callable[[int], Iterable[dict[str, Any]]],
     features_of: Callable[[Tensor], Tensor],
+    needed_px: int | None = None,
+    most_gb: float | None = None,
+    first: bool = True,
 ) -> FeatureCache:
     """The features of these rows, computed first if they are not there.
 
     Args:
-        cache_dir: where entries are kept.
-        name: of the entry.
+        folder: the entry.
         table: that the rows belong to.
         rows: of the split.
         views: how many times each picture is seen.
         batches_of_view: batches of pictures (see src/data/dataset.py) of all rows, for each view.
         features_of: what the frozen network makes of pictures uint8 [B, 3, H, W].
+        needed_px: as in `ImageTable.read`.
+        most_gb: as in `open_entry`.
+        first: whether no other process of this run has opened it yet.
     """
-    folder = cache_dir / name
-    if not folder.is_dir():
+
+    def fill(temporary: Path) -> None:
         start = time.perf_counter()
-        fill_features(folder, table, rows, views, batches_of_view, features_of)
+        fill_features(temporary, table, rows, views, batches_of_view, features_of)
         times = f" x {views} views" if views > 1 else ""
         log.info(
             "Kept what the frozen network makes of %s pictures%s in %s (%.1f s)",
             f"{len(rows):,}", times, folder, time.perf_counter() - start,
         )  # fmt: skip
-    return FeatureCache(folder)
+
+    def find_outdated(entry: Path) -> str:
+        unreadable = json.loads((entry / "facts.json").read_text(encoding="utf-8"))["unreadable"]
+        return readable_by_now(table, rows, needed_px, [int(position) for position in unreadable])
+
+    return FeatureCache(folder, open_entry(folder, fill, most_gb, find_outdated, read_all=first))
 
 
 def fill_features(
-    folder: Path,
+    temporary: Path,
     table: ImageTable,
     rows: Rows,
     views: int,
@@ -214,7 +102,7 @@ def fill_features(
     reasons: dict[str, str] = {}
     readable = torch.zeros(len(rows), dtype=torch.bool)
     kept: Tensor | None = None
-    with new_entry(folder) as temporary, progress_bar() as progress:
+    with progress_bar() as progress:
         bar = progress.add_task("features", total=views * len(rows), speed="", loss="")
         for view in range(views):
             for batch in batches_of_view(view):
@@ -227,16 +115,21 @@ def fill_features(
                     kept[view, positions] = features
                     readable[positions] = True
                 progress.update(bar, advance=len(positions))
-        if kept is None:
-            raise ConfigError("None of the pictures can be read.")
-        missing = torch.nonzero(~readable).flatten().tolist()
-        unreadable = {position: reasons[str(table.paths[rows[position]])] for position in missing}
-        facts = {"shape": list(kept.shape), "dtype": str(kept.dtype), "unreadable": unreadable}
-        (temporary / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+    if kept is None:
+        shown = "".join(f"\n  {path}: {reason}" for path, reason in list(reasons.items())[:3])
+        raise ConfigError(f"None of the {len(rows)} pictures can be read.{shown}")
+    missing = torch.nonzero(~readable).flatten().tolist()
+    unreadable = {position: reasons[str(table.paths[rows[position]])] for position in missing}
+    facts = {"shape": list(kept.shape), "dtype": str(kept.dtype), "unreadable": unreadable}
+    (temporary / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
 
 
 def new_map(file: Path, shape: list[int], like: Tensor) -> Tensor:
     """A file of zeros as a tensor of the dtype of `like`: what is written to it goes to the file."""
     elements = int(np.prod(shape))
-    require_space(file.parent, elements * like.element_size())
+    size = elements * like.element_size()
+    require_space(file.parent, size)
+    if hasattr(os, "posix_fallocate"):  # else a disk that is full later would end the process
+        with file.open("wb") as stream:
+            os.posix_fallocate(stream.fileno(), 0, size)
     return torch.from_file(str(file), shared=True, size=elements, dtype=like.dtype).view(shape)

@@ -23,7 +23,9 @@ from src.data.transforms import Seeded, Transform
 Batch = dict[str, Any]
 Draw = tuple[int, int]  # (epoch, position in the dataset)
 
-MAX_SUBSTITUTES = 50  # damaged training pictures in a row before a batch goes without
+# Damaged training images in a row before a batch goes without. Where so many are damaged, all may be, on a disk that is
+# gone: then the other images of this batch are tried once only. No later batch depends on it.
+MAX_SUBSTITUTES = 50
 
 
 class ImageDataset(Dataset[Batch]):
@@ -38,7 +40,8 @@ class ImageDataset(Dataset[Batch]):
         transform: of the pictures.
         seed: of the augmentation.
         substitute: whether damaged pictures are replaced.
-        prepared: gives the picture at a position as `transform.prepare` leaves it; None = decode it.
+        prepared: gives the image at a position as `transform.prepare` leaves it, or None if it is not kept any more;
+            None = decode all.
     """
 
     def __init__(
@@ -57,14 +60,31 @@ class ImageDataset(Dataset[Batch]):
         return len(self.rows)
 
     def __getitem__(self, draw: Draw | int) -> Batch:
+        return self.read(draw, self.most_tries)
+
+    def __getitems__(self, draws: list[Draw | int]) -> list[Batch]:
+        """The images of a batch."""
+        items: list[Batch] = []
+        for draw in draws:
+            in_vain = any("image" not in item for item in items)
+            items.append(self.read(draw, 1 if in_vain else self.most_tries))
+        return items
+
+    @property
+    def most_tries(self) -> int:
+        return min(MAX_SUBSTITUTES, len(self)) if self.substitute else 1
+
+    def read(self, draw: Draw | int, tries: int) -> Batch:
         # Lightning's overfit_batches brings its own sampler, which draws plain positions.
         epoch, first = (0, draw) if isinstance(draw, int) else draw
         unreadable: list[tuple[str, str]] = []
-        for offset in range(min(MAX_SUBSTITUTES, len(self)) if self.substitute else 1):
+        for offset in range(tries):
             position = (first + offset) % len(self)
             row = int(self.rows[position])
             try:
-                image = self.prepared(position) if self.prepared is not None else self.prepare(row)
+                image = self.prepared(position) if self.prepared is not None else None
+                if image is None:
+                    image = self.prepare(row)
             except UnreadableImage as error:
                 unreadable.append((str(self.table.paths[row]), str(error)))
                 continue
@@ -110,15 +130,19 @@ class FeatureDataset(Dataset[Batch]):
         self.table, self.rows, self.substitute, self.features_VN, self.reasons = (
             table, rows, substitute, features_VN, reasons,
         )  # fmt: skip
+        self.kept_open: Any = None  # the lock of the features' file
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitems__(self, draws: list[Draw]) -> Batch:
-        view, positions, unreadable = 0, [], []
-        for epoch, first in draws:
+        view, positions = 0, list[int]()
+        unreadable: list[tuple[str, str]] = []
+        most_tries = min(MAX_SUBSTITUTES, len(self)) if self.substitute else 1
+        for number, (epoch, first) in enumerate(draws):
             view = epoch % len(self.features_VN)
-            for offset in range(min(MAX_SUBSTITUTES, len(self)) if self.substitute else 1):
+            in_vain = len(positions) < number  # as in ImageDataset
+            for offset in range(1 if in_vain else most_tries):
                 position = (first + offset) % len(self)
                 if position not in self.reasons:
                     positions.append(position)

@@ -1,11 +1,16 @@
-"""From an image file to RGB pixels. The one place where files are decoded."""
+"""From an image file to RGB pixels. The one place where files are decoded, and where too much is refused."""
 
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-import numpy.typing as npt
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageOps
+
+from src.data.rgb import to_rgb
 
 IMAGE_SUFFIXES = frozenset(
     [
@@ -14,13 +19,16 @@ IMAGE_SUFFIXES = frozenset(
     ]
 )
 MAX_MEGAPIXELS = 180.0  # about where Pillow itself refuses: headers beyond it are most often attacks or damage
+# The longer side, in lengths of the shorter one. Scaling the shorter side of a line of pixels to what a network takes
+# makes gigabytes of it: 1 x 20,000 pixels become 224 x 4,480,000.
+MAX_ASPECT_RATIO = 1000
 # A JPEG is decoded at 1/2, 1/4 or 1/8 if its shorter side then still has this many times the pixels that are needed.
 # docs/performance.md has the measured difference.
 DRAFT_MARGIN = 3.0
 
 
 class UnreadableImage(Exception):
-    """The file is missing, empty, damaged, no picture, or too large to decode safely."""
+    """The file is missing, empty, damaged, no image, or too large or too thin to decode or scale safely."""
 
 
 def read_rgb(
@@ -29,7 +37,7 @@ def read_rgb(
     max_megapixels: float = MAX_MEGAPIXELS,
     formats: tuple[str, ...] | None = None,
 ) -> Image.Image:
-    """The picture as a person sees it: RGB, 8 bits, upright by its EXIF tag, transparency over white, first frame.
+    """The image as a person sees it: RGB, 8 bits, upright by its EXIF tag, transparency over white, first frame.
 
     Args:
         path: of the file, or the open file.
@@ -40,52 +48,117 @@ def read_rgb(
     Raises:
         UnreadableImage: with the reason, for whatever cannot be decoded.
     """
+    with open_image(path, max_megapixels, formats) as image:
+        return decode(image, needed_px)
+
+
+@contextmanager
+def open_image(
+    path: str | Path | BinaryIO, max_megapixels: float = MAX_MEGAPIXELS, formats: tuple[str, ...] | None = None
+) -> Iterator[Image.Image]:
+    """The image with its header alone, as `decode` takes it. Arguments as in read_rgb.
+
+    Raises:
+        UnreadableImage: with the reason, also for whatever goes wrong within the block.
+    """
+    file: Any = path
     try:
-        with Image.open(path, formats=formats) as image:
-            if image.width * image.height > max_megapixels * 1e6:
-                raise UnreadableImage(
-                    f"{image.width} x {image.height} pixels are more than data.max_megapixels={max_megapixels:g}"
-                )
-            if needed_px is not None:
-                least = round(DRAFT_MARGIN * needed_px)
-                image.draft(None, (least, least))  # the smallest scale at which both sides have at least this
-            return to_rgb(ImageOps.exif_transpose(image))
+        with ExitStack() as stack:
+            if isinstance(path, str | Path):
+                file = stack.enter_context(open_regular_file(path))
+            image = stack.enter_context(Image.open(file, formats=formats))
+            refuse_extremes(image.size, max_megapixels)
+            yield image
     except UnreadableImage:
         raise
     # Decoders raise OSError, ValueError, TypeError, SyntaxError, struct.error, DecompressionBombError and more.
     except Exception as error:
-        reason = str(error).replace(repr(str(path)), "").replace(repr(path), "").strip(" :") or type(error).__name__
-        raise UnreadableImage(reason) from error
+        reason = str(error)
+        for name in (repr(str(path)), repr(path), repr(file)):
+            reason = reason.replace(name, "")
+        raise UnreadableImage(reason.strip(" :") or type(error).__name__) from error
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """8-bit RGB of a picture of any mode."""
-    if image.mode.startswith(("I", "F")):
-        return Image.fromarray(to_8_bits(np.asarray(image))).convert("RGB")
-    if image.mode == "LAB":  # Pillow's convert refuses it
-        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
-        assert converted is not None
-        return converted
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
+def decode(image: Image.Image, needed_px: int | None = None) -> Image.Image:
+    """The pixels of an opened image, as read_rgb gives them. It may be the same object."""
+    if needed_px is not None:
+        least = round(DRAFT_MARGIN * needed_px)
+        image.draft(None, (least, least))  # the smallest scale at which both sides have at least this
+    if image.format in ("WEBP", "AVIF") and hasattr(image, "_decoder"):
+        image._decoder = FirstFrame(image._decoder)
+    ImageOps.exif_transpose(image, in_place=True)
+    return to_rgb(image)
 
 
-def to_8_bits(gray_HW: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Grey values of 16 or 32 bits or floats, uint8 [H, W]; Pillow's own conversion clips them to white.
+class FirstFrame:
+    """In the place of Pillow's decoder of a WebP or AVIF, which keeps 4 to 8 bytes a pixel for frames to come.
 
-    The scale is that of the format, so that pictures of one source stay comparable: whole numbers 0..65535, floats
-    0..1. Values outside are taken for a range of their own (0..255 if they fit it, else from their lowest to highest).
+    Nobody asks for a second frame here, so that the decoder can go before the pixels of the first are copied.
     """
-    finite = np.nan_to_num(gray_HW.astype(np.float64), posinf=0.0, neginf=0.0)
-    low, high = float(finite.min()), float(finite.max())
-    if np.issubdtype(gray_HW.dtype, np.integer):
-        top = 65535.0 if gray_HW.dtype.itemsize == 2 or high > 255 else 255.0
-    else:
-        top = 1.0 if high <= 1 else 255.0
-    if low < 0 or high > top:
-        finite, top = finite - low, max(high - low, 1e-12)
-    return np.clip(np.floor(finite / top * 255.999), 0, 255).astype(np.uint8)
+
+    def __init__(self, decoder: Any) -> None:
+        self.decoder = decoder
+
+    def get_next(self) -> Any:  # of a WebP
+        frame = self.decoder.get_next()
+        del self.decoder
+        return frame
+
+    def get_frame(self, index: int) -> Any:  # of an AVIF
+        frame = self.decoder.get_frame(index)
+        del self.decoder
+        return frame
+
+    def reset(self) -> None:
+        pass
+
+
+def open_regular_file(path: str | Path) -> BufferedReader:
+    """The file, open for reading. Raises UnreadableImage for a pipe, a socket or a device, OSError as `open` does.
+
+    Opening a pipe waits for somebody who writes to it, for good if need be, and opening some devices does something.
+    What lies at the path may change after it was looked at, so it is opened without waiting and looked at once more.
+    """
+    refuse_special(os.stat(path).st_mode)  # noqa: PTH116 - takes paths of both kinds
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        refuse_special(os.fstat(descriptor).st_mode)
+        if hasattr(os, "O_NONBLOCK"):
+            os.set_blocking(descriptor, True)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def refuse_special(mode: int) -> None:
+    kinds = {
+        stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
+        stat.S_IFDIR: "a directory",
+    }  # fmt: skip
+    if not stat.S_ISREG(mode):
+        raise UnreadableImage(f"Is {kinds.get(stat.S_IFMT(mode), 'something else')} and not a file")
+
+
+def refuse_extremes(size_px: tuple[int, int], max_megapixels: float) -> None:
+    """Raise UnreadableImage for an image of too many pixels, or too thin."""
+    width, height = size_px
+    if width * height > max_megapixels * 1e6:
+        raise UnreadableImage(f"{width} x {height} pixels are more than data.max_megapixels={max_megapixels:g}")
+    if max(size_px) > MAX_ASPECT_RATIO * min(size_px):
+        raise UnreadableImage(f"{width} x {height} pixels: one side is more than {MAX_ASPECT_RATIO} times the other")
+
+
+def scaled_size(size_px: tuple[int, int], shorter_px: int, max_megapixels: float = MAX_MEGAPIXELS) -> tuple[int, int]:
+    """Width and height once the shorter side has `shorter_px`, rounded as torchvision does.
+
+    Raises:
+        UnreadableImage: if that is more than `max_megapixels`, as of a thin image that is scaled up.
+    """
+    width, height = size_px
+    if not min(size_px):
+        raise UnreadableImage(f"{width} x {height} pixels")
+    longer_px = int(shorter_px * max(size_px) / min(size_px))
+    if shorter_px * longer_px > max_megapixels * 1e6:
+        raise UnreadableImage(f"{width} x {height} pixels are too long and thin to be scaled")
+    return (shorter_px, longer_px) if width <= height else (longer_px, shorter_px)

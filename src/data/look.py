@@ -12,10 +12,11 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from src.data.base import as_it_is
-from src.data.decode import UnreadableImage
+from src.data.decode import UnreadableImage, open_image, open_regular_file
 from src.data.duplicates import Fingerprint, fingerprint
 from src.data.missing import where_it_is
 from src.data.table import ImageTable, Rows
+from src.data.workers import end_when_a_batch_is_lost
 from src.progress import progress_bar
 
 NEEDED_PX = 128  # larger JPEGs are decoded reduced, which is faster and sees damage just as well
@@ -109,7 +110,13 @@ def say_where_missing_are(table: ImageTable, facts: Facts) -> Facts:
 def looks(table: ImageTable, rows: Rows, num_workers: int) -> Iterator[Look]:
     """In the order of the rows, with a progress bar."""
     workers = num_workers if len(rows) > 64 else 0
-    batches = DataLoader(LookDataset(table, rows), batch_size=16, num_workers=workers, collate_fn=as_it_is)
+    batches = DataLoader(
+        LookDataset(table, rows),
+        batch_size=16,
+        num_workers=workers,
+        collate_fn=as_it_is,
+        worker_init_fn=end_when_a_batch_is_lost,
+    )
     with progress_bar() as progress:
         bar = progress.add_task("look at pictures", total=len(rows), speed="", loss="")
         for batch in batches:
@@ -137,12 +144,12 @@ def look_at(table: ImageTable, row: int) -> Look:
             return described(image, image.mode, "", image.size, digest.digest())
         if not file.exists():
             return Look("missing", "there is no such file")
-        if not file.stat().st_size:
+        if file.is_file() and not file.stat().st_size:
             return Look("empty", "the file has 0 bytes")
         image = table.read(row, NEEDED_PX)
-        with file.open("rb") as stream:
+        with open_regular_file(file) as stream:
             file_digest = hashlib.file_digest(stream, "sha256").digest()
-        with Image.open(file) as header:
+        with open_image(file, table.max_megapixels) as header:
             return described(image, header.mode, header.format or "", header.size, file_digest)
     except UnreadableImage as error:
         return Look("unreadable", (impostor(file) if file else "") or str(error))
@@ -157,9 +164,9 @@ def described(image: Image.Image, mode: str, kind: str, size_px: tuple[int, int]
 def impostor(file: Path) -> str:
     """What a file that is no picture is instead; an empty string if that is not known."""
     try:
-        with file.open("rb") as stream:
+        with open_regular_file(file) as stream:
             begin = stream.read(256).lstrip(b"\xef\xbb\xbf \r\n\t").lower()
-    except OSError:
+    except (OSError, UnreadableImage):
         return ""
     return next((what for mark, what in IMPOSTORS.items() if begin.startswith(mark)), "")
 

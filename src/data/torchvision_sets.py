@@ -12,7 +12,8 @@ from PIL import Image
 from torchvision import datasets
 
 from src.data.base import ImageDataModule
-from src.data.decode import UnreadableImage, to_rgb
+from src.data.decode import UnreadableImage
+from src.data.rgb import to_rgb
 from src.data.split_names import same_text
 from src.data.table import ImageTable, string_column
 from src.errors import ConfigError, did_you_mean

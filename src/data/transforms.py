@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
+from src.data.decode import scaled_size
 from src.preprocessing import Preprocessing
 
 
@@ -95,6 +96,17 @@ def training_transform(preprocessing: Preprocessing, augmentation: Augmentation,
     return Transform(prepare, v2.Compose(steps), needed_px, random)
 
 
+class RefuseThin:
+    """Returns an image as it is, or raises UnreadableImage where scaling its shorter side would make it huge."""
+
+    def __init__(self, shorter_px: int) -> None:
+        self.shorter_px = shorter_px
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        scaled_size(image.size, self.shorter_px)
+        return image
+
+
 class ShrinkTo:
     """Scales a larger picture down until its shorter side has `shorter_px` pixels."""
 
@@ -109,9 +121,10 @@ class ShrinkTo:
         return image.resize((width, height), Image.Resampling.BILINEAR)
 
 
-def resize_and_crop(preprocessing: Preprocessing) -> list[v2.Transform]:
+def resize_and_crop(preprocessing: Preprocessing) -> list[Callable[[Image.Image], Image.Image]]:
     interpolation = InterpolationMode(preprocessing.interpolation)
     return [
+        RefuseThin(preprocessing.resize_px),
         v2.Resize([preprocessing.resize_px], interpolation=interpolation, antialias=True),
         v2.CenterCrop([preprocessing.crop_px]),
     ]

@@ -13,10 +13,11 @@ from src import analysis
 from src.analysis import Ints
 from src.calibration import Floats, reliability, to_probabilities
 from src.charts import draw_coverage, draw_reliability
+from src.confusion import ConfusionCounts, count_confusions
 from src.data.decode import UnreadableImage
 from src.data.table import ImageTable
 from src.data.transforms import evaluation_transform
-from src.drawing import draw_confusion_matrix, draw_images, heat_over
+from src.drawing import draw_confusions, draw_images, heat_over
 from src.errors import ConfigError
 from src.explanation import explain_batch
 from src.pages.parts import html_table, share_text
@@ -48,30 +49,29 @@ def sections(report: RunReport) -> list[str]:
     probabilities_NK = calibrated(report, outputs)
     predicted_N = outputs.outputs_NK.argmax(axis=1).astype(np.int64)
     confidences_N = probabilities_NK[np.arange(len(labels_N)), predicted_N]
-    matrix_KK = analysis.confusion_counts(predicted_N, labels_N, len(names))
+    confusions = count_confusions(predicted_N, labels_N, len(names))
     return [
-        confusion_section(report, matrix_KK, names),
-        classes_section(matrix_KK, names),
+        confusion_section(report, confusions, names),
+        classes_section(confusions, names),
         mistakes_section(report, outputs, predicted_N, confidences_N),
-        pairs_section(table, outputs.rows_N, labels_N, predicted_N, confidences_N, matrix_KK),
+        pairs_section(table, outputs.rows_N, labels_N, predicted_N, confidences_N, confusions),
         calibration_section(report, outputs, probabilities_NK),
         abstaining_section(report, confidences_N, predicted_N == labels_N),
         unusual_section(report, outputs, predicted_N, confidences_N),
     ]
 
 
-def confusion_section(report: RunReport, matrix_KK: Ints, names: list[str]) -> str:
+def confusion_section(report: RunReport, confusions: ConfusionCounts, names: list[str]) -> str:
     if len(names) <= MATRIX_CLASSES:
-        report.figures["report/confusion"] = draw_confusion_matrix(matrix_KK, names)
+        report.figures["report/confusion"] = draw_confusions(confusions, names)
         return section(
-            "Confusion matrix", "<p>Rows: true class; columns: predicted.</p>", matrix_table(matrix_KK, names)
+            "Confusion matrix", "<p>Rows: true class; columns: predicted.</p>", matrix_table(confusions.matrix(), names)
         )
-    order = analysis.neighbouring_order(matrix_KK)
-    sorted_names = [names[k] for k in order]
-    image = draw_confusion_matrix(matrix_KK[np.ix_(order, order)], sorted_names)
+    order, images_K = confusions.neighbouring_order(), confusions.true_counts
+    image = draw_confusions(confusions.renumbered(np.argsort(order), len(names)), [names[k] for k in order])
     rows = [
-        [names[true], names[predicted], f"{count:,}", share_text(count / max(int(matrix_KK[true].sum()), 1))]
-        for true, predicted, count in analysis.top_confusions(matrix_KK, 25)
+        [names[true], names[predicted], f"{count:,}", share_text(count / int(images_K[true]))]
+        for true, predicted, count in confusions.most_confused(25)
     ]
     figure = report.figure("report/confusion", image, "Confusion matrix")
     return section(
@@ -97,8 +97,8 @@ def matrix_table(matrix_KK: Ints, names: list[str]) -> str:
     return f'<div class="scroll"><table class="matrix"><tr><th></th>{head}</tr>{"".join(lines)}</table></div>'
 
 
-def classes_section(matrix_KK: Ints, names: list[str]) -> str:
-    scores = analysis.class_scores(np.diag(matrix_KK), matrix_KK.sum(axis=1), matrix_KK.sum(axis=0))
+def classes_section(confusions: ConfusionCounts, names: list[str]) -> str:
+    scores = analysis.class_scores(confusions.right_counts, confusions.true_counts, confusions.predicted_counts)
     rows = [
         [name, f"{scores.precision[k]:.4f}", f"{scores.recall[k]:.4f}", f"{scores.f1[k]:.4f}", str(scores.images[k])]
         for k, name in enumerate(names)
@@ -164,12 +164,17 @@ def draw_mistakes(
 
 
 def pairs_section(
-    table: ImageTable, rows_N: Ints, labels_N: Ints, predicted_N: Ints, confidences_N: Floats, matrix_KK: Ints
+    table: ImageTable,
+    rows_N: Ints,
+    labels_N: Ints,
+    predicted_N: Ints,
+    confidences_N: Floats,
+    confusions: ConfusionCounts,
 ) -> str:
     if len(table.class_names) < 3:
         return ""
     parts = []
-    for true, predicted, count in analysis.top_confusions(matrix_KK, PAIRS):
+    for true, predicted, count in confusions.most_confused(PAIRS):
         found = np.flatnonzero((labels_N == true) & (predicted_N == predicted))
         found = found[np.argsort(-confidences_N[found], kind="stable")][:OF_PAIR]
         name, other = table.class_names[true], table.class_names[predicted]

@@ -6,46 +6,35 @@ import hashlib
 import logging
 import re
 import time
-from collections.abc import AsyncGenerator
+import traceback
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from src.data.decode import UnreadableImage
-from src.service.batching import Batcher
+from src.service.batching import Batcher, ComputeError
+from src.service.budget import DecodingBudget
 from src.service.metrics import ServiceMetrics
 from src.service.models import ServedModel
+from src.service.origins import OwnSiteOnly
 from src.service.pixels import read_pixels
+from src.service.uploads import BUSY, Limits, read_uploads
+from src.words import printable
 
 log = logging.getLogger("src.service.app")
 
 PAGE_FILE = Path(__file__).with_name("page.html")
-SPOOLED_BYTES = 1 << 20  # of an upload are kept in memory, the rest in a temporary file, as Starlette does for forms
-FORM_FIELDS = 100  # other fields of a form, which are ignored
-RETRY_AFTER_SECONDS = 1
-BUSY = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-PICTURE_TYPES = ("", "application/octet-stream")  # besides image/*
-
-
-@dataclass(frozen=True)
-class Limits:
-    """See conf/serve.yaml."""
-
-    max_upload_mb: float
-    max_pictures: int
-    max_megapixels: float
-    max_pending: int
-    timeout_seconds: float
+FAILED = {"error": "The service failed; its log says why."}
 
 
 class Service:
@@ -56,12 +45,14 @@ class Service:
     ) -> None:
         self.model, self.batcher, self.metrics, self.limits = model, batcher, metrics, limits
         self.pool = ThreadPoolExecutor(decode_threads, thread_name_prefix="decode")
+        self.budget = DecodingBudget(limits.decode_megapixels)
         self.pending = 0  # pictures of all requests that are not answered yet; at least one a request
         self.page = PAGE_FILE.read_text(encoding="utf-8")
-        self.page_headers = {"Content-Security-Policy": policy_of(self.page), "Referrer-Policy": "no-referrer"}
+        self.page_headers = {"Content-Security-Policy": policy_of(self.page), "Referrer-Policy": "same-origin"}
 
-    def app(self) -> Starlette:
-        return Starlette(
+    def app(self, hosts: Iterable[str] | None) -> ASGIApp:
+        """`hosts` as in OwnSiteOnly."""
+        routes = Starlette(
             routes=[
                 Route("/", self.show_page),
                 Route("/predict", self.predict, methods=["POST"]),
@@ -71,10 +62,11 @@ class Service:
             ],
             exception_handlers={HTTPException: refusal},
         )
+        return OwnSiteOnly(routes, hosts)
 
     def close(self) -> None:
         self.pool.shutdown(cancel_futures=True)
-        self.batcher.close()
+        self.batcher.close(self.limits.timeout_seconds)
 
     # ------------------------------------------------------------------------------------------------------- answers
 
@@ -82,18 +74,19 @@ class Service:
         return HTMLResponse(self.page, headers=self.page_headers)
 
     async def health(self, _: Request) -> Response:
-        """503 as long as the last batch could not be computed: a broken GPU does not mend itself."""
+        """503 as long as images cannot be computed: a broken GPU does not mend itself."""
         facts = self.model.facts
-        status = "failing" if self.batcher.failing else "ready"
+        trouble = self.batcher.trouble(self.limits.timeout_seconds)
         content = {
-            "status": status,
+            "status": "failing" if trouble else "ready",
+            **({"reason": trouble} if trouble else {}),
             "model": facts.file,
             "task": facts.task,
             "backbone": facts.backbone,
             "classes": len(facts.class_names),
             "pending": self.pending,
         }
-        return JSONResponse(content, status_code=200 if status == "ready" else 503)
+        return JSONResponse(content, status_code=503 if trouble else 200)
 
     async def describe(self, _: Request) -> Response:
         content = asdict(self.model.facts)
@@ -114,9 +107,11 @@ class Service:
             response = await refusal(request, refused)
         except ClientDisconnect:
             response = JSONResponse({"error": "The upload was broken off."}, 400)  # nobody reads it; it is counted
-        except Exception:
-            log.exception("A request could not be answered.")
-            response = JSONResponse({"error": "The service failed; its log says why."}, 500)
+        except ComputeError:  # told in the log by the thread that computes
+            response = JSONResponse(FAILED, 500)
+        except Exception:  # its text may have the name of an uploaded file
+            log.error("A request could not be answered.\n%s", printable(traceback.format_exc()))
+            response = JSONResponse(FAILED, 500)
         self.metrics.requests.labels(str(response.status_code)).inc()
         self.metrics.request_seconds.observe(time.perf_counter() - start)
         return response
@@ -127,7 +122,7 @@ class Service:
             reserved += self.reserve(1)
             try:
                 async with asyncio.timeout(self.limits.timeout_seconds):
-                    uploads = await self.read_uploads(request)
+                    uploads = await read_uploads(request, self.limits)
             except TimeoutError:
                 raise HTTPException(
                     408, f"The upload took longer than timeout_seconds={self.limits.timeout_seconds:g}."
@@ -164,75 +159,13 @@ class Service:
                 self.model.facts.preprocessing,
                 self.model.size_px,
                 self.limits.max_megapixels,
+                self.budget,
             )
         except UnreadableImage as error:
             self.metrics.unreadable.inc()
             return {"name": name, "error": str(error)}
         answer = await asyncio.wrap_future(self.batcher.submit(pixels))
         return {"name": name, **answer}
-
-    # ------------------------------------------------------------------------------------------------------- uploads
-
-    async def read_uploads(self, request: Request) -> list[UploadFile]:
-        """The pictures of a form, or the one that is the whole body. Raises HTTPException if there are none."""
-        announced = request.headers.get("content-length", "0")
-        if announced.isdecimal() and int(announced) > self.limits.max_upload_mb * 1e6:
-            raise self.too_large()
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind == "multipart/form-data":
-            uploads = await self.read_form(request)
-        elif kind in PICTURE_TYPES or kind.startswith("image/"):
-            uploads = [await self.read_body(request)]
-        else:
-            raise HTTPException(
-                415,
-                f"Content-Type {kind[:100]} is not accepted: send multipart/form-data (curl -F file=@picture.jpg), or "
-                "the picture itself as image/jpeg or the like (curl -H 'Content-Type: image/jpeg' --data-binary "
-                "@picture.jpg).",
-            )
-        given = [upload for upload in uploads if upload.filename or upload.size]  # an empty field of a form is neither
-        if not given:
-            raise HTTPException(400, "There is no picture in the request.")
-        return given
-
-    async def read_form(self, request: Request) -> list[UploadFile]:
-        parser = MultiPartParser(
-            request.headers,
-            self.limited(request),
-            max_files=self.limits.max_pictures,
-            max_fields=FORM_FIELDS,
-        )
-        try:
-            form = await parser.parse()
-        except MultiPartException as error:
-            if "Too many files" in error.message:
-                raise HTTPException(413, f"More than max_pictures={self.limits.max_pictures} pictures.") from None
-            raise HTTPException(400, f"The form cannot be read: {error.message}") from None
-        return [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-
-    async def read_body(self, request: Request) -> UploadFile:
-        file = SpooledTemporaryFile(max_size=SPOOLED_BYTES)  # noqa: SIM115 - closed with the upload
-        upload = UploadFile(cast(BinaryIO, file), size=0, filename=request.query_params.get("name"))
-        try:
-            async for chunk in self.limited(request):
-                await upload.write(chunk)
-        except BaseException:
-            file.close()
-            raise
-        await upload.seek(0)
-        return upload
-
-    async def limited(self, request: Request) -> AsyncGenerator[bytes, None]:
-        """The body as it comes. Raises HTTPException 413 as soon as it is too large."""
-        received = 0
-        async for chunk in request.stream():
-            received += len(chunk)
-            if received > self.limits.max_upload_mb * 1e6:
-                raise self.too_large()
-            yield chunk
-
-    def too_large(self) -> HTTPException:
-        return HTTPException(413, f"The request is larger than max_upload_mb={self.limits.max_upload_mb:g}.")
 
 
 async def refusal(_: Request, error: Exception) -> Response:

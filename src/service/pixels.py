@@ -3,6 +3,7 @@
 A test compares the result with src/data/transforms.py, pixel by pixel.
 """
 
+from contextlib import ExitStack
 from functools import cache
 from typing import BinaryIO
 
@@ -10,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from src.data.decode import UnreadableImage, read_rgb
+from src.data.decode import UnreadableImage, decode, open_image, scaled_size
 from src.preprocessing import Preprocessing
+from src.service.budget import DecodingBudget
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -19,26 +21,32 @@ Pixels = npt.NDArray[np.uint8]
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
 
 
-def read_pixels(file: BinaryIO, preprocessing: Preprocessing, size_px: int, max_megapixels: float) -> Pixels:
+def read_pixels(
+    file: BinaryIO,
+    preprocessing: Preprocessing,
+    size_px: int,
+    max_megapixels: float,
+    budget: DecodingBudget | None = None,
+) -> Pixels:
     """uint8 [3, size_px, size_px]: the shorter side scaled to `resize_px`, then the centre, as in evaluation.
 
     With `size_px` larger than `crop_px` there is a margin around that centre, which cropping to `crop_px` takes off
-    again. Raises UnreadableImage, also for pictures so thin that scaling them would exceed `max_megapixels`.
+    again. With a `budget`, waits until the image has its share of it. Raises UnreadableImage, also for images so thin
+    that scaling them would exceed `max_megapixels`.
     """
     try:
-        image = read_rgb(file, preprocessing.resize_px, max_megapixels, known_formats())
+        with ExitStack() as stack:
+            with open_image(file, max_megapixels, known_formats()) as opened:
+                size = scaled_size(opened.size, preprocessing.resize_px, max_megapixels)
+                if budget is not None:
+                    stack.enter_context(budget.share(opened.size, opened.format))
+                image = decode(opened, preprocessing.resize_px)
+            size = scaled_size(image.size, preprocessing.resize_px, max_megapixels)  # it may be turned by now
+            image = image.resize(size, Image.Resampling[preprocessing.interpolation.upper()])
+            del opened  # may be the decoded image, and is then given back before the share is
     except UnreadableImage as error:
         raise UnreadableImage(str(error).replace("data.max_megapixels", "max_megapixels")) from error
-    short, long = sorted(image.size)
-    if not short:
-        raise UnreadableImage(f"{image.width} x {image.height} pixels")
-    scaled_long = int(preprocessing.resize_px * long / short)  # rounded as torchvision does
-    if preprocessing.resize_px * scaled_long > max_megapixels * 1e6:
-        raise UnreadableImage(f"{image.width} x {image.height} pixels are too long and thin to be scaled")
-    size = (preprocessing.resize_px, scaled_long)
-    width, height = size if image.width <= image.height else size[::-1]
-    image = image.resize((width, height), Image.Resampling[preprocessing.interpolation.upper()])
-    left, top = (crop_start(side, preprocessing.crop_px, size_px) for side in (width, height))
+    left, top = (crop_start(side, preprocessing.crop_px, size_px) for side in size)
     pixels_HWC = np.asarray(image.crop((left, top, left + size_px, top + size_px)))
     return np.ascontiguousarray(pixels_HWC.transpose(2, 0, 1))
 

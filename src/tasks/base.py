@@ -385,6 +385,8 @@ class FineTuneTask(LightningModule):
                 "scheduler": scheduler,
                 "interval": self.phase.interval,
                 "monitor": self.monitor,
+                # Lightning looks for the metric itself, which is only there when val was measured.
+                "frequency": (self.trainer.check_val_every_n_epoch or 1) if self.phase.interval == "epoch" else 1,
                 "name": "lr",
             },
         }

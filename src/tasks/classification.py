@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torchmetrics.classification import MulticlassAccuracy
 
-from src.metrics import classification_metrics, confusion_matrix
+from src.metrics import classification_metrics
 from src.tasks.base import FineTuneTask
 
 
@@ -25,7 +25,6 @@ class ClassificationTask(FineTuneTask):
         # ModuleDict keys may not be called "train" or hold slashes, hence one attribute a split.
         self.val_metrics = classification_metrics(num_classes, "val/")
         self.test_metrics = classification_metrics(num_classes, "test/")
-        self.val_confusion, self.test_confusion = confusion_matrix(num_classes), confusion_matrix(num_classes)
 
     @property
     def metric_names(self) -> list[str]:
@@ -37,15 +36,10 @@ class ClassificationTask(FineTuneTask):
         self.train_acc.update(outputs_BK, labels_B)
         self.log("train/acc", self.train_acc, on_step=False, on_epoch=True, batch_size=len(labels_B))
 
-    def on_validation_epoch_start(self) -> None:
-        self.val_confusion.reset()
-
     def update_metrics(self, split: str, outputs_BK: Tensor, labels: Tensor) -> None:
         getattr(self, f"{split}_metrics").update(outputs_BK, labels)
-        getattr(self, f"{split}_confusion").update(outputs_BK, labels)
 
     def compute_metrics(self, split: str) -> dict[str, Tensor]:
-        """The confusion matrix is kept, for whoever draws it."""
         metrics = getattr(self, f"{split}_metrics")
         values: dict[str, Tensor] = metrics.compute()
         metrics.reset()

@@ -1,0 +1,94 @@
+"""Reading processes: as many as fit into shared memory, and a message instead of a hang where one is lost."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from conftest import compose
+from torch.utils.data import DataLoader, Dataset
+
+from src.build import build_datamodule
+from src.config import PROJECT_ROOT
+from src.data.workers import SHARED_MEMORY, end_when_a_batch_is_lost, lost_workers_told, workers_that_fit
+from src.errors import RunStopped
+
+MB = 1_000_000
+
+
+def shared_memory_of(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+
+
+@pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="Linux")
+@pytest.mark.parametrize(
+    ("free_mb", "batches", "processes", "fitting"),
+    [(1000, None, 1, 4), (60, None, 1, 4), (54, None, 1, 3), (54, 6, 1, 4), (60, None, 2, 1), (2, None, 1, 0)],
+)
+def test_as_many_workers_as_their_batches_leave_room_for(
+    free_mb: int, batches: int | None, processes: int, fitting: int, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """Of 5 MB each; a worker holds two ready, and the training has two."""
+    shared_memory_of(monkeypatch, free_mb * MB)
+    assert workers_that_fit(4, 5 * MB, batches, processes) == fitting
+    assert (f"data.num_workers={fitting} for this run" in caplog.text) == (fitting < 4)
+
+
+@pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="Linux")
+def test_the_loaders_have_the_workers_that_fit(colors: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = ["data=folder", f"data.root={colors}", "data.num_workers=2", "data.batch_size=16", "data.cache=none"]
+    data = build_datamodule(compose(*settings, "data.image_size_px=64"))
+    assert data.val_dataloader().num_workers == 2
+    shared_memory_of(monkeypatch, 300_000)  # a batch has 196,608 bytes
+    loader = data.train_dataloader()
+    assert loader.num_workers == 0 and not loader.persistent_workers
+    assert sum(len(batch["label"]) for batch in loader) == 42
+
+
+class Killed(Dataset[int]):
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, position: int) -> int:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return 0
+
+
+class NotToBeSent(Killed):
+    def __getitem__(self, position: int) -> Any:
+        return threading.Lock()
+
+
+@pytest.mark.parametrize(("dataset", "how"), [(Killed(), "killed by signal: Killed"), (NotToBeSent(), "was lost")])
+def test_a_lost_worker_ends_the_run_with_a_message(dataset: Dataset[Any], how: str) -> None:
+    loader = DataLoader(dataset, num_workers=1, collate_fn=list, worker_init_fn=end_when_a_batch_is_lost)
+    with pytest.raises(RunStopped, match=rf"(?s){how}.*lower data\.num_workers"), lost_workers_told():
+        list(loader)
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    with pytest.raises(RuntimeError, match="shapes do not fit"), lost_workers_told():
+        raise RuntimeError("shapes do not fit")
+
+
+@pytest.mark.slow
+def test_a_killed_worker_ends_a_command_without_a_traceback(colors: Path, tmp_path: Path) -> None:
+    given = ["data=folder", f"data.root={colors}", "data.image_size_px=32", "trainer=cpu", "logger=none"]
+    given += ["data.num_workers=1", "trainer.max_epochs=500", f"output_dir={tmp_path}/run"]
+    run = subprocess.Popen(
+        [sys.executable, "-m", "src.train", *given], cwd=PROJECT_ROOT, stderr=subprocess.PIPE, text=True
+    )
+    assert run.stderr is not None
+    for line in run.stderr:
+        if "epoch" in line and "val/acc" in line:
+            break
+    workers = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+    os.kill(int(workers[-1]), signal.SIGKILL)
+    rest = run.stderr.read()
+    assert run.wait(60) == 1 and "lower data.num_workers" in rest and "Traceback" not in rest
