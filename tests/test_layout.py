@@ -118,6 +118,8 @@ def test_a_trained_model_needs_no_train_split(tmp_path: Path) -> None:
         assert {split: len(rows) for split, rows in table.splits.items()} == {"test": 4}
         assert table.labels.tolist() == [1, 1, 2, 2]
     assert list(find_layout(tmp_path / "set" / "test", {"cat", "dog"}).folders) == ["all"]
+    make(tmp_path / "more", *in_each("cat"))
+    assert find_layout(tmp_path / "more", {"cat", "dog"}).folders == {"all": tmp_path / "more" / "cat"}
 
 
 @pytest.mark.parametrize(
@@ -171,6 +173,15 @@ def test_two_splits_in_one_folder_are_refused(tmp_path: Path) -> None:
     (tmp_path / "val").symlink_to("train")
     with pytest.raises(ConfigError, match="are links to the same folder"):
         folder(tmp_path).table  # noqa: B018
+
+
+def test_a_split_without_images(tmp_path: Path) -> None:
+    make(tmp_path, *in_each("train"))
+    (tmp_path / "test").mkdir()
+    assert any("test has no pictures: ignored" in note for note in find_layout(tmp_path).notes)
+    (tmp_path / "val" / "cat").mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"no pictures in .*val\. Remove it to have val cut from train"):
+        find_layout(tmp_path)
 
 
 def test_images_in_no_class_folder_are_named(tmp_path: Path) -> None:

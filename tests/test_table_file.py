@@ -7,7 +7,7 @@ import pytest
 
 from src.csv_files import CsvWriter
 from src.data.given_images import find_images
-from src.data.splits import read_split_file
+from src.data.split_file import read_split_file
 from src.data.table import string_column
 from src.data.table_file import Cell, open_table
 from src.errors import ConfigError

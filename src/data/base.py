@@ -18,7 +18,8 @@ from src.csv_files import CsvWriter
 from src.data.cache import cached_features, cached_images, entry_name
 from src.data.dataset import Batch, Collate, EpochSampler, FeatureDataset, ImageDataset, balancing_weights
 from src.data.decode import MAX_MEGAPIXELS, UnreadableImage
-from src.data.splits import SPLITS, cut, fold, read_split_file
+from src.data.split_file import read_split_file
+from src.data.splits import SPLITS, cut, fold
 from src.data.table import ImageTable, Labels, Rows
 from src.data.transforms import Augmentation, Transform, evaluation_transform, training_transform
 from src.data.workers import available_workers, end_when_a_batch_is_lost, workers_that_fit

@@ -5,8 +5,9 @@ import logging
 from pathlib import Path
 
 from src.data.decode import IMAGE_SUFFIXES
-from src.data.missing import is_there, require_found
+from src.data.missing import require_found
 from src.data.table_file import TABLE_SUFFIXES, open_table
+from src.data.table_paths import PathCells
 from src.data.walk import walk
 from src.errors import ConfigError
 from src.words import printable
@@ -62,16 +63,9 @@ def paths_of_table(file: Path, folder: Path) -> list[str]:
     with open_table(file, "images") as table:
         place = table.place("path")
         cells = [str(cell) for chunk in table.chunks for cell in chunk.cells(place)]
-    paths = [cell if cell == cell.strip() or is_there(folder / cell) else cell.strip() for cell in cells]
-    paths = [path for path in paths if path]
-    if not paths:
+    if not (cells := [cell for cell in cells if cell.strip()]):
         raise ConfigError(f"images='{file}' has no rows with a path.")
-    paths = [read_slashes(folder, path) for path in paths]
+    paths = PathCells(folder).read(cells)
     if note := require_found(folder, paths, f"images='{file}'", "root"):
         log.warning("%s", printable(note))
     return paths
-
-
-def read_slashes(folder: Path, path: str) -> str:
-    fitting = path.replace("\\", "/")
-    return fitting if fitting != path and not is_there(folder / path) and is_there(folder / fitting) else path

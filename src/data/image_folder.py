@@ -8,9 +8,11 @@ import numpy as np
 
 from src.data.base import ImageDataModule
 from src.data.decode import IMAGE_SUFFIXES
-from src.data.layout import find_layout, listed, table_hint
+from src.data.folders import listed
+from src.data.layout import find_layout
 from src.data.split_names import same_text
 from src.data.table import ImageTable, string_column
+from src.data.unclear_layouts import table_hint
 from src.data.walk import LeftOut, is_image, is_left_alone, leads_back, walk
 from src.errors import ConfigError
 from src.words import printable

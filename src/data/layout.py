@@ -5,20 +5,21 @@ or with a folder of its own name in each split (`seg_train/seg_train/cat`). What
 the message says which folder to give.
 """
 
-import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
-from src.data.decode import IMAGE_SUFFIXES
-from src.data.split_names import folders_by_split, same_text
-from src.data.walk import is_image, is_left_alone, leads_back
+from src.data.folders import Folder, listed
+from src.data.split_names import folders_by_split, same_text, split_of
+from src.data.unclear_layouts import (
+    refuse_flat_splits,
+    refuse_unclear_splits,
+    refuse_without_classes,
+    refuse_wrong_level,
+)
 from src.errors import ConfigError
 
 MAX_WRAPPERS = 5  # folders around everything
-MAX_DEPTH = 12  # of folders in which an image is looked for
-SHOWN = 5
 
 
 @dataclass
@@ -27,53 +28,6 @@ class Layout:
 
     folders: dict[str, Path]
     notes: list[str] = field(default_factory=list)
-
-
-class Folder:
-    """What lies directly in a folder, looked at when it is asked for."""
-
-    def __init__(self, path: Path, depth: int = 0) -> None:
-        self.path, self.name, self.depth = path, path.name, depth
-
-    @cached_property
-    def has_images(self) -> bool:
-        """Whether an image lies directly in it. Stops at the first one."""
-        try:
-            with os.scandir(self.path) as entries:
-                return any(is_image(entry.name) and not is_folder(entry) for entry in entries)
-        except OSError:
-            return False
-
-    @cached_property
-    def subfolders(self) -> list["Folder"]:
-        """Sorted, without hidden ones, those of operating systems, and links that lead back."""
-        try:
-            with os.scandir(self.path) as entries:
-                names = sorted(entry.name for entry in entries if is_folder(entry) and not is_left_alone(entry.name))
-        except OSError:
-            return []
-        return [Folder(self.path / name, self.depth + 1) for name in names if not circles(self.path / name)]
-
-    @cached_property
-    def holds_images(self) -> bool:
-        """Whether there is an image in it or below."""
-        return self.has_images or (self.depth < MAX_DEPTH and any(folder.holds_images for folder in self.subfolders))
-
-    @cached_property
-    def children(self) -> list["Folder"]:
-        """The subfolders with images in them or below."""
-        return [folder for folder in self.subfolders if folder.holds_images]
-
-
-def is_folder(entry: "os.DirEntry[str]") -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # links that lead to each other
-        return False
-
-
-def circles(path: Path) -> bool:
-    return path.is_symlink() and leads_back(path)
 
 
 def find_layout(root: Path, known_classes: Collection[str] | None = None) -> Layout:
@@ -119,7 +73,15 @@ def split_layout(root: Path, folder: Folder, known: set[str] | None) -> Layout |
     if not found or (set(found) == {"train"} and len(claims) == 1 and others and named[claims["train"][0]].has_images):
         return None  # a class may be called train, and its images lie in it
     refuse_unclear_splits(root, folder, found, claims, others, known)
-    notes = [
+    empty = [child for child in folder.subfolders if not child.holds_images]
+    for child in empty:
+        if split_of(child.name) and child.subfolders:
+            raise ConfigError(
+                f"data.root='{root}': no pictures in {child.path}. Remove it to have {split_of(child.name)} cut from "
+                "train, or put the images there."
+            )
+    notes = [f"{child.path} has no pictures: ignored." for child in empty]
+    notes += [
         f"data.root='{root}': {place.path} is the {split} split."
         for split, place in found.items()
         if place.path.parent != folder.path or place.name.lower() != split
@@ -150,32 +112,6 @@ def holder_of_classes(folder: Folder, classes: set[str]) -> Folder | None:
     return None
 
 
-def refuse_unclear_splits(
-    root: Path,
-    folder: Folder,
-    found: dict[str, Folder],
-    claims: dict[str, list[str]],
-    others: list[Folder],
-    known: set[str] | None,
-) -> None:
-    """Raise ConfigError if what lies beside the splits may be meant as classes, or if there is nothing to train on."""
-    beside = listed(other.name for other in others)
-    if others and len(claims) == 1:
-        split, place = next(iter(found.items()))
-        raise ConfigError(
-            f"data.root='{root}': {folder.path} holds the split {split} with class folders, and beside it {beside}. "
-            f"Are these classes, or other splits? For the classes in {place.path} alone: data.root='{place.path}'. "
-            "Else put class folders on one level, and call splits train, val and test."
-        )
-    if "train" not in found and known is None:
-        places = ", ".join(f"data.root='{place.path}'" for place in found.values())
-        flat = claims.get("train")
-        why = f"the images in {listed(flat)} lie in no class folders" if flat else "there is no train folder"
-        raise ConfigError(
-            f"data.root='{root}' has the splits {listed(found)}, and {why}. To train on one of these: {places}."
-        )
-
-
 # -------------------------------------------------------------------------------------------------------------- classes
 
 
@@ -184,12 +120,13 @@ def class_layout(root: Path, folder: Folder, known: set[str] | None) -> Layout |
     children = folder.children
     if not children:
         refuse_without_classes(root, folder)
+    only = children[0] if len(children) == 1 and not children[0].has_images else None
     if known is not None and any(same_text(child.name) in known for child in children):
-        return Layout({"all": folder.path})
-    if len(children) == 1 and not children[0].has_images and len(children[0].children) > 0:
-        inner = children[0]
-        if len(inner.children) > 1 or not inner.children[0].has_images:
-            return None
+        # A folder around everything may be called as a class is.
+        wraps = only is not None and sum(same_text(child.name) in known for child in only.children) > 1
+        return None if wraps else Layout({"all": folder.path})
+    if only is not None and (len(only.children) > 1 or not only.children[0].has_images):
+        return None
     claims = folders_by_split(child.name for child in children)
     claimed = [name for split in sorted(claims, key=lambda split: split != "train") for name in claims[split]]
     if len(claims) > 1 or len(claimed) == len(children):
@@ -209,71 +146,3 @@ def class_layout(root: Path, folder: Folder, known: set[str] | None) -> Layout |
             f"{deep[0].name} ({inner_names}){f' and {len(deep) - 1} more' if len(deep) > 1 else ''}."
         )
     return Layout({"all": folder.path}, notes)
-
-
-def refuse_without_classes(root: Path, folder: Folder) -> None:
-    suffixes = " ".join(sorted(IMAGE_SUFFIXES))
-    expected = f"Expected one folder per class, each with images ({suffixes})."
-    if folder.has_images:
-        raise ConfigError(
-            f"data.root='{root}': the images lie directly in {folder.path}, in no class folders. {expected} "
-            f"{table_hint(root, folder.path)}"
-        )
-    raise ConfigError(f"data.root='{root}': no pictures in {folder.path}. {expected}")
-
-
-def refuse_flat_splits(root: Path, folder: Folder, names: list[str]) -> None:
-    raise ConfigError(
-        f"data.root='{root}': the images lie directly in {listed(names)}, which are names of splits and no classes. "
-        f"Put them into class folders, such as {folder.path / names[0]}/<class>. "
-        f"{table_hint(root, folder.path / names[0])}"
-    )
-
-
-def refuse_wrong_level(root: Path, folder: Folder) -> None:
-    """Raise ConfigError if the classes seem to be a level deeper: they hold splits, or all hold the same subfolders."""
-    children = folder.children
-    for child in children:
-        if child.has_images:
-            continue
-        claims = folders_by_split(inner.name for inner in child.children)
-        if len(claims) > 1 or ("train" in claims and len(child.children) == 1):
-            split = child.path / claims.get("train", next(iter(claims.values())))[0]
-            if Folder(split).has_images:
-                raise ConfigError(
-                    f"data.root='{root}': the splits lie in the class folders ({split}). Put the class folders into "
-                    f"the split folders instead: {split.name}/{child.name}."
-                )
-            places = [f"data.root='{other.path}'" for other in children if not other.has_images]
-            raise ConfigError(
-                f"data.root='{root}': the splits lie one level deeper ({split}). Give {' or '.join(places[:SHOWN])}."
-            )
-    inner_names = [{inner.name for inner in child.children} for child in children if not child.has_images]
-    if len(inner_names) < len(children) or len(children) < 2:
-        return
-    if (
-        inner_names[0]
-        and all(names == inner_names[0] for names in inner_names)
-        and len(inner_names[0]) >= len(children)
-    ):
-        outer = listed(child.name for child in children)
-        raise ConfigError(
-            f"data.root='{root}': {outer} all hold the same folders ({listed(sorted(inner_names[0]))}). Are these the "
-            f"classes? Then give one of the outer folders, data.root='{children[0].path}', or call the outer folders "
-            "train, val and test. If the outer folders are the classes, put their images directly into them, or list "
-            "them in a table: data=csv data.file=<table.csv>."
-        )
-
-
-def table_hint(root: Path, images: Path) -> str:
-    """How to train on a table that lies beside the images, or on any table."""
-    tables = sorted(path for path in {*root.glob("*.csv"), *images.parent.glob("*.csv")} if path.is_file())
-    if not tables:
-        return "Or list them in a table: data=csv data.file=<table.csv>."
-    return f"Or take their labels from a table: data=csv data.file='{tables[0]}' data.root='{images}'."
-
-
-def listed(names: Iterable[str]) -> str:
-    """The first few names, with commas."""
-    found = list(names)
-    return ", ".join(found[:SHOWN]) + (f" and {len(found) - SHOWN} more" if len(found) > SHOWN else "")

@@ -1,6 +1,5 @@
 """From the cells of a table to columns of numbers and strings. Mistakes are told with their line. Imports no torch."""
 
-import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,17 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from src.data.label_lists import classes_in, find_separator
-from src.data.missing import is_there
 from src.data.repeated_rows import RepeatedRows
 from src.data.split_names import same_text, split_of
 from src.data.table import Labels, Rows, string_column
 from src.data.table_file import Cell
+from src.data.table_paths import PathCells
 from src.errors import ConfigError
 
 SPLIT_CODES = {"": 0, "train": 1, "val": 2, "test": 3}
 NO_GROUP = -1
 SHOWN = 5  # lines with mistakes
-TRIED = 20  # paths with \ that are tried with / instead
 
 
 @dataclass
@@ -58,7 +56,7 @@ class ColumnBuilder:
         separator: str | None = None,
         unit: str = "line",
     ) -> None:
-        self.table, self.root, self.kind, self.label_names = table, root, kind, label_names
+        self.table, self.kind, self.label_names = table, kind, label_names
         self.known, self.separator, self.unit = known_classes, separator, unit
         self.one_column_per_class = kind == "several" and len(label_names) > 1
         self.codes: dict[str | tuple[str, ...], int] = {}  # of different label cells
@@ -68,14 +66,14 @@ class ColumnBuilder:
         self.splits: list[npt.NDArray[Any]] = []
         self.groups: list[npt.NDArray[Any]] = []
         self.lines: list[npt.NDArray[Any]] = []
-        self.backslashes: bool | None = None  # whether / is meant by \; None = there was none yet
+        self.path_cells = PathCells(root)
         self.notes: list[str] = []
 
     # ----------------------------------------------------------------------------------------------------------- chunks
 
     def add(self, chunk: dict[str, list[Cell]], lines: list[int]) -> None:
         """`chunk` has the columns path, perhaps split and group, and `label:<name>`."""
-        paths = self.clean_paths([str(cell) for cell in chunk["path"]])
+        paths = self.path_cells.read([str(cell) for cell in chunk["path"]])
         self.refuse(["" if path else "no path" for path in paths], lines)
         self.paths.append(string_column(paths))
         self.lines.append(np.array(lines, dtype=np.int64))
@@ -90,22 +88,6 @@ class ColumnBuilder:
             self.add_numbers([[str(cell).strip() for cell in column] for column in columns], lines)
         else:
             self.add_classes(columns[0], lines)
-
-    def clean_paths(self, cells: list[str]) -> list[str]:
-        """Without blanks around them, unless a file is called so, and with / where \\ cannot be meant."""
-        paths = [cell if cell == cell.strip() or is_there(self.root / cell) else cell.strip() for cell in cells]
-        windows = [path for path in paths if "\\" in path]
-        if windows:
-            if self.backslashes is None:
-                tried = windows[:TRIED]
-                self.backslashes = not any(is_there(self.root / path) for path in tried) and any(
-                    is_there(self.root / path.replace("\\", "/")) for path in tried
-                )
-                if self.backslashes:
-                    self.notes.append(f"{self.table}: \\ in paths is read as /, since the images are there.")
-            if self.backslashes:
-                paths = [path.replace("\\", "/") for path in paths]
-        return [posixpath.normpath(path) if "//" in path or path.startswith("./") else path for path in paths]
 
     def add_splits(self, names: list[str], lines: list[int]) -> None:
         splits = [split_of(name) if name else "" for name in names]
@@ -162,6 +144,8 @@ class ColumnBuilder:
         if not self.lines:
             raise ConfigError(f"{self.table} has no rows.")
         paths, lines_N = np.concatenate(self.paths), np.concatenate(self.lines)
+        if self.path_cells.slashes:
+            self.notes.append(f"{self.table}: \\ in paths is read as /, since the images are there.")
         class_names, labels = self.finish_labels()
         codes_N = np.concatenate(self.splits) if self.splits else None
         groups_N = np.concatenate(self.groups) if self.groups else None
