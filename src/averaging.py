@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from src.checkpoint import load_checkpoint
+from src.checkpoint import read_checkpoint
 from src.tasks.base import TRAINED_WEIGHTS_KEY
 
 log = logging.getLogger("src.train")
@@ -90,10 +90,10 @@ def copy_of(task: LightningModule) -> StateDict:
 
 def average_of(files: list[Path]) -> StateDict:
     """Mean of the weights of several checkpoints: a uniform soup (Wortsman et al. 2022, arXiv 2203.05482)."""
-    first = load_checkpoint(files[0])["state_dict"]
+    first = read_checkpoint(files[0])["state_dict"]
     sums = {name: value.double() for name, value in first.items() if value.is_floating_point()}
     for file in files[1:]:
-        state = load_checkpoint(file)["state_dict"]
+        state = read_checkpoint(file)["state_dict"]
         for name in sums:
             sums[name] += state[name]
     return {name: (sums[name] / len(files)).to(v.dtype) if name in sums else v for name, v in first.items()}

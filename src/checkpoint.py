@@ -99,16 +99,10 @@ def find_checkpoint(path: str, name: str) -> Path:
 def load_checkpoint(file: Path) -> dict[str, Any]:
     """The checkpoint as plain data on the CPU.
 
-    Raises ConfigError if it is damaged (each part of the file has a checksum), is not one of this project's, has
-    weights that are not finite, or says impossible things of its model.
+    Raises ConfigError if it is damaged, is not one of this project's, has weights that are not finite, or says
+    impossible things of its model.
     """
-    require_undamaged(file)
-    try:
-        checkpoint: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ConfigError(f"'{file}' cannot be read as a checkpoint: {first_line(error)}") from error
-    if not isinstance(checkpoint, dict) or CHECKPOINT_KEY not in checkpoint:
-        raise ConfigError(f"'{file}' is not a checkpoint of this project: it lacks the entry '{CHECKPOINT_KEY}'.")
+    checkpoint = read_checkpoint(file)
     check_record(checkpoint[CHECKPOINT_KEY], file)
     weights = checkpoint.get("state_dict")
     if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
@@ -119,6 +113,18 @@ def load_checkpoint(file: Path) -> dict[str, Any]:
                 f"'{file}' cannot be used: its weights {name} are not all finite, so that its answers would be no "
                 "numbers either. The training went wrong, or the file is damaged: take another checkpoint."
             )
+    return checkpoint
+
+
+def read_checkpoint(file: Path) -> dict[str, Any]:
+    """What the file holds, unchecked but for damage: each part of the file has a checksum. Raises ConfigError."""
+    require_undamaged(file)
+    try:
+        checkpoint: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ConfigError(f"'{file}' cannot be read as a checkpoint: {first_line(error)}") from error
+    if not isinstance(checkpoint, dict) or CHECKPOINT_KEY not in checkpoint:
+        raise ConfigError(f"'{file}' is not a checkpoint of this project: it lacks the entry '{CHECKPOINT_KEY}'.")
     return checkpoint
 
 

@@ -21,8 +21,10 @@ from typing import Any, NoReturn, cast
 import hydra
 from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from src.command_line import check_launch, is_sweep, launched_id, prepare, safe_name
 from src.config import CONF_DIR, register
@@ -93,7 +95,8 @@ def command(config_name: str) -> Callable[[Task], Callable[[], None]]:
             except Exception as error:
                 if full_error:
                     raise
-                if is_sweep(typed) and not isinstance(error, ConfigError) and is_running():
+                told = isinstance(error, ConfigError | HydraException | OmegaConfBaseException | OSError)
+                if is_sweep(typed) and not told:
                     fail(  # jobs catch their own errors, so this is the launcher's: a process of it was killed, say
                         f"The sweep was broken off. {message_of(error, config_name)}\n"
                         "The same command with hydra.sweep.dir=<its folder> resume=auto goes on with its jobs."
@@ -264,8 +267,3 @@ def note_in_log(text: str) -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler) and handler.stream is not None:
             handler.emit(log.makeRecord(log.name, logging.ERROR, "", 0, text, (), None))
-
-
-def is_running() -> bool:
-    """Whether the settings were composed, so that jobs have been started."""
-    return HydraConfig.initialized()

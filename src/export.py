@@ -81,6 +81,8 @@ def find_output(cfg: DictConfig) -> Path:
     """The file to write. Raises ConfigError if it cannot be."""
     suffix = SUFFIXES[cfg.format]
     output = Path(f"model{suffix}" if cfg.output is None else cfg.output).expanduser()
+    if output.is_dir():
+        raise ConfigError(f"output='{output}' is a folder: give the name of a {suffix} file.")
     if output.suffix != suffix:
         raise ConfigError(f"output='{output}': with format={cfg.format} the file's name must end in {suffix}.")
     for precision in ("fp32", *cfg.variants):

@@ -104,7 +104,8 @@ def out_of_range(cfg: DictConfig) -> list[str]:
         elif not (low <= value if inclusive else low < value) or value > high:
             limits = f"{'at least' if inclusive else 'more than'} {low:g}"
             limits += f" and at most {high:g}" if high != float("inf") else ""
-            problems.append(f"{key}={str(value)[:30]} is out of range: it must be {limits}.")
+            shown = f"{value:g}" if isinstance(value, float) else str(value)[:30]
+            problems.append(f"{key}={shown} is out of range: it must be {limits}.")
         elif key in WHOLE and value != int(value):
             problems.append(f"{key}={value:g} is not a whole number.")
     for key, choices in CHOICES.items():

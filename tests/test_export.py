@@ -174,7 +174,7 @@ def test_a_file_that_answers_otherwise_is_not_written(
     (here / "model.onnx").write_bytes(b"good")
     (here / "model.json").write_text("good")
     monkeypatch.setattr("src.exported.graph.to_whole", lambda values: values * 0.5)
-    answer: Answer = command("export", f"ckpt={colors_run.directory}")
+    answer: Answer = command("export", f"ckpt={colors_run.directory}", "overwrite=true")
     assert answer.status == 1 and "it answers otherwise than the checkpoint" in answer.err
     assert "Traceback" not in answer.err
     assert {path.name: path.read_text() for path in here.iterdir()} == {"model.onnx": "good", "model.json": "good"}
