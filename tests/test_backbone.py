@@ -17,11 +17,11 @@ from src.models.backbone import (
     find_weights,
     load_pretrained,
     preprocessing_of,
-    read_state_dict,
     replace_head,
 )  # fmt: skip
 from src.models.freeze import find_blocks
 from src.models.head import linear_head, mlp_head
+from src.models.weights_file import read_state_dict
 from src.preprocessing import Preprocessing
 
 # One member of each family, and a picture size that it takes quickly.
