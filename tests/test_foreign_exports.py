@@ -13,9 +13,16 @@ import pytest
 import torch
 from onnx import TensorProto, external_data_helper, helper, load_model, numpy_helper, save_model
 
+from scripts.export_all import FAMILIES, write_checkpoint
+from src.build import load_task
+from src.checkpoint import load_checkpoint
 from src.errors import ConfigError
+from src.exported.facts import make_facts
+from src.exported.graph import ExportedModel, trace, write_program
 from src.exported.run import load_program
+from src.preprocessing import Preprocessing
 from src.service.models import load_model as load_served
+from src.tasks.base import CHECKPOINT_KEY
 
 FACTS: dict[str, Any] = {
     "format_version": 1, "task": "classification", "class_names": ["ant", "bee"],
@@ -277,6 +284,23 @@ def test_damaged_files(good: Path, tmp_path: Path, damage: bytes | None) -> None
         rewrite(good, tmp_path / "f.pt2", lambda name, old, _: damage if name == "models/model.json" else old)
     with pytest.raises(ConfigError, match=r"cannot be read by torch\.export\.load"):
         load_program(tmp_path / "f.pt2", "it")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_files_of_every_family_load_without_trust(tmp_path: Path, name: str) -> None:
+    write_checkpoint(name, tmp_path / "model.ckpt")
+    checkpoint = load_checkpoint(tmp_path / "model.ckpt")
+    record = checkpoint[CHECKPOINT_KEY]
+    task = load_task(checkpoint, record)
+    model = ExportedModel(task, Preprocessing.from_dict(record["preprocessing"]))
+    program = trace(model, name)
+    write_program(program, make_facts(task, record, model.output_names), tmp_path / "model.pt2")
+    loaded, facts = load_program(tmp_path / "model.pt2", "it")
+    images = torch.randint(0, 256, (2, 3, 90, 70), dtype=torch.uint8)
+    with torch.no_grad():
+        assert all(torch.equal(*pair) for pair in zip(loaded(images), program.module()(images), strict=True))
+    assert json.loads(facts)["backbone"] == name
 
 
 # ------------------------------------------------------------------------------------------------- what a file says

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import Answer
 from omegaconf import OmegaConf
 from test_compare import Compare, make_run, make_sweep, run_compare
@@ -171,6 +172,17 @@ def test_a_page_of_odd_names(tmp_path: Path, command: Callable[..., Answer]) -> 
 def test_cells_come_back_as_they_were(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("job,'=x\n'-a,'@b,more\nc\n")
     assert list(read_table(tmp_path / "t.csv")) == [{"job": "-a", "=x": "@b"}, {"job": "c", "=x": ""}]
+
+
+def test_settings_that_cannot_be_written_are_not_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(tmp_path / "run", 0, {"val/acc": 0.9})
+    (run / "checkpoints").mkdir()
+    (run / "report" / "model_card.md").write_text("card")
+    for record in ({"config": {"x": "${bad"}}, {}, {"config": 5}):
+        torch.save({"state_dict": {}, "finetune": record}, run / "checkpoints" / "best.ckpt")
+        assert publish([f"run={run}", "--folder", str(tmp_path / "hub")]) == 1
+        assert f"'{run}/checkpoints/best.ckpt' holds no settings" in capsys.readouterr().err
+    assert not (tmp_path / "hub").exists()
 
 
 def test_links_out_of_a_run_are_not_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,12 @@ LONGEST_TEXT = 64 * 2**20  # characters of JSON: 100,000 long names
 
 def facts_of(file: Path, values: dict[str, Any]) -> ModelFacts:
     """Raises ConfigError, which names the entry, if the file is not one of src.export's or an entry cannot be."""
+    version = values.get("format_version")
+    if is_number(version, 0, 1000) and version != FORMAT_VERSION:
+        raise ConfigError(
+            f"model='{file}' has the format version {version}, and this program knows {FORMAT_VERSION}: export it with "
+            "the version of the project that serves it."
+        )
     if missing := [key for key in NEEDED if values.get(key) is None]:
         raise ConfigError(
             f"model='{file}' was not written by python -m src.export: it does not say what its classes are (there is "
@@ -28,11 +34,6 @@ def facts_of(file: Path, values: dict[str, Any]) -> ModelFacts:
     for key, (is_right, wanted) in RULES.items():
         if not is_right(values.get(key)):
             raise wrong(file, key, values.get(key), wanted)
-    if values["format_version"] != FORMAT_VERSION:
-        raise ConfigError(
-            f"model='{file}' has the format version {values['format_version']}, and this program knows "
-            f"{FORMAT_VERSION}: export it with the version of the project that serves it."
-        )
     names = [printable(name) for name in values["class_names"]]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)

@@ -62,7 +62,7 @@ class ServedModel(ABC):
             elif name == "probabilities" and (found.min() < -PROBABILITY_SLACK or found.max() > 1 + PROBABILITY_SLACK):
                 what = f"{found.min():.3g} to {found.max():.3g} where probabilities are asked for"
             if what:
-                raise ConfigError(f"'{self.facts.file}' answers {name} with {what}: export it again.")
+                raise ConfigError(f"'{self.facts.file}' answers {name} with {what}, so it cannot be served.")
 
 
 PROBABILITY_SLACK = 1e-3  # of rounding in float16
@@ -212,6 +212,8 @@ def load_model(ckpt: str | None, model: str | None, accelerator: str, trust: boo
         else:
             assert model is not None
             file = Path(model).expanduser()
+            if not file.is_file():  # a pipe would be waited for
+                raise ConfigError(f"model='{file}' is no file.")
             if file.suffix == ".onnx":
                 served = OnnxModel(file, accelerator)
             else:
