@@ -290,7 +290,7 @@ def load_pretrained(net: nn.Module, state_dict: dict[str, Tensor], source: str) 
             if keys
         ]
         message = f"backbone.weights='{source}' does not fit the network ({len(own)} entries besides the head):"
-        if near := fitting_network(state_dict):
+        if near := fitting_network(state_dict, net.state_dict()):
             lines.append(f"These are weights of {near}: backbone={near}, or weights of this network.")
         raise ConfigError("\n".join([message, *lines]))
     # Without the version numbers in _metadata, MNASNet takes the file for an old one and rebuilds its first layers.

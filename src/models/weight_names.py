@@ -75,21 +75,31 @@ def prefix_counts(state_dict: Iterable[str], wanted: set[str]) -> collections.Co
     return counts
 
 
-def fitting_network(state_dict: Mapping[str, Tensor]) -> str:
-    """The torchvision classifier with most of these names and shapes; "" if none has three quarters of them."""
-    best, most = "", 0.75  # AlexNet's head is an eighth of it
+def fitting_network(state_dict: Mapping[str, Tensor], tried: Mapping[str, Tensor]) -> str:
+    """The torchvision classifier with most of these names and shapes, "" if none has three quarters of them.
+
+    Also "" if none has more of them than `tried`, the weights of the network that they were meant for.
+    """
+    best, most = "", max(0.75, overlap(state_dict, tried))  # AlexNet's head is an eighth of it
+    if most > 0.9:
+        return ""
     for name in models.list_models(module=models):
         own_way = {"aux_logits": False, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
         try:
             with torch.device("meta"):  # shapes alone
-                own = shapes(models.get_model(name, weights=None, **own_way).state_dict(), "")
+                own = models.get_model(name, weights=None, **own_way).state_dict()
         except NotImplementedError:  # a RegNet reckons with tensors
             continue
-        ((prefix, _),) = prefix_counts(state_dict, {key for key, _ in own}).most_common(1) or [("", 0)]
-        given = shapes(state_dict, prefix)
-        share = len(own & given) / len(own | given)
+        share = overlap(state_dict, own)
         best, most = (name, share) if share > most else (best, most)
     return best
+
+
+def overlap(state_dict: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> float:
+    """0..1: how many of the names and shapes of both are common to them, whatever prefix the first has."""
+    ((prefix, _),) = prefix_counts(state_dict, set(own)).most_common(1) or [("", 0)]
+    one, other = shapes(state_dict, prefix), shapes(own, "")
+    return len(one & other) / len(one | other)
 
 
 def shapes(state_dict: Mapping[str, Tensor], prefix: str) -> set[tuple[str, torch.Size]]:
