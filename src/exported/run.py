@@ -52,7 +52,7 @@ def load_program(file: Path, named: str, trust: bool = False) -> tuple[Callable[
             program = torch.export.load(file, extra_files=extra_files)
             return program.module(), str(*extra_files.values())
         archive, facts = checked_archive(file)
-        # Guards are Python source; how large pictures may be is checked without them.
+        # Guards are Python source; how large images may be is checked without them.
         return torch.export.load(archive).module(check_guards=False), facts
     except UncheckedPart as part:
         raise ConfigError(

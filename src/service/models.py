@@ -33,7 +33,7 @@ class ServedModel(ABC):
         """The outputs for RGB pictures, as `read_pixels` gives them."""
 
     def warm_up(self) -> None:
-        """Answer for a black picture, and for it and a grey one together: the first real one is not slower then.
+        """Answer for a black image, and for it and a grey one together: the first real one is not slower then.
 
         Raises ConfigError if the outputs are not what the facts ask for: a model that cannot answer is told now.
         """
@@ -45,7 +45,7 @@ class ServedModel(ABC):
             json.dumps(answers(self.facts, outputs), allow_nan=False, ensure_ascii=False).encode()
 
     def check(self, outputs: Outputs, count: int) -> None:
-        """Raise ConfigError unless these are right for so many pictures."""
+        """Raise ConfigError unless these are right for so many images."""
         first = "values" if self.facts.task == "regression" else "probabilities"
         shapes: dict[str, tuple[int, ...]] = {first: (count, len(self.facts.class_names))}
         arrays = [outputs.values_NK]
@@ -58,7 +58,7 @@ class ServedModel(ABC):
             elif found.dtype != np.float32:
                 what = f"numbers of the type {found.dtype} where float32 is asked for"
             elif not np.isfinite(found).all():
-                what = "numbers that are not finite, for pictures of one colour"
+                what = "numbers that are not finite, for images of one colour"
             elif name == "probabilities" and (found.min() < -PROBABILITY_SLACK or found.max() > 1 + PROBABILITY_SLACK):
                 what = f"{found.min():.3g} to {found.max():.3g} where probabilities are asked for"
             if what:
