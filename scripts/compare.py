@@ -8,7 +8,6 @@ A folder with sweep.csv counts as all its finished jobs; FOLDER:key=value[,key=v
 """
 
 import argparse
-import csv
 import math
 import re
 import statistics
@@ -20,6 +19,7 @@ from rich.table import Table
 
 from src.errors import ConfigError, did_you_mean
 from src.finished_runs import Run, direction, facts, metric_name, runs_of
+from src.plain_files import read_table
 from src.significance import mcnemar_p, p_text, sign_flip_p, smallest_p
 from src.sweep import t_interval, t_tails
 
@@ -240,8 +240,8 @@ def answers(run: Run, split: str) -> Answers:
     file = run.folder / "report" / f"{split}_predictions.csv"
     if run.settings.get("task.labels") != "one" or not file.is_file():
         return None
-    with file.open(newline="", encoding="utf-8") as opened:
-        return {row["path"]: row["label"] == row["prediction"] for row in csv.DictReader(opened)}
+    rows = read_table(file, ("path", "label", "prediction"))
+    return {row["path"]: row["label"] == row["prediction"] for row in rows}
 
 
 def split_of(metric: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from src.errors import ConfigError
+from src.plain_files import read_json
 
 CARD = "report/model_card.md"
 PRIVATE = re.compile(r"^(/|~|\.\.([/\\]|$)|[A-Za-z]:[\\/]|\\\\|file:)")
@@ -42,21 +43,29 @@ def gather(run: Path, folder: Path, files: Sequence[Path]) -> None:
         raise ConfigError(
             f"'{missing[0]}' does not exist. A run that has ended has checkpoints/best.ckpt, {CARD} and metrics.json."
         )
+    for path in needed[1:3]:  # of a run that is somebody else's
+        if not path.resolve().is_relative_to(run.resolve()):
+            raise ConfigError(f"'{path}' is a link that leads out of the run: nothing was published.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"--folder '{folder}' is there already and not empty: give another, or delete it.")
 
     import torch
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
     from src.checkpoint import load_checkpoint
     from src.tasks.base import CHECKPOINT_KEY
 
     checkpoint = load_checkpoint(needed[0])
     record = without_paths(checkpoint[CHECKPOINT_KEY])
+    try:
+        settings = OmegaConf.to_yaml(OmegaConf.create(record["config"]))
+    except (KeyError, TypeError, ValueError, OmegaConfBaseException) as error:
+        raise ConfigError(f"'{needed[0]}' holds no settings that can be written as config.yaml.") from error
+    metrics = without_paths(read_json(needed[2]))
     folder.mkdir(parents=True, exist_ok=True)
     torch.save({"state_dict": checkpoint["state_dict"], CHECKPOINT_KEY: record}, folder / "best.ckpt")
-    (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(record["config"])), encoding="utf-8")
-    metrics = without_paths(json.loads(needed[2].read_text(encoding="utf-8")))
+    (folder / "config.yaml").write_text(settings, encoding="utf-8")
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     shutil.copyfile(needed[1], folder / "README.md")
     for file in files:

@@ -1,15 +1,12 @@
 """What finished runs left in their folders: settings, metrics, environment. Imports no torch."""
 
-import csv
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from omegaconf import OmegaConf
-
 from src.errors import ConfigError, did_you_mean
+from src.plain_files import read_json, read_table, read_yaml
 
 
 class Run(NamedTuple):
@@ -22,7 +19,7 @@ class Run(NamedTuple):
 
     @property
     def seed_and_fold(self) -> tuple[int, int]:
-        return self.settings["seed"], self.settings.get("data.fold", 0)
+        return self.settings["seed"], self.settings.get("data.fold") or 0
 
 
 def runs_of(text: str) -> list[Run]:
@@ -33,8 +30,8 @@ def runs_of(text: str) -> list[Run]:
         raise ConfigError(f"There is no folder '{folder}'.")
     rows: list[tuple[Path, dict[str, str]]] = [(folder, {})]
     if (folder / "sweep.csv").is_file():
-        with (folder / "sweep.csv").open(newline="", encoding="utf-8") as file:
-            rows = [(folder / row["job"], row) for row in csv.DictReader(file) if row["status"] == "done"]
+        table = read_table(folder / "sweep.csv", ("job", "status"))
+        rows = [(job_folder(folder, row["job"]), row) for row in table if row["status"] == "done"]
     # A sweep's table also knows choices of groups such as freeze=head_only, which config.yaml spells out.
     found = [(run := read_run(job), run.settings | row) for job, row in rows]
     if not found:
@@ -51,17 +48,53 @@ def runs_of(text: str) -> list[Run]:
     return [run for run, _ in found]
 
 
+def job_folder(folder: Path, name: str) -> Path:
+    """The folder of a sweep's job. Raises ConfigError for a name that leads elsewhere."""
+    if name in ("", ".", "..") or {"/", "\\", "\0", ":"} & set(name):
+        raise ConfigError(f"'{folder}/sweep.csv' has the job {name[:80]!r}, which is no folder beside it.")
+    return folder / name
+
+
 def read_run(folder: Path) -> Run:
+    """Raises ConfigError, which names the file and what is wrong in it."""
     for name in ("metrics.json", "config.yaml", "environment.json"):
         if not (folder / name).is_file():
             raise ConfigError(
                 f"'{folder}' has no {name}: expected the folder of a finished run, or of a sweep (with sweep.csv)."
             )
-    settings = dict(dotted(OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))))
-    metrics, environment = (
-        json.loads((folder / name).read_text(encoding="utf-8")) for name in ("metrics.json", "environment.json")
-    )
+    settings = dict(dotted(read_yaml(folder / "config.yaml")))
+    check_kinds(folder / "config.yaml", settings, SETTINGS)
+    metrics = read_json(folder / "metrics.json")
+    check_kinds(folder / "metrics.json", metrics, dict.fromkeys(metrics, (int, float, type(None))))
+    environment = read_json(folder / "environment.json")
+    check_kinds(folder / "environment.json", environment, ENVIRONMENT)
     return Run(folder, settings, metrics, environment)
+
+
+# What is relied on, and its kinds; None among them = it may also be missing.
+SETTINGS: dict[str, tuple[type, ...]] = {
+    "seed": (int,), "data.fold": (int, type(None)), "task.monitor": (str,), "task.mode": (str,),
+    "task.labels": (str, type(None)), "output_dir": (str, type(None)), "data.root": (str, type(None)),
+    "data.file": (str, type(None)),
+}  # fmt: skip
+ENVIRONMENT: dict[str, tuple[type, ...]] = {
+    "data_fingerprint": (str,), "git_commit": (str, type(None)), "versions": (dict, type(None)),
+}  # fmt: skip
+
+
+def check_kinds(file: Path, values: dict[str, Any], kinds: dict[str, tuple[type, ...]]) -> None:
+    """Raise ConfigError, which names the entry, if a value is of another kind."""
+    for key, allowed in kinds.items():
+        value = values.get(key)
+        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+            names = " or ".join(KIND_NAMES[kind] for kind in allowed)
+            there = f"is {str(value)[:60]!r}" if key in values else "is missing"
+            raise ConfigError(f"'{file}': {key} {there}, and must be {names}.")
+
+
+KIND_NAMES: dict[type, str] = {
+    int: "a whole number", float: "a number", str: "a text", dict: "a mapping", type(None): "null",
+}  # fmt: skip
 
 
 def dotted(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
@@ -101,7 +134,7 @@ def facts(run: Run) -> dict[str, str]:
     texts = {key: "in the run" if f"{text}/".startswith(own_folder) else text for key, text in texts.items()}
     if commit := run.environment.get("git_commit"):
         texts["git commit"] = commit[:8] + (" with changes" if run.environment.get("git_dirty") else "")
-    return texts | {f"version of {name}": text for name, text in run.environment.get("versions", {}).items()}
+    return texts | {f"version of {name}": plain(text) for name, text in (run.environment.get("versions") or {}).items()}
 
 
 def metric_name(metric: str) -> str:

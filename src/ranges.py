@@ -3,13 +3,14 @@
 from omegaconf import DictConfig, OmegaConf
 
 from src.errors import did_you_mean
+from src.plain_values import LARGEST_PX
 
 # Legal ranges of numbers: (lowest, highest, is the lowest itself allowed). A setting that is absent or null is skipped.
 RANGES: dict[str, tuple[float, float, bool]] = {
     "data.batch_size": (1, float("inf"), True),
     "data.num_workers": (0, float("inf"), True),
-    "data.image_size_px": (1, float("inf"), True),
-    "data.resize_px": (1, float("inf"), True),
+    "data.image_size_px": (1, LARGEST_PX, True),
+    "data.resize_px": (1, LARGEST_PX, True),
     "data.val_fraction": (0, 0.9, False),
     "data.folds": (2, float("inf"), True),
     "data.fold": (0, float("inf"), True),

@@ -1,17 +1,13 @@
 """Whether what a checkpoint says of its model is of the right kind and in range, before anything is built of it."""
 
-import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from src.config import BACKBONES
 from src.errors import ConfigError
+from src.plain_values import NAMES, PREPROCESSING, Rules, is_number, is_number_or_none
 
-MAX_PX = 8192  # side of an input: more would be a mistake, or an attack on memory
-MAX_CLASSES = 1_000_000
 LABEL_KINDS = ("one", "several", "numbers")
-INTERPOLATIONS = ("nearest", "nearest-exact", "bilinear", "bicubic", "box", "hamming", "lanczos")
 
 
 def check_record(record: Any, file: Path) -> None:
@@ -30,29 +26,6 @@ def check_record(record: Any, file: Path) -> None:
             )
 
 
-def is_size(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_PX
-
-
-def is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def is_finite_or_none(value: Any) -> bool:
-    return value is None or is_finite(value)
-
-
-def are_names(value: Any) -> bool:
-    """Distinct texts that are not empty."""
-    if not isinstance(value, list) or not 1 <= len(value) <= MAX_CLASSES:
-        return False
-    return all(isinstance(name, str) and name for name in value) and len(set(value)) == len(value)
-
-
-def are_three(value: Any) -> bool:
-    return isinstance(value, list | tuple) and len(value) == 3 and all(map(is_finite, value))
-
-
 def is_mapping(value: Any) -> bool:
     return isinstance(value, dict)
 
@@ -61,8 +34,8 @@ def is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
-NUMBER = (is_finite_or_none, "a finite number")
-ENTRIES: dict[str, tuple[Callable[[Any], bool], str]] = {
+NUMBER = (is_number_or_none, "a finite number")
+ENTRIES: Rules = {
     "config": (is_mapping, "settings"),
     "config.backbone": (is_mapping, "settings"),
     "config.backbone.name": (lambda name: isinstance(name, str) and name in BACKBONES, "a torchvision classifier"),
@@ -76,16 +49,12 @@ ENTRIES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "config.channels_last": (lambda value: isinstance(value, bool), "true or false"),
     "config.matmul_precision": (lambda name: name in ("highest", "high", "medium"), "highest, high or medium"),
     "config.output_dir": (is_text, "a path"),
-    "class_names": (are_names, f"a list of 1 to {MAX_CLASSES:,} different names"),
-    "preprocessing.resize_px": (is_size, f"a whole number from 1 to {MAX_PX}"),
-    "preprocessing.crop_px": (is_size, f"a whole number from 1 to {MAX_PX}"),
-    "preprocessing.interpolation": (lambda name: name in INTERPOLATIONS, f"one of {', '.join(INTERPOLATIONS)}"),
-    "preprocessing.mean": (are_three, "three finite numbers"),
-    "preprocessing.std": (lambda value: are_three(value) and min(value) > 0, "three finite numbers above 0"),
+    "class_names": NAMES,
+    **{f"preprocessing.{entry}": rule for entry, rule in PREPROCESSING.items()},
     "data_fingerprint": (is_text, "a text"),
     "versions": (is_mapping, "versions of packages"),
     "calibration": (is_mapping, "numbers"),
-    "calibration.temperature": (lambda value: is_finite(value) and value > 0, "a finite number above 0"),
+    "calibration.temperature": (lambda value: is_number(value, 1e-6, 1e6), "a finite number above 0"),
     "calibration.ood_score_p50": NUMBER,
     "calibration.ood_score_p95": NUMBER,
     "calibration.ood_score_p99": NUMBER,

@@ -46,7 +46,7 @@ def serve(cfg: DictConfig) -> None:
     give_freed_memory_back()
     listener = bind(cfg.host, cfg.port)  # before the model is loaded: a port that is taken is told at once
     with importing():
-        model = load_model(cfg.ckpt, cfg.model, cfg.accelerator)
+        model = load_model(cfg.ckpt, cfg.model, cfg.accelerator, cfg.trust)
     facts = model.facts
     if cfg.abstain_below is not None and facts.task != "classification":
         raise ConfigError(

@@ -6,7 +6,6 @@ Over folds there is none. Folds share training pictures, so their scores are not
 narrow, and nothing estimates the variance without bias (Bengio & Grandvalet 2004, JMLR 5:1089).
 """
 
-import csv
 import json
 import math
 import os
@@ -22,8 +21,9 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from src.cli import failed_jobs
-
-JOB_FILE = "job.json"
+from src.csv_files import CsvWriter
+from src.plain_files import read_table
+from src.sweep_jobs import JOB_FILE, read_row, take_new_folder, write_job_file
 
 
 class SweepTable(Callback):
@@ -39,9 +39,11 @@ class SweepTable(Callback):
         self.rows: list[dict[str, Any]] = []
         self.monitor, self.mode = "", "max"
         self.folder: Path | None = None
+        self.spreadsheet_safe = True
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """The table is of this sweep, and not of one that had the same folder before."""
+        take_new_folder(config)
         for file in Path(config.hydra.sweep.dir).glob(f"*/{JOB_FILE}"):
             file.unlink()
 
@@ -52,6 +54,7 @@ class SweepTable(Callback):
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         if config.hydra.mode.name == "MULTIRUN":
             write_job_file(config, ended=True)
+            self.spreadsheet_safe = config.get("spreadsheet_safe", True)
             self.read(Path(config.hydra.runtime.output_dir).parent)
             self.write()
 
@@ -68,12 +71,11 @@ class SweepTable(Callback):
         assert self.folder is not None
         columns = list(dict.fromkeys(key for row in self.rows for key in row))
         part = self.folder / f"sweep.csv.{socket.gethostname()}.{os.getpid()}.part"
-        with part.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(self.ranked())
+        with part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            writer = CsvWriter(file, columns, self.spreadsheet_safe)
+            writer.write_all(self.ranked())
             for group in self.repetitions():
-                writer.writerows(summary(group))
+                writer.write_all(summary(group))
         part.replace(self.folder / "sweep.csv")
 
     def ranked(self) -> list[dict[str, Any]]:
@@ -102,20 +104,18 @@ class SweepTable(Callback):
         rows = [row for group in self.repetitions() for row in group if "data.fold" in row]
         if not rows:
             return None
-        merged = []
-        for row in rows:
-            predictions = self.folder / row["job"] / "report" / "val_predictions.csv"
-            with predictions.open(newline="", encoding="utf-8") as part:
-                merged += [{"job": row["job"], "fold": row["data.fold"], **line} for line in csv.DictReader(part)]
         output = self.folder / "out_of_fold.csv"
-        with output.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(merged[0]))
-            writer.writeheader()
-            writer.writerows(merged)
+        with output.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            writer: CsvWriter | None = None
+            for row in rows:
+                for line in read_table(self.folder / row["job"] / "report" / "val_predictions.csv"):
+                    writer = writer or CsvWriter(file, ["job", "fold", *line], self.spreadsheet_safe)
+                    writer.write({"job": row["job"], "fold": row["data.fold"], **line})
         return output
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """In the process that was started by hand."""
+        self.spreadsheet_safe = config.get("spreadsheet_safe", True)
         self.read(Path(config.hydra.sweep.dir))
         if not self.rows:
             return
@@ -163,26 +163,6 @@ class SweepTable(Callback):
         metrics = {"job", "status", "error"}
         columns = dict.fromkeys(key for row in self.rows for key in row)
         return [key for key in columns if key not in metrics and "/" not in key and key not in RUN_FACTS]
-
-
-def write_job_file(config: DictConfig, ended: bool) -> None:
-    settings = dict(text.lstrip("+").split("=", 1) for text in config.hydra.overrides.task if "=" in text)
-    facts = {"number": config.hydra.job.num, "ended": ended, "monitor": config.task.monitor, "mode": config.task.mode}
-    file = Path(config.hydra.runtime.output_dir) / JOB_FILE
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps({**facts, "settings": settings}, indent=2) + "\n", encoding="utf-8")
-    part.replace(file)
-
-
-def read_row(job: dict[str, Any], job_dir: Path) -> dict[str, Any]:
-    """A job's line of the table, from what lies in its folder."""
-    metrics_file, error_file = job_dir / "metrics.json", job_dir / "error.txt"
-    row = {"job": job_dir.name, "status": "done" if job["ended"] else "running", **job["settings"]}
-    if error_file.exists():
-        row |= {"status": "failed", "error": error_file.read_text(encoding="utf-8").strip().splitlines()[-1]}
-    if metrics_file.exists() and job["ended"]:
-        row |= json.loads(metrics_file.read_text(encoding="utf-8"))
-    return row
 
 
 def summary(group: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -17,11 +17,11 @@ from src.models.backbone import (
     find_weights,
     load_pretrained,
     preprocessing_of,
-    read_state_dict,
     replace_head,
 )  # fmt: skip
 from src.models.freeze import find_blocks
 from src.models.head import linear_head, mlp_head
+from src.models.weights_file import read_state_dict
 from src.preprocessing import Preprocessing
 
 # One member of each family, and a picture size that it takes quickly.
@@ -176,6 +176,7 @@ def test_weights_that_do_not_fit_are_reported(tmp_path: Path) -> None:
         build_backbone("resnet18", tmp_path / "w.pth", 224)
     for part in ("1 missing: layer1.0.conv1.weight", "1 superfluous: surprise", "1 of another shape: conv1.weight"):
         assert part in str(error.value)
+    assert "backbone=" not in str(error.value)  # it is this network's file
 
 
 def test_weights_that_are_not_finite_are_refused() -> None:

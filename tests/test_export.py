@@ -128,6 +128,7 @@ def test_other_tasks(colors: Path, trained: Runner, here: Path, command, task: s
             writer.writerow([path, several if task == "multilabel" else 10 * len(path.parent.name)])
     columns = ["data.label_columns=[label]"] if task == "regression" else []
     run = trained(f"task={task}", f"data.file={here}/table.csv", "data.image_size_px=32", *columns)
+    assert command("export", f"ckpt={run.directory}", "format=torch").status == 0
     answer: Answer = command("export", f"ckpt={run.directory}")
     assert answer.status == 0, answer.err
     facts = json.loads((here / "model.json").read_text())

@@ -1,14 +1,24 @@
 """Mean, spread and interval of repetitions. The tables of real sweeps are in test_train, test_splits, test_compare."""
 
 import csv
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Answer
+from omegaconf import OmegaConf
 
 from src.command_line import prepare
+from src.config import PROJECT_ROOT
+from src.finished_runs import runs_of
 from src.run_dir import job_dir
 from src.sweep import SweepTable, t_interval, t_quantile, t_tails
+from src.sweep_jobs import take_new_folder, typed_values
 
 SLEEP = [1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4]  # hours gained, Student 1908, Biometrika 6:1
 
@@ -82,3 +92,90 @@ def test_job_folders_have_the_swept_seed_and_nothing_that_stays(typed: str) -> N
     excluded = "hydra.job.config.override_dirname.exclude_keys=['trainer', 'trainer.precision']"
     assert arguments[-1] == excluded and typed in arguments
     assert job_dir(3, "seed=4") == "3_seed=4" and job_dir(0, "") == "0"
+
+
+def test_values_are_told_without_the_quotes_of_hydra() -> None:
+    typed = prepare(
+        ["-m", "data.root=/my photos/[a] = b", "optimizer.lr=1e-3", "+x='it\\'s'", "~y", "seed=null", "z=[1,a]"]
+    )
+    assert typed_values(text for text in typed if "=" in text and not text.startswith(("-m", "hydra."))) == {
+        "data.root": "/my photos/[a] = b", "optimizer.lr": "1e-3", "x": "it's", "seed": "null", "z": "[1,a]",
+    }  # fmt: skip
+    assert typed_values(['a="${b}"', "c=${d}"]) == {"a": "${b}", "c": "${d}"}
+
+
+def test_no_spreadsheet_computes_the_tables(tmp_path: Path) -> None:
+    """And they read back as they were; spreadsheet_safe=false leaves cells as they are."""
+    rows = [{"data.fold": str(i), "head": "=1+1", "val/acc": 0.9 + i / 100, "optimizer.lr": "-1"} for i in range(2)]
+    table = table_of(tmp_path, rows)
+    for row in table.rows:
+        (tmp_path / row["job"] / "report").mkdir(parents=True)
+        (tmp_path / row["job"] / "report" / "val_predictions.csv").write_text("path,label\n'=a.png,b\n")
+    for safe, cell in ((True, "'=1+1"), (False, "=1+1")):
+        table.spreadsheet_safe = safe
+        table.write()
+        assert table.write_out_of_fold() == tmp_path / "out_of_fold.csv"
+        with (tmp_path / "sweep.csv").open(newline="") as file:
+            assert {(row["head"], row["optimizer.lr"]) for row in csv.DictReader(file)} == {(cell, "-1")}
+        name = "'=a.png" if safe else "=a.png"
+        assert f"0_x,0,{name},b" in (tmp_path / "out_of_fold.csv").read_text()
+
+
+def sweep_config(folder: Path, *overrides: str) -> Any:
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(folder)}, "overrides": {"hydra": list(overrides)}}})
+    OmegaConf.set_readonly(config, True)
+    return config
+
+
+def test_each_sweep_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    other = "hydra.sweep.subdir=${hydra.job.num}"
+    configs = [sweep_config(tmp_path / "sweeps" / "2026-01-01_00-00-00", other) for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(take_new_folder, configs))
+    folders = {Path(config.hydra.sweep.dir) for config in configs}
+    assert len(folders) == 8 and set((tmp_path / "sweeps").iterdir()) == folders
+    assert folders >= {tmp_path / "sweeps" / "2026-01-01_00-00-00", tmp_path / "sweeps" / "2026-01-01_00-00-00_8"}
+    for config in configs:
+        overrides = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
+        assert overrides == [other, f"hydra.sweep.dir='{config.hydra.sweep.dir}'"]
+
+
+def test_a_folder_that_was_named_is_kept(tmp_path: Path) -> None:
+    config = sweep_config(tmp_path, f"hydra.sweep.dir={tmp_path}")
+    take_new_folder(config)
+    assert config.hydra.sweep.dir == str(tmp_path) and len(config.hydra.overrides.hydra) == 1
+
+
+def test_a_folder_of_this_second_is_there_already(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[..., Answer]
+) -> None:
+    """Of any of the next seconds. The jobs' own settings say the new folder too: they lie in it, and fail at once."""
+    monkeypatch.chdir(tmp_path)
+    sweeps = tmp_path / "logs" / "sweeps"
+    taken = [datetime.now() + timedelta(seconds=n) for n in range(60)]
+    names = {time.strftime("%Y-%m-%d_%H-%M-%S") for time in taken}
+    for name in names:
+        (sweeps / name).mkdir(parents=True)
+    answer = command("train", "-m", "data=folder", "data.root=/no where", "seed=0,1")
+    assert answer.status == 1 and "2 job(s) of the sweep failed" in answer.err
+    assert not any(any((sweeps / name).iterdir()) for name in names)
+    (place,) = [path for path in sweeps.iterdir() if path.name not in names]
+    assert place.name.endswith("_2")
+    assert {path.name for path in place.iterdir()} >= {"0_seed=0", "1_seed=1", "sweep.csv"}
+    with (place / "sweep.csv").open(newline="") as file:
+        assert [row["data.root"] for row in csv.DictReader(file)] == ["/no where"] * 2
+
+
+@pytest.mark.slow
+def test_four_sweeps_at_once(tmp_path: Path, colors: Path) -> None:
+    arguments = [
+        "-m", "data=folder", f"data.root={colors}", "data.image_size_px=32", "trainer=cpu", "trainer.max_epochs=1",
+        "freeze=head_only", "augment=none", "data.num_workers=0", "logger=none", "seed=0", "data.cache=none",
+    ]  # fmt: skip
+    environ = {"PYTHONPATH": str(PROJECT_ROOT), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
+    started = [
+        subprocess.Popen([sys.executable, "-m", "src.train", *arguments], cwd=tmp_path, env=environ) for _ in range(4)
+    ]
+    assert [process.wait() for process in started] == [0] * 4
+    sweeps = list((tmp_path / "logs" / "sweeps").iterdir())
+    assert len(sweeps) == 4 and all(len(runs_of(str(sweep))) == 1 for sweep in sweeps)

@@ -24,6 +24,7 @@ from src.data.table import ImageTable, Labels, Rows
 from src.data.transforms import Augmentation, Transform, evaluation_transform, training_transform
 from src.data.workers import available_workers, end_when_a_batch_is_lost, workers_that_fit
 from src.errors import ConfigError
+from src.plain_values import LONGEST_NAME
 from src.preprocessing import Preprocessing
 from src.progress import progress_bar
 
@@ -131,6 +132,10 @@ class ImageDataModule(LightningDataModule):
                 raise ConfigError(
                     f"task: it needs {LABEL_WORDS[self.labels]} a picture, and these data have "
                     f"{LABEL_WORDS[table.label_kind]}: choose the task for them, or data=csv."
+                )
+            if long := next((name for name in table.class_names if len(name) > LONGEST_NAME), None):
+                raise ConfigError(
+                    f"The class '{long[:40]}...' has a name of {len(long)} characters, over {LONGEST_NAME}."
                 )
             for split, rows in table.splits.items():
                 if not len(rows):

@@ -4,9 +4,7 @@ Shapes: B pictures, C channels, H and W pixels, K classes.
 """
 
 import logging
-import re
 from collections import OrderedDict
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -20,6 +18,8 @@ from torchvision.ops import StochasticDepth
 from src.config import PROJECT_ROOT
 from src.errors import ConfigError
 from src.models.head import HeadFactory
+from src.models.weight_names import current_names, fitting_network, without_prefix
+from src.models.weights_file import existing_file, read_state_dict
 from src.preprocessing import Preprocessing
 
 log = logging.getLogger("src.models.backbone")
@@ -131,7 +131,7 @@ def pooled(features: Tensor) -> Tensor:
 def find_weights(name: str, weights: str | None) -> Weights:
     """What `backbone.weights` means: a member of torchvision's enum, an existing file, or None for random weights.
 
-    A relative file is looked for in the working directory, then in the project.
+    A run stands for its best checkpoint. Relative paths are looked for in the working directory, then in the project.
     Raises ConfigError, naming what is allowed.
     """
     if name not in models.list_models(module=models):
@@ -143,15 +143,14 @@ def find_weights(name: str, weights: str | None) -> Weights:
     enum = models.get_model_weights(name)
     if weights in enum.__members__:
         return cast(WeightsEnum, enum[weights])
-    if Path(weights).suffix not in (".pth", ".pt", ".safetensors", ".ckpt"):
+    if (file := existing_file(weights, (Path.cwd(), PROJECT_ROOT))) is not None:
+        return file
+    if not Path(weights).suffix and Path(weights).name == weights:
         members = ", ".join(enum.__members__)  # DEFAULT is one of them
         raise ConfigError(
             f"backbone.weights='{weights}' is unknown for {name}. Allowed: {members}, null (random), "
-            "or the path of a .pth, .pt, .ckpt or .safetensors file."
+            "the path of a run, or that of a .pth, .pt, .bin, .ckpt or .safetensors file."
         )
-    for folder in (Path.cwd(), PROJECT_ROOT):
-        if (file := folder / Path(weights).expanduser()).is_file():
-            return file
     raise ConfigError(f"backbone.weights='{weights}' does not exist (looked in {Path.cwd()}).")
 
 
@@ -184,6 +183,8 @@ def build_backbone(name: str, weights: Weights, image_size_px: int) -> nn.Module
         return new_network(name, image_size_px)
     state_dict = pretrained_state_dict(name, weights)
     net = new_network(name, image_size_px)
+    if isinstance(weights, Path):
+        state_dict = without_prefix(state_dict, body_names(net), str(weights))
     load_pretrained(net, state_dict, source=str(weights))
     return net
 
@@ -262,39 +263,6 @@ def download(name: str, weights: WeightsEnum) -> dict[str, Tensor]:
         ) from error
 
 
-def read_state_dict(file: Path) -> dict[str, Tensor]:
-    """A state dict from .safetensors, .pth or .pt, or the network of one of this project's checkpoints.
-
-    Wrappers (`{"state_dict": ...}`, `{"model": ...}`) and the prefixes `module.` and `model.net.` are taken off.
-    Raises ConfigError if the file holds something else.
-    """
-    try:
-        if file.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            content: Any = load_file(file)
-        else:
-            content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(f"backbone.weights='{file}' cannot be read: {reason}") from error
-    for wrapper in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise ConfigError(f"backbone.weights='{file}' holds no state dict (names and tensors).")
-    for prefix in ("module.", "model.net."):
-        if all(key.startswith(prefix) for key in content):
-            content = {key.removeprefix(prefix): value for key, value in content.items()}
-    return current_names(content)
-
-
-def current_names(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """torchvision's DenseNet files say `denselayer1.norm.1.weight` for the network's `denselayer1.norm1.weight`."""
-    old = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(\d\.)")
-    return {old.sub(r"\1\2", key): value for key, value in state_dict.items()}
-
-
 def load_pretrained(net: nn.Module, state_dict: dict[str, Tensor], source: str) -> None:
     """Load everything but the head, which is replaced afterwards, and the auxiliary classifiers, which are dropped.
 
@@ -307,13 +275,13 @@ def load_pretrained(net: nn.Module, state_dict: dict[str, Tensor], source: str) 
     own = {key: value for key, value in net.state_dict().items() if not key.startswith(head)}
     dropped = ("aux1.", "aux2.", "AuxLogits.")
     given = {key: value for key, value in state_dict.items() if not key.startswith((head, *dropped))}
-    # Old files lack BatchNorm's batch counter, which only averaging without momentum reads.
-    missing = [key for key in own if key not in given and not key.endswith("num_batches_tracked")]
     problems = {
-        "missing": missing,
+        "missing": [key for key in body_names(net) if key not in given],
         "superfluous": [key for key in given if key not in own],
         "of another shape": [key for key in own if key in given and own[key].shape != given[key].shape],
-        "not finite": [key for key, value in given.items() if value.is_floating_point() and not value.isfinite().all()],
+        "not finite": [
+            key for key, value in given.items() if value.is_floating_point() and not value.float().isfinite().all()
+        ],
     }
     if any(problems.values()):
         lines = [
@@ -322,11 +290,22 @@ def load_pretrained(net: nn.Module, state_dict: dict[str, Tensor], source: str) 
             if keys
         ]
         message = f"backbone.weights='{source}' does not fit the network ({len(own)} entries besides the head):"
+        if near := fitting_network(state_dict, net.state_dict()):
+            lines.append(f"These are weights of {near}: backbone={near}, or weights of this network.")
         raise ConfigError("\n".join([message, *lines]))
     # Without the version numbers in _metadata, MNASNet takes the file for an old one and rebuilds its first layers.
     versioned = OrderedDict(given)
     versioned._metadata = net.state_dict()._metadata  # type: ignore[attr-defined]
     net.load_state_dict(versioned, strict=False)
+
+
+def body_names(net: nn.Module) -> list[str]:
+    """Names of the weights that a file must have: those of the head are replaced.
+
+    Old files lack BatchNorm's batch counter, which only averaging without momentum reads.
+    """
+    head = f"{find_head(net)}."
+    return [key for key in net.state_dict() if not key.startswith(head) and not key.endswith("num_batches_tracked")]
 
 
 def pretrained_head(name: str, weights: WeightsEnum | Path, head_name: str) -> nn.Linear:
@@ -335,6 +314,8 @@ def pretrained_head(name: str, weights: WeightsEnum | Path, head_name: str) -> n
     Raises ConfigError if the weights have no such layer.
     """
     state_dict = pretrained_state_dict(name, weights)
+    if isinstance(weights, Path):
+        state_dict = without_prefix(state_dict, [f"{head_name}.weight", f"{head_name}.bias"], str(weights))
     weight = state_dict.get(f"{head_name}.weight")
     if weight is None:
         raise ConfigError(

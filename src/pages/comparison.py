@@ -1,6 +1,6 @@
 """The page that compares runs: settings, metrics, curves, and the pictures that changed sides."""
 
-import csv
+import math
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -13,7 +13,9 @@ from src.data.digit_images import read_digit
 from src.errors import ConfigError
 from src.finished_runs import Run, direction, facts
 from src.pages.parts import SIDE_PX, SORTING, chart, html_table, small_picture, write_document
+from src.plain_files import read_table, unreadable
 from src.significance import mcnemar_p, p_text, sign_flip_p
+from src.words import printable
 
 SHOWN = 24  # pictures that changed, each way
 PAIRED = 12  # runs whose pictures are compared with the first run's
@@ -76,23 +78,30 @@ def predictions_file(run: Run, split: str) -> Path:
 
 
 def read_answers(run: Run, split: str) -> dict[str, Answer]:
-    """By path."""
-    kind, answers = run.settings.get("task.labels"), {}
-    with predictions_file(run, split).open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            label = row["label"]
-            if kind == "numbers":
-                texts = [value for name, value in row.items() if name.startswith("predicted:")]
-                true, predicted = (np.array(values, dtype=float) for values in (label.split(";"), texts))
-                answer = Answer(label, "; ".join(texts), float(np.abs(true - predicted).mean()))
-            elif kind == "several":
-                wrong = set(label.split(";")) ^ set(row["prediction"].split(";"))
-                answer = Answer(label, row["prediction"], float(len(wrong - {""})))
-            else:
-                text = f"{row['prediction']} {float(row['confidence']):.3f}"
-                answer = Answer(label, text, float(row["prediction"] != label))
-            answers[row["path"]] = answer
+    """By path. Raises ConfigError, which names file and line, if a row is no prediction."""
+    file, answers = predictions_file(run, split), {}
+    needed = {"numbers": (), "several": ("prediction",)}.get(
+        str(run.settings.get("task.labels")), ("prediction", "confidence")
+    )
+    for n, row in enumerate(read_table(file, ("path", "label", *needed))):
+        try:
+            answers[row["path"]] = answer_of(row, run.settings.get("task.labels"))
+        except ValueError as error:
+            raise unreadable(file, f"row {n + 1} has no number where one is needed, or too few") from error
     return answers
+
+
+def answer_of(row: dict[str, str], kind: str | None) -> Answer:
+    label = printable(row["label"])
+    if kind == "numbers":
+        texts = [value for name, value in row.items() if name.startswith("predicted:")]
+        true, predicted = (np.array(values, dtype=float) for values in (row["label"].split(";"), texts))
+        return Answer(label, printable("; ".join(texts)), float(np.abs(true - predicted).mean()))
+    if kind == "several":
+        wrong = set(row["label"].split(";")) ^ set(row["prediction"].split(";"))
+        return Answer(label, printable(row["prediction"]), float(len(wrong - {""})))
+    text = f"{printable(row['prediction'])} {float(row['confidence']):.3f}"
+    return Answer(label, text, float(row["prediction"] != row["label"]))
 
 
 def compare(first: Run, run: Run, before: dict[str, Answer], after: dict[str, Answer]) -> Change:
@@ -202,13 +211,19 @@ def curves(comparison: Comparison) -> str:
     for n, run in enumerate(comparison.runs[:PAIRED]):
         file = run.folder / "epochs.csv"
         if file.is_file():
-            with file.open(newline="", encoding="utf-8") as rows:
-                values = [float(row.get(monitor) or "nan") for row in csv.DictReader(rows)]
+            values = [number_in(row.get(monitor, "")) for row in read_table(file)]
             longest = max(longest, len(values))
             lines.append(Curve(comparison.names[n], values, BLUE if not n else PALETTE[(n - 1) % len(PALETTE)]))
     if not longest:
         return ""
     return f"<h2>{escape(monitor)} by epoch</h2>{chart(draw_curves(monitor, lines), 'Curves')}"
+
+
+def number_in(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def pictures_section(comparison: Comparison, change: Change) -> str:
@@ -228,7 +243,7 @@ def cards(comparison: Comparison, run: Run, paths: list[str]) -> str:
     for path in paths:
         caption = (
             f"<figcaption>label: <b>{escape(after[path].label)}</b><br>before: {escape(before[path].text)}<br>"
-            f'now: {escape(after[path].text)}<br><span class="where">{escape(path)}</span></figcaption>'
+            f'now: {escape(after[path].text)}<br><span class="where">{escape(printable(path))}</span></figcaption>'
         )
         items.append(f'<li class="card"><figure>{picture(run, path)}{caption}</figure></li>')
     return f'<ul class="cards">{"".join(items)}</ul>' if items else ""
@@ -237,7 +252,10 @@ def cards(comparison: Comparison, run: Run, paths: list[str]) -> str:
 def picture(run: Run, path: str) -> str:
     """Empty where the pictures are no files, or not there any more."""
     if str(run.settings.get("data._target_")).endswith("DigitsDataModule"):
-        return small_picture(read_digit(int(path.rpartition("/")[2])))
+        try:
+            return small_picture(read_digit(int(path.rpartition("/")[2])))
+        except (ValueError, IndexError):  # of somebody else's run
+            return ""
     roots = [run.settings.get("data.root"), Path(str(run.settings.get("data.file") or "")).parent]
     for root in roots:
         if root and (file := Path(root) / path).is_file():

@@ -6,21 +6,18 @@ Shapes: N pictures, H and W pixels, K classes, or targets of a regression.
 """
 
 import json
-import logging
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from src.errors import ConfigError
-from src.preprocessing import Preprocessing
-from src.service.answers import ModelFacts, Outputs
+from src.exported.onnx_check import ForeignPart, check_onnx
+from src.service.answers import ModelFacts, Outputs, answers
+from src.service.facts import facts_of, parsed
+from src.words import printable
 
-log = logging.getLogger("src.service.models")
-
-FORMAT_VERSION = 1  # of the metadata in exported files
 LABELS = {"one": "classification", "several": "multilabel", "numbers": "regression"}
 
 
@@ -35,14 +32,39 @@ class ServedModel(ABC):
         """The outputs for RGB pictures, as `read_pixels` gives them."""
 
     def warm_up(self) -> None:
-        """Compute a black picture: the first real one is not slower then, and a file that does not fit is told now."""
-        outputs = self.compute(np.zeros((1, 3, self.size_px, self.size_px), dtype=np.uint8))
-        wanted = (1, len(self.facts.class_names))
-        if outputs.values_NK.shape != wanted:
-            raise ConfigError(
-                f"'{self.facts.file}' answers with the shape {outputs.values_NK.shape} where its class names ask for "
-                f"{wanted}: export it again."
-            )
+        """Answer for a black image, and for it and a grey one together: the first real one is not slower then.
+
+        Raises ConfigError if the outputs are not what the facts ask for: a model that cannot answer is told now.
+        """
+        grey_N3HW = np.zeros((2, 3, self.size_px, self.size_px), dtype=np.uint8)
+        grey_N3HW[1] = 128
+        for count in (1, 2):
+            outputs = self.compute(grey_N3HW[:count])
+            self.check(outputs, count)
+            json.dumps(answers(self.facts, outputs), allow_nan=False, ensure_ascii=False).encode()
+
+    def check(self, outputs: Outputs, count: int) -> None:
+        """Raise ConfigError unless these are right for so many images."""
+        first = "values" if self.facts.task == "regression" else "probabilities"
+        shapes: dict[str, tuple[int, ...]] = {first: (count, len(self.facts.class_names))}
+        arrays = [outputs.values_NK]
+        if outputs.ood_scores_N is not None:
+            shapes["ood_score"], arrays = (count,), [*arrays, outputs.ood_scores_N]
+        for (name, wanted), found in zip(shapes.items(), arrays, strict=True):
+            what = ""
+            if found.shape != wanted:
+                what = f"the shape {found.shape} where its class names ask for {wanted}"
+            elif found.dtype != np.float32:
+                what = f"numbers of the type {found.dtype} where float32 is asked for"
+            elif not np.isfinite(found).all():
+                what = "numbers that are not finite, for images of one colour"
+            elif name == "probabilities" and (found.min() < -PROBABILITY_SLACK or found.max() > 1 + PROBABILITY_SLACK):
+                what = f"{found.min():.3g} to {found.max():.3g} where probabilities are asked for"
+            if what:
+                raise ConfigError(f"'{self.facts.file}' answers {name} with {what}, so it cannot be served.")
+
+
+PROBABILITY_SLACK = 1e-3  # of rounding in float16
 
 
 class CheckpointModel(ServedModel):
@@ -57,7 +79,7 @@ class CheckpointModel(ServedModel):
         self.facts = ModelFacts(
             file=model.file.name,
             task=LABELS[model.record["config"]["task"]["labels"]],
-            class_names=model.record["class_names"],
+            class_names=[printable(name) for name in model.record["class_names"]],
             preprocessing=model.preprocessing,
             backbone=model.backbone,
             temperature=self.task.temperature,
@@ -101,11 +123,14 @@ class OnnxModel(ServedModel):
             )
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # its warnings are about its own graph transformations
+        options.add_session_config_entry("session.load_model_format", "ONNX")  # what was checked, whatever its begin
+        content = read_onnx(file)
         try:
-            self.session = onnxruntime.InferenceSession(file, options, [*providers, "CPUExecutionProvider"])
+            self.session = onnxruntime.InferenceSession(content, options, [*providers, "CPUExecutionProvider"])
         except Exception as error:
             raise ConfigError(f"model='{file}' cannot be read by onnxruntime: {first_line(error)}") from error
-        self.facts = facts_of(file, self.session.get_modelmeta().custom_metadata_map)
+        metadata = self.session.get_modelmeta().custom_metadata_map
+        self.facts = facts_of(file, {key: parsed(text) for key, text in metadata.items()})
         names = [output.name for output in self.session.get_outputs()]
         self.names = output_names(self.facts.task)
         if [given.name for given in self.session.get_inputs()] != ["images"] or not set(self.names) <= set(names):
@@ -120,23 +145,14 @@ class OnnxModel(ServedModel):
 class ExportedProgramModel(ServedModel):
     """A .pt2 file of src.export: torch alone, no Lightning; on the CPU."""
 
-    def __init__(self, file: Path, accelerator: str) -> None:
+    def __init__(self, file: Path, accelerator: str, trust: bool) -> None:
         if accelerator not in ("auto", "cpu"):
             raise ConfigError(f"accelerator={accelerator}: a .pt2 file is served on the CPU. Leave it at auto.")
-        import torch
+        from src.exported.run import load_program
 
-        extra_files: dict[str, Any] = {"finetune.json": ""}
-        logging.getLogger("torch.export").setLevel(logging.ERROR)  # it warns with a traceback of what it raises anyway
-        try:
-            program = torch.export.load(file, extra_files=extra_files)
-        except Exception as error:
-            raise ConfigError(f"model='{file}' cannot be read by torch.export.load: {first_line(error)}") from error
-        try:
-            metadata = json.loads(extra_files["finetune.json"] or "{}")
-        except ValueError:
-            metadata = {}
-        self.facts = facts_of(file, {key: json.dumps(value) for key, value in metadata.items()})
-        self.module = program.module()
+        self.module, text = load_program(file, f"model='{file}'", trust)
+        metadata = parsed(text)
+        self.facts = facts_of(file, metadata if isinstance(metadata, dict) else {})
         self.size_px = self.facts.preprocessing.resize_px
 
     def compute(self, images_N3HW: npt.NDArray[np.uint8]) -> Outputs:
@@ -149,6 +165,8 @@ class ExportedProgramModel(ServedModel):
             found = [found[name] for name in names]
         elif isinstance(found, torch.Tensor):
             found = [found]
+        if len(found) < len(names) or not all(isinstance(output, torch.Tensor) for output in found):
+            raise ConfigError(f"'{self.facts.file}' lacks the outputs {', '.join(names)}.")
         return Outputs(found[0].numpy(), found[1].numpy() if len(names) > 1 else None)
 
 
@@ -156,16 +174,39 @@ def output_names(task: str) -> list[str]:
     return ["values"] if task == "regression" else ["probabilities", "ood_score"]
 
 
-def load_model(ckpt: str | None, model: str | None, accelerator: str) -> ServedModel:
-    """What `ckpt` or `model` names, warmed up. Raises ConfigError if it cannot be served."""
+def read_onnx(file: Path) -> bytes:
+    """The file's content, complete in itself. Raises ConfigError if it is not, or no .onnx file."""
+    try:
+        content = file.read_bytes()
+        check_onnx(content)
+    except ForeignPart as part:
+        raise ConfigError(
+            f"model='{file}' is not loaded: it has {part}. src.export writes one file, of standard operations."
+        ) from part
+    except (ValueError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"it is no .onnx file ({error})"
+        raise ConfigError(f"model='{file}' cannot be read by onnxruntime: {reason}.") from error
+    return content
+
+
+def load_model(ckpt: str | None, model: str | None, accelerator: str, trust: bool = False) -> ServedModel:
+    """What `ckpt` or `model` names, warmed up. Raises ConfigError if it cannot be served.
+
+    `trust` lets a .pt2 file run code.
+    """
     served: ServedModel
     try:
         if ckpt is not None:
-            served = CheckpointModel(ckpt, accelerator)
+            served = CheckpointModel(ckpt, accelerator, trust)
         else:
             assert model is not None
             file = Path(model).expanduser()
-            served = OnnxModel(file, accelerator) if file.suffix == ".onnx" else ExportedProgramModel(file, accelerator)
+            if not file.is_file():  # a pipe would be waited for
+                raise ConfigError(f"model='{file}' is no file.")
+            if file.suffix == ".onnx":
+                served = OnnxModel(file, accelerator)
+            else:
+                served = ExportedProgramModel(file, accelerator, trust)
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"{f'ckpt={ckpt}' if ckpt else f'model={model}'} needs the package {error.name}, which is not installed: "
@@ -178,38 +219,6 @@ def load_model(ckpt: str | None, model: str | None, accelerator: str) -> ServedM
     except Exception as error:
         raise ConfigError(f"'{served.facts.file}' cannot compute a picture: {first_line(error)}") from error
     return served
-
-
-def facts_of(file: Path, metadata: dict[str, str]) -> ModelFacts:
-    """The facts in an exported file, each encoded as JSON. Raises ConfigError if it is not one of src.export's."""
-    try:
-        values = {key: json.loads(metadata[key]) for key in ("format_version", "task", "class_names", "preprocessing")}
-        values |= {
-            key: json.loads(metadata[key])
-            for key in ("temperature", "thresholds", "ood_score_p99", "backbone")
-            if key in metadata
-        }
-        if values["format_version"] != FORMAT_VERSION:
-            raise ConfigError(
-                f"model='{file}' has the format version {values['format_version']}, and this program knows "
-                f"{FORMAT_VERSION}: export it with the version of the project that serves it."
-            )
-        return ModelFacts(
-            file=file.name,
-            task=values["task"],
-            class_names=values["class_names"],
-            preprocessing=Preprocessing.from_dict(values["preprocessing"]),
-            backbone=values.get("backbone", ""),
-            temperature=values.get("temperature") or 1.0,
-            thresholds=values.get("thresholds"),
-            ood_score_p99=values.get("ood_score_p99"),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError(
-            f"model='{file}' was not written by python -m src.export: it does not say what its classes are."
-        ) from error
 
 
 def first_line(error: Exception) -> str:
