@@ -51,17 +51,14 @@ def gather(run: Path, folder: Path, files: Sequence[Path]) -> None:
 
     import torch
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
     from src.checkpoint import load_checkpoint
     from src.tasks.base import CHECKPOINT_KEY
+    from src.trust import plain_config
 
     checkpoint = load_checkpoint(needed[0])
     record = without_paths(checkpoint[CHECKPOINT_KEY])
-    try:
-        settings = OmegaConf.to_yaml(OmegaConf.create(record["config"]))
-    except (KeyError, TypeError, ValueError, OmegaConfBaseException) as error:
-        raise ConfigError(f"'{needed[0]}' holds no settings that can be written as config.yaml.") from error
+    settings = OmegaConf.to_yaml(plain_config(record["config"]))
     metrics = without_paths(read_json(needed[2]))
     folder.mkdir(parents=True, exist_ok=True)
     torch.save({"state_dict": checkpoint["state_dict"], CHECKPOINT_KEY: record}, folder / "best.ckpt")

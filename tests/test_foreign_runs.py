@@ -181,7 +181,7 @@ def test_settings_that_cannot_be_written_are_not_published(tmp_path: Path, capsy
     for record in ({"config": {"x": "${bad"}}, {}, {"config": 5}):
         torch.save({"state_dict": {}, "finetune": record}, run / "checkpoints" / "best.ckpt")
         assert publish([f"run={run}", "--folder", str(tmp_path / "hub")]) == 1
-        assert f"'{run}/checkpoints/best.ckpt' holds no settings" in capsys.readouterr().err
+        assert f"'{run}/checkpoints/best.ckpt' cannot be used: its entry finetune.config" in capsys.readouterr().err
     assert not (tmp_path / "hub").exists()
 
 

@@ -95,7 +95,7 @@ def test_job_folders_have_the_swept_seed_and_nothing_that_stays(typed: str) -> N
 
 
 def test_values_are_told_without_the_quotes_of_hydra() -> None:
-    typed = prepare(
+    typed, _ = prepare(
         ["-m", "data.root=/my photos/[a] = b", "optimizer.lr=1e-3", "+x='it\\'s'", "~y", "seed=null", "z=[1,a]"]
     )
     assert typed_values(text for text in typed if "=" in text and not text.startswith(("-m", "hydra."))) == {
@@ -137,7 +137,7 @@ def test_each_sweep_has_a_folder_of_its_own(tmp_path: Path) -> None:
     assert folders >= {tmp_path / "sweeps" / "2026-01-01_00-00-00", tmp_path / "sweeps" / "2026-01-01_00-00-00_8"}
     for config in configs:
         overrides = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
-        assert overrides == [other, f"hydra.sweep.dir='{config.hydra.sweep.dir}'"]
+        assert overrides == [other, f'hydra.sweep.dir="{config.hydra.sweep.dir}"']
 
 
 def test_a_folder_that_was_named_is_kept(tmp_path: Path) -> None:
