@@ -13,6 +13,7 @@ from src.cli import command, importing
 from src.errors import ConfigError
 from src.outputs import output_file, output_folder
 from src.run_dir import resumed_run_dir
+from src.words import printable
 
 if TYPE_CHECKING:
     from src.data.base import ImageDataModule
@@ -67,7 +68,7 @@ def evaluate(cfg: DictConfig) -> float | None:
     outputs = finite_outputs(split, datamodule.table, *collector.take())
     metrics |= how_calibrated(task, outputs)
     for name, value in metrics.items():
-        print(f"{split}/{name:18s} {value:.4f}")
+        print(f"{split}/{printable(name):18s} {value:.4f}")
     metrics_by_split = {f"{split}/{name}": value for name, value in metrics.items()}
     if cfg.output is not None:
         write_json(Path(cfg.output).expanduser(), metrics_by_split)

@@ -1,14 +1,12 @@
 """The directory of a run: nobody else's, from its making to the run's end."""
 
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conftest import Answer, Run
@@ -33,30 +31,25 @@ def test_long_names_are_shortened(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert Path(run_dir(None, "ü" * 300)).is_dir()
 
 
-def hold(folder: Path, holding: Any, done: Any) -> None:
-    with held(folder):
-        holding.set()
-        done.wait(60)
+HOLD = "from pathlib import Path; from src.run_dir import held\nwith held(Path({folder!r})): {inside}"
 
 
 def test_a_second_run_is_told_whose_directory_it_is(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    holding, done = context.Event(), context.Event()
-    other = context.Process(target=hold, args=(tmp_path, holding, done))
-    other.start()
-    assert holding.wait(120)
+    script = HOLD.format(folder=str(tmp_path), inside="print('held', flush=True); input()")
+    other = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=PROJECT_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout is not None and other.stdout.readline() == "held\n"
     with pytest.raises(ConfigError, match=rf"in use by another run \(process {other.pid} on "), held(tmp_path):
         pass
-    done.set()
-    other.join()
+    other.communicate("\n")
     with held(tmp_path):
         assert json.loads((tmp_path / ".owner.json").read_text())["process"] == os.getpid()
     assert not (tmp_path / ".owner.json").exists()
 
 
 def test_a_run_that_died_leaves_its_directory_free(tmp_path: Path) -> None:
-    imports = "import os; from pathlib import Path; from src.run_dir import held"
-    script = f"{imports}\nwith held(Path({str(tmp_path)!r})): os._exit(9)"
+    script = HOLD.format(folder=str(tmp_path), inside="import os; os._exit(9)")
     assert subprocess.run([sys.executable, "-c", script], cwd=PROJECT_ROOT).returncode == 9
     assert (tmp_path / ".owner.json").exists()
     with held(tmp_path):
