@@ -54,13 +54,9 @@ def command(config_name: str) -> Callable[[Task], Callable[[], None]]:
 
         def checked(cfg: DictConfig) -> float | None:
             check_settings(cfg, yaml_values())
-            if "output_dir" not in cfg:
-                set_up_log(None)
-                with lost_workers_told():
-                    return task(cfg)
-            jobs_of_its_own = HydraConfig.get().mode == RunMode.MULTIRUN and wants_processes(cfg)
-            with nullcontext() if jobs_of_its_own else held(Path(cfg.output_dir)), lost_workers_told():
-                set_up_log(Path(cfg.output_dir))
+            run_dir = Path(cfg.output_dir) if "output_dir" in cfg else None
+            with held(run_dir) if run_dir is not None else nullcontext(), lost_workers_told():
+                set_up_log(run_dir)
                 return task(cfg)
 
         def job(cfg: DictConfig) -> float | None:

@@ -106,6 +106,8 @@ def predict(cfg: DictConfig) -> None:
             progress.update(bar, advance=len(batch_paths))
     seconds = time.perf_counter() - start
     log.info("%d pictures in %.1f s, %d could not be read: %s", len(paths), seconds, errors, output)
+    if errors == len(paths):
+        log.warning("There is not one prediction: the column error of %s says why.", output)
     if cfg.abstain_below is not None:
         log.info("No prediction for %d pictures: their confidence is below %g.", abstained, cfg.abstain_below)
     if strange > MORE_THAN_USUAL * len(kept_paths):
