@@ -63,7 +63,7 @@ def try_export(folder: Path, format: str) -> str:
     settings = {
         "ckpt": str(folder / "model.ckpt"), "format": format, "images": str(folder / "pictures"), "variants": [],
         "output": str(folder / ("model.onnx" if format == "onnx" else "model.pt2")), "test_pictures": 0,
-        "calibration_pictures": 1, "latency": False,
+        "calibration_pictures": 1, "latency": False, "trust": False, "overwrite": True,
     }  # fmt: skip
     start = time.perf_counter()
     try:

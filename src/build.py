@@ -3,6 +3,8 @@
 import inspect
 import logging
 import os
+from collections import OrderedDict
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -68,6 +70,11 @@ def build_datamodule(
     for note in datamodule.table.notes:
         log.info("%s", note)
     return cast(ImageDataModule, datamodule)
+
+
+def no_download(data: DictConfig) -> dict[str, bool]:
+    """What keeps data that a checkpoint names from being fetched; empty if they cannot be."""
+    return {"download": False} if "download" in inspect.signature(get_object(data._target_)).parameters else {}
 
 
 def build_data_to_check(cfg: DictConfig) -> ImageDataModule:
@@ -242,8 +249,13 @@ def built_all(cfg: DictConfig, group: str) -> list[Any]:
     return found
 
 
-def build_trainer(cfg: DictConfig, callbacks: list[Callback], loggers: list[Logger]) -> Trainer:
-    """Lightning's Trainer for this machine. Raises ConfigError if the machine lacks what the settings ask for."""
+def build_trainer(
+    cfg: DictConfig, callbacks: list[Callback], loggers: list[Logger], folder: Path | None = None
+) -> Trainer:
+    """Lightning's Trainer for this machine, which writes checkpoints below `folder` alone if one is given.
+
+    Raises ConfigError if the machine lacks what the settings ask for.
+    """
     settings = cast(dict[str, Any], OmegaConf.to_container(cfg.trainer, resolve=True))
     accelerator = find_accelerator(settings["accelerator"])
     settings["accelerator"] = accelerator
@@ -257,7 +269,10 @@ def build_trainer(cfg: DictConfig, callbacks: list[Callback], loggers: list[Logg
     if settings.get("strategy") == "fsdp":
         settings["strategy"] = ShardedStrategy()
     try:
-        plugins = [AtomicCheckpointIO(), *find_environment()]
+        plugins = [
+            AtomicCheckpointIO(folder),
+            *find_environment(),
+        ]
         trainer = instantiate({"num_sanity_val_steps": 0, **settings}, _partial_=True)(
             callbacks=callbacks,
             logger=loggers or False,
@@ -337,7 +352,9 @@ def load_task(checkpoint: dict[str, Any], record: dict[str, Any]) -> FineTuneTas
         record=record,
     )
     assert isinstance(task, FineTuneTask)
-    weights = {key: value for key, value in checkpoint["state_dict"].items() if not key.startswith("loss.")}
+    weights = OrderedDict((k, v) for k, v in checkpoint["state_dict"].items() if not k.startswith("loss."))
+    # Without the version numbers in _metadata, MNASNet takes the weights for old ones and rebuilds its first layers.
+    weights._metadata = task.state_dict()._metadata  # type: ignore[attr-defined]
     task.load_state_dict(weights)
     task.temperature = record.get(CALIBRATION_KEY, {}).get("temperature", 1.0)  # last.ckpt has none
     return task.eval()

@@ -158,7 +158,10 @@ class EpochLog(Callback):
         return {"best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best = state_dict["best"]
+        best = state_dict["best"]
+        if best is not None and not isinstance(best, int | float):
+            raise ValueError(f"the best value so far is {best!r}")
+        self.best = best
 
 
 def write_epochs(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -187,6 +190,9 @@ class PhaseEarlyStopping(EarlyStopping):
         return {**super().state_dict(), "phase_index": self.phase_index}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        counts = [state_dict[key] for key in ("wait_count", "stopped_epoch", "phase_index")]
+        if not all(isinstance(count, int) for count in counts) or not isinstance(state_dict["best_score"], Tensor):
+            raise ValueError("counts of early stopping are no numbers")
         super().load_state_dict({**state_dict, "patience": self.patience})  # which a resumed run may have changed
         self.phase_index = state_dict["phase_index"]
 

@@ -16,9 +16,11 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins import TorchCheckpointIO
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from src.config import PROJECT_ROOT
 from src.errors import ConfigError, RunStopped
+from src.plain_data import is_plain_tensor, plain
 from src.preprocessing import Preprocessing
 from src.record import check_record
 from src.tasks.base import CHECKPOINT_KEY
@@ -29,10 +31,33 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     So a file of that name is always a whole checkpoint, the new one or the one before. Lightning's own way holds the
     whole file in memory as well, and writes to the system's folder for temporary files, which may be another disk.
+
+    Args:
+        folder: outside which nothing is written or removed; None = anywhere. For resumed runs, since names and folders
+            of checkpoints then come from a file.
     """
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
+        super().__init__()
+        self.folder = None if folder is None else folder.resolve()
+
+    def require_inside(self, path: Any) -> Path:
         file = Path(path)
+        if self.folder is not None and not file.resolve().is_relative_to(self.folder):
+            raise RunStopped(
+                f"The checkpoint '{file}' would lie outside the run's directory {self.folder}, as the resumed "
+                "checkpoint's settings want it. If that is right, trust=true allows it."
+            )
+        return file
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Only a file of that kind, and never a folder."""
+        file = self.require_inside(path)
+        if file.suffix == ".ckpt" and file.is_file() and not file.is_symlink():
+            file.unlink()
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        file = self.require_inside(path)
         part = file.with_name(f".{file.name}.part")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -105,7 +130,7 @@ def load_checkpoint(file: Path) -> dict[str, Any]:
     checkpoint = read_checkpoint(file)
     check_record(checkpoint[CHECKPOINT_KEY], file)
     weights = checkpoint.get("state_dict")
-    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+    if not isinstance(weights, dict) or not all(isinstance(v, Tensor) and is_plain_tensor(v) for v in weights.values()):
         raise ConfigError(f"'{file}' holds no weights: its entry 'state_dict' is damaged.")
     for name, value in weights.items():
         if value.is_floating_point() and not value.isfinite().all():
@@ -125,7 +150,7 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
         raise ConfigError(f"'{file}' cannot be read as a checkpoint: {first_line(error)}") from error
     if not isinstance(checkpoint, dict) or CHECKPOINT_KEY not in checkpoint:
         raise ConfigError(f"'{file}' is not a checkpoint of this project: it lacks the entry '{CHECKPOINT_KEY}'.")
-    return checkpoint
+    return {**checkpoint, CHECKPOINT_KEY: plain(checkpoint[CHECKPOINT_KEY], file)}
 
 
 def require_undamaged(file: Path) -> None:

@@ -55,7 +55,7 @@ def command(config_name: str) -> Callable[[Task], Callable[[], None]]:
         def checked(cfg: DictConfig) -> float | None:
             check_settings(cfg, yaml_values())
             run_dir = Path(cfg.output_dir) if "output_dir" in cfg else None
-            with held(run_dir) if run_dir is not None else nullcontext(), lost_workers_told():
+            with held(run_dir, cfg.trust) if run_dir is not None else nullcontext(), lost_workers_told():
                 set_up_log(run_dir)
                 return task(cfg)
 

@@ -1,5 +1,7 @@
 """Settings that are right one by one and cannot go together. Imports no torch."""
 
+from typing import Any
+
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from src.ranges import out_of_range
@@ -67,9 +69,7 @@ def device_problems(trainer: DictConfig) -> list[str]:
 def problems_without_val(cfg: DictConfig) -> list[str]:
     """What looks at a metric of val in every epoch, where val is not measured in every epoch."""
     trainer, problems = cfg.trainer, []
-    watching = [
-        f"callbacks.{k}" for k, node in cfg.callbacks.items() if "EarlyStopping" in str((node or {}).get("_target_"))
-    ]
+    watching = [f"callbacks.{k}" for k, node in cfg.callbacks.items() if "EarlyStopping" in target_of(node)]
     if str(cfg.scheduler.get("_target_")).endswith("ReduceLROnPlateau"):
         watching.append("scheduler=plateau")
     if trainer.get("limit_val_batches") == 0 and str(cfg.task.monitor).startswith("val/"):
@@ -79,6 +79,11 @@ def problems_without_val(cfg: DictConfig) -> list[str]:
             for name in watching
         ]
     return problems
+
+
+def target_of(node: Any) -> str:
+    """What a node of the settings names; empty if it is no such node."""
+    return str(node.get("_target_")) if isinstance(node, DictConfig) else ""
 
 
 def head_start_problems(cfg: DictConfig) -> list[str]:

@@ -103,17 +103,19 @@ def data_to_evaluate(changes: dict[str, Any], record: dict[str, Any], trust: boo
         record: of the checkpoint.
         trust: let the checkpoint's own settings download.
     """
-    from src.build import build_datamodule
+    from src.build import build_datamodule, no_download
+    from src.checkpoint import first_line
     from src.data.csv_manifest import CsvDataModule
     from src.preprocessing import Preprocessing
+    from src.ranges import out_of_range
     from src.signatures import check_targets
     from src.trust import plain_config
 
     settings = plain_config(record["config"])
     own = "_target_" not in changes
     other = is_other_data(changes, record)
-    if own and not trust and "download" in settings.data:
-        settings.data.download = False
+    if own and not trust:
+        settings.data.update(no_download(settings.data))
     settings.data = OmegaConf.merge(settings.data if own else {}, changes)
     if other:
         # No cutting, and the images as the model was trained on them: the preprocessing holds their final size.
@@ -121,7 +123,10 @@ def data_to_evaluate(changes: dict[str, Any], record: dict[str, Any], trust: boo
         settings.data.update({**whole, "folds": None, "split_file": None})
     if own and "cache" in settings.data:
         settings.data.cache = "none"  # its folder may be another machine's
-    check_targets(OmegaConf.create({"data": settings.data}))
+    of_data = OmegaConf.create({"data": settings.data})
+    check_targets(of_data)
+    if problems := out_of_range(of_data):
+        raise ConfigError("\n".join(problems))
     for key in PLACES[:2]:
         if (path := settings.data.get(key)) is not None and not Path(path).exists():
             raise ConfigError(
@@ -129,7 +134,15 @@ def data_to_evaluate(changes: dict[str, Any], record: dict[str, Any], trust: boo
                 "with data=folder data.root=<dir>, or data.root=<dir> for data of the same kind."
             )
     preprocessing = Preprocessing.from_dict(record["preprocessing"])
-    datamodule = build_datamodule(settings, preprocessing, record["class_names"])
+    try:
+        datamodule = build_datamodule(settings, preprocessing, record["class_names"])
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        if isinstance(error, ConfigError) or not own:
+            raise
+        raise ConfigError(
+            f"The checkpoint's own data settings cannot be used ({first_line(error)}): name data with data=folder "
+            "data.root=<dir>."
+        ) from error
     if isinstance(datamodule, CsvDataModule):
         datamodule.require_found()
     if not other and datamodule.table.fingerprint() != record["data_fingerprint"]:

@@ -17,7 +17,7 @@ def main() -> None:
     """Every process gets the very same settings, whatever sweeper chose them."""
     cfg = OmegaConf.merge(OmegaConf.structured(TrainConfig), OmegaConf.load(Path(sys.argv[1])))
     try:
-        with held(Path(cfg.output_dir)), lost_workers_told():
+        with held(Path(cfg.output_dir), cfg.trust), lost_workers_told():
             set_up_log(Path(cfg.output_dir))
             train(cfg)  # type: ignore[arg-type]
     except Exception as error:

@@ -46,6 +46,13 @@ ENTRIES: Rules = {
     "config.task.labels": (lambda kind: kind in LABEL_KINDS, f"one of {', '.join(LABEL_KINDS)}"),
     "config.task.monitor": (is_text, "the name of a metric"),
     "config.task.mode": (lambda mode: mode in ("max", "min"), "max or min"),
+    "config.seed": (lambda v: isinstance(v, int), "a whole number"),
+    "config.data": (lambda v: isinstance(v, dict) and isinstance(v.get("_target_"), str), "settings of data"),
+    "config.loss": (lambda v: isinstance(v, dict) and isinstance(v.get("_target_"), str), "settings of a loss"),
+    "config.freeze.phases": (
+        lambda v: isinstance(v, list) and bool(v) and all(isinstance(one, dict) and "train" in one for one in v),
+        "a list of phases",
+    ),
     "config.channels_last": (lambda value: isinstance(value, bool), "true or false"),
     "config.matmul_precision": (lambda name: name in ("highest", "high", "medium"), "highest, high or medium"),
     "config.output_dir": (is_text, "a path"),

@@ -10,7 +10,7 @@ from lightning import Callback, Trainer
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.build import shares
+from src.build import no_download, shares
 from src.callbacks import PhaseEarlyStopping
 from src.checkpoint import find_checkpoint, load_checkpoint
 from src.cli import resume_changes
@@ -18,6 +18,7 @@ from src.command_line import value_of
 from src.config import TrainConfig
 from src.errors import ConfigError
 from src.mistakes import message_of
+from src.resumed_state import check_resumable
 from src.run_dir import resumed_run_dir
 from src.tasks.base import CHECKPOINT_KEY, Phase, moved
 from src.train import PATHS_OF_DATA
@@ -47,6 +48,7 @@ def resumed_settings(cfg: DictConfig) -> tuple[DictConfig, Path, dict[str, Any]]
     file = find_checkpoint(resume, "last")
     checkpoint = load_checkpoint(file)
     record = checkpoint[CHECKPOINT_KEY]
+    check_resumable(checkpoint, record, file)
     require_same_run(record, file, run_dir)
     settings = moved(record["config"], record["config"]["output_dir"], str(run_dir))
     if not cfg.trust:
@@ -55,6 +57,8 @@ def resumed_settings(cfg: DictConfig) -> tuple[DictConfig, Path, dict[str, Any]]
         require_own_paths(settings, own, file, run_dir)
     resumed = cast(DictConfig, OmegaConf.merge(OmegaConf.structured(TrainConfig), plain_config(settings)))
     resumed.trust = cfg.trust  # of this command, whatever the file says
+    if not cfg.trust:
+        resumed.data.update(no_download(resumed.data))
     before = dict(leaves(settings))
     if automatic:
         for key, value in different_values(resumed, cfg).items():

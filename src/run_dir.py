@@ -63,11 +63,12 @@ def job_dir(number: int, overrides: str) -> str:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
+def held(folder: Path, trust: bool = False) -> Iterator[None]:
     """The directory of a run, made if need be, for this run alone as long as the block lasts, however it ends.
 
     The other processes of the run, which the first one starts, need no lock of their own. Raises ConfigError if the
-    directory cannot be made, or if another run has it, which is named.
+    directory cannot be made, if another run has it, which is named, or, without `trust`, if a link leads out of it: the
+    run would write there.
     """
     from filelock import FileLock, Timeout
 
@@ -76,6 +77,11 @@ def held(folder: Path) -> Iterator[None]:
     except OSError as error:
         reason = "a file is in its way" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
         raise ConfigError(f"output_dir='{folder}' cannot be made: {reason}. Name another directory.") from error
+    if not trust and (link := link_out_of(folder)) is not None:
+        raise ConfigError(
+            f"output_dir='{folder}': {link} is a link that leads out of it, and what the run writes would land there. "
+            "If you made that link, trust=true allows it."
+        )
     if process_rank() != 0:
         yield
         return
@@ -100,6 +106,12 @@ def held(folder: Path) -> Iterator[None]:
         with suppress(OSError):
             owner.unlink()
         lock.release()  # its file stays: another run may be looking at it just now
+
+
+def link_out_of(folder: Path) -> Path | None:
+    inside = folder.resolve()
+    links = (path for path in folder.rglob("*") if path.is_symlink())
+    return next((path for path in links if not path.resolve().is_relative_to(inside)), None)
 
 
 def user() -> str:

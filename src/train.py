@@ -67,7 +67,8 @@ def train(cfg: DictConfig) -> float | None:
         compare_data(checkpoint, datamodule.class_names, fingerprint)
     pretrained = checkpoint is None  # a checkpoint brings all weights itself
     task = build_task(cfg, datamodule.class_names, datamodule.preprocessing, fingerprint, train_labels, pretrained)
-    trainer = build_trainer(cfg, build_callbacks(cfg), build_loggers(cfg))
+    own_folder = Path(cfg.output_dir) if checkpoint is not None and not cfg.trust else None
+    trainer = build_trainer(cfg, build_callbacks(cfg), build_loggers(cfg), own_folder)
     task.record["run_id"] = uuid.uuid4().hex if checkpoint is None else checkpoint[CHECKPOINT_KEY]["run_id"]
     if checkpoint is not None:
         plan = [phase.epochs for phase in cfg.freeze.phases]
@@ -101,7 +102,8 @@ def train(cfg: DictConfig) -> float | None:
     metrics |= best_metrics
     if trainer.is_global_zero:
         if trainer.current_epoch == datamodule.resumed_epoch:  # the resumed run had ended: its own facts stay
-            metrics |= {k: v for k, v in read_metrics(cfg).items() if k in ("fit_seconds", "soup_epochs")}
+            kept = {k: v for k, v in read_metrics(cfg).items() if k in ("fit_seconds", "soup_epochs")}
+            metrics |= {k: v for k, v in kept.items() if isinstance(v, int | float)}
         write_json(Path(cfg.output_dir) / "metrics.json", metrics)
         write_run_report(cfg, task, metrics, measured, trainer)
         finish(cfg, metrics, trainer)
@@ -122,8 +124,10 @@ def fit_phases(
 
     With a checkpoint the run goes on in the checkpoint's phase, at the epoch after the checkpoint's.
     """
+    from src.checkpoint import first_line
     from src.finders import find_rate, restore_rates
     from src.resume import find_early_stopping, why_nothing_is_left
+    from src.resumed_state import unfit
     from src.sharding import ShardedStrategy
     from src.tasks.base import CHECKPOINT_KEY
 
@@ -163,6 +167,10 @@ def fit_phases(
         except SystemExit as exit:  # Lightning turns Ctrl-C into this
             if trainer.interrupted:
                 raise KeyboardInterrupt(interrupted_message(Path(trainer.default_root_dir))) from exit
+            raise
+        except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+            if resuming and checkpoint_file and not task.has_started and not isinstance(error, ConfigError):
+                raise unfit(checkpoint_file, f"what it kept does not fit ({first_line(error)})") from error
             raise
 
 

@@ -19,7 +19,8 @@ from src.validate import leaves
 
 # How names may begin at all: importing anything else could run what lies in the working directory.
 PREFIXES = ("src.", "torch.nn.", "torch.optim.", "lightning.Trainer", "lightning.pytorch.")
-FUNCTIONS = {"head": r"\w+_head", "scheduler": r"[a-z]\w*"}  # names of those functions that are heads and schedules
+# Names of those functions that are heads and schedules.
+FUNCTIONS = {"head": r"\w+_head", "scheduler": r"constant|cosine|linear|step|multistep|exponential|onecycle"}
 WRITTEN = ("callbacks.", "logger.", "trainer.profiler")  # settings by which files are written
 WAY_OUT = (
     "It may be somebody else's code. If you know who wrote the file and trust them, trust=true runs it "
@@ -55,6 +56,8 @@ def require_own_targets(settings: dict[str, Any], file: Path, places: tuple[str,
         if places and path.split(".")[0] not in places:
             continue
         kind = kind_of(path)
+        if "_args_" in node:
+            problems.append(f"{path}._args_, and arguments without names cannot be judged")
         if kind is None:
             problems.append(f"{path}._target_={node['_target_']!r}, where no code may be named")
         elif not is_own(node["_target_"], kind):
@@ -99,7 +102,7 @@ def require_own_paths(settings: dict[str, Any], own: dict[str, Any], file: Path,
     for key, value in texts(settings):
         if key.startswith(WRITTEN) and said.get(key) != value and leaves_folder(key, value, run_dir):
             raise ConfigError(
-                f"'{file}' asks for {key}={value!r}, by which a file outside the run's directory {run_dir} would be "
+                f"'{file}' asks for {key}={value!r}, by which something outside the run's directory {run_dir} might be "
                 f"written. If that is right, trust=true allows it, or give {key}=<path> yourself."
             )
 
@@ -115,7 +118,14 @@ def texts(settings: dict[str, Any]) -> Iterator[tuple[str, str]]:
 PATH_KEYS = re.compile(r"(^|_)(dir|dirpath|output|path|file|folder|root)$|dirpath|save_dir")
 
 
+# What ModelCheckpoint may put into a file's name: numbers as numbers, and no fill characters, which could be slashes.
+PLACEHOLDER = re.compile(r"\{[\w/]+(:0?\d*(\.\d+)?[dfeg]?)?\}")
+
+
 def leaves_folder(key: str, value: str, run_dir: Path) -> bool:
+    rest = value.removeprefix(str(run_dir))
+    if "://" in value or "$" in rest or "~" in rest or re.search(r"[{}]", PLACEHOLDER.sub("", rest)):
+        return True  # another machine; variables that loggers expand; formats that make slashes
     names_path = bool(PATH_KEYS.search(key.rpartition(".")[2]))
     if not names_path and not value.startswith(("/", "~", "\\")) and ".." not in re.split(r"[/\\]", value):
         return False

@@ -43,7 +43,7 @@ class UnreadableImages(Callback):
 
     def setup(self, trainer: Trainer, task: LightningModule, stage: str) -> None:
         if self.output is not None:
-            self.known |= {row["path"] for row in read_csv_file(self.output)}
+            self.known |= {row.get("path", "") for row in read_csv_file(self.output)}
 
     def note(self, batch: Batch) -> None:
         for path, reason in batch["unreadable"]:
@@ -65,7 +65,7 @@ class UnreadableImages(Callback):
         self.known |= new.keys()
         if self.output is None or not new or not trainer.is_global_zero:
             return
-        listed = {row["path"]: row["reason"] for row in read_csv_file(self.output)}
+        listed = {row.get("path", ""): row.get("reason", "") for row in read_csv_file(self.output)}
         part = self.output.with_suffix(".part")
         with part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             CsvWriter(file, ["path", "reason"], self.spreadsheet_safe).write_all((listed | new).items())

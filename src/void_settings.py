@@ -5,6 +5,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from src.contradictions import target_of
+
 
 def void_settings(cfg: DictConfig, typed: Iterable[str]) -> Iterator[str]:
     """A sentence for each of the keys in `typed` that does nothing in this run."""
@@ -28,7 +30,7 @@ def never_trains_head_alone(cfg: DictConfig) -> bool:
 
 
 def keeps_no_checkpoint(cfg: DictConfig) -> bool:
-    return not any("Checkpoint" in str(node.get("_target_")) for node in cfg.callbacks.values() if node is not None)
+    return not any("Checkpoint" in target_of(node) for node in cfg.callbacks.values())
 
 
 def splits_by_file(cfg: DictConfig) -> bool:

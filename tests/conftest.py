@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from PIL import Image
 
@@ -37,6 +38,8 @@ def in_project(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(PROJECT_ROOT)
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     GlobalHydra.instance().clear()
+    HydraConfig.instance().cfg = None  # of the command of an earlier test
+    cli.resume_changes.clear()
 
 
 def compose(*overrides: str, config: str = "train") -> Any:

@@ -340,7 +340,7 @@ def test_a_full_disk_is_told_in_one_message(tmp_path: Path, plain: tuple[str, ..
         cli.set_up_log(None)  # closes train.log
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         answer = command("train", "trainer=cpu", f"output_dir={disk}/other")
-        assert answer.status == 1 and answer.err == f"Read-only file system: {disk}/other. {UNHARMED}\n"
+        assert answer.status == 1 and answer.err.startswith(f"output_dir='{disk}/other' cannot be used: Read-only")
         kept = [torch.load(file, weights_only=True) for file in disk.rglob("*.ckpt")]
         assert kept and not list(disk.rglob("*.part"))
     finally:

@@ -60,6 +60,7 @@ FOREIGN: dict[str, dict[str, Any]] = {
     "through one of our modules": {"head": lambda mark: {"_target_": "src.run_dir.os.mkdir", "path": str(mark)}},
     "task": {"task": lambda mark: {**runs(mark), "labels": "one", "monitor": "val/acc", "mode": "max"}},
     "a class of ours that is no task": {"task._target_": "src.data.digits.DigitsDataModule"},
+    "hidden in a tuple of the head": {"head.x": lambda mark: (runs(mark),)},
     "a target that is no text": {"head._target_": {"a": 1}},
 }
 FOREIGN_IN_EVALUATION: dict[str, dict[str, Any]] = {
@@ -68,6 +69,7 @@ FOREIGN_IN_EVALUATION: dict[str, dict[str, Any]] = {
     "a module that is no loss": {"loss": {"_target_": "torch.nn.Linear", "in_features": 1, "out_features": 1}},
     "data": {"data": lambda mark: {"_target_": "os.mkdir", "path": str(mark)}},
     "nested in the data": {"data.root": runs},
+    "in a tuple in the data": {"data.split_file": lambda mark: (runs(mark),)},
 }
 FOREIGN_IN_RESUMING: dict[str, dict[str, Any]] = {
     **FOREIGN,
@@ -91,6 +93,18 @@ FOREIGN_IN_RESUMING: dict[str, dict[str, Any]] = {
     "a callback that writes elsewhere": {"callbacks.epoch_log.output": lambda mark: str(mark)},
     "a callback that writes beside the program": {"callbacks.epoch_log.output": "README.md"},
     "a checkpoint's name with a way out": {"callbacks.best_checkpoint.filename": "../../../x"},
+    "hidden in a tuple": {"callbacks.epoch_log.output": lambda mark: (runs(mark),)},
+    "plugins in a tuple": {"trainer.plugins": lambda mark: (runs(mark),)},
+    "an argument without a name": {
+        "callbacks.epoch_log": lambda mark: {"_target_": "src.callbacks.EpochLog", "_args_": ["max", str(mark)]}
+    },
+    "a name whose format makes slashes": {"callbacks.best_checkpoint.filename": "{zz:/>3d}_out/x"},
+    "an environment variable in a folder's name": {
+        "logger.tb": {"_target_": "lightning.pytorch.loggers.TensorBoardLogger", "save_dir": "x", "version": "$HOME"}
+    },
+    "a logger of another machine": {
+        "logger.x": {"_target_": "lightning.pytorch.loggers.MLFlowLogger", "tracking_uri": "http://127.0.0.1:9"}
+    },
     "a logger that writes elsewhere": {
         "logger.csv": {"_target_": "lightning.pytorch.loggers.CSVLogger", "save_dir": "/srv"}
     },
@@ -116,7 +130,7 @@ def mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_a_checkpoint_that_is_used_runs_nothing(run: Run, tmp_path: Path, mark: Path, kind: str) -> None:
     file = changed(run, tmp_path / "a.ckpt", settings_of(FOREIGN[kind], mark))
-    with pytest.raises(ConfigError, match=r"trust=true|cannot be used"):
+    with pytest.raises(ConfigError, match=r"trust=true|cannot be used|cannot be gone on with"):
         TrainedModel.open(str(file))
 
 
@@ -136,7 +150,7 @@ def test_a_checkpoint_that_is_evaluated_runs_nothing(run: Run, tmp_path: Path, m
 @pytest.mark.parametrize("kind", FOREIGN_IN_RESUMING)
 def test_a_checkpoint_that_is_resumed_runs_nothing(run: Run, tmp_path: Path, mark: Path, kind: str) -> None:
     changed(run, tmp_path / "run" / "checkpoints" / "last.ckpt", settings_of(FOREIGN_IN_RESUMING[kind], mark))
-    with pytest.raises(ConfigError, match=r"trust=true|cannot be used"):
+    with pytest.raises(ConfigError, match=r"trust=true|cannot be used|cannot be gone on with"):
         resumed_settings(compose(f"output_dir={tmp_path}/new", f"resume={tmp_path}/run"))
 
 

@@ -151,18 +151,26 @@ def shown(names: list[str]) -> str:
     return printable(", ".join(names[:3])) + (", ..." if len(names) > 3 else "")
 
 
+class Ignored:
+    """In the place of numpy's values, which no weights need: its own way to read them takes bytes for pointers."""
+
+    def __init__(self, *_: Any) -> None: ...
+
+    def __setstate__(self, _: Any) -> None: ...
+
+
 def plain_data() -> list[Any]:
-    """What checkpoints hold beside tensors and can do no harm: arguments, paths, numbers of numpy.
+    """What checkpoints hold beside tensors and can do no harm: arguments, paths; numbers of numpy are read over.
 
     Pairs of what is made and the name in the file: paths of the other system become plain paths, and numpy has moved
     its functions between 1 and 2.
     """
-    found: list[Any] = [argparse.Namespace, collections.defaultdict, list, dict, np.dtype, np.ndarray]
+    found: list[Any] = [argparse.Namespace, collections.defaultdict, list, dict]
     for module in ("pathlib", "pathlib._local"):
         found += [(pathlib.PurePosixPath, f"{module}.{name}") for name in ("PosixPath", "PurePosixPath")]
         found += [(pathlib.PureWindowsPath, f"{module}.{name}") for name in ("WindowsPath", "PureWindowsPath")]
-    found += [getattr(np.dtypes, name) for name in dir(np.dtypes) if name.endswith("DType")]
-    scalar, reconstruct = np.float64(1).__reduce__()[0], np.array([1]).__reduce__()[0]
+    found += [(Ignored, f"numpy.{name}") for name in ("dtype", "ndarray")]
+    found += [(Ignored, f"numpy.dtypes.{name}") for name in dir(np.dtypes) if name.endswith("DType")]
     for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-        found += [(scalar, f"{module}.scalar"), (reconstruct, f"{module}._reconstruct")]
+        found += [(Ignored, f"{module}.{name}") for name in ("scalar", "_reconstruct")]
     return found

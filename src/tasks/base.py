@@ -27,6 +27,7 @@ from src.models.backbone import ImageClassifier
 from src.models.freeze import set_trainable, trained_modules
 from src.optim import ParameterGroups, convert_moves
 from src.results import scalars
+from src.resumed_state import forget_foreign_files, require_fitting, settings_of_groups
 from src.sharding import ShardedStrategy, shard
 from src.validate import leaves
 
@@ -110,6 +111,8 @@ class FineTuneTask(LightningModule):
         self.fit_start = time.perf_counter()  # earlier by what an interrupted run trained before
         self.moves_per_epoch = 1  # of the current phase's schedule
         self._moves_per_epoch_before: int | None = None  # as it was when the resumed run was interrupted
+        self.has_started = False  # of the current fit: nothing of a checkpoint is restored any more
+        self._built_groups: list[dict[str, Any]] = []
         self._training_metrics: dict[str, dict[str, Tensor]] = {}  # of the resumed epoch's first part
         self.train_loss, self.val_loss, self.test_loss = MeanMetric(), MeanMetric(), MeanMetric()
 
@@ -374,11 +377,13 @@ class FineTuneTask(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = self.groups.build(self.phase.optimizer, self.model.net, self.model.head_name)
+        self.has_started = False
         total_steps, max_epochs = self.trainer.estimated_stepping_batches, self.trainer.max_epochs or 1
         self.moves_per_epoch = max(1, round(total_steps / max_epochs)) if self.phase.interval == "step" else 1
         times = {"steps_per_epoch": self.moves_per_epoch, "epochs": self.phase.epochs}
         accepted = inspect.signature(self.phase.scheduler).parameters
         scheduler = self.phase.scheduler(optimizer, **{key: times[key] for key in times if key in accepted})
+        self._built_groups = settings_of_groups(optimizer)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {
@@ -400,7 +405,10 @@ class FineTuneTask(LightningModule):
             scheduler.step()
 
     def on_train_start(self) -> None:
-        """A restored schedule has counted the steps of epochs that may have been longer or shorter than now."""
+        """What was restored must fit; a schedule has counted steps of epochs that may have been longer or shorter."""
+        for optimizer in self.trainer.optimizers:
+            require_fitting(optimizer, self._built_groups)
+        self.has_started = True
         before, self._moves_per_epoch_before = self._moves_per_epoch_before, None
         if before not in (None, self.moves_per_epoch) and self.phase.interval == "step":
             convert_moves(self.lr_schedulers(), before, self.moves_per_epoch)
@@ -433,7 +441,10 @@ class FineTuneTask(LightningModule):
         self._training_metrics = checkpoint[CHECKPOINT_KEY]["training_metrics"]
         self._moves_per_epoch_before = checkpoint[CHECKPOINT_KEY]["moves_per_epoch"]
         old = checkpoint[CHECKPOINT_KEY]["config"]["output_dir"]
-        checkpoint["callbacks"] = moved(checkpoint["callbacks"], old, self.record["config"]["output_dir"])
+        config = self.record["config"]
+        checkpoint["callbacks"] = moved(checkpoint["callbacks"], old, config["output_dir"])
+        if not config["trust"]:
+            forget_foreign_files(checkpoint["callbacks"], Path(config["output_dir"]))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         state = self.trainer.fit_loop.epoch_loop.batch_progress.current.state_dict()
@@ -468,10 +479,13 @@ class FineTuneTask(LightningModule):
     def restore_training_metrics(self) -> None:
         states, self._training_metrics = self._training_metrics, {}
         for name, state in states.items() if self.global_rank == 0 else ():
-            metric = getattr(self, name)
-            metric._update_count = int(state.pop("_update_count"))
+            metric = getattr(self, name, None)
+            if not isinstance(metric, Metric) or not name.startswith("train_"):
+                continue
+            metric._update_count = int(state.get("_update_count", 0))
             for key, value in state.items():
-                setattr(metric, key, value.to(self.device))
+                if key in metric._defaults and isinstance(value, Tensor):
+                    setattr(metric, key, value.to(self.device))
 
 
 def moved(values: Any, old: str, new: str) -> Any:
