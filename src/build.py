@@ -243,9 +243,12 @@ def build_loggers(cfg: DictConfig) -> list[Logger]:
 def built_all(cfg: DictConfig, group: str) -> list[Any]:
     found = []
     for name, node in cfg[group].items():
-        if node is not None:
-            found.append(instantiate(node))
-            require_kind(found[-1], f"{group}.{name}", node.get("_target_") if isinstance(node, DictConfig) else node)
+        if node is None:
+            continue
+        if not isinstance(node, DictConfig) or "_target_" not in node:
+            raise ConfigError(f"{group}.{name}={node} names nothing: give {group}.{name}._target_=<class>.")
+        found.append(instantiate(node))
+        require_kind(found[-1], f"{group}.{name}", node._target_)
     return found
 
 

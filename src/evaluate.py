@@ -117,16 +117,16 @@ def data_to_evaluate(changes: dict[str, Any], record: dict[str, Any], trust: boo
     if own and not trust:
         settings.data.update(no_download(settings.data))
     settings.data = OmegaConf.merge(settings.data if own else {}, changes)
+    of_data = OmegaConf.create({"data": settings.data})
+    check_targets(of_data)
+    if problems := out_of_range(of_data):
+        raise ConfigError("\n".join(problems))
     if other:
         # No cutting, and the images as the model was trained on them: the preprocessing holds their final size.
         whole = {"val_fraction": 0.0, "test_fraction": 0.0, "image_size_px": None, "resize_px": None}
         settings.data.update({**whole, "folds": None, "split_file": None})
     if own and "cache" in settings.data:
         settings.data.cache = "none"  # its folder may be another machine's
-    of_data = OmegaConf.create({"data": settings.data})
-    check_targets(of_data)
-    if problems := out_of_range(of_data):
-        raise ConfigError("\n".join(problems))
     for key in PLACES[:2]:
         if (path := settings.data.get(key)) is not None and not Path(path).exists():
             raise ConfigError(

@@ -113,7 +113,7 @@ def test_evaluate_changes_its_own_data() -> None:
         (["data._target_=builtins.dict"], "data._target_='builtins.dict' is no data module"),
         (["task._target_=builtins.int"], "task._target_='builtins.int' is no task"),
         (["+callbacks.x._target_=os.getpid"], "makes a int, and a callback (lightning.Callback) belongs there"),
-        (["+callbacks.x=text"], "text"),
+        (["+callbacks.x=text"], "callbacks.x=text names nothing: give callbacks.x._target_=<class>."),
         (["output_dir=/dev/null"], "output_dir='/dev/null' cannot be used: File exists"),
         (["output_dir=/proc/nowhere"], "output_dir='/proc/nowhere' cannot be used: No such file"),
     ],
