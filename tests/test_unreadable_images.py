@@ -35,10 +35,13 @@ class Happening(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, task: LightningModule) -> None:
         mark = self.root.with_name("happened")
-        if trainer.current_epoch != self.epoch or mark.exists():
+        if trainer.current_epoch != self.epoch:
+            return
+        try:
+            mark.touch(exist_ok=False)
+        except FileExistsError:  # it has happened, perhaps by the other process
             return
         Happening.batches = 0
-        mark.touch()
         for name in self.cut or ():
             (self.root / name).write_bytes(b"cut off")
         if self.cut is None:
