@@ -7,7 +7,6 @@ import subprocess
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterator
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from src.config import PROJECT_ROOT
-from src.errors import ConfigError, RunStopped
+from src.errors import ConfigError, RunStopped, was_interrupted
 from src.plain_data import is_plain_tensor, plain
 from src.preprocessing import Preprocessing
 from src.record import check_record
@@ -69,24 +68,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         except (OSError, RuntimeError, KeyboardInterrupt) as error:  # torch tells of a full disk by a RuntimeError
             with suppress(OSError):
                 part.unlink()
-            if any(isinstance(cause, KeyboardInterrupt) for cause in causes(error)):  # and of Ctrl-C while it wrote
+            if was_interrupted(error):  # and of Ctrl-C while it wrote
                 raise KeyboardInterrupt from error
             cause = error if isinstance(error, OSError) else error.__context__
             reason = cause.strerror if isinstance(cause, OSError) else str(error).splitlines()[0]
             free = f", {shutil.disk_usage(file.parent).free / 2**20:.0f} MiB free" if file.parent.is_dir() else ""
             kept = f" The checkpoint before it is unharmed: {file}." if file.is_file() else ""
             raise RunStopped(f"The checkpoint {file} could not be written: {reason}{free}.{kept}") from error
-
-
-def causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, and those that it was raised for or in whose handling."""
-    seen: set[int] = set()
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        if (found := waiting.pop()) is not None and id(found) not in seen:
-            seen.add(id(found))
-            yield found
-            waiting += [found.__cause__, found.__context__]
 
 
 PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "omegaconf", "pillow", "numpy")

@@ -29,10 +29,10 @@ from omegaconf.errors import OmegaConfBaseException
 from src.command_line import check_launch, is_sweep, launched_id, prepare, safe_name
 from src.config import CONF_DIR, register
 from src.data.workers import lost_workers_told
-from src.errors import TERMINATED, ConfigError, RunStopped
+from src.errors import TERMINATED, ConfigError, RunStopped, was_interrupted
 from src.log import quieten_lightning, set_up_log
 from src.mistakes import is_bug, message_of, yaml_values
-from src.run_dir import held, register_resolvers, remove_if_unused
+from src.run_dir import held, interrupted_message, register_resolvers, remove_if_unused
 from src.validate import check_settings
 from src.words import printable
 
@@ -57,7 +57,13 @@ def command(config_name: str) -> Callable[[Task], Callable[[], None]]:
             run_dir = Path(cfg.output_dir) if "output_dir" in cfg else None
             with held(run_dir, cfg.trust) if run_dir is not None else nullcontext(), lost_workers_told():
                 set_up_log(run_dir)
-                return task(cfg)
+                try:
+                    return task(cfg)
+                except (KeyboardInterrupt, SystemExit) as error:  # Lightning turns Ctrl-C into the latter
+                    if not was_interrupted(error):
+                        raise
+                    text = interrupted_message(run_dir) if run_dir is not None else "Interrupted."
+                    raise KeyboardInterrupt(text) from error
 
         def job(cfg: DictConfig) -> float | None:
             sys.argv[1:] = typed  # for the processes that Lightning starts: they prepare it themselves
@@ -86,16 +92,16 @@ def command(config_name: str) -> Callable[[Task], Callable[[], None]]:
                 Hydra.get_mode = mode_of  # type: ignore[method-assign, assignment]
                 check_launch(typed)
                 hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(job)()
-            except KeyboardInterrupt:
-                fail("Interrupted.", status=130)
+            except KeyboardInterrupt as interrupt:
+                text = str(interrupt) or "Interrupted."
+                fail(f"{text}\n{SWEEP_GOES_ON}" if is_sweep(typed) else text, status=130)
             except Exception as error:
                 if full_error:
                     raise
                 told = isinstance(error, ConfigError | HydraException | OmegaConfBaseException | OSError)
                 if is_sweep(typed) and not told:
                     fail(  # jobs catch their own errors, so this is the launcher's: a process of it was killed, say
-                        f"The sweep was broken off. {message_of(error, config_name)}\n"
-                        "The same command with hydra.sweep.dir=<its folder> resume=auto goes on with its jobs."
+                        f"The sweep was broken off. {message_of(error, config_name)}\n{SWEEP_GOES_ON}"
                     )
                 fail_with(error, config_name)
             if failed_jobs:
@@ -106,6 +112,7 @@ def command(config_name: str) -> Callable[[Task], Callable[[], None]]:
     return decorate
 
 
+SWEEP_GOES_ON = "The same command with hydra.sweep.dir=<the sweep's folder> resume=auto goes on with its jobs."
 resume_changes: list[str] = []  # what the command line changes in a resumed run
 
 
@@ -159,7 +166,7 @@ def run_sweep_job(task: Task, cfg: DictConfig) -> float | None:
         return task(cfg)
     except Exception as error:
         if isinstance(error, RunStopped) and error.status == TERMINATED:
-            fail(str(error), error.status)  # the whole sweep was told to end
+            fail(f"{error}\n{SWEEP_GOES_ON}", error.status)  # the whole sweep was told to end
         text = traceback.format_exc() if is_bug(error) else message_of(error)
         (output_dir / "error.txt").write_text(text + "\n", encoding="utf-8")
         log.error("Job %s failed: %s", number, text)

@@ -123,7 +123,8 @@ def prepare(arguments: Sequence[str], config_name: str = "train") -> tuple[list[
     defaults. Raises ConfigError for an empty path, and for what is no setting at all.
     """
     sweeping = is_sweep(arguments)
-    prepared = [readable(text, sweeping) for text in gather_runs(arguments)]
+    settings_typed, options = apart(gather_runs(arguments))
+    prepared = [readable(text, sweeping) for text in settings_typed]
     if config_name == "evaluate":  # what changes the run's own data, of which Hydra knows nothing
         prepared = [f"++{text.lstrip('+')}" if re.match(r"\+*data\.\w+=", text) else text for text in prepared]
     given = {text.partition("=")[0].lstrip("+"): text.partition("=")[2] for text in prepared}
@@ -134,13 +135,45 @@ def prepare(arguments: Sequence[str], config_name: str = "train") -> tuple[list[
         fixed = [key for key, value in given.items() if value and not SEVERAL.match(value)]
         settings_of_task = [key for key in fixed if not key.startswith(("hydra.", "hydra/"))]
         prepared.append(f"hydra.job.config.override_dirname.exclude_keys={settings_of_task}")
-    if given.get("resume", "null").strip('"') in ("null", "auto"):
-        return prepared, []
+    resume = given.get("resume", "null").strip('"')
+    if resume in ("null", "auto"):
+        return prepared + options, []
+    require_own_directory(resume, given)
     settings = re.compile(r"~|\+*(?!hydra[./]|resume=|output_dir=|trust=)[a-z_]+[\w./]*=")
     return (
-        [text for text in prepared if not settings.match(text)],
+        [text for text in prepared if not settings.match(text)] + options,
         [text for text in prepared if settings.match(text)],
     )
+
+
+WITH_VALUES = (
+    "--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--info",
+    "-i", "--experimental-rerun",
+)  # fmt: skip
+
+
+def apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Settings, and options such as -m with their values: Hydra wants the settings together, people mix them."""
+    settings, options = list[str](), list[str]()
+    for before, text in zip(["", *arguments], arguments, strict=False):
+        is_option = text.startswith("-") or (before in WITH_VALUES and "=" not in text)
+        (options if is_option else settings).append(text)
+    return settings, options
+
+
+def require_own_directory(resume: str, given: dict[str, str]) -> None:
+    """Raise ConfigError if a run is to go on in another directory than its own."""
+    if not Path(resume).exists():
+        return  # which is told later
+    folder = Path(resume) if Path(resume).is_dir() else Path(resume).parent
+    own = (folder.parent if folder.name == "checkpoints" else folder).resolve()
+    for key in ("output_dir", "hydra.run.dir"):
+        wanted = given.get(key, "").strip("'\"")
+        if wanted and Path(wanted).resolve() != own:
+            raise ConfigError(
+                f"{key}={wanted} cannot be combined with resume={resume}: a resumed run goes on in its own directory. "
+                "Copy the directory and resume the copy, if both are to stay."
+            )
 
 
 def is_sweep(arguments: Sequence[str]) -> bool:
@@ -165,6 +198,14 @@ def check_launch(arguments: Sequence[str]) -> None:
     given = {text.partition("=")[0] for text in arguments}
     sweeping = is_sweep(arguments)
     named = bool({"hydra.sweep.dir"} & given if sweeping else {"output_dir", "hydra.run.dir"} & given)
+    if sweeping and any(text.startswith("output_dir=") for text in arguments):
+        raise ConfigError("Each job of a sweep has a directory of its own: give hydra.sweep.dir=<dir>, not output_dir.")
+    if sweeping and any(
+        text.startswith("resume=") and text not in ("resume=auto", "resume=null") for text in arguments
+    ):
+        raise ConfigError(
+            "resume=<run> goes on with one run, and a sweep has several: hydra.sweep.dir=<dir> resume=auto."
+        )
     if launched_id() is not None and sweeping:
         raise ConfigError(
             "A sweep starts the processes of its jobs itself: leave torchrun or srun out, and set trainer.devices."

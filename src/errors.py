@@ -1,7 +1,7 @@
 """Mistakes of the user, the nearest right spelling, and runs that end before their time."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class ConfigError(ValueError):
@@ -26,3 +26,19 @@ def did_you_mean(word: str, choices: Iterable[str], prefix: str = "") -> str:
     """` Did you mean '<prefix><choice>'?`, with a leading blank; an empty string if nothing is near."""
     near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
     return f" Did you mean '{prefix}{near[0]}'?" if near else ""
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, and those that it was raised for or in whose handling."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        if (found := waiting.pop()) is not None and id(found) not in seen:
+            seen.add(id(found))
+            yield found
+            waiting += [found.__cause__, found.__context__]
+
+
+def was_interrupted(error: BaseException) -> bool:
+    """Whether Ctrl-C is what it is about: torch and Lightning raise other things for it."""
+    return any(isinstance(cause, KeyboardInterrupt) for cause in causes(error))

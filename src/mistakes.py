@@ -225,4 +225,7 @@ def unknown_key_message(key: str, config_name: str) -> str:
     where = f"settings of {'.'.join(seen)}" if seen else "settings and groups"
     target = settings.get("_target_") if isinstance(settings, DictConfig) else None
     more = f" +{prefix}{last}=<value> passes another argument to {target}." if target else ""
+    if len(parents) == 1 and is_group(parents[0]):  # data.root, where data=digits was not changed to data=folder
+        having = [option for option in options_of(parents[0]) if last in read_option(parents[0], option)]
+        more = f" It is a setting of {parents[0]}={f', {parents[0]}='.join(having)}." if having else more
     return f"{prefix}{last} is no setting.{near} The {where}: {', '.join(choices)}.{more}"

@@ -3,6 +3,7 @@
 import getpass
 import json
 import os
+import shlex
 import socket
 import sys
 import time
@@ -128,6 +129,12 @@ def owner_text(owner: Path) -> str:
         return f" (process {facts['process']} on {facts['host']}, since {facts['since']}: {facts['command']})"
     except (OSError, ValueError, KeyError, TypeError):
         return ""
+
+
+def interrupted_message(run_dir: Path) -> str:
+    if not (run_dir / "checkpoints" / "last.ckpt").is_file():
+        return "Interrupted before the first epoch ended: nothing to go on with, start again."
+    return f"Interrupted. Go on with: python -m src.train resume={shlex.quote(str(run_dir))}"
 
 
 def remove_if_unused(folder: Path) -> None:

@@ -5,7 +5,6 @@ python -m src.train [group=option] [key=value]; --help lists them.
 
 import json
 import logging
-import shlex
 import shutil
 import time
 import uuid
@@ -164,20 +163,10 @@ def fit_phases(
             find_rate(task, datamodule, trainer)
         try:
             trainer.fit(task, datamodule=datamodule, ckpt_path=checkpoint_file if resuming else None, weights_only=True)
-        except SystemExit as exit:  # Lightning turns Ctrl-C into this
-            if trainer.interrupted:
-                raise KeyboardInterrupt(interrupted_message(Path(trainer.default_root_dir))) from exit
-            raise
         except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
             if resuming and checkpoint_file and not task.has_started and not isinstance(error, ConfigError):
                 raise unfit(checkpoint_file, f"what it kept does not fit ({first_line(error)})") from error
             raise
-
-
-def interrupted_message(run_dir: Path) -> str:
-    if not (run_dir / "checkpoints" / "last.ckpt").is_file():
-        return "Interrupted before the first epoch ended: nothing to go on with, start again."
-    return f"Interrupted. Go on with: python -m src.train resume={shlex.quote(str(run_dir))}"
 
 
 def require_no_run(output_dir: Path) -> None:

@@ -119,7 +119,16 @@ def missing_paths(cfg: DictConfig) -> list[str]:
             continue
         if value is not None and not Path(value).expanduser().exists():
             problems.append(f"{key}='{value}' does not exist{looked_in(value)}.")
+        elif key == "resume" and value is not None and not is_run(Path(value).expanduser()):
+            problems.append(
+                f"resume='{value}' is no run: expected its directory, with checkpoints/last.ckpt, or a .ckpt."
+            )
     return problems
+
+
+def is_run(path: Path) -> bool:
+    """Whether it is a run's directory, whose first epoch may not have ended, or may be a checkpoint."""
+    return path.is_file() or any((path / name).exists() for name in ("checkpoints", "last.ckpt", "train.log"))
 
 
 def looked_in(path: str) -> str:

@@ -3,6 +3,7 @@
 import random
 import string
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from conftest import Answer
@@ -63,7 +64,7 @@ def test_an_interpolation_stays_one() -> None:
 def test_sweeps_over_text() -> None:
     prepared, _ = prepare(["-m", "data.root=/a b,/ü", "name=x,y"])
     parse = OverridesParser.create().parse_override
-    assert [list(parse(text).sweep_string_iterator()) for text in prepared[1:3]] == [["/a\\ b", '"/ü"'], ["x", "y"]]
+    assert [list(parse(text).sweep_string_iterator()) for text in prepared[:2]] == [["/a\\ b", '"/ü"'], ["x", "y"]]
 
 
 @pytest.mark.parametrize("key", ["output_dir", "data.root", "resume", "ckpt", "images", "hydra.run.dir"])
@@ -86,6 +87,36 @@ def test_what_changes_a_resumed_run_is_kept_apart() -> None:
     assert changes[:2] == ["trainer.max_epochs=5", 'data.root="a #b"'] and value_of(changes[1]) == "a #b"
 
 
+def test_options_stand_anywhere() -> None:
+    for typed in (["seed=0,1", "-m", "name=a"], ["-m", "seed=0,1", "name=a"], ["seed=0,1", "name=a", "-m"]):
+        prepared, _ = prepare(typed)
+        assert prepared[:2] == ["seed=0,1", 'name="a"'] and prepared[-1] == "-m"
+    assert prepare(["--cfg", "job", "output_dir=x"])[0] == ['output_dir="x"', 'hydra.run.dir="x"', "--cfg", "job"]
+
+
+def test_a_resumed_run_keeps_its_directory(tmp_path: Path) -> None:
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / "checkpoints" / "last.ckpt").touch()
+    for resume in ("run", "run/checkpoints", "run/checkpoints/last.ckpt"):
+        with pytest.raises(ConfigError, match="a resumed run goes on in its own directory"):
+            prepare([f"resume={tmp_path}/{resume}", f"output_dir={tmp_path}/other"])
+        prepare([f"resume={tmp_path}/{resume}", f"hydra.run.dir={tmp_path}/run"])  # as Lightning starts processes
+
+
+@pytest.mark.parametrize("argument", ["output_dir=x", "resume=x"])
+def test_what_a_sweep_cannot_share(command: Callable[..., Answer], argument: str) -> None:
+    answer = command("train", "seed=0,1", "-m", argument)
+    assert answer.status == 1 and "hydra.sweep.dir=" in answer.err
+
+
+def test_a_folder_that_is_no_run(command: Callable[..., Answer], colors: Path) -> None:
+    before = sorted(colors.rglob("*"))
+    answer = command("train", f"resume={colors}")
+    assert (
+        answer.status == 1 and "is no run: expected its directory" in answer.err and sorted(colors.rglob("*")) == before
+    )
+
+
 def test_evaluate_changes_its_own_data() -> None:
     assert prepare(["data.batch_size=4", "data=folder"], "evaluate")[0] == ["++data.batch_size=4", "data=folder"]
 
@@ -101,6 +132,7 @@ def test_evaluate_changes_its_own_data() -> None:
         (["freeze.phases=[1]"], "freeze.phases[0]=1 is not understood"),
         (["freeze.phases=["], "freeze.phases="),
         (["~callbacks.image_grid", "debug=fast_dev_run"], "~callbacks.image_grid takes away what is not there."),
+        (["data.root=x"], "It is a setting of data=csv, data=folder, data=torchvision."),
         (["~data"], "data._target_=None names nothing that can be built"),
         (["name=${x}"], "${x} stands for no setting."),
         (["data.num_workers=`id`"], "data.num_workers='`id`' is not a whole number."),
