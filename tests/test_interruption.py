@@ -345,3 +345,27 @@ def test_a_full_disk_is_told_in_one_message(tmp_path: Path, plain: tuple[str, ..
         assert kept and not list(disk.rglob("*.part"))
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("measured", ["validation_step", "test_step"])
+def test_ctrl_c_while_the_best_weights_are_measured(
+    tmp_path: Path, plain: tuple[str, ...], command, monkeypatch: pytest.MonkeyPatch, measured: str
+) -> None:
+    """Lightning turns it into an exit of its own, with a status of 1 and without a word."""
+    from src.tasks.classification import ClassificationTask
+
+    def interrupted(self: ClassificationTask, batch: dict, batch_idx: int) -> None:
+        if self.trainer.state.fn != "fit":
+            raise KeyboardInterrupt
+        return self.evaluate_batch(batch, "val")  # type: ignore[return-value]
+
+    monkeypatch.setattr(ClassificationTask, measured, interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        settings = [text for text in plain if text != "test=false"]
+        answer = command(
+            "train", *settings, "trainer=cpu", "trainer.max_epochs=1", "logger=none", f"output_dir={tmp_path}/run"
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert answer.status == 130 and f"Go on with: python -m src.train resume={tmp_path}/run" in answer.err
