@@ -258,6 +258,23 @@ def test_digits() -> None:
     )
 
 
+def test_digits_for_a_model_that_counts_them_otherwise() -> None:
+    """By name, as in folders and tables; a digit that the model does not know is refused."""
+
+    def module(known: list[str] | None) -> DigitsDataModule:
+        data = DigitsDataModule(
+            preprocessing=PREPROCESSING, augmentation=Augmentation(), seed=0, batch_size=64, num_workers=0
+        )
+        data.known_classes = known
+        return data
+
+    backwards = [*"9876543210", "none"]
+    assert module(backwards).table.class_names == backwards
+    np.testing.assert_array_equal(module(backwards).table.labels, 9 - module(None).table.labels)
+    with pytest.raises(ConfigError, match="data=digits has classes that the model lacks: 2, 3, 4, 5, 6 and 3 more"):
+        module(["0", "1"]).table  # noqa: B018
+
+
 def test_split_csv(colors: Path, tmp_path: Path) -> None:
     folder(colors).write_split_csv(tmp_path / "split.csv")
     lines = (tmp_path / "split.csv").read_text().splitlines()
