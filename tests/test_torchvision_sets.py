@@ -116,7 +116,7 @@ def test_names_decide_and_not_their_order(tmp_path: Path) -> None:
     np.testing.assert_array_equal(other.table.labels, np.array([2, 0])[own.table.labels])
     unknown = module("DTD", tmp_path)
     unknown.known_classes = ["red", "green"]
-    with pytest.raises(ConfigError, match="data.name=DTD has classes that the model lacks: blue"):
+    with pytest.raises(ConfigError, match=r"data\.name=DTD has classes that the model lacks: blue"):
         unknown.table  # noqa: B018
 
 
