@@ -111,6 +111,15 @@ def test_folders_that_cannot_be_trained_on(tmp_path: Path, with_folders: Path) -
         folder(with_folders).table  # noqa: B018
 
 
+def test_files_that_leave_a_class_empty_are_named(colors: Path, tmp_path: Path) -> None:
+    shutil.copytree(colors / "red", tmp_path / "red")
+    for name in ("blue/1.HEIC", "blue/2.heic", "green/one", "green/two", "green/three"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(ConfigError, match=r"'red'.* 5 files that are .*\(3 without an extension, 2 \.heic\)"):
+        folder(tmp_path).table  # noqa: B018
+
+
 def test_every_class_keeps_a_training_picture() -> None:
     labels = np.array([0] * 10 + [1] * 2 + [2])
     parts = stratified_cut(labels, {"val": 0.4, "test": 0.4}, seed=0)

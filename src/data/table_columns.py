@@ -122,7 +122,7 @@ class ColumnBuilder:
         if self.one_column_per_class:
             columns = [[TRUTH.get(text.lower(), text) for text in texts] for texts in columns]
         for name, texts in zip(self.label_names, columns, strict=True):
-            self.refuse(["" if is_number(text) else f"{name}='{text}' is no number" for text in texts], lines)
+            self.refuse(["" if is_number(text) else no_number(name, text) for text in texts], lines)
         values_NT = np.array([[float(text) for text in texts] for texts in columns], dtype=np.float32).T
         if self.one_column_per_class:
             wrong = np.any((values_NT != 0) & (values_NT != 1), axis=1).tolist()
@@ -135,7 +135,8 @@ class ColumnBuilder:
         found = [(line, problem) for line, problem in zip(lines, problems, strict=True) if problem]
         if found:
             shown = "\n".join(f"  {self.unit} {line}: {problem}" for line, problem in found[:SHOWN])
-            raise ConfigError(f"{self.table} has {len(found)} rows that cannot be used:\n{shown}")
+            more = f"\n  ... {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+            raise ConfigError(f"{self.table} has {len(found)} rows that cannot be used:\n{shown}{more}")
 
     # ----------------------------------------------------------------------------------------------------------- finish
 
@@ -269,3 +270,11 @@ def is_number(text: str) -> bool:
         return bool(np.isfinite(float(text)))
     except ValueError:
         return False
+
+
+def no_number(name: str, text: str) -> str:
+    """Why a cell cannot be used, and with a decimal comma the way out."""
+    with_point = text.replace(".", "").replace(",", ".")
+    is_comma = text.rfind(",") > text.rfind(".") and is_number(with_point)
+    hint = f": numbers are written with a point ({with_point})" if is_comma else ""
+    return f"{name}='{text}' is no number{hint}"
