@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from src.data.folders import listed
 from src.data.label_lists import classes_in, find_separator
 from src.data.repeated_rows import RepeatedRows
 from src.data.split_names import same_text, split_of
@@ -199,7 +200,7 @@ class ColumnBuilder:
         self.note_spellings({name for names in classes_of_code for name in names})
         found = {same_text(name) for names in classes_of_code for name in names}
         if self.known is not None and (unknown := sorted(found - set(map(same_text, self.known)))):
-            raise ConfigError(f"{self.table} has classes that the model lacks: {', '.join(unknown[:10])}.")
+            raise ConfigError(f"{self.table} has classes that the model lacks: {listed(unknown)}.")
         class_names = self.known or sorted(found)
         if len(class_names) < (2 if self.kind == "one" else 1):
             only = f"only one class, '{class_names[0]}'. It takes at least two" if class_names else "no label at all"

@@ -72,9 +72,8 @@ class TableFile:
             raise ConfigError(f"{self.setting}='{self.file}' has {count} columns '{name}': rename all but one.")
         if not count and setting is not None:
             hint = did_you_mean(name, known)
-            raise ConfigError(
-                f"{setting}='{name}': {self.file} has no such column.{hint} It has: {', '.join(known)}.{self.no_header()}"
-            )
+            hint += f" It has: {', '.join(known)}.{self.no_header()}"
+            raise ConfigError(f"{setting}='{name}': {self.file} has no such column.{hint}")
         if not count:
             raise ConfigError(
                 f"{self.setting}='{self.file}' has no column '{name}', only: {', '.join(known)}.{self.no_header()}"
