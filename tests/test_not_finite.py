@@ -30,6 +30,7 @@ def test_no_metric_of_outputs_that_are_not_finite(run: Run, colors_run: Run) -> 
         for key in (f"val/{name}", f"test/{name}", f"last/val/{name}"):
             assert run.metrics[key] is None, key
     assert " *" not in next(line for line in run.log.splitlines() if "epoch 1/1" in line)
+    assert "report/index.html" not in run.log and "there are no metrics of test" in run.log
     table = SweepTable()
     table.rows = [{"job": "0", **run.metrics}, {"job": "1", **colors_run.metrics}]
     table.monitor, table.mode = "val/acc", "max"
