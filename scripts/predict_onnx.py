@@ -65,16 +65,24 @@ class Model:
 
 
 def main(model_file: str, images: str, output: str = "predictions.csv") -> None:
-    model, given, paths = Model(model_file), Path(images), [Path(images)]
+    given, paths, file = Path(images), [Path(images)], Path(output)
     if given.is_dir():
         paths = sorted(p for p in given.rglob("*") if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
-    with Path(output).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, model.columns)
+    if not given.exists() or not paths:
+        sys.exit(f"'{images}' is no picture and no folder with pictures.")
+    if file.exists():  # earlier predictions alone are written over
+        columns = file.open("rb").readline().strip().split(b",") if file.is_file() else [b""]
+        if columns[0] != b"path" or b"error" not in columns:
+            sys.exit(f"'{output}' is there already and is no earlier output: give another name; of images, a folder.")
+    try:
+        model, stream = Model(model_file), file.open("w", newline="", encoding="utf-8")
+    except Exception as error:  # onnxruntime has errors of its own; other .onnx files lack the facts
+        sys.exit(f"'{model_file}' is no .onnx of src.export, or '{output}' cannot be written: {error!r}"[:500])
+    with stream:
+        writer = csv.DictWriter(stream, model.columns)
         writer.writeheader()
         writer.writerows(map(model.predict, paths))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (3, 4):
-        sys.exit(__doc__)
-    main(*sys.argv[1:])
+    main(*sys.argv[1:]) if len(sys.argv) in (3, 4) else sys.exit(__doc__)

@@ -1,6 +1,7 @@
 """What watches a run: progress on the terminal, one line an epoch, pictures for TensorBoard."""
 
 import logging
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -139,7 +140,7 @@ class EpochLog(Callback):
         shown = [name for name in ("train/loss", "val/loss", task.monitor) if name in metrics]
         values = "  ".join(f"{name} {metrics[name]:.4f}" for name in dict.fromkeys(shown))
         current, better = metrics.get(task.monitor), False
-        if current is not None:
+        if current is not None and math.isfinite(current):
             sign = 1 if self.mode == "max" else -1
             better = self.best is None or sign * current > sign * self.best
             self.best = current if better else self.best

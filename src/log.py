@@ -55,6 +55,8 @@ def quieten_lightning() -> None:
 
 def quieten_libraries() -> None:
     """Our log says what Lightning's own lines say; warnings that a user of this project can do nothing about go."""
+    # Of a split whose outputs are all not finite, which is said by itself.
+    warnings.filterwarnings("ignore", r"The ``compute`` method of metric \w+ was called before the ``update`` method")
     warnings.filterwarnings("ignore", module="PIL")  # half-damaged files; what cannot be read is reported by path
     quieten_lightning()
     for message in (

@@ -126,8 +126,8 @@ def usual_scores(task: FineTuneTask, val: SplitOutputs) -> Metrics:
 
 
 def how_calibrated(task: FineTuneTask, outputs: SplitOutputs) -> Metrics:
-    """`ece` and `brier` of a split, with and without the temperature; empty where there are no probabilities."""
-    if not has_logits(task, outputs):
+    """`ece` and `brier` of a split, with and without temperature; empty where too few probabilities are known."""
+    if not has_logits(task, outputs) or not outputs.measurable:
         return {}
     return calibration_metrics(outputs.outputs_NK, outputs.labels, task.temperature)
 

@@ -17,7 +17,9 @@ log = logging.getLogger("src.report")
 def report(cfg: DictConfig) -> None:
     """Write the page; the first run is what the others are compared with."""
     output = output_file(cfg.output, "output", cfg.overwrite)
-    folders = [cfg.runs] if isinstance(cfg.runs, str) else list(cfg.runs)
+    folders = [cfg.runs] if isinstance(cfg.runs, str) else list(cfg.runs or ())
+    if not any(str(folder).strip() for folder in folders):
+        raise ConfigError("runs= names no run: give two or more, or a sweep: runs=<run dir> <run dir>.")
 
     from src.finished_runs import runs_of
     from src.pages.comparison import compare_runs, write_comparison

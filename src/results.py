@@ -43,16 +43,21 @@ def write_class_table(
 
 
 MAX_PROBABILITY_COLUMNS = 100
+MAX_NOT_FINITE = 0.02  # share of a split's outputs above which there are no metrics: they would be of the others alone
 
 
 @dataclass(frozen=True)
 class SplitOutputs:
-    """What the network says about each readable picture of a split: rows of the table [N], outputs float32 [N, K]."""
+    """What the network says about each readable picture of a split: rows of the table [N], outputs float32 [N, K].
+
+    `measurable`: whether these are enough of the split for metrics; too many outputs of the others are not finite.
+    """
 
     split: str
     table: ImageTable
     rows_N: npt.NDArray[np.int64]
     outputs_NK: npt.NDArray[np.float32]
+    measurable: bool = True
 
     @property
     def labels(self) -> npt.NDArray[Any]:
@@ -70,14 +75,21 @@ def finite_outputs(
 ) -> SplitOutputs:
     """Without pictures whose outputs are not finite, which a warning names: no probability is known of them."""
     finite_N = np.isfinite(outputs_NK).all(axis=1)
+    measurable = int((~finite_N).sum()) <= MAX_NOT_FINITE * len(rows_N)
     if not finite_N.all():
         names = [str(table.paths[row]) for row in rows_N[~finite_N]]
         more = f"\n  ... {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
         log.warning(
-            "The outputs for %d of %d %s pictures are not finite; calibration, predictions and report leave them out:"
-            "\n  %s%s", len(names), len(rows_N), split, "\n  ".join(names[:MAX_NAMES]), more,
-        )  # fmt: skip
-    return SplitOutputs(split, table, rows_N[finite_N], outputs_NK[finite_N])
+            "The outputs for %d of %d %s pictures are not finite; metrics, calibration, predictions and report leave "
+            "them out%s:\n  %s%s",
+            len(names),
+            len(rows_N),
+            split,
+            "" if measurable else f". More than {MAX_NOT_FINITE:.0%} is too many: there are no metrics of {split}",
+            "\n  ".join(names[:MAX_NAMES]),
+            more,
+        )
+    return SplitOutputs(split, table, rows_N[finite_N], outputs_NK[finite_N], measurable)
 
 
 MAX_NAMES = 20  # of pictures in a message

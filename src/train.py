@@ -231,8 +231,9 @@ def finish(cfg: DictConfig, metrics: dict[str, Any], trainer: "Trainer") -> None
     kept = find_best(trainer, cfg.task.monitor) is not None
     log.info("%s: %s", "Best checkpoint" if kept else "Last weights", best)
     here = output_dir.relative_to(Path.cwd()) if output_dir.is_relative_to(Path.cwd()) else output_dir
+    shown = (output_dir / "report" / "index.html").is_file()  # there is no page of outputs that are not finite
     log.info(
-        "%d epochs in %.0f s. Everything is in %s; its report/index.html shows it",
+        f"%d epochs in %.0f s. Everything is in %s{'; its report/index.html shows it' if shown else ''}",
         metrics["epochs"],
         metrics["fit_seconds"],
         here,

@@ -135,7 +135,7 @@ def test_outputs_that_are_not_finite_are_left_out_and_named(colors_run: Run, com
     table = ImageTable(np.array(["a", "b", "c"]), np.array([0, 1, 0]), ["x", "y"], {"val": np.arange(3)})
     logits_NK = np.array([[1, 0], [np.nan, 2], [np.inf, 0]], dtype=np.float32)
     kept = finite_outputs("val", table, np.arange(3), logits_NK)
-    assert kept.rows_N.tolist() == [0] and kept.outputs_NK.tolist() == [[1, 0]]
+    assert kept.rows_N.tolist() == [0] and kept.outputs_NK.tolist() == [[1, 0]] and not kept.measurable
     checkpoint = colors_run.checkpoint()
     del checkpoint["finetune"]["calibration"]
     weight = next(name for name in checkpoint["state_dict"] if name.endswith("classifier.1.weight"))
@@ -144,3 +144,5 @@ def test_outputs_that_are_not_finite_are_left_out_and_named(colors_run: Run, com
     answer = command("evaluate", f"ckpt={tmp_path}/overflow.ckpt", f"report={tmp_path}/r", "accelerator=cpu")
     assert answer.status == 0, answer.err
     assert "The outputs for 9 of 9 test pictures are not finite" in answer.err and "Traceback" not in answer.err
+    assert "More than 2% is too many: there are no metrics of test" in answer.err
+    assert "test/acc                nan" in answer.out and "test/loss               nan" in answer.out

@@ -297,3 +297,13 @@ def test_near_pairs_scale_and_miss_none_within_seven_bits() -> None:
     same = np.tile(np.arange(256, dtype=np.uint8), (count, 1))
     pairs = near_pairs(bits, same, same[:, :32], max_bits=7)
     assert pairs.tolist() == [[row, count - 500 + row] for row in range(500)]
+
+
+def test_a_target_that_never_changes_is_a_warning(check: Callable[..., tuple[Answer, Rows]], tmp_path: Path) -> None:
+    root = make_scenes(tmp_path / "data")
+    names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.png"))
+    lines = ["path,age,size", *(f"{name},0.5,{i}" for i, name in enumerate(names))]
+    (root / "t.csv").write_text("\n".join(lines))
+    answer, rows = check("task=regression", "data=csv", f"data.file={root}/t.csv", "data.label_columns=[age,size]")
+    assert answer.status == 0 and kinds(rows)["constant_target"] == 1 and "see the warnings" in answer.out
+    assert "age: it is 0.5 everywhere" in answer.out

@@ -111,6 +111,15 @@ def test_folders_that_cannot_be_trained_on(tmp_path: Path, with_folders: Path) -
         folder(with_folders).table  # noqa: B018
 
 
+def test_files_that_leave_a_class_empty_are_named(colors: Path, tmp_path: Path) -> None:
+    shutil.copytree(colors / "red", tmp_path / "red")
+    for name in ("blue/1.HEIC", "blue/2.heic", "green/one", "green/two", "green/three"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(ConfigError, match=r"'red'.* 5 files that are .*\(3 without an extension, 2 \.heic\)"):
+        folder(tmp_path).table  # noqa: B018
+
+
 def test_every_class_keeps_a_training_picture() -> None:
     labels = np.array([0] * 10 + [1] * 2 + [2])
     parts = stratified_cut(labels, {"val": 0.4, "test": 0.4}, seed=0)
@@ -256,6 +265,23 @@ def test_digits() -> None:
     assert (
         batch["image"].shape == (64, 3, 32, 32) and batch["image"].max() > 240 and batch["label"].dtype == torch.int64
     )
+
+
+def test_digits_for_a_model_that_counts_them_otherwise() -> None:
+    """By name, as in folders and tables; a digit that the model does not know is refused."""
+
+    def module(known: list[str] | None) -> DigitsDataModule:
+        data = DigitsDataModule(
+            preprocessing=PREPROCESSING, augmentation=Augmentation(), seed=0, batch_size=64, num_workers=0
+        )
+        data.known_classes = known
+        return data
+
+    backwards = [*"9876543210", "none"]
+    assert module(backwards).table.class_names == backwards
+    np.testing.assert_array_equal(module(backwards).table.labels, 9 - module(None).table.labels)
+    with pytest.raises(ConfigError, match="data=digits has classes that the model lacks: 2, 3, 4, 5, 6 and 3 more"):
+        module(["0", "1"]).table  # noqa: B018
 
 
 def test_split_csv(colors: Path, tmp_path: Path) -> None:

@@ -104,7 +104,30 @@ def test_predict_onnx_equals_predict(colors: Path, colors_run: Run, here: Path, 
     subprocess.run([sys.executable, script, "model.onnx", "pictures", "b.csv"], check=True, cwd=here)
     same_predictions(rows_of(here / "a.csv"), rows_of(here / "b.csv"), 23)
     lines = Path(script).read_text().splitlines()
-    assert len(lines) <= 80 and not [line for line in lines if line.startswith(("from src", "import src"))]
+    assert len(lines) <= 90 and not [line for line in lines if line.startswith(("from src", "import src"))]
+
+
+def test_predict_onnx_spares_files_and_says_what_is_missing(colors: Path, here: Path) -> None:
+    script = PROJECT_ROOT / "scripts" / "predict_onnx.py"
+    (here / "labels.csv").write_text("path,label\na.jpg,cat\n")
+    (here / "old.csv").write_text("path,prediction,confidence,ood_score,error\n")
+    (here / "other.onnx").write_text("no model")
+    (here / "empty").mkdir()
+    image = next(colors.rglob("*.jpg"))
+    shutil.copy(image, here / "a.jpg")
+    before = {file.name: file.read_bytes() for file in here.iterdir() if file.is_file()}
+    for arguments, text in (
+        (["other.onnx", "a.jpg", "a.jpg"], "'a.jpg' is there already"),
+        (["other.onnx", "a.jpg", "labels.csv"], "'labels.csv' is there already"),
+        (["other.onnx", "a.jpg", "empty"], "'empty' is there already"),
+        (["other.onnx", "nowhere"], "'nowhere' is no picture"),
+        (["other.onnx", "empty"], "'empty' is no picture and no folder with pictures"),
+        (["other.onnx", "a.jpg", "old.csv"], "'other.onnx' is no .onnx of src.export"),
+        (["none.onnx", "a.jpg"], "'none.onnx' is no .onnx of src.export"),
+    ):
+        done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, cwd=here)
+        assert done.returncode == 1 and text in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert {file.name: file.read_bytes() for file in here.iterdir() if file.is_file()} == before
 
 
 def same_predictions(expected: list[dict[str, str]], found: list[dict[str, str]], count: int) -> None:

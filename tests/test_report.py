@@ -273,6 +273,14 @@ def test_mistakes_in_comparing(colors_run: Run, command, runs: list[str], text: 
     assert answer.status == 1 and text in answer.err and "Traceback" not in answer.err
 
 
+@pytest.mark.parametrize("runs", ["", "[]", "['']"])
+def test_nothing_to_compare(command, runs: str) -> None:
+    answer = command("report", f"runs={runs}")
+    assert answer.status == 1 and answer.err == (
+        "runs= names no run: give two or more, or a sweep: runs=<run dir> <run dir>.\n"
+    )
+
+
 def test_equal_labels_have_an_r2_of_zero() -> None:
     import torch
 

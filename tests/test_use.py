@@ -139,6 +139,7 @@ def test_predict_a_glob_and_a_file(colors: Path, elsewhere: Path, command) -> No
     ("name", "arguments", "text"),
     [
         ("predict", ["images=nope*"], "images='nope*' matches no file"),
+        ("predict", ["images='g[1]/*.jpg'"], "For a [ that belongs to a name: images='g[[]1]/*.jpg'."),
         ("predict", ["images=empty"], "images='empty' has no pictures"),
         ("predict", ["images=bad.csv"], "has no column 'path', only: file, label"),
         ("predict", ["images=model.ckpt", "output=nowhere/p.csv"], "the folder nowhere does not exist"),

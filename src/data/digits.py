@@ -6,6 +6,7 @@ import numpy as np
 
 from src.data.base import ImageDataModule
 from src.data.digit_images import DIGITS_FILE, digit_path, read_digit
+from src.data.known_classes import as_known
 from src.data.table import ImageTable, string_column
 
 
@@ -17,13 +18,14 @@ class DigitsDataModule(ImageDataModule):
 
     def scan(self) -> ImageTable:
         with np.load(DIGITS_FILE) as file:
-            labels_N = file["labels"].astype(np.int64)
+            digits_N = file["labels"].astype(np.int64)
+        labels_N, class_names = as_known("data=digits", digits_N, list("0123456789"), self.known_classes)
         paths = string_column(digit_path(row) for row in range(len(labels_N)))
         notes: list[str] = []
         return ImageTable(
             paths,
             labels_N,
-            class_names=[str(digit) for digit in range(10)],
+            class_names=class_names,
             splits=self.split({"all": np.arange(len(labels_N))}, labels_N, paths, notes),
             read_row=read_digit,
             notes=notes,

@@ -37,6 +37,7 @@ KINDS = {
     "class_not_measured": ("warning", "classes without a readable picture in val or test"),
     "alike_names": ("warning", "classes whose names differ only in capital letters or blanks"),
     "same_subfolders": ("warning", "subfolders that every class has"),
+    "constant_target": ("warning", "targets that are the same number for every training picture"),
     "imbalance": ("warning", "classes of very different size"),
     "tiny": ("warning", "very small pictures"),
     "wrong_extension": ("note", "files whose name promises another format"),
@@ -90,7 +91,7 @@ def readable_counts(table: ImageTable, facts: Facts) -> dict[str, npt.NDArray[np
 
 def class_findings(table: ImageTable, facts: Facts) -> list[Finding]:
     if table.label_kind == "numbers":
-        return []
+        return constant_targets(table, facts)
     counts, found = readable_counts(table, facts), wrong_levels(table)
     train_K = counts["train"]
     for k, name in enumerate(table.class_names):
@@ -107,6 +108,16 @@ def class_findings(table: ImageTable, facts: Facts) -> list[Finding]:
         )
         found.append(Finding("imbalance", label=table.class_names[least], detail=detail))
     return found
+
+
+def constant_targets(table: ImageTable, facts: Facts) -> list[Finding]:
+    """Targets of which there is nothing to learn."""
+    values_NT = table.labels[np.intersect1d(table.splits["train"], facts.rows)]
+    return [
+        Finding("constant_target", label=name, detail=f"it is {values_N[0]:g} everywhere")
+        for name, values_N in zip(table.class_names, values_NT.T, strict=True)
+        if len(values_N) and (values_N == values_N[0]).all()
+    ]
 
 
 def wrong_levels(table: ImageTable) -> list[Finding]:

@@ -38,11 +38,18 @@ def find_images(images: str, root: str | None = None) -> tuple[Path, list[str]]:
     else:
         paths = sorted(path for path in glob.glob(str(given), recursive=True) if Path(path).is_file())  # noqa: PTH207
     if not paths:
+        hint = bracket_hint(str(given)) if "[" in images else ""
         raise ConfigError(
             f"images='{images}' matches no file: give a folder, a quoted glob, an image, or a table (.csv, .parquet) "
-            "with a column path."
+            f"with a column path.{hint}"
         )
     return Path() if root is None else Path(root).expanduser(), paths
+
+
+def bracket_hint(pattern: str) -> str:
+    """How to write a glob in whose names brackets stand for themselves."""
+    literal = pattern.replace("[", "[[]")
+    return f" In a glob, [ ] is one of the characters in it. For a [ that belongs to a name: images='{literal}'."
 
 
 def images_below(images: str, folder: Path) -> list[str]:

@@ -45,16 +45,17 @@ class ImageFolderDataModule(ImageDataModule):
                 "so nothing would be measured. Remove one of them: what is missing is cut from train."
             )
         found = {split: FoundImages(self.root, folder) for split, folder in layout.folders.items()}
+        others = "".join(f" {note}" for images in found.values() for note in images.other_files())
         if empty := [str(layout.folders[split]) for split, images in found.items() if not images.files]:
             raise ConfigError(
                 f"data.root='{self.root}': no pictures in {', '.join(empty)} that can be used. Expected one folder per "
-                f"class, each with images ({' '.join(sorted(IMAGE_SUFFIXES))})."
+                f"class, each with images ({' '.join(sorted(IMAGE_SUFFIXES))}).{others}"
             )
         class_names = self.known_classes or sorted(found["all" if "all" in found else "train"].class_names)
         if len(class_names) < 2:
             raise ConfigError(
-                f"data.root='{self.root}': only one class folder with pictures, '{class_names[0]}'. Classification "
-                f"needs at least two. {table_hint(self.root, self.root / class_names[0])}"
+                f"data.root='{self.root}': only one class folder with pictures, '{class_names[0]}'.{others} "
+                f"Classification needs at least two. {table_hint(self.root, self.root / class_names[0])}"
             )
         index_of = {same_text(name): index for index, name in enumerate(class_names)}
         for split, images in found.items():
@@ -109,13 +110,21 @@ class FoundImages:
     def class_names(self) -> set[str]:
         return set(self.spellings)
 
+    def other_files(self) -> list[str]:
+        """A sentence about the files that are no images by their names, if there are any."""
+        counts = Counter[str]()
+        for suffix, count in self.left_out.other_files.items():
+            counts[suffix if suffix.startswith(".") else "without an extension"] += count
+        counts = +counts
+        if not counts:
+            return []
+        most = counts.most_common(5)
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in most) + (", ..." if len(counts) > len(most) else "")
+        return [f"{self.folder}: {sum(counts.values())} files that are no pictures ignored ({kinds})."]
+
     def notes(self) -> list[str]:
         """What people should know about what was read and what was not."""
-        notes = [f"{path} has no pictures: ignored." for path in self.empty]
-        counts = Counter({suffix: count for suffix, count in self.left_out.other_files.items() if count})
-        if total := sum(counts.values()):
-            kinds = ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(5))
-            notes.append(f"{self.folder}: {total} files that are no pictures ignored ({kinds}).")
+        notes = [f"{path} has no pictures: ignored." for path in self.empty] + self.other_files()
         if self.no_text:
             notes.append(
                 f"{self.folder}: {len(self.no_text)} images are left out, since their names are not UTF-8: "

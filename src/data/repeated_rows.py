@@ -58,6 +58,8 @@ class RepeatedRows:
             f"{name(values[first])} and {name(values[row])}"
             for row, first in list(zip(self.rows[differ], self.first[differ], strict=True))[:SHOWN]
         )
+        if differ.sum() > SHOWN:
+            shown += f"\n  ... {differ.sum() - SHOWN} more"
         way_out = "\nAn image with several classes is for task=multilabel." if what == "classes" else ""
         raise ConfigError(f"{self.table} has {differ.sum()} rows that contradict an earlier one:\n{shown}{way_out}")
 

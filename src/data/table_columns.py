@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from src.data.folders import listed
 from src.data.label_lists import classes_in, find_separator
 from src.data.repeated_rows import RepeatedRows
 from src.data.split_names import same_text, split_of
@@ -122,7 +123,7 @@ class ColumnBuilder:
         if self.one_column_per_class:
             columns = [[TRUTH.get(text.lower(), text) for text in texts] for texts in columns]
         for name, texts in zip(self.label_names, columns, strict=True):
-            self.refuse(["" if is_number(text) else f"{name}='{text}' is no number" for text in texts], lines)
+            self.refuse(["" if is_number(text) else no_number(name, text) for text in texts], lines)
         values_NT = np.array([[float(text) for text in texts] for texts in columns], dtype=np.float32).T
         if self.one_column_per_class:
             wrong = np.any((values_NT != 0) & (values_NT != 1), axis=1).tolist()
@@ -135,7 +136,8 @@ class ColumnBuilder:
         found = [(line, problem) for line, problem in zip(lines, problems, strict=True) if problem]
         if found:
             shown = "\n".join(f"  {self.unit} {line}: {problem}" for line, problem in found[:SHOWN])
-            raise ConfigError(f"{self.table} has {len(found)} rows that cannot be used:\n{shown}")
+            more = f"\n  ... {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+            raise ConfigError(f"{self.table} has {len(found)} rows that cannot be used:\n{shown}{more}")
 
     # ----------------------------------------------------------------------------------------------------------- finish
 
@@ -198,7 +200,7 @@ class ColumnBuilder:
         self.note_spellings({name for names in classes_of_code for name in names})
         found = {same_text(name) for names in classes_of_code for name in names}
         if self.known is not None and (unknown := sorted(found - set(map(same_text, self.known)))):
-            raise ConfigError(f"{self.table} has classes that the model lacks: {', '.join(unknown[:10])}.")
+            raise ConfigError(f"{self.table} has classes that the model lacks: {listed(unknown)}.")
         class_names = self.known or sorted(found)
         if len(class_names) < (2 if self.kind == "one" else 1):
             only = f"only one class, '{class_names[0]}'. It takes at least two" if class_names else "no label at all"
@@ -269,3 +271,11 @@ def is_number(text: str) -> bool:
         return bool(np.isfinite(float(text)))
     except ValueError:
         return False
+
+
+def no_number(name: str, text: str) -> str:
+    """Why a cell cannot be used, and with a decimal comma the way out."""
+    with_point = text.replace(".", "").replace(",", ".")
+    is_comma = text.rfind(",") > text.rfind(".") and is_number(with_point)
+    hint = f": numbers are written with a point ({with_point})" if is_comma else ""
+    return f"{name}='{text}' is no number{hint}"

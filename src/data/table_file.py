@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from src.csv_files import as_written
+from src.data.decode import IMAGE_SUFFIXES
 from src.errors import ConfigError, did_you_mean
 
 CHUNK = 65536  # rows at a time
@@ -71,10 +72,19 @@ class TableFile:
             raise ConfigError(f"{self.setting}='{self.file}' has {count} columns '{name}': rename all but one.")
         if not count and setting is not None:
             hint = did_you_mean(name, known)
-            raise ConfigError(f"{setting}='{name}': {self.file} has no such column.{hint} It has: {', '.join(known)}.")
+            hint += f" It has: {', '.join(known)}.{self.no_header()}"
+            raise ConfigError(f"{setting}='{name}': {self.file} has no such column.{hint}")
         if not count:
-            raise ConfigError(f"{self.setting}='{self.file}' has no column '{name}', only: {', '.join(known)}.")
+            raise ConfigError(
+                f"{self.setting}='{self.file}' has no column '{name}', only: {', '.join(known)}.{self.no_header()}"
+            )
         return self.columns.index(name)
+
+    def no_header(self) -> str:
+        """What to do if the first line names no columns but, as it seems, an image."""
+        if not any(Path(column).suffix.lower() in IMAGE_SUFFIXES for column in self.columns):
+            return ""
+        return " The first line looks like data, and has to name the columns, e.g. path,label."
 
 
 @contextmanager

@@ -13,8 +13,8 @@ from torchvision import datasets
 
 from src.data.base import ImageDataModule
 from src.data.decode import UnreadableImage
+from src.data.known_classes import as_known
 from src.data.rgb import to_rgb
-from src.data.split_names import same_text
 from src.data.table import ImageTable, string_column
 from src.errors import ConfigError, did_you_mean
 
@@ -79,12 +79,9 @@ class TorchvisionDataModule(ImageDataModule):
         labels = [labels_of(part) for part in sets]
         starts = np.cumsum([0, *map(len, labels)])
         class_names = names_of(sets[0], int(max(part.max() for part in labels)) + 1)
-        known = class_names if self.known_classes is None else self.known_classes
-        if [*map(same_text, known)] != [*map(same_text, class_names)]:
-            differing = sorted({*map(same_text, known)} ^ {*map(same_text, class_names)}) or ["their order"]
-            raise ConfigError(
-                f"data.name={self.set_name} has other classes than the model: {', '.join(differing[:10])} differ."
-            )
+        labels_N, class_names = as_known(
+            f"data.name={self.set_name}", np.concatenate(labels), class_names, self.known_classes
+        )
         files = [files_of(part) for part in sets]
         root = read_row = None
         if all(part is not None for part in files):
@@ -93,7 +90,7 @@ class TorchvisionDataModule(ImageDataModule):
         else:
             read_row = partial(read_item, sets, starts)
             paths = string_column(f"{split}/{row:06d}" for split, part in parts.items() for row in range(len(part)))
-        labels_N, notes = np.concatenate(labels), list[str]()
+        notes = list[str]()
         given = {split: np.arange(starts[i], starts[i + 1]) for i, split in enumerate(parts)}
         splits = self.split(given, labels_N, paths, notes)
         return ImageTable(paths, labels_N, class_names, splits, root=root, read_row=read_row, notes=notes)

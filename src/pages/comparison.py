@@ -68,6 +68,12 @@ def compare_runs(runs: list[Run], split: str | None) -> Comparison:
         if not predictions_file(run, split).is_file():
             raise ConfigError(f"split={split}: '{run.folder}' has no report/{split}_predictions.csv.")
     answers = [read_answers(run, split) for run in runs]
+    for run, theirs in zip(runs, answers, strict=True):
+        if not theirs:
+            raise ConfigError(
+                f"split={split}: '{run.folder}' has no prediction in report/{split}_predictions.csv: the outputs of "
+                "its network are not finite. Compare the other runs."
+            )
     changes = [compare(runs[0], run, answers[0], theirs) for run, theirs in
                list(zip(runs, answers, strict=True))[1 : PAIRED + 1]]  # fmt: skip
     return Comparison(runs, short_names(runs), split, answers, changes)

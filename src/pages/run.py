@@ -101,6 +101,8 @@ def summary(report: RunReport) -> str:
                   for outputs in report.measured if outputs.split in outputs.table.splits)  # fmt: skip
     if skipped > 0:
         lines.append(f"{skipped:,} more pictures of these splits could not be read, or were left out.")
+    if lost := [outputs.split for outputs in report.measured if not outputs.measurable]:
+        lines.append(f"Too many outputs for {' and '.join(lost)} are not finite: there are no metrics of them.")
     if report.own_data and report.split == "val":
         lines.append("The best epoch was chosen by val, so its numbers flatter.")
         if "test" not in table.splits:

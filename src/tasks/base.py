@@ -26,7 +26,7 @@ from src.errors import RunStopped
 from src.models.backbone import ImageClassifier
 from src.models.freeze import set_trainable, trained_modules
 from src.optim import ParameterGroups, convert_moves
-from src.results import scalars
+from src.results import MAX_NOT_FINITE, scalars
 from src.resumed_state import forget_foreign_files, require_fitting, settings_of_groups
 from src.sharding import ShardedStrategy, shard
 from src.validate import leaves
@@ -115,6 +115,7 @@ class FineTuneTask(LightningModule):
         self._built_groups: list[dict[str, Any]] = []
         self._training_metrics: dict[str, dict[str, Tensor]] = {}  # of the resumed epoch's first part
         self.train_loss, self.val_loss, self.test_loss = MeanMetric(), MeanMetric(), MeanMetric()
+        self.val_finite, self.test_finite = MeanMetric(), MeanMetric()  # shares of the images with finite outputs
 
     # --------------------------------------------------------------------------------------------- what a task defines
 
@@ -294,15 +295,19 @@ class FineTuneTask(LightningModule):
         return self.evaluate_batch(batch, "test")
 
     def evaluate_batch(self, batch: Batch, split: str) -> dict[str, Tensor] | None:
-        """Count the batch in; return its rows of the image table and the network's outputs."""
+        """Count in the batch's images with finite outputs; return its rows of the image table and all outputs."""
         labels = batch["label"]
         if not len(labels):
             if self.is_sharded:
                 self.run_idle()
             return None
         outputs_BK = self.outputs_of(batch).float()
-        getattr(self, f"{split}_loss").update(self.loss(outputs_BK, self.to_targets(labels)), weight=len(labels))
-        self.update_metrics(split, outputs_BK, labels)
+        finite_B = outputs_BK.isfinite().all(dim=1)
+        getattr(self, f"{split}_finite").update(finite_B.float())
+        if finite_B.any():
+            good_BK, labels = outputs_BK[finite_B], labels[finite_B]
+            getattr(self, f"{split}_loss").update(self.loss(good_BK, self.to_targets(labels)), weight=len(labels))
+            self.update_metrics(split, good_BK, labels)
         return {"index": batch["index"], "outputs": outputs_BK}
 
     def on_validation_epoch_end(self) -> None:
@@ -312,10 +317,14 @@ class FineTuneTask(LightningModule):
         self.log_metrics("test")
 
     def log_metrics(self, split: str) -> None:
-        loss = getattr(self, f"{split}_loss")
+        loss, finite = getattr(self, f"{split}_loss"), getattr(self, f"{split}_finite")
         # The values are the same on every process already.
-        self.log_dict({**self.compute_metrics(split), f"{split}/loss": loss.compute()})
+        values = {**self.compute_metrics(split), f"{split}/loss": loss.compute()}
+        if 1 - finite.compute() > MAX_NOT_FINITE + 1e-6:  # a share in float32
+            values = {name: torch.full_like(value, torch.nan) for name, value in values.items()}
+        self.log_dict(values)
         loss.reset()
+        finite.reset()
 
     # --------------------------------------------------------------------------------------------------------- phases
 

@@ -1,0 +1,77 @@
+"""Networks whose outputs are not finite: no metric of them, in no task, and no comparison."""
+
+import csv
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Run, run_train
+
+from src.sweep import SweepTable
+
+
+def diverged(folder: Path, *overrides: str) -> Run:
+    """One step with a rate that makes all weights overflow."""
+    return run_train(
+        folder, "data.image_size_px=32", "data.batch_size=64", "trainer.max_epochs=1", "optimizer.lr=1e30",
+        "scheduler=constant", *overrides,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(colors: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return diverged(tmp_path_factory.mktemp("diverged") / "run", "data=folder", f"data.root={colors}")
+
+
+def test_no_metric_of_outputs_that_are_not_finite(run: Run, colors_run: Run) -> None:
+    assert math.isnan(run.monitored or 0)
+    for name in ("acc", "balanced_acc", "f1", "loss"):
+        for key in (f"val/{name}", f"test/{name}", f"last/val/{name}"):
+            assert run.metrics[key] is None, key
+    assert " *" not in next(line for line in run.log.splitlines() if "epoch 1/1" in line)
+    assert "report/index.html" not in run.log and "there are no metrics of test" in run.log
+    table = SweepTable()
+    table.rows = [{"job": "0", **run.metrics}, {"job": "1", **colors_run.metrics}]
+    table.monitor, table.mode = "val/acc", "max"
+    assert [row["job"] for row in table.ranked()] == ["1", "0"]
+
+
+@pytest.mark.parametrize("task", ["multilabel", "regression"])
+def test_nor_in_other_tasks(colors: Path, tmp_path: Path, task: str) -> None:
+    with (tmp_path / "table.csv").open("w", newline="") as file:
+        paths = sorted(colors.rglob("*.[pj]*g"))
+        rows = [[path, path.parent.name if task == "multilabel" else i] for i, path in enumerate(paths)]
+        csv.writer(file).writerows([["path", "label"], *rows])
+    metrics = diverged(tmp_path / "run", f"task={task}", f"data.file={tmp_path}/table.csv").metrics
+    names = ["map", "f1_macro", "f1_micro"] if task == "multilabel" else ["mae", "rmse", "r2"]
+    assert [metrics[f"val/{name}"] for name in (*names, "loss")] == [None] * 4
+
+
+def test_comparing_says_what_is_wrong_with_the_run(run: Run, colors_run: Run, command) -> None:
+    for runs in ([run, colors_run], [colors_run, run]):
+        answer = command("report", f"runs={runs[0].directory}", str(runs[1].directory))
+        assert answer.status == 1 and "are not finite" in answer.err and str(run.directory) in answer.err
+
+
+def test_a_few_are_left_out(colors_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Less than 2 % of the images: the metrics are those of the others."""
+    from src.build import load_task
+    from src.checkpoint import load_checkpoint
+
+    checkpoint = load_checkpoint(colors_run.directory / "checkpoints" / "best.ckpt")
+    task = load_task(checkpoint, checkpoint["finetune"])
+    task.loss = torch.nn.CrossEntropyLoss()
+    labels_B = torch.arange(100) % 3
+    outputs_BK = torch.nn.functional.one_hot(labels_B, 3).float()
+    outputs_BK[5, 1] = float("inf")
+    monkeypatch.setattr(task, "outputs_of", lambda batch: outputs_BK)
+    logged: dict[str, torch.Tensor] = {}
+    monkeypatch.setattr(task, "log_dict", logged.update)
+    task.evaluate_batch({"label": labels_B, "index": torch.arange(100)}, "val")
+    task.log_metrics("val")
+    assert logged["val/acc"] == 1 and logged["val/loss"].isfinite()
+    outputs_BK[7:9] = float("nan")
+    task.evaluate_batch({"label": labels_B, "index": torch.arange(100)}, "val")
+    task.log_metrics("val")
+    assert all(value.isnan() for value in logged.values())
