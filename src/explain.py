@@ -99,10 +99,10 @@ def find_output(cfg: DictConfig, images: list[Path]) -> Path:
     output, given = Path(cfg.output).expanduser(), Path(cfg.images).expanduser()
     if given.is_dir() and output.resolve().is_relative_to(given.resolve()):
         raise ConfigError(
-            f"output='{cfg.output}' is in the folder of the images, '{cfg.images}', and the next command would take the "
-            "maps for images: give a folder elsewhere."
+            f"output='{cfg.output}' is in the folder of the images, '{cfg.images}', and the next command would take "
+            "the maps for images: give a folder elsewhere."
         )
-    maps = [path.name for path in output.glob("*.[pP][nN][gG]") if (map_number(path) or len(images) + 1) <= len(images)]
+    maps = [path.name for path in output.glob("*.[pP][nN][gG]") if map_number(path) in range(1, len(images) + 1)]
     reads = [given, Path(cfg.ckpt), *(image for image in images if image.name in maps)]
     files = (TABLE, part_of(Path(TABLE)).name, "index.html", *maps)
     return output_folder(cfg.output, "output", files, cfg.overwrite, reads)

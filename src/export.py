@@ -106,8 +106,8 @@ def require_same_facts(output: Path, facts: dict[str, Any], variants: list[str],
             continue
         if json.loads(shared.read_text(encoding="utf-8") or "null") != json.loads(json.dumps(own)):
             raise ConfigError(
-                f"output='{output}': {shared} is about {other}, which another checkpoint answers for. Give another name, "
-                "or overwrite=true to write over it."
+                f"output='{output}': {shared} is about {other}, which is of another checkpoint. Give another name, or "
+                "overwrite=true to write over it."
             )
 
 

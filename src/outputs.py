@@ -28,8 +28,8 @@ def output_file(value: str, setting: str, overwrite: bool, reads: Iterable[str |
         reads: paths that the command reads, which must not be written over in any case.
 
     Raises:
-        ConfigError: its folder does not exist; it is a folder, a pipe or a device; it is what is read; or it is somebody
-            else's file.
+        ConfigError: its folder does not exist; it is a folder, a pipe or a device; it is what is read; or it is
+            somebody else's file.
     """
     file = Path(value).expanduser()
     if file.is_dir():
@@ -71,9 +71,7 @@ def require_ours(file: Path, setting: str, overwrite: bool) -> None:
     if not file.exists():
         return
     if not file.is_file():
-        raise ConfigError(
-            f"{setting}: '{file}' is no regular file, so nothing is written to it: give the name of a file."
-        )
+        raise ConfigError(f"{setting}: '{file}' is no regular file and is not written to: give the name of a file.")
     if overwrite:
         return
     if (run := run_of(file)) is not None:

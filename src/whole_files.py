@@ -29,10 +29,12 @@ def replaced(file: Path) -> Iterator[Path]:
 
 @contextmanager
 def named_errors(file: Path) -> Iterator[None]:
-    """OSErrors are about `file`: that the disk is full is told without any name, or with a hidden one."""
+    """OSErrors without a name, as those of a full disk, or with that of an unfinished file are about `file`."""
     try:
         yield
     except OSError as error:
+        if error.filename is not None and ".part" not in str(error.filename):
+            raise
         raise OSError(error.errno, error.strerror or str(error), str(file)) from error
 
 
