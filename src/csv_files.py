@@ -8,7 +8,10 @@ import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")  # the last four are = + - @ of East Asian widths
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -33,7 +36,9 @@ class CsvWriter:
         spreadsheet_safe: False writes cells as they are, formulas too.
     """
 
-    def __init__(self, file: TextIO, columns: Sequence[str] | None, spreadsheet_safe: bool = True) -> None:
+    def __init__(
+        self, file: "SupportsWrite[str]", columns: Sequence[str] | None, spreadsheet_safe: bool = True
+    ) -> None:
         self.columns, self.safe, self.rows = columns, spreadsheet_safe, csv.writer(file)
         if columns is not None:
             self.write(list(columns))

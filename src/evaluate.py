@@ -36,11 +36,12 @@ def evaluate(cfg: DictConfig) -> float | None:
         from src.results import finite_outputs, scalars, write_json
         from src.trained_model import TrainedModel
         from src.unreadable_images import RequireReadableImages, UnreadableImages
+        from src.whole_files import made_folder
 
     if cfg.output is not None:
-        output_file(cfg.output, "output", cfg.overwrite)
+        output_file(cfg.output, "output", cfg.overwrite, reads=[cfg.ckpt])
     if cfg.report is not None:
-        output_folder(cfg.report, "report", ("index.html",), cfg.overwrite)
+        output_folder(cfg.report, "report", ("index.html", "intervals.json"), cfg.overwrite)
     model = TrainedModel.open(cfg.ckpt, cfg.accelerator, cfg.trust, evaluate=True)
     file, record, task = model.file, model.record, model.task
     changes = cast(dict[str, Any], OmegaConf.to_container(cfg.data, resolve=True))
@@ -75,7 +76,6 @@ def evaluate(cfg: DictConfig) -> float | None:
         log.info("Written to %s", cfg.output)
     if cfg.report is not None and len(outputs.rows_N):
         folder, run_dir = Path(cfg.report).expanduser(), resumed_run_dir(file)
-        folder.mkdir(parents=True, exist_ok=True)
         page = RunReport(
             title=f"{run_dir.resolve().name}: {split}",
             task=task,
@@ -87,7 +87,8 @@ def evaluate(cfg: DictConfig) -> float | None:
             ckpt=file.resolve(),
             own_data=not is_other_data(changes, record),
         )
-        write_report(folder, page)
+        with made_folder(folder):
+            write_report(folder, page)
         log.info("Report: %s", folder / "index.html")
     return metrics.get(record["config"]["task"]["monitor"].split("/")[-1])
 

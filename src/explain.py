@@ -4,7 +4,9 @@ python -m src.explain ckpt=<run dir or .ckpt> images=<dir, glob, file or table> 
 """
 
 import logging
+import re
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
@@ -12,15 +14,18 @@ from omegaconf import DictConfig
 from src.cli import command, importing
 from src.csv_files import CsvWriter
 from src.errors import ConfigError, did_you_mean
-from src.outputs import output_folder
+from src.outputs import IMAGE_SOFTWARE, output_folder
+from src.whole_files import GrowingFile, made_folder, part_of, replaced
 
 if TYPE_CHECKING:
+    from PIL import Image
     from torch import Tensor
 
     from src.tasks.base import FineTuneTask
 
 log = logging.getLogger("src.explain")
 
+TABLE = "explanations.csv"
 COLUMNS = ["path", "prediction", "confidence", "explained", "explained_probability", "file", "error"]
 
 
@@ -34,7 +39,7 @@ def explain(cfg: DictConfig) -> None:
     from src.data.given_images import find_images
 
     folder, paths = find_images(cfg.images, cfg.root)
-    output = output_folder(cfg.output, "output", ("explanations.csv", "index.html"), cfg.overwrite)
+    output = find_output(cfg, [folder / path for path in paths])
 
     with importing():
         import torch
@@ -51,14 +56,8 @@ def explain(cfg: DictConfig) -> None:
     task = model.task
     class_index = find_class(cfg.class_name, task)
     dataset = FileDataset(folder, paths, evaluation_transform(model.preprocessing))
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        file = (output / "explanations.csv").open("w", newline="", encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise ConfigError(f"output='{output}' cannot be written: {error.strerror}.") from error
-
     start, rows, empty = time.perf_counter(), list[dict[str, str]](), 0
-    with file, progress_bar() as progress:
+    with made_folder(output), GrowingFile(output / TABLE) as file, progress_bar() as progress:
         bar = progress.add_task("explain", total=len(paths), speed="", loss="")
         writer = CsvWriter(file, COLUMNS, cfg.spreadsheet_safe)
         for first in range(0, len(paths), cfg.batch_size):
@@ -82,17 +81,47 @@ def explain(cfg: DictConfig) -> None:
                     empty += int(map_HW.max() == 0)
                     name = f"{number + 1:05d}{f'_{turn + 1}' if turn else ''}.png"
                     pixels_HW3 = images_BCHW[at].permute(1, 2, 0).numpy()
-                    draw_explanation(pixels_HW3, map_HW, *words_for(facts)).save(output / name)
+                    save(draw_explanation(pixels_HW3, map_HW, *words_for(facts)), output / name)
                     rows.append({"path": path, **facts, "file": name})
                     writer.write(rows[-1])
-            file.flush()
+            file.keep()
             progress.update(bar, advance=len(numbers))
-    write_page(output / "index.html", rows)
+        write_page(output / "index.html", rows)
     bad = sum("error" in row for row in rows)
     seconds = time.perf_counter() - start
     log.info("%d pictures in %.1f s, %d could not be read: %s", len(paths), seconds, bad, output / "index.html")
     if empty:
         log.warning("%d maps are empty: at the layer that is looked at, nothing speaks for the class.", empty)
+
+
+def find_output(cfg: DictConfig, images: list[Path]) -> Path:
+    """The folder to write to. Raises ConfigError if that would be the images', or if files of others are in the way."""
+    output, given = Path(cfg.output).expanduser(), Path(cfg.images).expanduser()
+    if given.is_dir() and output.resolve().is_relative_to(given.resolve()):
+        raise ConfigError(
+            f"output='{cfg.output}' is in the folder of the images, '{cfg.images}', and the next command would take "
+            "the maps for images: give a folder elsewhere."
+        )
+    maps = [path.name for path in output.glob("*.[pP][nN][gG]") if map_number(path) in range(1, len(images) + 1)]
+    reads = [given, Path(cfg.ckpt), *(image for image in images if image.name in maps)]
+    files = (TABLE, part_of(Path(TABLE)).name, "index.html", *maps)
+    return output_folder(cfg.output, "output", files, cfg.overwrite, reads)
+
+
+def map_number(file: Path) -> int | None:
+    """Of the image, from 1, whose map would have this name; None if no map would."""
+    name = re.fullmatch(r"(\d{5,})(_\d+)?", file.stem)
+    return int(name[1]) if name else None
+
+
+def save(map_: "Image.Image", file: Path) -> None:
+    """As PNG that says whose it is, so that it can be written over."""
+    from PIL.PngImagePlugin import PngInfo
+
+    facts = PngInfo()
+    facts.add_text("Software", IMAGE_SOFTWARE)
+    with replaced(file) as part:
+        map_.save(part, pnginfo=facts)
 
 
 def find_class(name: str | None, task: "FineTuneTask") -> int | None:

@@ -3,17 +3,20 @@
 python -m src.export ckpt=<run dir or .ckpt> format=onnx|torch [output=model.onnx]
 """
 
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
 from src.cli import command, importing
 from src.errors import ConfigError, did_you_mean
 from src.outputs import output_file
+from src.whole_files import named_errors
 
 log = logging.getLogger("src.export")
 
@@ -47,8 +50,9 @@ def export(cfg: DictConfig) -> None:
     with unfinished(output, list(cfg.variants)) as parts:
         log.info("Exporting %s (%s) to %s", file, backbone, output)
         model = ExportedModel(task, preprocessing)
-        program = trace(model, backbone)
         facts = make_facts(task, record, model.output_names)
+        require_same_facts(output, facts, list(cfg.variants), cfg.overwrite)
+        program = trace(model, backbone)
         if cfg.format == "onnx":
             write_onnx(program, model.output_names, backbone, parts["fp32"])
         else:
@@ -91,6 +95,22 @@ def find_output(cfg: DictConfig) -> Path:
     return output
 
 
+def require_same_facts(output: Path, facts: dict[str, Any], variants: list[str], overwrite: bool) -> None:
+    """model.onnx and model.pt2 share model.json: raises ConfigError if it would no longer be true of the other one."""
+    for precision in ("fp32", *variants):
+        place = named(output, precision)
+        shared, own = place.with_suffix(".json"), {**facts, "precision": precision}
+        others = (place.with_suffix(suffix) for suffix in SUFFIXES.values() if suffix != place.suffix)
+        other = next((file for file in others if file.exists()), None)
+        if overwrite or other is None or not shared.exists():
+            continue
+        if json.loads(shared.read_text(encoding="utf-8") or "null") != json.loads(json.dumps(own)):
+            raise ConfigError(
+                f"output='{output}': {shared} is about {other}, which is of another checkpoint. Give another name, or "
+                "overwrite=true to write over it."
+            )
+
+
 def check_variants(cfg: DictConfig) -> None:
     for name in cfg.variants:
         if name not in VARIANTS:
@@ -125,7 +145,8 @@ def unfinished(output: Path, variants: list[str]) -> Iterator[dict[str, Path]]:
     places = {precision: named(output, precision) for precision in dict.fromkeys(["fp32", *variants])}
     parts = {precision: place.with_name(f".{place.stem}.part{place.suffix}") for precision, place in places.items()}
     try:
-        yield parts
+        with named_errors(output):
+            yield parts
         for precision, part in parts.items():
             part.replace(places[precision])
             part.with_suffix(".json").replace(places[precision].with_suffix(".json"))

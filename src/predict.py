@@ -15,6 +15,7 @@ from src.cli import command, importing
 from src.csv_files import CsvWriter
 from src.errors import ConfigError
 from src.outputs import output_file
+from src.whole_files import GrowingFile, part_of, replaced
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +26,9 @@ log = logging.getLogger("src.predict")
 
 
 def predict(cfg: DictConfig) -> None:
-    """Write one row a picture, in the order of the input, as the results come.
+    """Write one row a picture, in the order of the input.
+
+    The results are written as they come, to `<output>.part`, which becomes `output` when all are there.
 
     Columns: path, the task's answer (classification: prediction and confidence, its probability 0..1; multilabel:
     prediction, with ; between the classes; regression: a number for each target), ood_score (of classes: the higher,
@@ -36,9 +39,7 @@ def predict(cfg: DictConfig) -> None:
     from src.data.given_images import find_images
 
     folder, paths = find_images(cfg.images, cfg.root)
-    output = output_file(cfg.output, "output", cfg.overwrite, reads=cfg.images)
-    if cfg.embeddings:
-        output_file(str(output.with_suffix(".npz")), "output", cfg.overwrite)
+    output = find_output(cfg, [cfg.images, *(folder / path for path in paths if same_name(path, cfg.output))])
 
     with importing():
         import torch
@@ -73,11 +74,7 @@ def predict(cfg: DictConfig) -> None:
     usual = model.usual_ood_score
     kept_paths: list[str] = []
     kept_embeddings: list[torch.Tensor] = []
-    try:
-        file = output.open("w", newline="", encoding="utf-8", errors="backslashreplace")  # of names that are not UTF-8
-    except OSError as error:
-        raise ConfigError(f"output='{output}' cannot be written: {error.strerror}.") from error
-    with file, torch.inference_mode(), progress_bar() as progress:
+    with GrowingFile(output) as file, torch.inference_mode(), progress_bar() as progress:
         bar = progress.add_task("predict", total=len(paths), speed="", loss="")
         ood = ["ood_score"] if task.probability_columns else []
         answers_columns = [unlike_ours(name) for name in task.answer_columns]
@@ -102,8 +99,10 @@ def predict(cfg: DictConfig) -> None:
                     abstained += 1
                     answer["prediction"] = ""
                 writer.write({"path": path, **answer})
-            file.flush()
+            file.keep()
             progress.update(bar, advance=len(batch_paths))
+        if cfg.embeddings:
+            write_embeddings(output.with_suffix(".npz"), kept_paths, kept_embeddings)
     seconds = time.perf_counter() - start
     log.info("%d pictures in %.1f s, %d could not be read: %s", len(paths), seconds, errors, output)
     if errors == len(paths):
@@ -115,11 +114,28 @@ def predict(cfg: DictConfig) -> None:
             "%d of %d pictures have an ood_score above %.4g, which 1 %% of val had: they may be unlike the training "
             "pictures, and their predictions of little worth.", strange, len(kept_paths), usual,
         )  # fmt: skip
-    if cfg.embeddings:
-        write_embeddings(output.with_suffix(".npz"), kept_paths, kept_embeddings)
 
 
 MORE_THAN_USUAL = 0.05  # of the pictures above the 99th percentile of val's ood_score
+
+
+def find_output(cfg: DictConfig, reads: list[str | Path]) -> Path:
+    """The csv file to write. Raises ConfigError if it, or another file that goes beside it, cannot be."""
+    output = output_file(cfg.output, "output", cfg.overwrite, [*reads, cfg.ckpt])
+    output_file(str(part_of(output)), "output", cfg.overwrite, [*reads, cfg.ckpt])
+    if not cfg.embeddings:
+        return output
+    if output.suffix.lower() == ".npz":
+        raise ConfigError(
+            f"output='{cfg.output}' would be the name of the embeddings too: with embeddings=true give the csv file's "
+            f"name, such as {output.with_suffix('.csv')}."
+        )
+    output_file(str(output.with_suffix(".npz")), "output", cfg.overwrite, [*reads, cfg.ckpt])
+    return output
+
+
+def same_name(path: str, other: str) -> bool:
+    return Path(path).name == Path(other).name
 
 
 def named_answers(task: "FineTuneTask", outputs_BK: "Tensor") -> list[dict[str, str]]:
@@ -143,7 +159,8 @@ def write_embeddings(file: Path, paths: list[str], embeddings: "list[Tensor]") -
     import torch
 
     vectors_NC = torch.cat(embeddings).numpy() if embeddings else np.empty((0, 0), dtype=np.float32)
-    np.savez(file, path=np.array(paths), embedding=vectors_NC)
+    with replaced(file) as part:
+        np.savez(part, path=np.array(paths), embedding=vectors_NC)
     log.info("Embeddings %d x %d: %s", *vectors_NC.shape, file)
 
 

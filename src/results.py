@@ -14,6 +14,7 @@ import torch
 from src.confusion import ConfusionCounts
 from src.csv_files import CsvWriter
 from src.data.table import ImageTable
+from src.whole_files import replaced
 
 if TYPE_CHECKING:
     from src.tasks.base import FineTuneTask
@@ -24,9 +25,8 @@ log = logging.getLogger("src.results")
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """Written whole or not at all; not-a-number becomes null, which json can say."""
     clean = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in values.items()}
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(clean, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    with replaced(path) as part:
+        part.write_text(json.dumps(clean, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def write_class_table(

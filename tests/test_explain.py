@@ -220,6 +220,27 @@ def test_the_command(colors: Path, colors_run: Run, tmp_path: Path, command) -> 
     assert float(blue["explained_probability"]) < float(blue["confidence"])
 
 
+def test_images_of_the_user_are_kept(colors: Path, colors_run: Run, tmp_path: Path, command) -> None:
+    """They may be called as the maps are."""
+    images, out = tmp_path / "images", tmp_path / "out"
+    for folder in (images, out):
+        folder.mkdir()
+        shutil.copy(next((colors / "red").glob("*.png")), folder / "00001.png")
+    before = (images / "00001.png").read_bytes()
+    arguments = [f"ckpt={colors_run.directory}", f"images={images}", "accelerator=cpu"]
+    for output, text in (
+        (images, "is in the folder of the images"),
+        (images / "maps", "is in the folder of the images"),
+        (out, "00001.png' is there already and is no earlier output"),
+    ):
+        answer: Answer = command("explain", *arguments, f"output={output}")
+        assert answer.status == 1 and text in answer.err and "Traceback" not in answer.err, answer.err
+    answer = command("explain", arguments[0], f"images={images}/*.png", f"output={images}", "overwrite=true")
+    assert answer.status == 1 and "is a file that is read" in answer.err
+    assert (images / "00001.png").read_bytes() == (out / "00001.png").read_bytes() == before
+    assert [path.name for path in images.iterdir()] == [path.name for path in out.iterdir()] == ["00001.png"]
+
+
 @pytest.mark.parametrize("task", ["multilabel", "regression"])
 def test_several_classes_and_numbers(task: str, colors: Path, tmp_path: Path, trained: Runner, command) -> None:
     """A map for each class that is answered, or for one target."""

@@ -204,6 +204,22 @@ def test_a_file_that_answers_otherwise_is_not_written(
     assert {path.name: path.read_text() for path in here.iterdir()} == {"model.onnx": "good", "model.json": "good"}
 
 
+def test_two_formats_share_one_json_if_it_is_true_of_both(colors_run: Run, here: Path, command) -> None:
+    """The facts beside another checkpoint's .onnx file stay; the same checkpoint's may be written again."""
+    assert command("export", f"ckpt={colors_run.directory}", "format=torch", "output=other.pt2").status == 0
+    facts = json.loads((here / "other.json").read_text())
+    text = json.dumps({**facts, "temperature": 9.0})
+    (here / "model.json").write_text(text)
+    (here / "model.onnx").write_bytes(b"of another run")
+    answer: Answer = command("export", f"ckpt={colors_run.directory}", "format=torch")
+    assert answer.status == 1 and "model.json is about model.onnx" in answer.err, answer.err
+    assert (here / "model.json").read_text() == text and not (here / "model.pt2").exists()
+    shutil.copy("other.json", "model.json")
+    shutil.move("other.pt2", "model.pt2")
+    answer = command("export", f"ckpt={colors_run.directory}", "format=torch")
+    assert answer.status == 0, answer.err  # the same facts, and its own earlier file, which says so itself
+
+
 @pytest.mark.slow
 def test_without_the_data_of_the_run(colors_run: Run, here: Path, command) -> None:
     """The embedded digits serve for the comparison; int8 has nothing to learn from."""

@@ -2,7 +2,9 @@
 
 import csv
 import json
-from collections.abc import Callable
+import os
+import resource
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,9 @@ from src.outputs import GENERATOR, output_file, output_folder
 OURS = {
     "a.csv": "path,prediction,confidence,ood_score,error,prob:x\n",
     "b.csv": "kind,severity,path,other_path,label,split,detail\n",
-    "c.json": json.dumps({"test/acc": 0.5}),
+    "c.json": json.dumps({"test/acc": 0.5, "test/ece": None}),
+    "intervals.json": json.dumps({"test/acc": [0.4, 0.6]}),
+    "facts.json": json.dumps({"format_version": 1, "class_names": ["a"], "ood_score_p99": None}),
     "d.html": f"<!doctype html><html><head>{GENERATOR}",
     "e.csv": "",
 }
@@ -26,7 +30,13 @@ OTHERS = {
     "d.html": "<!doctype html><html><head>",
     "e.csv": "\x89PNG",
     "f.json": "[1, 2]",
+    "labels.json": json.dumps({"a/b.jpg": "dog"}),
+    "flags.json": json.dumps({"a/b.jpg": True}),
+    "empty.json": "{}",
+    "version.json": json.dumps({"format_version": 2}),
     "g.onnx": "x",
+    "g.pt2": "x",
+    "g.png": "\x89PNG",
     "h.npz": "x",
 }
 
@@ -52,8 +62,8 @@ def test_what_is_read_is_never_written_over(tmp_path: Path) -> None:
     table.write_text(OURS["a.csv"])
     (tmp_path / "link.csv").symlink_to(table)
     for name in ("a.csv", "link.csv"):
-        with pytest.raises(ConfigError, match="is the file that is read"):
-            output_file(str(tmp_path / name), "output", overwrite=True, reads=str(table))
+        with pytest.raises(ConfigError, match="is a file that is read"):
+            output_file(str(tmp_path / name), "output", overwrite=True, reads=[table])
 
 
 def test_places_that_cannot_be_written_to(tmp_path: Path) -> None:
@@ -107,3 +117,86 @@ def test_a_target_called_as_another_column(tmp_path: Path, colors: Path, command
     assert answer.status == 0
     with (tmp_path / "p.csv").open(newline="") as file:
         assert next(csv.reader(file)) == ["path", "predicted:error", "error"]
+
+
+def test_a_foreign_model_beside_facts_of_ours(tmp_path: Path) -> None:
+    """The file itself says whose it is, and not the .json beside it."""
+    (tmp_path / "model.json").write_text(OURS["facts.json"])
+    for name in ("model.onnx", "model.pt2"):
+        (tmp_path / name).write_bytes(b"weights of somebody else")
+        with pytest.raises(ConfigError, match="overwrite=true"):
+            output_file(str(tmp_path / name), "output", overwrite=False)
+
+
+def test_pipes_and_devices_are_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    for value in (f"{tmp_path}/pipe.csv", "/dev/null"):
+        for overwrite in (False, True):
+            with pytest.raises(ConfigError, match="give the name of a file"):
+                output_file(value, "output", overwrite)
+
+
+def test_what_a_training_left_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "report").mkdir()
+    left = {"report/index.html": OURS["d.html"], "report/intervals.json": OURS["intervals.json"]}
+    for name, text in {**left, "metrics.json": OURS["c.json"], "unreadable.csv": "path,error\n"}.items():
+        (tmp_path / name).write_text(text)
+        with pytest.raises(ConfigError, match=r"is what the training left in .*overwrite=true"):
+            output_file(str(tmp_path / name), "output", overwrite=False)
+        assert output_file(str(tmp_path / name), "output", overwrite=True)
+    with pytest.raises(ConfigError, match="is what the training left in"):
+        output_folder(f"{tmp_path}/report", "report", ("index.html",), overwrite=False)
+
+
+def test_csv_and_embeddings_with_one_name(
+    tmp_path: Path, colors_run: Run, colors: Path, command: Callable[..., Answer]
+) -> None:
+    arguments = [f"ckpt={colors_run.directory}", f"images={colors}/red", f"output={tmp_path}/e.npz"]
+    answer = command("predict", *arguments, "embeddings=true")
+    assert answer.status == 1 and "would be the name of the embeddings too" in answer.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Callable[[int], None]]:
+    """Files may not become larger, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size_bytes: resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_leaves_earlier_predictions_whole(
+    tmp_path: Path, colors_run: Run, colors: Path, command: Callable[..., Answer], small_disk: Callable[[int], None]
+) -> None:
+    table, output, part = tmp_path / "t.csv", tmp_path / "p.csv", tmp_path / "p.csv.part"
+    table.write_text("path\n" + f"{next(colors.rglob('*.png'))}\n" * 200)
+    output.write_text("path,prediction,error\nold.png,red,\n")
+    arguments = [f"ckpt={colors_run.directory}", f"images={table}", f"output={output}", "num_workers=0"]
+    small_disk(8000)
+    answer = command("predict", *arguments)
+    assert answer.status == 1 and str(output) in answer.err and "Traceback" not in answer.err
+    assert output.read_text() == "path,prediction,error\nold.png,red,\n"
+    with part.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) >= 32 and len(rows) % 32 == 0 and all(row["prob:red"] for row in rows)
+    assert str(part) in answer.err
+
+
+def test_a_full_disk_leaves_nothing_half_written(
+    tmp_path: Path, colors_run: Run, colors: Path, command: Callable[..., Answer], small_disk: Callable[[int], None]
+) -> None:
+    run, picture = colors_run.directory, next(colors.rglob("*.png"))
+    page = tmp_path / "comparison.html"
+    page.write_text(OURS["d.html"])
+    small_disk(2000)
+    for name, *arguments in (
+        ("report", f"runs=[{run},{run}]", f"output={page}"),
+        ("evaluate", f"ckpt={run}", f"report={tmp_path}/new/report"),
+        ("explain", f"ckpt={run}", f"images={picture}", f"output={tmp_path}/maps"),
+    ):
+        answer = command(name, *arguments)
+        assert answer.status == 1 and str(tmp_path) in answer.err and "Traceback" not in answer.err, (name, answer.err)
+    assert list(tmp_path.rglob("*.html")) == [page] and page.read_text() == OURS["d.html"]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and not path.stat().st_size]
+    assert not list(tmp_path.rglob(".*")) and not (tmp_path / "maps").exists()

@@ -4,6 +4,7 @@ from html import escape
 from pathlib import Path
 
 from src.outputs import GENERATOR
+from src.whole_files import replaced
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884 }
@@ -27,16 +28,16 @@ NOTE = (
 def write_page(path: Path, rows: list[dict[str, str]]) -> None:
     """`rows` as in explanations.csv."""
     cards = "\n".join(card(row) for row in rows)
-    path.write_text(
+    page = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">{GENERATOR}\n'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src 'self' file:; "
         "style-src 'unsafe-inline'\">\n"
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>Explanations</title><style>{STYLE}</style></head><body><h1>Explanations</h1><p>{escape(NOTE)}</p>\n"
-        f"<ul>{cards}</ul></body></html>\n",
-        encoding="utf-8",
-        errors="backslashreplace",
+        f"<ul>{cards}</ul></body></html>\n"
     )
+    with replaced(path) as part:
+        part.write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
 def card(row: dict[str, str]) -> str:

@@ -12,6 +12,7 @@ from PIL import Image
 from src.data.decode import UnreadableImage
 from src.data.table import ImageTable
 from src.outputs import GENERATOR
+from src.whole_files import replaced
 
 SIDE_PX = 160  # longer side of a thumbnail
 STYLE = """
@@ -104,7 +105,8 @@ def write_document(path: Path, title: str, parts: Sequence[str], script: str = "
         f"<script>{script}</script>" if script else "",
         "</body></html>\n",
     ]
-    path.write_text("\n".join(page), encoding="utf-8", errors="backslashreplace")
+    with replaced(path) as part:
+        part.write_text("\n".join(page), encoding="utf-8", errors="backslashreplace")
 
 
 def encoded(image: Image.Image, kind: str) -> str:
