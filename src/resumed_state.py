@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
@@ -124,15 +125,20 @@ def require_fitting(optimizer: Optimizer, built: list[dict[str, Any]]) -> None:
         if not all(is_number(value) for value in numbers):
             raise RunStopped("The checkpoint's optimizer has settings that are no finite numbers: it is damaged.")
         for parameter in group["params"] if own.get("fused") else ():
-            for name, value in optimizer.state.get(parameter, {}).items():
-                if isinstance(value, Tensor) and not isinstance(value, DTensor) and not fits(name, value, parameter):
+            state = optimizer.state.get(parameter, {})
+            for name, value in state.items():
+                if not isinstance(value, Tensor) or isinstance(value, DTensor):
+                    continue
+                if not fits(name, value, parameter):
                     raise RunStopped(
                         f"The checkpoint's optimizer has a state '{name}' of the shape {tuple(value.shape)} for a "
                         f"parameter of the shape {tuple(parameter.shape)}: it is damaged."
                     )
+                if name not in SCALARS and value.stride() != parameter.stride():  # channels_last has changed, say
+                    state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def fits(name: str, value: Tensor, parameter: Tensor) -> bool:
     if name in SCALARS:
         return value.numel() == 1
-    return value.shape == parameter.shape and value.is_floating_point() and value.stride() == parameter.stride()
+    return value.shape == parameter.shape and value.is_floating_point()

@@ -110,9 +110,15 @@ def held(folder: Path, trust: bool = False) -> Iterator[None]:
 
 
 def link_out_of(folder: Path) -> Path | None:
+    """A link where a run writes, if one leads out of its directory: a file in it, or one of its folders or in these."""
     inside = folder.resolve()
-    links = (path for path in folder.rglob("*") if path.is_symlink())
-    return next((path for path in links if not path.resolve().is_relative_to(inside)), None)
+    written = [path for path in folder.iterdir() if path.name in FOLDERS or not path.is_dir()]
+    for name in FOLDERS:
+        written += (folder / name).glob("*")
+    return next((p for p in written if p.is_symlink() and not p.resolve().is_relative_to(inside)), None)
+
+
+FOLDERS = ("checkpoints", "checkpoints/soup", "report", "tensorboard", "csv")
 
 
 def user() -> str:

@@ -80,6 +80,15 @@ def test_a_state_that_a_fused_optimizer_would_write_beyond(run: Run, tmp_path: P
         go_on(resumed(run, tmp_path, change))
 
 
+def test_the_memory_layout_may_change(run: Run, tmp_path: Path) -> None:
+    def change(checkpoint: dict[str, Any]) -> None:
+        checkpoint["finetune"]["config"]["channels_last"] = False
+
+    folder = resumed(run, tmp_path, change)
+    go_on(folder)
+    assert len(Run(folder, None).csv("epochs.csv")) == 2
+
+
 def test_links_out_of_a_run_are_refused(run: Run, tmp_path: Path, command: Callable[..., Answer]) -> None:
     folder = resumed(run, tmp_path, lambda checkpoint: None)
     mine = tmp_path / "mine.txt"
