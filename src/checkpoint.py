@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from src.config import PROJECT_ROOT
-from src.errors import ConfigError, RunStopped, was_interrupted
+from src.errors import ConfigError, RunStopped, first_line, was_interrupted
 from src.plain_data import is_plain_tensor, plain
 from src.preprocessing import Preprocessing
 from src.record import check_record
@@ -155,10 +155,6 @@ def require_undamaged(file: Path) -> None:
             f"'{file}' is damaged: its part {damaged} is not as it was written. Copy it again from where it is whole, "
             "or take another checkpoint of the run."
         )
-
-
-def first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def environment(fingerprint: str) -> dict[str, Any]:

@@ -165,8 +165,7 @@ def require_own_directory(resume: str, given: dict[str, str]) -> None:
     """Raise ConfigError if a run is to go on in another directory than its own."""
     if not Path(resume).exists():
         return  # which is told later
-    folder = Path(resume) if Path(resume).is_dir() else Path(resume).parent
-    own = (folder.parent if folder.name == "checkpoints" else folder).resolve()
+    own = resumed_run_dir(Path(resume)).resolve()
     for key in ("output_dir", "hydra.run.dir"):
         wanted = given.get(key, "").strip("'\"")
         if wanted and Path(wanted).resolve() != own:
@@ -174,6 +173,12 @@ def require_own_directory(resume: str, given: dict[str, str]) -> None:
                 f"{key}={wanted} cannot be combined with resume={resume}: a resumed run goes on in its own directory. "
                 "Copy the directory and resume the copy, if both are to stay."
             )
+
+
+def resumed_run_dir(resume: Path) -> Path:
+    """`<run>` for `<run>`, `<run>/checkpoints` and `<run>/checkpoints/last.ckpt`."""
+    folder = resume if resume.is_dir() else resume.parent
+    return folder.parent if folder.name == "checkpoints" else folder
 
 
 def is_sweep(arguments: Sequence[str]) -> bool:

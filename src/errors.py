@@ -28,6 +28,11 @@ def did_you_mean(word: str, choices: Iterable[str], prefix: str = "") -> str:
     return f" Did you mean '{prefix}{near[0]}'?" if near else ""
 
 
+def first_line(error: BaseException) -> str:
+    """Of what it says; its kind if it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def causes(error: BaseException) -> Iterator[BaseException]:
     """The error, and those that it was raised for or in whose handling."""
     seen: set[int] = set()

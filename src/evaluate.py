@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 from omegaconf import DictConfig, OmegaConf
 
 from src.cli import command, importing
-from src.errors import ConfigError
+from src.command_line import resumed_run_dir
+from src.errors import ConfigError, first_line
 from src.outputs import output_file, output_folder
-from src.run_dir import resumed_run_dir
 from src.words import printable
 
 if TYPE_CHECKING:
@@ -105,7 +105,6 @@ def data_to_evaluate(changes: dict[str, Any], record: dict[str, Any], trust: boo
         trust: let the checkpoint's own settings download.
     """
     from src.build import build_datamodule, no_download
-    from src.checkpoint import first_line
     from src.data.csv_manifest import CsvDataModule
     from src.preprocessing import Preprocessing
     from src.ranges import out_of_range

@@ -14,12 +14,11 @@ from src.build import no_download, shares
 from src.callbacks import PhaseEarlyStopping
 from src.checkpoint import find_checkpoint, load_checkpoint
 from src.cli import resume_changes
-from src.command_line import value_of
+from src.command_line import resumed_run_dir, value_of
 from src.config import TrainConfig
 from src.errors import ConfigError
 from src.mistakes import message_of
 from src.resumed_state import check_resumable
-from src.run_dir import resumed_run_dir
 from src.tasks.base import CHECKPOINT_KEY, Phase, moved
 from src.train import PATHS_OF_DATA
 from src.trust import plain_config, require_own_paths, require_own_targets

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from src.command_line import launched_id, process_rank, safe_name
+from src.command_line import launched_id, process_rank, resumed_run_dir, safe_name
 from src.errors import ConfigError
 
 MAX_NAME = 200  # bytes: file systems take 255, and files of the run have names too
@@ -50,12 +50,6 @@ def new_dir(wanted: Path) -> Path:
 def short(name: str) -> str:
     """At most so long that a file system takes it."""
     return name.encode()[:MAX_NAME].decode(errors="ignore")
-
-
-def resumed_run_dir(resume: Path) -> Path:
-    """`<run>` for `<run>`, `<run>/checkpoints` and `<run>/checkpoints/last.ckpt`."""
-    folder = resume if resume.is_dir() else resume.parent
-    return folder.parent if folder.name == "checkpoints" else folder
 
 
 def job_dir(number: int, overrides: str) -> str:

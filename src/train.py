@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from src.cli import command, importing
-from src.errors import ConfigError
+from src.errors import ConfigError, first_line
 from src.void_settings import void_settings
 
 if TYPE_CHECKING:
@@ -123,7 +123,6 @@ def fit_phases(
 
     With a checkpoint the run goes on in the checkpoint's phase, at the epoch after the checkpoint's.
     """
-    from src.checkpoint import first_line
     from src.finders import find_rate, restore_rates
     from src.resume import find_early_stopping, why_nothing_is_left
     from src.resumed_state import unfit

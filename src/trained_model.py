@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from src.build import find_accelerator, load_loss, load_task
-from src.checkpoint import find_checkpoint, first_line, load_checkpoint
-from src.errors import ConfigError
+from src.checkpoint import find_checkpoint, load_checkpoint
+from src.errors import ConfigError, first_line
 from src.preprocessing import Preprocessing
 from src.tasks.base import CALIBRATION_KEY, CHECKPOINT_KEY, FineTuneTask
 from src.trust import require_own_targets

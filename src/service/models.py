@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from src.errors import ConfigError
+from src.errors import ConfigError, first_line
 from src.exported.onnx_check import ForeignPart, check_onnx
 from src.service.answers import ModelFacts, Outputs, answers
 from src.service.facts import facts_of, parsed
@@ -219,7 +219,3 @@ def load_model(ckpt: str | None, model: str | None, accelerator: str, trust: boo
     except Exception as error:
         raise ConfigError(f"'{served.facts.file}' cannot compute a picture: {first_line(error)}") from error
     return served
-
-
-def first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
