@@ -17,11 +17,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from src.errors import ConfigError, did_you_mean
-from src.finished_runs import Run, direction, facts, metric_name, runs_of
-from src.plain_files import read_table
-from src.significance import mcnemar_p, p_text, sign_flip_p, smallest_p
-from src.sweep import t_interval, t_tails
+from src.evaluation.paired_tests import mcnemar_p, p_text, sign_flip_p, smallest_p
+from src.files.plain_files import read_table
+from src.runs.finished_runs import Run, direction, facts, metric_name, runs_of
+from src.settings.errors import ConfigError, did_you_mean
+from src.sweeps.table import t_interval, t_tails
 
 Pair = tuple[Run, Run]
 

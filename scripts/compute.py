@@ -10,9 +10,9 @@ import torch
 from rich import print
 from torch import nn
 
-from src.config import PROJECT_ROOT
-from src.models.backbone import ImageClassifier, build_backbone, preprocessing_of, replace_head
-from src.models.head import linear_head
+from src.models.classifier import ImageClassifier, build_backbone, preprocessing_of, replace_head
+from src.models.heads import linear_head
+from src.settings.schema import PROJECT_ROOT
 
 WEIGHTS = PROJECT_ROOT / "src" / "assets" / "squeezenet1_1_imagenet.safetensors"
 CASES = {  # channels_last, fused, bf16

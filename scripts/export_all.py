@@ -14,13 +14,13 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from src import cli
-from src.build import build_task
-from src.config import CONF_DIR, register
-from src.data.digits import DIGITS_FILE
+from src.build.build import build_task
+from src.cli import command as cli
+from src.data.formats.digits import DIGITS_FILE
 from src.export import export
-from src.models.backbone import preprocessing_of
-from src.tasks.base import CHECKPOINT_KEY
+from src.models.classifier import preprocessing_of
+from src.settings.schema import CONF_DIR, register
+from src.training.task import CHECKPOINT_KEY
 
 FAMILIES = (
     "alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s", "googlenet", "inception_v3",

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from src.errors import ConfigError
-from src.plain_files import read_json
+from src.files.plain_files import read_json
+from src.settings.errors import ConfigError
 
 CARD = "report/model_card.md"
 PRIVATE = re.compile(r"^(/|~|\.\.([/\\]|$)|[A-Za-z]:[\\/]|\\\\|file:)")
@@ -52,9 +52,9 @@ def gather(run: Path, folder: Path, files: Sequence[Path]) -> None:
     import torch
     from omegaconf import OmegaConf
 
-    from src.checkpoint import load_checkpoint
-    from src.tasks.base import CHECKPOINT_KEY
-    from src.trust import plain_config
+    from src.runs.checkpoint import load_checkpoint
+    from src.settings.trust import plain_config
+    from src.training.task import CHECKPOINT_KEY
 
     checkpoint = load_checkpoint(needed[0])
     record = without_paths(checkpoint[CHECKPOINT_KEY])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from src.data import decode
 from src.data.transforms import evaluation_transform
-from src.preprocessing import Preprocessing
+from src.models.preprocessing import Preprocessing
 
 SIZES_PX, MARGINS = (64, 112, 128), (1.0, 2.0, 3.0)
 

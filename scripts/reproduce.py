@@ -26,8 +26,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from src.config import PROJECT_ROOT
-from src.sweep import t_interval
+from src.settings.schema import PROJECT_ROOT
+from src.sweeps.table import t_interval
 
 RUNS = PROJECT_ROOT / "logs" / "reproduce"
 
@@ -80,7 +80,7 @@ ROWS = [
 
 def long_tailed_digits() -> Path:
     """A split file for the digits that leaves 115 zeros to 3 nines in train."""
-    from src.data.digit_images import DIGITS_FILE, digit_path
+    from src.data.formats.digit_images import DIGITS_FILE, digit_path
     from src.data.splits import cut
 
     with np.load(DIGITS_FILE) as file:

@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from src.data.csv_manifest import CsvDataModule
+from src.data.formats.csv_table import CsvDataModule
 from src.data.transforms import Augmentation
-from src.preprocessing import Preprocessing
+from src.models.preprocessing import Preprocessing
 
 PICTURES, PASSES, BATCHES, BATCH_SIZE = 1000, 6, 200, 100
 

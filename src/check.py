@@ -22,18 +22,18 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.cli import command, importing
-from src.csv_files import CsvWriter
-from src.errors import ConfigError
-from src.outputs import output_folder
-from src.words import printable
+from src.cli.command import command, importing
+from src.files.csv_files import CsvWriter
+from src.files.outputs import output_folder
+from src.files.printable import printable
+from src.settings.errors import ConfigError
 
 if TYPE_CHECKING:
-    from src.data.findings import Finding
-    from src.data.look import Facts
+    from src.data.checking.findings import Finding
+    from src.data.checking.look import Facts
     from src.data.table import ImageTable
 
-log = logging.getLogger("src.check")
+log = logging.getLogger(__name__)
 
 EXAMPLES = 3  # printed of each kind
 CLASSES = 20  # printed at most
@@ -47,12 +47,12 @@ def check(cfg: DictConfig) -> None:
     with importing():
         import numpy as np
 
-        from src.build import build_data_to_check
-        from src.data.csv_manifest import CsvDataModule
-        from src.data.findings import find_all, reasons_against
-        from src.data.look import look_at_pictures, say_where_missing_are
-        from src.pages.check import write_page
-        from src.signatures import check_targets
+        from src.build.build import build_data_to_check
+        from src.data.checking.findings import find_all, reasons_against
+        from src.data.checking.look import look_at_pictures, say_where_missing_are
+        from src.data.formats.csv_table import CsvDataModule
+        from src.reports.check import write_page
+        from src.settings.signatures import check_targets
 
     check_targets(OmegaConf.create({"data": cfg.data}))
     datamodule = build_data_to_check(cfg)
@@ -107,7 +107,7 @@ def find_output(cfg: DictConfig) -> Path:
 def write_findings(path: Path, table: "ImageTable", found: "list[Finding]", spreadsheet_safe: bool = True) -> None:
     """One row a finding, the most serious kinds first. Columns:
 
-    kind        as in src/data/findings.py: leak, duplicate, unreadable, ...
+    kind        as in src/data/checking/findings.py: leak, duplicate, unreadable, ...
     severity    error, warning or note
     path        of the picture, as the data name it; empty if it is about a class
     other_path  of the picture that it is a copy of
@@ -115,7 +115,7 @@ def write_findings(path: Path, table: "ImageTable", found: "list[Finding]", spre
     split       of the picture: train, val or test
     detail      the reason, the size, where the other copy is
     """
-    from src.data.findings import split_of_row
+    from src.data.checking.findings import split_of_row
     from src.data.splits import SPLITS
 
     split_N = split_of_row(table)
@@ -176,7 +176,7 @@ def counted(counts: Counter[str]) -> str:
 
 def finding_lines(table: "ImageTable", found: "list[Finding]") -> Iterator[str]:
     """The number of each kind, with the first few."""
-    from src.data.findings import KINDS
+    from src.data.checking.findings import KINDS
 
     for kind, (severity, what) in KINDS.items():
         of_kind = [finding for finding in found if finding.kind == kind]

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.cli import command, importing
-from src.command_line import resumed_run_dir
-from src.errors import ConfigError, first_line
-from src.outputs import output_file, output_folder
-from src.words import printable
+from src.cli.command import command, importing
+from src.cli.command_line import resumed_run_dir
+from src.files.outputs import output_file, output_folder
+from src.files.printable import printable
+from src.settings.errors import ConfigError, first_line
 
 if TYPE_CHECKING:
-    from src.data.base import ImageDataModule
+    from src.data.module import ImageDataModule
 
-log = logging.getLogger("src.evaluate")
+log = logging.getLogger(__name__)
 
 
 def evaluate(cfg: DictConfig) -> float | None:
@@ -27,16 +27,16 @@ def evaluate(cfg: DictConfig) -> float | None:
         import torch
         from lightning import Trainer
 
-        from src.callbacks import OutputCollector, ProgressBar
-        from src.checkpoint import environment
-        from src.csv_files import read_csv_file
-        from src.measure import how_calibrated
-        from src.pages.report import write_report
-        from src.pages.run import RunReport
-        from src.results import finite_outputs, scalars, write_json
-        from src.trained_model import TrainedModel
-        from src.unreadable_images import RequireReadableImages, UnreadableImages
-        from src.whole_files import made_folder
+        from src.files.csv_files import read_csv_file
+        from src.files.whole_files import made_folder
+        from src.reports.report import write_report
+        from src.reports.run import RunReport
+        from src.runs.checkpoint import environment
+        from src.runs.results import finite_outputs, scalars, write_json
+        from src.runs.trained_model import TrainedModel
+        from src.training.callbacks.unreadable_images import RequireReadableImages, UnreadableImages
+        from src.training.callbacks.watching import OutputCollector, ProgressBar
+        from src.training.measure import how_calibrated
 
     if cfg.output is not None:
         output_file(cfg.output, "output", cfg.overwrite, reads=[cfg.ckpt])
@@ -104,12 +104,12 @@ def data_to_evaluate(changes: dict[str, Any], record: dict[str, Any], trust: boo
         record: of the checkpoint.
         trust: let the checkpoint's own settings download.
     """
-    from src.build import build_datamodule, no_download
-    from src.data.csv_manifest import CsvDataModule
-    from src.preprocessing import Preprocessing
-    from src.ranges import out_of_range
-    from src.signatures import check_targets
-    from src.trust import plain_config
+    from src.build.build import build_datamodule, no_download
+    from src.data.formats.csv_table import CsvDataModule
+    from src.models.preprocessing import Preprocessing
+    from src.settings.ranges import out_of_range
+    from src.settings.signatures import check_targets
+    from src.settings.trust import plain_config
 
     settings = plain_config(record["config"])
     own = "_target_" not in changes

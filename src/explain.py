@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from src.cli import command, importing
-from src.csv_files import CsvWriter
-from src.errors import ConfigError, did_you_mean
-from src.outputs import IMAGE_SOFTWARE, output_folder
-from src.whole_files import GrowingFile, made_folder, part_of, replaced
+from src.cli.command import command, importing
+from src.files.csv_files import CsvWriter
+from src.files.outputs import IMAGE_SOFTWARE, output_folder
+from src.files.whole_files import GrowingFile, made_folder, part_of, replaced
+from src.settings.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-    from src.tasks.base import FineTuneTask
+    from src.training.task import FineTuneTask
 
-log = logging.getLogger("src.explain")
+log = logging.getLogger(__name__)
 
 TABLE = "explanations.csv"
 COLUMNS = ["path", "prediction", "confidence", "explained", "explained_probability", "file", "error"]
@@ -44,13 +44,13 @@ def explain(cfg: DictConfig) -> None:
     with importing():
         import torch
 
-        from src.data.files import FileDataset, collate_files
+        from src.cli.progress import progress_bar
+        from src.data.image_files import FileDataset, collate_files
         from src.data.transforms import evaluation_transform
-        from src.drawing import draw_explanation
-        from src.explanation import explain_batch
-        from src.pages.explanations import write_page
-        from src.progress import progress_bar
-        from src.trained_model import TrainedModel
+        from src.models.grad_cam import explain_batch
+        from src.reports.drawing import draw_explanation
+        from src.reports.explanations import write_page
+        from src.runs.trained_model import TrainedModel
 
     model = TrainedModel.open(cfg.ckpt, cfg.accelerator, cfg.trust)
     task = model.task

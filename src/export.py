@@ -13,12 +13,12 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from src.cli import command, importing
-from src.errors import ConfigError, did_you_mean
-from src.outputs import output_file
-from src.whole_files import named_errors
+from src.cli.command import command, importing
+from src.files.outputs import output_file
+from src.files.whole_files import named_errors
+from src.settings.errors import ConfigError, did_you_mean
 
-log = logging.getLogger("src.export")
+log = logging.getLogger(__name__)
 
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
 VARIANTS = ("fp16", "int8")
@@ -32,14 +32,14 @@ def export(cfg: DictConfig) -> None:
     require_packages(cfg.format)
 
     with importing():
-        from src.exported.facts import make_facts, write_facts
-        from src.exported.graph import ExportedModel, trace, write_onnx, write_program
-        from src.exported.latency import print_latency
-        from src.exported.parity import Comparison, check_parity, print_table
-        from src.exported.pictures import calibration_pictures, parity_pictures, run_data, test_pictures
-        from src.exported.quantize import write_int8
-        from src.exported.run import open_exported
-        from src.trained_model import TrainedModel
+        from src.exporting.facts import make_facts, write_facts
+        from src.exporting.graph import ExportedModel, trace, write_onnx, write_program
+        from src.exporting.images import calibration_pictures, parity_pictures, run_data, test_pictures
+        from src.exporting.latency import print_latency
+        from src.exporting.parity import Comparison, check_parity, print_table
+        from src.exporting.quantize import write_int8
+        from src.exporting.run import open_exported
+        from src.runs.trained_model import TrainedModel
 
     opened = TrainedModel.open(cfg.ckpt, trust=cfg.trust, evaluate=True)
     file, record, task = opened.file, opened.record, opened.task

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from src.cli import command, importing
-from src.csv_files import CsvWriter
-from src.errors import ConfigError
-from src.outputs import output_file
-from src.whole_files import GrowingFile, part_of, replaced
+from src.cli.command import command, importing
+from src.files.csv_files import CsvWriter
+from src.files.outputs import output_file
+from src.files.whole_files import GrowingFile, part_of, replaced
+from src.settings.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from src.tasks.base import FineTuneTask
+    from src.training.task import FineTuneTask
 
-log = logging.getLogger("src.predict")
+log = logging.getLogger(__name__)
 
 
 def predict(cfg: DictConfig) -> None:
@@ -45,11 +45,11 @@ def predict(cfg: DictConfig) -> None:
         import torch
         from torch.utils.data import DataLoader
 
-        from src.data.files import FileDataset, collate_files
+        from src.cli.progress import progress_bar
+        from src.data.image_files import FileDataset, collate_files
         from src.data.transforms import evaluation_transform
         from src.data.workers import available_workers, end_when_a_batch_is_lost, workers_that_fit
-        from src.progress import progress_bar
-        from src.trained_model import TrainedModel
+        from src.runs.trained_model import TrainedModel
 
     model = TrainedModel.open(cfg.ckpt, cfg.accelerator, cfg.trust)
     task, device = model.task, model.device

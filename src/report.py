@@ -7,11 +7,11 @@ import logging
 
 from omegaconf import DictConfig
 
-from src.cli import command
-from src.errors import ConfigError
-from src.outputs import output_file
+from src.cli.command import command
+from src.files.outputs import output_file
+from src.settings.errors import ConfigError
 
-log = logging.getLogger("src.report")
+log = logging.getLogger(__name__)
 
 
 def report(cfg: DictConfig) -> None:
@@ -21,8 +21,8 @@ def report(cfg: DictConfig) -> None:
     if not any(str(folder).strip() for folder in folders):
         raise ConfigError("runs= names no run: give two or more, or a sweep: runs=<run dir> <run dir>.")
 
-    from src.finished_runs import runs_of
-    from src.pages.comparison import compare_runs, write_comparison
+    from src.reports.comparison import compare_runs, write_comparison
+    from src.runs.finished_runs import runs_of
 
     runs = [run for folder in folders for run in runs_of(str(folder))]
     if len(runs) < 2:

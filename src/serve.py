@@ -14,11 +14,11 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from src.cli import command, importing
-from src.errors import ConfigError
-from src.words import printable
+from src.cli.command import command, importing
+from src.files.printable import printable
+from src.settings.errors import ConfigError
 
-log = logging.getLogger("src.serve")
+log = logging.getLogger(__name__)
 
 
 def serve(cfg: DictConfig) -> None:
@@ -28,14 +28,14 @@ def serve(cfg: DictConfig) -> None:
     try:
         import python_multipart  # noqa: F401 - Starlette would miss it only when a form comes
 
-        from src.service.app import Service
-        from src.service.batching import Batcher
-        from src.service.budget import give_freed_memory_back
-        from src.service.connections import BACKLOG, Gate, http_server, most_connections, run
-        from src.service.metrics import ServiceMetrics
-        from src.service.models import load_model
-        from src.service.origins import check_hosts
-        from src.service.uploads import Limits
+        from src.serving.app import Service
+        from src.serving.batching import Batcher
+        from src.serving.budget import give_freed_memory_back
+        from src.serving.connections import BACKLOG, Gate, http_server, most_connections, run
+        from src.serving.metrics import ServiceMetrics
+        from src.serving.models import load_model
+        from src.serving.origins import check_hosts
+        from src.serving.uploads import Limits
     except ImportError as error:
         raise ConfigError(
             f"python -m src.serve needs the package {error.name}, which is not installed: uv sync --extra serve "

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.cli import command, importing
-from src.errors import ConfigError, first_line
-from src.void_settings import void_settings
+from src.cli.command import command, importing
+from src.settings.errors import ConfigError, first_line
+from src.settings.void_settings import void_settings
 
 if TYPE_CHECKING:
     from lightning import Trainer
 
-    from src.data.base import ImageDataModule
+    from src.data.module import ImageDataModule
     from src.data.table import ImageTable
-    from src.tasks.base import FineTuneTask
+    from src.training.task import FineTuneTask
 
-log = logging.getLogger("src.train")
+log = logging.getLogger(__name__)
 
 
 def train(cfg: DictConfig) -> float | None:
@@ -34,15 +34,15 @@ def train(cfg: DictConfig) -> float | None:
         import torch
         from lightning import seed_everything
 
-        from src.build import build_callbacks, build_datamodule, build_loggers, build_task, build_trainer
-        from src.finders import find_batch_size, keep_batch_size
-        from src.head_start import start_from_pretrained
-        from src.measure import measure_best, write_run_report
-        from src.preprocessing import Preprocessing
-        from src.results import scalars, write_json
-        from src.resume import compare_data, lengthened, require_same_batches, resumed_settings
-        from src.signatures import check_targets
-        from src.tasks.base import CHECKPOINT_KEY
+        from src.build.build import build_callbacks, build_datamodule, build_loggers, build_task, build_trainer
+        from src.models.preprocessing import Preprocessing
+        from src.runs.results import scalars, write_json
+        from src.runs.resume import compare_data, lengthened, require_same_batches, resumed_settings
+        from src.settings.signatures import check_targets
+        from src.training.measure import measure_best, write_run_report
+        from src.training.task import CHECKPOINT_KEY
+        from src.training.tuning.finders import find_batch_size, keep_batch_size
+        from src.training.tuning.head_start import start_from_pretrained
 
     checkpoint = checkpoint_file = preprocessing = None
     if cfg.resume is not None and (resumed := resumed_settings(cfg)) is not None:
@@ -123,11 +123,11 @@ def fit_phases(
 
     With a checkpoint the run goes on in the checkpoint's phase, at the epoch after the checkpoint's.
     """
-    from src.finders import find_rate, restore_rates
-    from src.resume import find_early_stopping, why_nothing_is_left
-    from src.resumed_state import unfit
-    from src.sharding import ShardedStrategy
-    from src.tasks.base import CHECKPOINT_KEY
+    from src.runs.resume import find_early_stopping, why_nothing_is_left
+    from src.runs.resumed_state import unfit
+    from src.training.sharding import ShardedStrategy
+    from src.training.task import CHECKPOINT_KEY
+    from src.training.tuning.finders import find_rate, restore_rates
 
     first, start_epoch = 0, 0
     if checkpoint is not None:
@@ -196,8 +196,8 @@ def typed_keys() -> list[str]:
 
 
 def write_run_facts(cfg: DictConfig, datamodule: "ImageDataModule", fingerprint: str, run_id: str) -> None:
-    from src.checkpoint import environment
-    from src.results import write_json
+    from src.runs.checkpoint import environment
+    from src.runs.results import write_json
 
     output_dir = Path(cfg.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
@@ -215,7 +215,7 @@ def finish(cfg: DictConfig, metrics: dict[str, Any], trainer: "Trainer") -> None
     """The HParams tab, and the last lines of the log."""
     from lightning.pytorch.loggers import TensorBoardLogger
 
-    from src.measure import find_best
+    from src.training.measure import find_best
 
     output_dir = Path(cfg.output_dir)
     for logger in trainer.loggers:
@@ -266,7 +266,7 @@ def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
 def describe(cfg: DictConfig, datamodule: "ImageDataModule", trainer: "Trainer") -> None:
     import torch
 
-    from src.advice import advise_recipe
+    from src.build.advice import advise_recipe
 
     table, size = datamodule.table, datamodule.preprocessing.crop_px
     parts = ", ".join(f"{len(table.splits[s]):,} {s}" for s in ("train", "val", "test") if s in table.splits)

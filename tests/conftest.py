@@ -18,9 +18,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from PIL import Image
 
-from src import cli
-from src.config import CONF_DIR, PROJECT_ROOT, register
-from src.data.digit_images import DIGITS_FILE
+from src.cli import command as cli
+from src.data.formats.digit_images import DIGITS_FILE
+from src.settings.schema import CONF_DIR, PROJECT_ROOT, register
 from src.train import train
 
 torch.set_num_threads(1)  # tiny pictures: threads would only wait for each other

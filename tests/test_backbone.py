@@ -8,9 +8,7 @@ from torch import nn
 from torchvision import models
 from torchvision.models.regnet import BlockParams
 
-from src.config import BACKBONES
-from src.errors import ConfigError
-from src.models.backbone import (
+from src.models.classifier import (
     ImageClassifier,
     build_backbone,
     find_head,
@@ -20,9 +18,11 @@ from src.models.backbone import (
     replace_head,
 )  # fmt: skip
 from src.models.freeze import find_blocks
-from src.models.head import linear_head, mlp_head
+from src.models.heads import linear_head, mlp_head
+from src.models.preprocessing import Preprocessing
 from src.models.weights_file import read_state_dict
-from src.preprocessing import Preprocessing
+from src.settings.errors import ConfigError
+from src.settings.schema import BACKBONES
 
 # One member of each family, and a picture size that it takes quickly.
 FAMILIES = {

@@ -10,11 +10,11 @@ import torch
 from conftest import compose, run_train
 from PIL import Image
 
-from src.build import build_datamodule, build_task
-from src.data.base import ImageDataModule
+from src.build.build import build_datamodule, build_task
 from src.data.decode import UnreadableImage
+from src.data.module import ImageDataModule
 from src.data.transforms import Seeded
-from src.errors import ConfigError
+from src.settings.errors import ConfigError
 
 SMALL = (
     "data=folder",
@@ -142,24 +142,24 @@ def test_augmented_training_keeps_nothing_by_itself(tmp_path: Path, pictures: Pa
 def test_a_resumed_run_goes_on_with_the_kept_features(tmp_path: Path, pictures: Path) -> None:
     given = [*SMALL, f"data.root={pictures}", f"data.cache_dir={tmp_path}/cache", "trainer.max_epochs=3"]
     whole = run_train(tmp_path / "whole", *given)
-    import src.callbacks
+    import src.training.callbacks.watching
 
     class Stop(Exception):
         pass
 
-    original = src.callbacks.EpochLog.on_train_epoch_start
+    original = src.training.callbacks.watching.EpochLog.on_train_epoch_start
 
     def stop(self: Any, trainer: Any, task: Any) -> None:
         if trainer.current_epoch == 2:
             raise Stop
         original(self, trainer, task)
 
-    src.callbacks.EpochLog.on_train_epoch_start = stop  # type: ignore[method-assign]
+    src.training.callbacks.watching.EpochLog.on_train_epoch_start = stop  # type: ignore[method-assign]
     try:
         with pytest.raises(Stop):
             run_train(tmp_path / "cut", *given)
     finally:
-        src.callbacks.EpochLog.on_train_epoch_start = original  # type: ignore[method-assign]
+        src.training.callbacks.watching.EpochLog.on_train_epoch_start = original  # type: ignore[method-assign]
     resumed = run_train(tmp_path / "cut", f"resume={tmp_path}/cut")
     assert weights_differ(whole, resumed) == 0
 
@@ -219,12 +219,12 @@ def test_a_changed_file_is_read_again_and_an_unchanged_one_is_not(tmp_path: Path
 
 
 def test_an_interrupted_filling_leaves_nothing_behind(tmp_path: Path, pictures: Path, monkeypatch) -> None:
-    import src.data.cache
+    import src.data.cache.stores
 
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(src.data.cache.json, "dumps", interrupted)
+    monkeypatch.setattr(src.data.cache.stores.json, "dumps", interrupted)
     with pytest.raises(KeyboardInterrupt):
         data_of(pictures, tmp_path).val_dataloader()
     assert entries(tmp_path) == []

@@ -14,11 +14,11 @@ import torch
 from conftest import run_train
 from test_cache import SMALL, data_of, entries
 
-from src.data.cache import new_entry
-from src.data.cache_entries import find_damage, open_entry
-from src.data.cache_locks import OWNER, filling_alone, machine
-from src.data.cache_room import MANIFEST, make_room
-from src.errors import ConfigError
+from src.data.cache.entries import find_damage, open_entry
+from src.data.cache.locks import OWNER, filling_alone, machine
+from src.data.cache.room import MANIFEST, make_room
+from src.data.cache.stores import new_entry
+from src.settings.errors import ConfigError
 
 NAME = "images_0123456789abcdef0123"
 
@@ -112,7 +112,7 @@ def test_an_image_that_can_be_read_again_does_not_stay_unreadable(tmp_path: Path
 FILLER = """
 import sys, time
 from pathlib import Path
-from src.data.cache_entries import open_entry
+from src.data.cache.entries import open_entry
 def fill(folder):
     print("filling", flush=True)
     sys.stdin.readline()
@@ -229,7 +229,7 @@ def test_entries_that_were_not_used_for_longest_are_deleted_first(tmp_path: Path
 
 def test_what_is_in_use_is_not_deleted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     old = filled(tmp_path / NAME, used=1)
-    script = "import sys; from pathlib import Path; from src.data.cache_locks import lock_shared\n"
+    script = "import sys; from pathlib import Path; from src.data.cache.locks import lock_shared\n"
     script += "lock = lock_shared(Path(sys.argv[1])); print('in use', flush=True); sys.stdin.readline()"
     command = [sys.executable, "-c", script, str(old / MANIFEST)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as user:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import Answer, Run
 
-from src.calibration import brier_score, calibration_metrics, fit_temperature, reliability, to_probabilities
+from src.evaluation.calibration import brier_score, calibration_metrics, fit_temperature, reliability, to_probabilities
 
 
 def drawn_labels(logits_NK: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -116,8 +116,8 @@ def test_abstaining_and_embeddings(colors_run: Run, colors: Path, command, tmp_p
 
 def test_the_ood_score_is_the_energy(colors_run: Run) -> None:
     """The less the logits speak for any class, the higher."""
-    from src.build import load_task
-    from src.checkpoint import load_checkpoint
+    from src.build.build import load_task
+    from src.runs.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(colors_run.directory / "checkpoints" / "best.ckpt")
     task = load_task(checkpoint, checkpoint["finetune"])
@@ -130,7 +130,7 @@ def test_the_ood_score_is_the_energy(colors_run: Run) -> None:
 def test_outputs_that_are_not_finite_are_left_out_and_named(colors_run: Run, command, tmp_path: Path) -> None:
     """One picture whose logits overflow must not cost a finished training its temperature, metrics and report."""
     from src.data.table import ImageTable
-    from src.results import finite_outputs
+    from src.runs.results import finite_outputs
 
     table = ImageTable(np.array(["a", "b", "c"]), np.array([0, 1, 0]), ["x", "y"], {"val": np.arange(3)})
     logits_NK = np.array([[1, 0], [np.nan, 2], [np.inf, 0]], dtype=np.float32)

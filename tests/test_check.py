@@ -14,7 +14,7 @@ import pytest
 from conftest import Answer
 from PIL import Image, ImageEnhance
 
-from src.data.duplicates import fingerprint, near_pairs
+from src.data.checking.duplicates import fingerprint, near_pairs
 
 Rows = list[dict[str, str]]
 

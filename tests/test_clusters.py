@@ -12,10 +12,10 @@ from conftest import Answer, Run, compose, run_train
 from omegaconf import OmegaConf
 from test_interruption import assert_same_end
 
-from src import cli
-from src.build import find_environment
-from src.errors import RunStopped
-from src.sweep import SweepTable
+from src.build.build import find_environment
+from src.cli import command as cli
+from src.settings.errors import RunStopped
+from src.sweeps.table import SweepTable
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_a_signal_saves_and_in_slurm_requeues_and_the_run_goes_on(
     facts: str,
     asked: list[str],
 ) -> None:
-    from src.tasks.classification import ClassificationTask
+    from src.tasks.classification.task import ClassificationTask
 
     whole = run_train(tmp_path / "whole", *plain)
     plain_step = ClassificationTask.training_step
@@ -93,7 +93,7 @@ def test_a_signal_saves_and_in_slurm_requeues_and_the_run_goes_on(
 def test_a_requeue_that_slurm_refuses_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from src.interruption import requeue
+    from src.training.interruption import requeue
 
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     program(tmp_path / "bin", "scontrol", "echo 'Requested operation is presently disabled' >&2; exit 1", monkeypatch)
@@ -222,7 +222,7 @@ def job(sweep: Path, number: int, ended: bool, seed: int, metrics: dict[str, flo
 def test_the_table_is_made_from_the_folders_and_names_jobs_that_were_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("src.sweep.failed_jobs", failed := [])
+    monkeypatch.setattr("src.sweeps.table.failed_jobs", failed := [])
     config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path / "sweep")}}})
     job(tmp_path / "sweep", 7, True, 7, {"val/acc": 0.99})
     SweepTable().on_multirun_start(config)  # an older sweep's

@@ -9,8 +9,8 @@ import pytest
 from conftest import Answer
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from src.command_line import prepare, quoted, value_of
-from src.errors import ConfigError
+from src.cli.command_line import prepare, quoted, value_of
+from src.settings.errors import ConfigError
 
 TEXTS = [
     "Käse", "画像", "dog (big)", "set #2", "new: images", "a=b", "a,b", "[x]", "{x}", "50%", "don't", 'say "hi"',

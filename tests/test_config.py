@@ -9,11 +9,11 @@ import yaml
 from conftest import Answer, compose
 from omegaconf import OmegaConf
 
-from src.build import build_phases
-from src.config import CONF_DIR, PROJECT_ROOT
-from src.errors import ConfigError
-from src.signatures import check_targets
-from src.validate import check_settings
+from src.build.build import build_phases
+from src.settings.check import check_settings
+from src.settings.errors import ConfigError
+from src.settings.schema import CONF_DIR, PROJECT_ROOT
+from src.settings.signatures import check_targets
 
 GROUPS = [
     "head",

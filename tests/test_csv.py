@@ -11,12 +11,12 @@ import pytest
 import torch
 from conftest import compose, run_train
 
-from src.build import build_datamodule
-from src.data.base import ImageDataModule
-from src.data.csv_manifest import CsvDataModule
+from src.build.build import build_datamodule
+from src.data.formats.csv_table import CsvDataModule
+from src.data.module import ImageDataModule
 from src.data.transforms import Augmentation
-from src.errors import ConfigError
-from src.preprocessing import Preprocessing
+from src.models.preprocessing import Preprocessing
+from src.settings.errors import ConfigError
 
 PREPROCESSING = Preprocessing(36, 32, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from src.csv_files import CsvWriter, as_text, as_written, read_csv_file
-from src.words import printable
+from src.files.csv_files import CsvWriter, as_text, as_written, read_csv_file
+from src.files.printable import printable
 
 CELLS = [
     "=1+1",

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from src.config import PROJECT_ROOT
+from src.data.checking.look import look_at
 from src.data.decode import UnreadableImage, read_rgb
-from src.data.files import FileDataset
-from src.data.look import look_at
+from src.data.image_files import FileDataset
 from src.data.table import ImageTable, string_column
 from src.data.transforms import evaluation_transform
-from src.preprocessing import Preprocessing
+from src.models.preprocessing import Preprocessing
+from src.settings.schema import PROJECT_ROOT
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 

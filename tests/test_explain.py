@@ -11,10 +11,10 @@ from conftest import Answer, Run, Runner
 from PIL import Image
 from torch import Tensor, nn
 
-from src.errors import ConfigError
-from src.explanation import explain_batch, find_map_layer, for_explaining
-from src.models.backbone import ImageClassifier, build_backbone, find_weights, preprocessing_of, replace_head
-from src.models.head import linear_head
+from src.models.classifier import ImageClassifier, build_backbone, find_weights, preprocessing_of, replace_head
+from src.models.grad_cam import explain_batch, find_map_layer, for_explaining
+from src.models.heads import linear_head
+from src.settings.errors import ConfigError
 
 
 class TaskOf(nn.Module):
@@ -123,7 +123,7 @@ def test_the_layer_is_found(name: str, size_px: int, layer: str, side: int) -> N
 
 
 def test_channels_last_maps_and_tokens_are_read_as_the_same_maps() -> None:
-    from src.explanation import layer_of
+    from src.models.grad_cam import layer_of
 
     maps_1Chw = torch.randn(1, 5, 3, 3)
     last, tokens = maps_1Chw.permute(0, 2, 3, 1), maps_1Chw.flatten(2).permute(0, 2, 1)

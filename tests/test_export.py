@@ -16,11 +16,11 @@ from conftest import Answer, Run, Runner
 from PIL import Image
 
 from src import export as export_module
-from src.config import PROJECT_ROOT
 from src.data.transforms import evaluation_transform
-from src.exported.graph import PillowResize
-from src.exported.pictures import to_array
-from src.preprocessing import Preprocessing
+from src.exporting.graph import PillowResize
+from src.exporting.images import to_array
+from src.models.preprocessing import Preprocessing
+from src.settings.schema import PROJECT_ROOT
 
 
 def rows_of(file: Path) -> list[dict[str, str]]:
@@ -197,7 +197,7 @@ def test_a_file_that_answers_otherwise_is_not_written(
     """The normalisation is wrong in the graph: a good file of before stays, and no other is left."""
     (here / "model.onnx").write_bytes(b"good")
     (here / "model.json").write_text("good")
-    monkeypatch.setattr("src.exported.graph.to_whole", lambda values: values * 0.5)
+    monkeypatch.setattr("src.exporting.graph.to_whole", lambda values: values * 0.5)
     answer: Answer = command("export", f"ckpt={colors_run.directory}", "overwrite=true")
     assert answer.status == 1 and "it answers otherwise than the checkpoint" in answer.err
     assert "Traceback" not in answer.err

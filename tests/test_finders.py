@@ -12,9 +12,10 @@ import torch
 from conftest import SMALL, Answer, Run, Runner, compose, resolved, run_train
 from test_train import Stop, stop_at
 
-from src import finders
-from src.config import PROJECT_ROOT
-from src.finders import (
+from src.settings.schema import PROJECT_ROOT
+from src.train import train
+from src.training.tuning import finders
+from src.training.tuning.finders import (
     begin_largest_phase,
     range_test,
     rehearsal,
@@ -22,7 +23,6 @@ from src.finders import (
     suggest,
     training_batches,
 )
-from src.train import train
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_a_resumed_run_goes_on_with_the_rates_it_had(
 
 
 def build(*settings: str) -> tuple[Any, Any, Any]:
-    from src.build import build_datamodule, build_task, build_trainer
+    from src.build.build import build_datamodule, build_task, build_trainer
 
     cfg = compose(*SMALL, "output_dir=nowhere", *settings)
     datamodule = build_datamodule(cfg)
@@ -248,7 +248,7 @@ def test_a_size_that_does_not_work_ends_the_doubling(
     tmp_path: Path, plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a GPU whose memory is full. The first size is the user's own, and its error too."""
-    from src.tasks.classification import ClassificationTask
+    from src.tasks.classification.task import ClassificationTask
 
     loss_of = ClassificationTask.loss_of
 
@@ -284,7 +284,8 @@ def test_a_resumed_run_keeps_the_size_it_had(
 def test_memory_is_measured() -> None:
     """In a process of its own: what other tests have freed may come back to the system at any moment."""
     code = (
-        "import torch; from src.finders import free_bytes, peak_bytes, reset_peak; cpu = torch.device('cpu');"
+        "import torch; from src.training.tuning.finders import free_bytes, peak_bytes, reset_peak;"
+        "cpu = torch.device('cpu');"
         "before = reset_peak(cpu); numbers = torch.ones(32, 2**20); del numbers;"  # 128 MiB
         "print(peak_bytes(cpu) - before, reset_peak(cpu) - before, free_bytes(cpu))"
     )

@@ -14,15 +14,15 @@ import torch
 from onnx import TensorProto, external_data_helper, helper, load_model, numpy_helper, save_model
 
 from scripts.export_all import FAMILIES, write_checkpoint
-from src.build import load_task
-from src.checkpoint import load_checkpoint
-from src.errors import ConfigError
-from src.exported.facts import make_facts
-from src.exported.graph import ExportedModel, trace, write_program
-from src.exported.run import load_program
-from src.preprocessing import Preprocessing
-from src.service.models import load_model as load_served
-from src.tasks.base import CHECKPOINT_KEY
+from src.build.build import load_task
+from src.exporting.facts import make_facts
+from src.exporting.graph import ExportedModel, trace, write_program
+from src.exporting.run import load_program
+from src.models.preprocessing import Preprocessing
+from src.runs.checkpoint import load_checkpoint
+from src.serving.models import load_model as load_served
+from src.settings.errors import ConfigError
+from src.training.task import CHECKPOINT_KEY
 
 FACTS: dict[str, Any] = {
     "format_version": 1, "task": "classification", "class_names": ["ant", "bee"],

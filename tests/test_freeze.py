@@ -6,9 +6,9 @@ from conftest import Run, Runner
 from torch import nn
 from torchvision import models
 
-from src.errors import ConfigError
-from src.models.backbone import find_head
+from src.models.classifier import find_head
 from src.models.freeze import find_blocks, set_trainable, trained_modules
+from src.settings.errors import ConfigError
 
 
 def trained(net: nn.Module, head: str, train: str) -> list[str]:

@@ -11,7 +11,7 @@ import torch
 from conftest import Answer, Run
 from test_processes import run_two
 
-from src.errors import ConfigError
+from src.settings.errors import ConfigError
 
 PLANS = {
     "none": ["optimizer=sgd", "soup=2", "head.start=pretrained"],
@@ -33,11 +33,11 @@ def rank_of_two(rank: int, port: int, folder: str, common: list[str]) -> None:
     torch.set_num_threads(1)
     from conftest import run_train
 
-    from src import cli
-    from src.config import register
+    from src.cli import command as cli
     from src.data import dataset
-    from src.tasks.base import FineTuneTask
-    from src.tasks.classification import ClassificationTask
+    from src.settings.schema import register
+    from src.tasks.classification.task import ClassificationTask
+    from src.training.task import FineTuneTask
 
     register()
     cli.register_resolvers()
@@ -117,7 +117,7 @@ def test_weights_are_those_of_ddp_after_each_phase(two: Path, plan: str) -> None
 
 @pytest.mark.slow
 def test_frozen_weights_are_the_pretrained_ones(two: Path) -> None:
-    from src.models.backbone import build_backbone, find_weights
+    from src.models.classifier import build_backbone, find_weights
 
     file = "src/assets/squeezenet1_1_imagenet.safetensors"
     pretrained = build_backbone("squeezenet1_1", find_weights("squeezenet1_1", file), 32).state_dict()

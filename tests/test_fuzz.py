@@ -9,8 +9,8 @@ import pytest
 from conftest import Answer, Run, compose
 from omegaconf import OmegaConf
 
-from src.config import CONF_DIR
-from src.validate import leaves
+from src.settings.check import leaves
+from src.settings.schema import CONF_DIR
 
 COMMANDS = ("train", "train", "train", "evaluate", "predict", "explain", "export", "report", "check", "serve")
 GARBAGE = [

@@ -13,10 +13,10 @@ from safetensors.torch import save_file
 from test_backbone import FAMILIES, LARGE
 from torch import nn
 
-from src import head_start
-from src.errors import ConfigError
-from src.head_start import some_of_each_class, start_from_pretrained
-from src.models.backbone import ImageClassifier, build_backbone, find_head, pooled, preprocessing_of, pretrained_head
+from src.models.classifier import ImageClassifier, build_backbone, find_head, pooled, preprocessing_of, pretrained_head
+from src.settings.errors import ConfigError
+from src.training.tuning import head_start
+from src.training.tuning.head_start import some_of_each_class, start_from_pretrained
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_the_pretrained_head_is_the_networks_own(name: str, tmp_path: Path) -> N
 
 def started(*settings: str) -> tuple[Any, Any]:
     """A task whose head was started, and its data."""
-    from src.build import build_datamodule, build_task, build_trainer
+    from src.build.build import build_datamodule, build_task, build_trainer
 
     cfg = compose(*SMALL, "output_dir=nowhere", "head.start=pretrained", *settings)
     datamodule = build_datamodule(cfg)
@@ -91,7 +91,7 @@ def test_the_log_says_what_was_seen_in_each_class(
 ) -> None:
     names = [f"thing {i}" for i in range(1000)]
     monkeypatch.setattr(head_start, "source_names", lambda *_: names)
-    with caplog.at_level("INFO", "src.train"):
+    with caplog.at_level("INFO", "src"):
         started("data=folder", f"data.root={colors}", "data.image_size_px=64")
     lines = [record.getMessage() for record in caplog.records]
     assert any(line.startswith("  blue: thing ") and line.count("%") == 3 for line in lines)

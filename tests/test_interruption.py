@@ -15,8 +15,8 @@ import pytest
 import torch
 from conftest import Run, compose, run_train
 
-from src import cli
-from src.errors import RunStopped
+from src.cli import command as cli
+from src.settings.errors import RunStopped
 from src.train import train
 
 
@@ -89,7 +89,7 @@ def test_a_run_resumed_within_an_epoch_ends_as_the_uninterrupted_one(
 ) -> None:
     common = [*plain, "trainer.max_epochs=3", "checkpoint_every_n_steps=2", f"data.cache_dir={tmp_path}/cache"]
     whole = run_train(tmp_path / "whole", *common, *settings)
-    from src.tasks.classification import ClassificationTask
+    from src.tasks.classification.task import ClassificationTask
 
     plain_step = ClassificationTask.training_step
 
@@ -149,8 +149,8 @@ def child(directory: str, resume: bool, settings: list[str]) -> None:
         torch.set_num_threads(1)
         from conftest import run_train
 
-        from src import cli
-        from src.config import register
+        from src.cli import command as cli
+        from src.settings.schema import register
 
         register()
         cli.register_resolvers()
@@ -168,7 +168,7 @@ def child(directory: str, resume: bool, settings: list[str]) -> None:
 def start(directory: Path, settings: list[str]) -> Any:
     """Forked from a process that has imported everything already: it trains at once."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["src.train", "src.build", "src.measure", "conftest"])
+    context.set_forkserver_preload(["src.train", "src.build.build", "src.training.measure", "conftest"])
     resume = (directory / "checkpoints" / "last.ckpt").exists()
     process = context.Process(target=child, args=(str(directory), resume, settings))
     process.start()
@@ -229,7 +229,7 @@ def test_sigterm_saves_within_the_epoch_and_says_so_by_the_exit_status(tmp_path:
 
 def spoil(monkeypatch: pytest.MonkeyPatch, row: int) -> None:
     """The network's outputs for one picture are not numbers."""
-    from src.tasks.classification import ClassificationTask
+    from src.tasks.classification.task import ClassificationTask
 
     plain_outputs = ClassificationTask.outputs_of
 
@@ -263,7 +263,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_at_that_step_and_names_the_pictu
 def test_batches_whose_loss_is_not_finite_can_be_left_out(
     tmp_path: Path, plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("src.cli.set_up_log", lambda _: None)
+    monkeypatch.setattr("src.cli.command.set_up_log", lambda _: None)
     spoil(monkeypatch, 3)
     run = run_train(tmp_path / "run", *plain, "on_nonfinite_loss=skip", "data.val_fraction=0.1", "data.test_fraction=0")
     weights = run.checkpoint("last")["state_dict"]
@@ -309,7 +309,7 @@ def test_a_run_directory_that_is_removed_meanwhile_is_made_again(
 ) -> None:
     import shutil
 
-    from src.tasks.classification import ClassificationTask
+    from src.tasks.classification.task import ClassificationTask
 
     def remove(self: ClassificationTask) -> None:
         if self.current_epoch == 1:
@@ -351,7 +351,7 @@ def test_ctrl_c_while_the_best_weights_are_measured(
     tmp_path: Path, plain: tuple[str, ...], command, monkeypatch: pytest.MonkeyPatch, measured: str
 ) -> None:
     """Lightning turns it into an exit of its own, with a status of 1 and without a word."""
-    from src.tasks.classification import ClassificationTask
+    from src.tasks.classification.task import ClassificationTask
 
     def interrupted(self: ClassificationTask, batch: dict, batch_idx: int) -> None:
         if self.trainer.state.fn != "fit":

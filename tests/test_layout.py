@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from conftest import COLORS, paint
 
-from src.data.image_folder import ImageFolderDataModule
-from src.data.layout import find_layout
-from src.data.split_names import split_and_rest
+from src.data.folders.layout import find_layout
+from src.data.folders.split_names import split_and_rest
+from src.data.folders.walk import walk
+from src.data.formats.folder import ImageFolderDataModule
 from src.data.transforms import Augmentation
-from src.data.walk import walk
-from src.errors import ConfigError
-from src.preprocessing import Preprocessing
+from src.models.preprocessing import Preprocessing
+from src.settings.errors import ConfigError
 
 PREPROCESSING = Preprocessing(36, 32, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 BOTH = ("cat", "dog")

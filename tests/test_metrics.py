@@ -7,10 +7,10 @@ import torch
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassF1Score
 
-from src.confusion import count_confusions
-from src.drawing import draw_confusion_matrix, draw_confusions
-from src.losses import FocalLoss
-from src.metrics import classification_metrics
+from src.evaluation.confusion import count_confusions
+from src.reports.drawing import draw_confusion_matrix, draw_confusions
+from src.training.losses import FocalLoss
+from src.training.metrics import classification_metrics
 
 
 def test_metrics_against_hand_counts() -> None:
@@ -60,7 +60,7 @@ def test_counting_by_class_needs_no_matrix_of_all_classes() -> None:
     """20,000 classes: 3.2 GB if a batch made a matrix of them, here within 300 MB."""
     script = (
         "import resource, torch\n"
-        "from src.metrics import classification_metrics\n"
+        "from src.training.metrics import classification_metrics\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "metrics = classification_metrics(20_000, '')\n"
         "metrics.update(torch.randn(8, 20_000), torch.arange(8))\n"

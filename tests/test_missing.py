@@ -7,7 +7,7 @@ import pytest
 from conftest import COLORS, Run, paint
 
 from src.data.missing import require_found, where_it_is
-from src.errors import ConfigError
+from src.settings.errors import ConfigError
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 import yaml
 from conftest import Run, resolved
 
-from src.analysis import wilson_interval
-from src.model_card import model_card, plain
+from src.evaluation.analysis import wilson_interval
+from src.reports.model_card import model_card, plain
 
 
 def test_every_training_writes_one(colors_run: Run) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import Run, run_train
 
-from src.sweep import SweepTable
+from src.sweeps.table import SweepTable
 
 
 def diverged(folder: Path, *overrides: str) -> Run:
@@ -56,8 +56,8 @@ def test_comparing_says_what_is_wrong_with_the_run(run: Run, colors_run: Run, co
 
 def test_a_few_are_left_out(colors_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Less than 2 % of the images: the metrics are those of the others."""
-    from src.build import load_task
-    from src.checkpoint import load_checkpoint
+    from src.build.build import load_task
+    from src.runs.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(colors_run.directory / "checkpoints" / "best.ckpt")
     task = load_task(checkpoint, checkpoint["finetune"])

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.optim import SGD
 
-from src import optim
+from src.training import optim
 
 
 def rates(schedule, steps_per_epoch: int = 10, epochs: int = 4) -> list[float]:

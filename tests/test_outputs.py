@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from conftest import Answer, Run, run_train
 
-from src.errors import ConfigError
-from src.outputs import GENERATOR, output_file, output_folder
+from src.files.outputs import GENERATOR, output_file, output_folder
+from src.settings.errors import ConfigError
 
 OURS = {
     "a.csv": "path,prediction,confidence,ood_score,error,prob:x\n",

@@ -39,10 +39,10 @@ def rank_of_two(rank: int, port: int, folder: str, common: list[str]) -> None:
     torch.set_num_threads(1)
     from conftest import run_train
 
-    from src import cli
-    from src.config import register
-    from src.tasks.base import FineTuneTask
-    from src.tasks.classification import ClassificationTask
+    from src.cli import command as cli
+    from src.settings.schema import register
+    from src.tasks.classification.task import ClassificationTask
+    from src.training.task import FineTuneTask
 
     register()
     cli.register_resolvers()
@@ -87,7 +87,7 @@ def free_port() -> int:
 def run_two(target: Callable[[int, int, str, list[str]], None], folder: Path, common: list[str]) -> list[int | None]:
     """`target(rank, port, folder, common)` in two processes; their exit statuses."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["src.train", "src.build", "src.measure", "conftest"])
+    context.set_forkserver_preload(["src.train", "src.build.build", "src.training.measure", "conftest"])
     port = free_port()
     processes = [context.Process(target=target, args=(rank, port, str(folder), common)) for rank in range(2)]
     for process in processes:
@@ -191,8 +191,8 @@ def different_settings(rank: int, port: int, folder: str, common: list[str]) -> 
     os.environ.update(LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     from conftest import run_train
 
-    from src import cli
-    from src.config import register
+    from src.cli import command as cli
+    from src.settings.schema import register
 
     register()
     cli.register_resolvers()

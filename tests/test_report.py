@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from conftest import Run, Runner, paint, run_train
 
-from src import analysis
-from src.confusion import ConfusionCounts, count_confusions
-from src.metrics import classification_metrics
-from src.pages.classification import confusion_section
-from src.pages.run import RunReport
-from src.tasks.base import FineTuneTask
+from src.evaluation import analysis
+from src.evaluation.confusion import ConfusionCounts, count_confusions
+from src.reports.run import RunReport
+from src.tasks.classification.report import confusion_section
+from src.training.metrics import classification_metrics
+from src.training.task import FineTuneTask
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -284,7 +284,7 @@ def test_nothing_to_compare(command, runs: str) -> None:
 def test_equal_labels_have_an_r2_of_zero() -> None:
     import torch
 
-    from src.metrics import RegressionErrors
+    from src.training.metrics import RegressionErrors
 
     errors = RegressionErrors(1)
     errors.update(torch.linspace(0, 1, 50)[:, None], torch.full((50, 1), 1 / 3))

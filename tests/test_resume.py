@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from conftest import Answer, Run, compose, run_train
 
-from src import cli
-from src.build import shares
-from src.errors import ConfigError, RunStopped
+from src.build.build import shares
+from src.cli import command as cli
+from src.settings.errors import ConfigError, RunStopped
 from src.train import train
 
 

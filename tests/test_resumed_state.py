@@ -10,11 +10,11 @@ import pytest
 import torch
 from conftest import Answer, Run, compose, run_train
 
-from src.checkpoint import AtomicCheckpointIO, load_checkpoint
-from src.errors import ConfigError, RunStopped
 from src.evaluate import data_to_evaluate
-from src.plain_data import plain
-from src.resumed_state import RECORD, STATE, check_resumable
+from src.runs.checkpoint import AtomicCheckpointIO, load_checkpoint
+from src.runs.plain_data import plain
+from src.runs.resumed_state import RECORD, STATE, check_resumable
+from src.settings.errors import ConfigError, RunStopped
 from src.train import train
 
 
@@ -167,7 +167,7 @@ def test_only_plain_data_within_bounds() -> None:
 
 def test_a_checkpoint_fetches_no_data(run: Run, tmp_path: Path) -> None:
     record = copy.deepcopy(run.checkpoint("best")["finetune"])
-    target = "src.data.torchvision_sets.TorchvisionDataModule"
+    target = "src.data.formats.torchvision_sets.TorchvisionDataModule"
     record["config"]["data"] = {"_target_": target, "name": "MNIST", "root": str(tmp_path / "new"), "batch_size": 4}
     (tmp_path / "new").mkdir()
     with pytest.raises(ConfigError, match=r"is not complete in data\.root"):

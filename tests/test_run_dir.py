@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from conftest import Answer, Run
 
-from src.config import PROJECT_ROOT
-from src.errors import ConfigError
-from src.run_dir import held, new_dir, remove_if_unused, run_dir
+from src.cli.run_dir import held, new_dir, remove_if_unused, run_dir
+from src.settings.errors import ConfigError
+from src.settings.schema import PROJECT_ROOT
 
 
 def test_runs_that_start_together_have_directories_of_their_own(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_long_names_are_shortened(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert Path(run_dir(None, "ü" * 300)).is_dir()
 
 
-HOLD = "from pathlib import Path; from src.run_dir import held\nwith held(Path({folder!r})): {inside}"
+HOLD = "from pathlib import Path; from src.cli.run_dir import held\nwith held(Path({folder!r})): {inside}"
 
 
 def test_a_second_run_is_told_whose_directory_it_is(tmp_path: Path) -> None:

@@ -26,13 +26,13 @@ from onnx import TensorProto, helper, numpy_helper, save_model
 from PIL import Image
 from torchvision.transforms.v2.functional import center_crop
 
-from src.config import PROJECT_ROOT
 from src.data.decode import UnreadableImage, read_rgb
 from src.data.transforms import evaluation_transform
-from src.preprocessing import Preprocessing
-from src.service.answers import answers
-from src.service.models import CheckpointModel, load_model
-from src.service.pixels import read_pixels
+from src.models.preprocessing import Preprocessing
+from src.serving.answers import answers
+from src.serving.models import CheckpointModel, load_model
+from src.serving.pixels import read_pixels
+from src.settings.schema import PROJECT_ROOT
 
 NAMES = ["red", "green", "blue"]
 PREPROCESSING = {"resize_px": 36, "crop_px": 32, "interpolation": "bilinear", "mean": [0, 0, 0], "std": [1, 1, 1]}

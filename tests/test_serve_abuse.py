@@ -20,13 +20,13 @@ from PIL import Image
 from starlette.datastructures import Headers
 from test_serve import RED, WHITE, Server, StartServer, write_onnx
 
-from src.service.app import Service
-from src.service.batching import Batcher, ComputeError
-from src.service.budget import DecodingBudget
-from src.service.metrics import ServiceMetrics
-from src.service.models import load_model
-from src.service.origins import OwnSiteOnly
-from src.service.uploads import Limits
+from src.serving.app import Service
+from src.serving.batching import Batcher, ComputeError
+from src.serving.budget import DecodingBudget
+from src.serving.metrics import ServiceMetrics
+from src.serving.models import load_model
+from src.serving.origins import OwnSiteOnly
+from src.serving.uploads import Limits
 
 
 @pytest.fixture(scope="module")

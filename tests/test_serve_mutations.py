@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper, save_model
 from PIL import Image
 from test_serve import METADATA, NAMES, Server
 
-from src.service.pixels import known_formats
+from src.serving.pixels import known_formats
 
 SECONDS = 60
 MAX_MEGAPIXELS = 4

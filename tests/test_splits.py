@@ -12,10 +12,10 @@ import torch
 from conftest import Run, run_train
 
 from src.data.dataset import EpochSampler, balancing_weights
-from src.data.digit_images import DIGITS_FILE
+from src.data.formats.digit_images import DIGITS_FILE
 from src.data.splits import cut, fold
-from src.errors import ConfigError
-from src.losses import FocalLoss, LogitAdjustedLoss, class_weights
+from src.settings.errors import ConfigError
+from src.training.losses import FocalLoss, LogitAdjustedLoss, class_weights
 
 FRACTIONS = {"val": 0.15, "test": 0.2}
 DIGITS_CUT = {"train": "5fd9cd5a343f", "val": "0ed67d6621f5", "test": "eef80051dab9"}  # sha256 of the rows

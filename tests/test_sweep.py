@@ -13,12 +13,12 @@ import pytest
 from conftest import Answer
 from omegaconf import OmegaConf
 
-from src.command_line import prepare
-from src.config import PROJECT_ROOT
-from src.finished_runs import runs_of
-from src.run_dir import job_dir
-from src.sweep import SweepTable, t_interval, t_quantile, t_tails
-from src.sweep_jobs import take_new_folder, typed_values
+from src.cli.command_line import prepare
+from src.cli.run_dir import job_dir
+from src.runs.finished_runs import runs_of
+from src.settings.schema import PROJECT_ROOT
+from src.sweeps.jobs import take_new_folder, typed_values
+from src.sweeps.table import SweepTable, t_interval, t_quantile, t_tails
 
 SLEEP = [1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4]  # hours gained, Student 1908, Biometrika 6:1
 

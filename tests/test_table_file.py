@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from src.csv_files import CsvWriter
 from src.data.given_images import find_images
-from src.data.split_file import read_split_file
 from src.data.table import string_column
-from src.data.table_file import Cell, open_table
-from src.errors import ConfigError
+from src.data.tables.split_file import read_split_file
+from src.data.tables.table_file import Cell, open_table
+from src.files.csv_files import CsvWriter
+from src.settings.errors import ConfigError
 
 PLAIN = "path,label\na.png,x\nb.png,y\n"
 

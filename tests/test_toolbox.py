@@ -10,11 +10,11 @@ from conftest import Answer, Runner, compose
 from test_backbone import FAMILIES, classifier
 from torch.nn import functional as F
 
-from src.build import build_mixing
-from src.losses import FocalLoss
-from src.models.backbone import new_network, set_stochastic_depth
+from src.build.build import build_mixing
+from src.models.classifier import new_network, set_stochastic_depth
 from src.models.freeze import find_blocks, set_trainable, trained_modules
-from src.optim import ParameterGroups, cosine, onecycle
+from src.training.losses import FocalLoss
+from src.training.optim import ParameterGroups, cosine, onecycle
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +182,7 @@ def test_the_moving_average_is_right_from_the_first_epoch_on(
     trained: Runner, plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Recomputed here from the weights after every step; validation and checkpoints see it and not the raw weights."""
-    from src.tasks.classification import ClassificationTask
+    from src.tasks.classification.task import ClassificationTask
 
     history, validated = [], []
 
@@ -229,7 +229,7 @@ def test_a_soup_is_kept_if_val_is_not_worse(
 
 
 def test_a_bad_soup_is_not_kept(trained: Runner, plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    from src import measure
+    from src.training import measure
 
     spoiled = lambda files: {  # noqa: E731
         name: value * 0 for name, value in torch.load(files[0], weights_only=True)["state_dict"].items()
@@ -244,7 +244,7 @@ def test_a_bad_soup_is_not_kept(trained: Runner, plain: tuple[str, ...], monkeyp
 
 
 def test_average_of_checkpoints(tmp_path: Path) -> None:
-    from src.averaging import average_of
+    from src.training.averaging import average_of
 
     for i in range(3):
         state = {"w": torch.full((2,), float(i)), "n": torch.tensor(i)}
@@ -257,8 +257,8 @@ def test_average_of_checkpoints(tmp_path: Path) -> None:
 
 
 def test_advice_goes_by_balance_and_size(colors: Path, tmp_path: Path) -> None:
-    from src.advice import advise_recipe
-    from src.build import build_datamodule
+    from src.build.advice import advise_recipe
+    from src.build.build import build_datamodule
 
     def advice(root: Path, *settings: str) -> str:
         cfg = compose("data=folder", f"data.root={root}", *settings)

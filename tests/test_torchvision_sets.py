@@ -10,10 +10,10 @@ from conftest import paint, run_train
 from PIL import Image
 from torchvision import datasets
 
-from src.data.torchvision_sets import SPLIT_VALUES, TorchvisionDataModule
+from src.data.formats.torchvision_sets import SPLIT_VALUES, TorchvisionDataModule
 from src.data.transforms import Augmentation
-from src.errors import ConfigError
-from src.preprocessing import Preprocessing
+from src.models.preprocessing import Preprocessing
+from src.settings.errors import ConfigError
 
 PREPROCESSING = Preprocessing(36, 32, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import Answer, Run, Runner, compose, resolved, run_train
 
-from src.errors import ConfigError
+from src.settings.errors import ConfigError
 from src.train import train
 
 
@@ -158,7 +158,7 @@ def test_a_phase_may_have_its_own_optimizer_and_schedule(trained: Runner, plain:
     run = trained(
         *plain, "logger=tensorboard", "trainer.log_every_n_steps=1",
         "freeze.phases=[{train: head, epochs: 1, optimizer: {_target_: torch.optim.SGD, lr: 0.05}, "
-        "scheduler: {_target_: src.optim.constant}}, {train: all, lr_factor: 0.5}]",
+        "scheduler: {_target_: src.training.optim.constant}}, {train: all, lr_factor: 0.5}]",
         "scheduler=constant",
     )  # fmt: skip
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -180,7 +180,7 @@ class Stop(Exception):
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
     """As if the machine went down in the middle of an epoch."""
-    from src.tasks.classification import ClassificationTask
+    from src.tasks.classification.task import ClassificationTask
 
     step = ClassificationTask.training_step
 
@@ -345,7 +345,7 @@ def test_a_sweep_makes_a_table_and_survives_a_failing_job(tmp_path: Path, comman
 
 
 def test_a_new_run_never_writes_into_an_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from src.run_dir import run_dir
+    from src.cli.run_dir import run_dir
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(time, "strftime", lambda _: "now")

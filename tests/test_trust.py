@@ -10,11 +10,11 @@ import pytest
 import torch
 from conftest import Answer, Run, compose, run_train
 
-from src.checkpoint import load_checkpoint
-from src.errors import ConfigError
-from src.resume import resumed_settings
-from src.trained_model import TrainedModel
-from src.trust import plain_config, require_own_targets
+from src.runs.checkpoint import load_checkpoint
+from src.runs.resume import resumed_settings
+from src.runs.trained_model import TrainedModel
+from src.settings.errors import ConfigError
+from src.settings.trust import plain_config, require_own_targets
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def runs(file: Path) -> dict[str, Any]:
     return {"_target_": "torch.utils.collect_env.run", "command": f"touch {file}"}
 
 
-HEAD = {"_target_": "src.models.head.linear_head", "_partial_": True}
+HEAD = {"_target_": "src.models.heads.linear_head", "_partial_": True}
 # What a stranger may put where: (where it is refused, settings), with MARK for settings that would make a file.
 FOREIGN: dict[str, dict[str, Any]] = {
     "head": {"head": runs},
@@ -56,10 +56,10 @@ FOREIGN: dict[str, dict[str, Any]] = {
             "_args_": [{"_target_": "pathlib.Path", "_args_": [str(mark)]}, "x"],
         }
     },
-    "a function of ours that is no head": {"head._target_": "src.models.head.start_small"},
-    "through one of our modules": {"head": lambda mark: {"_target_": "src.run_dir.os.mkdir", "path": str(mark)}},
+    "a function of ours that is no head": {"head._target_": "src.models.heads.start_small"},
+    "through one of our modules": {"head": lambda mark: {"_target_": "src.cli.run_dir.os.mkdir", "path": str(mark)}},
     "task": {"task": lambda mark: {**runs(mark), "labels": "one", "monitor": "val/acc", "mode": "max"}},
-    "a class of ours that is no task": {"task._target_": "src.data.digits.DigitsDataModule"},
+    "a class of ours that is no task": {"task._target_": "src.data.formats.digits.DigitsDataModule"},
     "hidden in a tuple of the head": {"head.x": lambda mark: (runs(mark),)},
     "a target that is no text": {"head._target_": {"a": 1}},
 }
@@ -78,7 +78,7 @@ FOREIGN_IN_RESUMING: dict[str, dict[str, Any]] = {
     "sympy": {"optimizer": lambda mark: {"_target_": "sympy.sympify", "a": f"open({str(mark)!r}, 'w')"}},
     "nested in the optimizer": {"optimizer.lr": runs},
     "scheduler": {"scheduler": runs},
-    "a helper of ours that is no schedule": {"scheduler._target_": "src.optim.warnings.warn"},
+    "a helper of ours that is no schedule": {"scheduler._target_": "src.training.optim.warnings.warn"},
     "optimizer of a phase": {"freeze.phases.0.optimizer": runs},
     "scheduler of a phase": {"freeze.phases.0.scheduler": runs},
     "callback": {"callbacks.x": runs},
@@ -96,7 +96,10 @@ FOREIGN_IN_RESUMING: dict[str, dict[str, Any]] = {
     "hidden in a tuple": {"callbacks.epoch_log.output": lambda mark: (runs(mark),)},
     "plugins in a tuple": {"trainer.plugins": lambda mark: (runs(mark),)},
     "an argument without a name": {
-        "callbacks.epoch_log": lambda mark: {"_target_": "src.callbacks.EpochLog", "_args_": ["max", str(mark)]}
+        "callbacks.epoch_log": lambda mark: {
+            "_target_": "src.training.callbacks.watching.EpochLog",
+            "_args_": ["max", str(mark)],
+        }
     },
     "a name whose format makes slashes": {"callbacks.best_checkpoint.filename": "{zz:/>3d}_out/x"},
     "an environment variable in a folder's name": {

@@ -10,11 +10,11 @@ import torch
 from conftest import Run, compose, run_train
 from lightning import Callback, LightningModule, Trainer
 
-from src.build import build_datamodule
-from src.csv_files import read_csv_file
+from src.build.build import build_datamodule
 from src.data.dataset import MAX_SUBSTITUTES
-from src.errors import RunStopped
-from src.unreadable_images import MAX_SAID, UnreadableImages
+from src.files.csv_files import read_csv_file
+from src.settings.errors import RunStopped
+from src.training.callbacks.unreadable_images import MAX_SAID, UnreadableImages
 
 SMALL = ("data=folder", "data.image_size_px=32", "data.batch_size=16", "trainer.max_epochs=3", "test=false")
 
@@ -79,7 +79,7 @@ def test_without_val_the_training_ends_by_itself(tmp_path: Path, images: Path) -
 
 
 def test_a_long_epoch_is_not_tried_to_its_end(tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("src.unreadable_images.MAX_EMPTY_BATCHES", 5)
+    monkeypatch.setattr("src.training.callbacks.unreadable_images.MAX_EMPTY_BATCHES", 5)
     with pytest.raises(RunStopped, match="train images of epoch 2 could be read"):
         run_train(tmp_path / "run", *SMALL, f"data.root={images}", "data.batch_size=2", *happening(images))
     assert Happening.batches < 10 < 42 / 2
@@ -143,8 +143,8 @@ def test_with_kept_features_the_run_ends_when_it_measures_images(tmp_path: Path,
 def stopped_of_two(rank: int, port: int, folder: str, common: list[str]) -> None:
     import os
 
-    from src import cli
-    from src.config import register
+    from src.cli import command as cli
+    from src.settings.schema import register
 
     torch.set_num_threads(1)
     register()

@@ -151,7 +151,7 @@ def test_predict_a_glob_and_a_file(colors: Path, elsewhere: Path, command) -> No
         ("evaluate", ["split=testing"], "split='testing' is not allowed. Did you mean 'test'?"),
         ("evaluate", ["data=folder"], "data.root is not set"),
         ("evaluate", ["data.batch_size=0"], "data.batch_size=0 is out of range"),
-        ("evaluate", ["data.rot=x"], "data.rot is no argument of src.data.image_folder.ImageFolderDataModule"),
+        ("evaluate", ["data.rot=x"], "data.rot is no argument of src.data.formats.folder.ImageFolderDataModule"),
         ("evaluate", ["data.root=nope"], "data.root='nope' does not exist"),
         ("evaluate", ["ckpt=nope"], "ckpt='nope' does not exist"),
     ],

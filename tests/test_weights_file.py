@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision import models
 
-from src.errors import ConfigError
-from src.models.backbone import build_backbone, find_weights, pretrained_head
+from src.models.classifier import build_backbone, find_weights, pretrained_head
 from src.models.weights_file import read_state_dict
+from src.settings.errors import ConfigError
 
 NAME = "shufflenet_v2_x0_5"
 

@@ -5,20 +5,20 @@ import logging
 from pathlib import Path
 
 from src.data.decode import IMAGE_SUFFIXES
+from src.data.folders.walk import walk
 from src.data.missing import require_found
-from src.data.table_file import TABLE_SUFFIXES, open_table
-from src.data.table_paths import PathCells
-from src.data.walk import walk
-from src.errors import ConfigError
-from src.words import printable
+from src.data.tables.paths import PathCells
+from src.data.tables.table_file import TABLE_SUFFIXES, open_table
+from src.files.printable import printable
+from src.settings.errors import ConfigError
 
-log = logging.getLogger("src.data")
+log = logging.getLogger(__name__)
 
 
 def find_images(images: str, root: str | None = None) -> tuple[Path, list[str]]:
     """The images meant by a folder (with subfolders, sorted), a glob (sorted), a table's column `path`, or one file.
 
-    Folders are read as in training (src/data/walk.py), and so are tables (src/data/table_file.py).
+    Folders are read as in training (src/data/folders/walk.py), and so are tables (src/data/tables/table_file.py).
 
     Args:
         images: the setting.

@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from src.data.decode import IMAGE_SUFFIXES
-from src.data.split_names import same_text
-from src.errors import ConfigError
+from src.data.folders.split_names import same_text
+from src.settings.errors import ConfigError
 
 SAMPLE = 256  # paths of a table that are tried before the first step
 MOST = 0.5  # share of missing ones from which it is not worth to begin

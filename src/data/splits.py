@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from src.data.table import Rows
-from src.errors import ConfigError
+from src.settings.errors import ConfigError
 
 SPLITS = ("train", "val", "test")
 MAX_BINS = 10  # of numbers, for stratifying by them

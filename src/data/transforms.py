@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
 from src.data.decode import scaled_size
-from src.preprocessing import Preprocessing
+from src.models.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Transform:
 class Augmentation:
     """Random changes of training pictures; conf/augment/none.yaml explains each. The default changes nothing.
 
-    Pictures are mixed (mixup, cutmix) on the device, see src/tasks/base.py: here it only counts that they are.
+    Pictures are mixed (mixup, cutmix) on the device, see src/training/task.py: here it only counts that they are.
     """
 
     crop_scale_min: float | None = None

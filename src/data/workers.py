@@ -14,9 +14,9 @@ from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
 
-from src.errors import RunStopped
+from src.settings.errors import RunStopped
 
-log = logging.getLogger("src.data")
+log = logging.getLogger(__name__)
 
 SHARED_MEMORY = Path("/dev/shm")  # Linux; through it batches come from the workers
 FREE_SHARE = 0.9  # of what is free there may be needed

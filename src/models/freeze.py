@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from src.errors import ConfigError, did_you_mean
+from src.settings.errors import ConfigError, did_you_mean
 
 SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torchvision import models
 
-from src.errors import ConfigError
+from src.settings.errors import ConfigError
 
-log = logging.getLogger("src.models.weight_names")
+log = logging.getLogger(__name__)
 
 # Under these names programs keep the weights; of a network and its moving average, the network.
 WRAPPERS = (

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from src.errors import ConfigError
+from src.files.printable import printable
 from src.models.weight_names import current_names, state_dict_in
-from src.words import printable
+from src.settings.errors import ConfigError
 
 IN_A_RUN = ("checkpoints/best.ckpt", "best.ckpt")
 

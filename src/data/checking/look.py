@@ -1,0 +1,178 @@
+"""What there is to know about each picture of a data set before training, gathered by worker processes."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+
+from src.cli.progress import progress_bar
+from src.data.checking.duplicates import Fingerprint, fingerprint
+from src.data.decode import UnreadableImage, open_image, open_regular_file
+from src.data.missing import where_it_is
+from src.data.module import as_it_is
+from src.data.table import ImageTable, Rows
+from src.data.workers import end_when_a_batch_is_lost
+
+NEEDED_PX = 128  # larger JPEGs are decoded reduced, which is faster and sees damage just as well
+DIGEST_BYTES = 16  # of sha256
+SEARCHED_FOR = 20  # missing files
+# What lies there instead of a picture, by how the file begins.
+IMPOSTORS = {
+    b"version https://git-lfs": "a Git LFS pointer and not the picture itself: run git lfs pull",
+    b"<!doctype html": "a web page and not a picture: most likely a failed download",
+    b"<html": "a web page and not a picture: most likely a failed download",
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """Of one picture: why it is no use (`problem` is missing, empty or unreadable), or else what it is.
+
+    `digest` is of the file, or of the pixels where there is no file; `format` is Pillow's name, empty without a file.
+    """
+
+    problem: str = ""
+    reason: str = ""
+    size_px: tuple[int, int] = (0, 0)
+    mode: str = ""
+    format: str = ""
+    digest: bytes = b""
+    fingerprint: Fingerprint | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Of the readable pictures, columns of equal length R (some 350 bytes a picture), and what is wrong with the rest.
+
+    `rows` of the table, ascending; `digests_RB` uint8 [R, 16]; `bits_RB`, `gray_RP`, `chroma_RP` as in Fingerprint;
+    `problems`: (problem, reason) by row.
+    """
+
+    rows: Rows
+    width_R: npt.NDArray[np.int32]
+    height_R: npt.NDArray[np.int32]
+    digests_RB: npt.NDArray[np.uint8]
+    bits_RB: npt.NDArray[np.uint8]
+    gray_RP: npt.NDArray[np.uint8]
+    chroma_RP: npt.NDArray[np.uint8]
+    modes: Counter[str]
+    formats: Counter[str]
+    problems: dict[int, tuple[str, str]]
+    wrong_suffix: dict[int, str]  # the format by row
+
+
+def look_at_pictures(table: ImageTable, rows: Rows, num_workers: int) -> Facts:
+    """Decode each of these pictures once."""
+    count = len(rows)
+    width, height = np.zeros(count, dtype=np.int32), np.zeros(count, dtype=np.int32)
+    digests, bits = np.zeros((count, DIGEST_BYTES), dtype=np.uint8), np.zeros((count, 16), dtype=np.uint8)
+    gray, chroma = np.zeros((count, 256), dtype=np.uint8), np.zeros((count, 32), dtype=np.uint8)
+    modes, formats = Counter[str](), Counter[str]()
+    problems: dict[int, tuple[str, str]] = {}
+    wrong_suffix: dict[int, str] = {}
+    readable = np.zeros(count, dtype=bool)
+    for position, look in enumerate(looks(table, rows, num_workers)):
+        row = int(rows[position])
+        if look.fingerprint is None:
+            problems[row] = (look.problem, look.reason)
+            continue
+        readable[position] = True
+        width[position], height[position] = look.size_px
+        digests[position] = np.frombuffer(look.digest, dtype=np.uint8)
+        bits[position], gray[position] = look.fingerprint.bits, look.fingerprint.gray
+        chroma[position] = look.fingerprint.chroma
+        modes[look.mode] += 1
+        formats[look.format] += 1
+        if look.format and not suffix_fits(str(table.paths[row]), look.format):
+            wrong_suffix[row] = look.format
+    return Facts(
+        rows[readable], width[readable], height[readable], digests[readable], bits[readable], gray[readable],
+        chroma[readable], modes, formats, problems, wrong_suffix,
+    )  # fmt: skip
+
+
+def say_where_missing_are(table: ImageTable, facts: Facts) -> Facts:
+    """The facts, in which the first few missing files say where they were looked for and where they may be."""
+    missing = [row for row, (problem, _) in facts.problems.items() if problem == "missing"]
+    root = table.root
+    if root is None:
+        return facts
+    told = {row: ("missing", where_it_is(root, str(table.paths[row]))) for row in missing[:SEARCHED_FOR]}
+    return replace(facts, problems=facts.problems | told)
+
+
+def looks(table: ImageTable, rows: Rows, num_workers: int) -> Iterator[Look]:
+    """In the order of the rows, with a progress bar."""
+    workers = num_workers if len(rows) > 64 else 0
+    batches = DataLoader(
+        LookDataset(table, rows),
+        batch_size=16,
+        num_workers=workers,
+        collate_fn=as_it_is,
+        worker_init_fn=end_when_a_batch_is_lost,
+    )
+    with progress_bar() as progress:
+        bar = progress.add_task("look at pictures", total=len(rows), speed="", loss="")
+        for batch in batches:
+            yield from batch
+            progress.update(bar, advance=len(batch))
+
+
+class LookDataset(Dataset[Look]):
+    def __init__(self, table: ImageTable, rows: Rows) -> None:
+        self.table, self.rows = table, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, position: int) -> Look:
+        return look_at(self.table, int(self.rows[position]))
+
+
+def look_at(table: ImageTable, row: int) -> Look:
+    file = table.file(row)
+    try:
+        if file is None:
+            image = table.read(row)
+            digest = hashlib.sha256(f"{image.size}".encode() + image.tobytes())
+            return described(image, image.mode, "", image.size, digest.digest())
+        if not file.exists():
+            return Look("missing", "there is no such file")
+        if file.is_file() and not file.stat().st_size:
+            return Look("empty", "the file has 0 bytes")
+        image = table.read(row, NEEDED_PX)
+        with open_regular_file(file) as stream:
+            file_digest = hashlib.file_digest(stream, "sha256").digest()
+        with open_image(file, table.max_megapixels) as header:
+            return described(image, header.mode, header.format or "", header.size, file_digest)
+    except UnreadableImage as error:
+        return Look("unreadable", (impostor(file) if file else "") or str(error))
+    except OSError as error:
+        return Look("unreadable", error.strerror or str(error))
+
+
+def described(image: Image.Image, mode: str, kind: str, size_px: tuple[int, int], digest: bytes) -> Look:
+    return Look("", "", size_px, mode, kind, digest[:DIGEST_BYTES], fingerprint(image))
+
+
+def impostor(file: Path) -> str:
+    """What a file that is no picture is instead; an empty string if that is not known."""
+    try:
+        with open_regular_file(file) as stream:
+            begin = stream.read(256).lstrip(b"\xef\xbb\xbf \r\n\t").lower()
+    except (OSError, UnreadableImage):
+        return ""
+    return next((what for mark, what in IMPOSTORS.items() if begin.startswith(mark)), "")
+
+
+def suffix_fits(path: str, found: str) -> bool:
+    """Whether a file name promises the format that Pillow found in it; unknown suffixes promise nothing."""
+    promised = Image.registered_extensions().get(Path(path).suffix.lower())
+    same = {"MPO": "JPEG", "DIB": "BMP"}  # JPEGs with several pictures, bitmaps without the file's header
+    return promised is None or same.get(promised, promised) == same.get(found, found)

@@ -1,0 +1,120 @@
+"""Images listed in a table: a csv or parquet file with a row per image."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from src.data.missing import require_found
+from src.data.module import ImageDataModule
+from src.data.table import ImageTable
+from src.data.tables.columns import ColumnBuilder
+from src.data.tables.table_file import TableFile, open_table
+from src.files.printable import printable
+from src.settings.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+
+class CsvDataModule(ImageDataModule):
+    """One row per image: its path, what it is labelled with, and, if there are such columns, its split and group.
+
+    Labels are one class; several classes with `;` between them, or one column of 0 and 1 per class; or one column of
+    numbers per target. Rows of a million images are kept as columns, about 100 bytes each. Rows that name an image
+    again are merged, and refused if they contradict each other. Names of classes are compared in Unicode's NFC.
+
+    Args:
+        file: csv (comma, semicolon, tab or pipe; UTF-8, or UTF-16 with its mark) or .parquet.
+        root: folder that relative paths start from; None = the file's own.
+        path_column: the image's path.
+        label_columns: one name or several; None = `label` if there is one, else every column that is nothing else.
+        label_separator: between several classes in one cell; None = ; or else | or a comma, as the cells show.
+        split_column: train, val or test (or empty: left out); None, or no such column = cut by fractions.
+        group_column: images with the same value stay in the same split; None, or no such column = no groups.
+        settings: see ImageDataModule.
+    """
+
+    def __init__(
+        self,
+        *,
+        file: str,
+        root: str | None = None,
+        path_column: str = "path",
+        label_columns: str | list[str] | None = None,
+        label_separator: str | None = None,
+        split_column: str | None = "split",
+        group_column: str | None = "group",
+        **settings: Any,
+    ) -> None:
+        super().__init__(**settings)
+        self.file = Path(file).expanduser()
+        self.root = self.file.parent if root is None else Path(root).expanduser()
+        self.path_column, self.split_column, self.group_column = path_column, split_column, group_column
+        self.label_columns = [label_columns] if isinstance(label_columns, str) else label_columns
+        self.label_separator = label_separator
+
+    def scan(self) -> ImageTable:
+        found = self.builder().finish()
+        notes = list(found.notes)
+        everything = {"all": np.arange(len(found.paths))}
+        rows = self.split(found.splits or everything, found.labels, found.paths, notes, found.groups_N)
+        return ImageTable(
+            found.paths,
+            found.labels,
+            found.class_names,
+            rows,
+            root=self.root,
+            groups_N=found.groups_N,
+            notes=list(map(printable, notes)),
+        )
+
+    def builder(self) -> ColumnBuilder:
+        """With all of the table's cells."""
+        with open_table(self.file, "data.file") as table:
+            wanted = self.wanted_columns(table)
+            label_names = [name.removeprefix("label:") for name in wanted if name.startswith("label:")]
+            builder = ColumnBuilder(
+                f"data.file='{self.file}'",
+                self.root,
+                self.labels,
+                label_names,
+                self.known_classes,
+                self.label_separator,
+                table.unit,
+            )
+            for chunk in table.chunks:
+                builder.add({name: chunk.cells(place) for name, place in wanted.items()}, chunk.lines)
+        return builder
+
+    def require_readable(self, samples: int = 8) -> None:
+        """As ImageDataModule, and say where images were looked for if they are missing."""
+        self.require_found()
+        super().require_readable(samples)
+
+    def require_found(self) -> None:
+        """Raise ConfigError if most images are missing; if some are, the log says where they were looked for."""
+        rows = np.sort(np.concatenate(list(self.table.splits.values())))
+        if note := require_found(self.root, self.table.paths[rows], f"data.file='{self.file}'", "data.root"):
+            log.warning("%s", printable(note))
+
+    def wanted_columns(self, table: TableFile) -> dict[str, int]:
+        """Place in a row of what is read, by our name for it: path, split, group, and `label:<column>`."""
+        wanted = {"path": table.place(self.path_column, "data.path_column")}
+        own = {self.path_column, ""}
+        for key, column in {"split": self.split_column, "group": self.group_column}.items():
+            # One that was asked for by another name than the usual one must be there.
+            if column is not None and (column in table.columns or column != key):
+                wanted[key] = table.place(column, f"data.{key}_column")
+                own.add(column)
+        names = self.label_columns
+        if names is None:
+            names = ["label"] if "label" in table.columns else [name for name in table.columns if name not in own]
+        if not names:
+            raise ConfigError(f"data.file='{self.file}' has no column for labels, only: {', '.join(table.columns)}.")
+        if self.labels == "one" and len(names) > 1:
+            raise ConfigError(
+                f"data.file='{self.file}' has no column 'label', and several others ({', '.join(names)}): name the one "
+                "with the classes, data.label_columns=<column>, or choose task=multilabel or task=regression."
+            )
+        return wanted | {f"label:{name}": table.place(name, "data.label_columns") for name in names}

@@ -1,0 +1,28 @@
+"""The pixels of the digits that the repository carries (see src/assets/README.md). Imports no torch."""
+
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from src.settings.schema import PROJECT_ROOT
+
+DIGITS_FILE = PROJECT_ROOT / "src" / "assets" / "digits.npz"
+
+
+@cache
+def digit_pixels() -> npt.NDArray[np.uint8]:
+    """Grey values [1797, 8, 8]."""
+    with np.load(DIGITS_FILE) as file:
+        pixels_NHW: npt.NDArray[np.uint8] = (file["images"].astype(np.uint16) * 255 // 16).astype(np.uint8)
+    return pixels_NHW
+
+
+def read_digit(row: int) -> Image.Image:
+    return Image.fromarray(digit_pixels()[row]).convert("RGB")
+
+
+def digit_path(row: int) -> str:
+    """What a digit, which is no file, is called."""
+    return f"digits/{row:04d}"

@@ -1,0 +1,74 @@
+"""Rows of a table that name an image again: put together, or refused where they contradict each other."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from src.data.table import Rows
+from src.settings.errors import ConfigError
+
+SHOWN = 5  # contradictions
+
+
+def first_rows(paths: npt.NDArray[Any]) -> Rows:
+    """For each row the first one with the same path, int64 [N]."""
+    _, first, same_N = np.unique(paths, return_index=True, return_inverse=True)
+    return first[same_N].astype(np.int64)
+
+
+class RepeatedRows:
+    """The rows whose path an earlier one has, in a table of N rows.
+
+    Args:
+        table: the setting that names the table, for messages.
+        paths: strings [N].
+        lines_N: where each row is in the file.
+        unit: what these are: line or row.
+    """
+
+    def __init__(self, table: str, paths: npt.NDArray[Any], lines_N: npt.NDArray[np.int64], unit: str) -> None:
+        self.table, self.paths, self.lines_N, self.unit = table, paths, lines_N, unit
+        first_N = first_rows(paths)
+        self.rows = np.flatnonzero(first_N != np.arange(len(paths)))
+        self.first = first_N[self.rows]  # of each of them
+        self.kept = np.flatnonzero(first_N == np.arange(len(paths)))
+
+    def refuse(
+        self, values: npt.NDArray[Any], what: str, name: Callable[[Any], str], missing: int | None = None
+    ) -> None:
+        """Raise ConfigError, naming the lines, if rows of one image have different values.
+
+        Args:
+            values: [N] or [N, T].
+            what: they are, in the plural.
+            name: of a value, for messages.
+            missing: a value that contradicts none.
+        """
+        mine, others = values[self.rows], values[self.first]
+        differ = mine != others
+        differ = differ.any(axis=1) if differ.ndim == 2 else differ
+        if missing is not None:
+            differ &= (mine != missing) & (others != missing)
+        if not differ.any():
+            return
+        shown = "\n".join(
+            f"  {self.unit}s {self.lines_N[first]} and {self.lines_N[row]}: {self.paths[row]} has the {what} "
+            f"{name(values[first])} and {name(values[row])}"
+            for row, first in list(zip(self.rows[differ], self.first[differ], strict=True))[:SHOWN]
+        )
+        if differ.sum() > SHOWN:
+            shown += f"\n  ... {differ.sum() - SHOWN} more"
+        way_out = "\nAn image with several classes is for task=multilabel." if what == "classes" else ""
+        raise ConfigError(f"{self.table} has {differ.sum()} rows that contradict an earlier one:\n{shown}{way_out}")
+
+    def unite(self, labels_NK: npt.NDArray[np.uint8]) -> None:
+        """Give the first row of each image the classes of its others, in place."""
+        np.maximum.at(labels_NK, self.first, labels_NK[self.rows])
+
+    def complete(self, values_N: npt.NDArray[np.int64], missing: int) -> None:
+        """Give the first row of each image what a later one has, in place, where it has none."""
+        there = (values_N[self.rows] != missing) & (values_N[self.first] == missing)
+        # Backwards, so that of several later ones the first one stays.
+        values_N[self.first[there][::-1]] = values_N[self.rows[there]][::-1]

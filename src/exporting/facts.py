@@ -1,0 +1,43 @@
+"""What an exported file says about itself: in its metadata, and in the .json beside it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from src.runs.checkpoint import PACKAGES
+from src.tasks.multilabel.task import MultilabelTask
+from src.training.task import CALIBRATION_KEY, FineTuneTask
+
+FORMAT_VERSION = 1
+TASK_NAMES = {"one": "classification", "several": "multilabel", "numbers": "regression"}
+
+
+def make_facts(task: FineTuneTask, record: dict[str, Any], output_names: list[str]) -> dict[str, Any]:
+    """Plain data; docs/export.md explains each entry."""
+    thresholds = task.calibrated_thresholds().tolist() if isinstance(task, MultilabelTask) else None
+    return {
+        "format_version": FORMAT_VERSION,
+        "task": TASK_NAMES[record["config"]["task"]["labels"]],
+        "class_names": list(task.class_names),
+        "preprocessing": record["preprocessing"],
+        "temperature": task.temperature if task.probability_columns else None,
+        "thresholds": thresholds,
+        "ood_score_p99": record.get(CALIBRATION_KEY, {}).get("ood_score_p99"),
+        "backbone": record["config"]["backbone"]["name"],
+        "precision": "fp32",
+        "input": "images",
+        "outputs": output_names,
+        "versions": {name: record["versions"].get(name) for name in PACKAGES},
+    }
+
+
+def write_facts(file: Path, facts: dict[str, Any]) -> None:
+    """Into an .onnx file's metadata (a .pt2 file has them already), and into the .json beside it."""
+    if file.suffix == ".onnx":
+        import onnx
+
+        proto = onnx.load(str(file))
+        onnx.helper.set_model_props(proto, {key: json.dumps(value) for key, value in facts.items()})
+        onnx.save(proto, str(file))
+    text = json.dumps(facts, indent=2, ensure_ascii=False)
+    file.with_suffix(".json").write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,120 @@
+"""The pictures on which an exported file is compared with its checkpoint, measured and calibrated."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from src.data.decode import UnreadableImage, read_rgb
+from src.data.formats.digit_images import DIGITS_FILE
+from src.data.given_images import find_images
+from src.data.module import ImageDataModule
+from src.evaluate import data_to_evaluate
+from src.models.preprocessing import Preprocessing
+from src.settings.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+PARITY_PICTURES = 64
+# Width and height: enlarged, square, reduced, wide, tall, and the tall one that Pillow resizes columns first.
+ODD_SIZES = [(37, 50), (300, 300), (701, 467), (500, 120), (123, 200), (331, 997)]
+
+
+def run_data(record: dict[str, Any]) -> ImageDataModule | None:
+    """The data of the training; None, with a word about it, if they are not there any more."""
+    try:
+        data = data_to_evaluate({}, record)
+        len(data.table)
+        return data
+    except ConfigError as error:
+        log.info("The run's own data cannot be used: %s", error)
+        return None
+
+
+def parity_pictures(
+    images: str | None, data: ImageDataModule | None, preprocessing: Preprocessing
+) -> list[Image.Image]:
+    """RGB pictures as they are decoded for src.predict, spread over what there is, and some of them in other sizes.
+
+    They are those of `images`, or else the run's (test, else val, else train), or else the embedded digits.
+    """
+    if images is not None:
+        folder, paths = find_images(images)
+        pictures = read_files(folder, spread(paths, PARITY_PICTURES), preprocessing)
+        what = f"pictures of {images}"
+        if not pictures:
+            raise ConfigError(f"images='{images}': none of these pictures can be read.")
+    elif data is not None:
+        split = next(name for name in ("test", "val", "train") if name in data.table.splits)
+        pictures = [picture for picture, _ in read_split(data, split, preprocessing, PARITY_PICTURES)]
+        what = f"{split} pictures of the run"
+    else:
+        pictures, what = [], ""
+    if not pictures:
+        with np.load(DIGITS_FILE) as file:
+            grey_NHW = file["images"][:PARITY_PICTURES].astype(np.uint8) * 15
+        pictures = [Image.fromarray(grey_HW).convert("RGB") for grey_HW in grey_NHW]
+        what = "of the embedded digits, for want of others,"
+    resized = [pictures[i % len(pictures)].resize(size) for i, size in enumerate(ODD_SIZES)]
+    log.info("Comparing on %d %s and %d scaled to other sizes", len(pictures), what, len(resized))
+    return pictures + resized
+
+
+def test_pictures(
+    data: ImageDataModule | None, preprocessing: Preprocessing, most: int
+) -> tuple[str, list[tuple[Image.Image, Any]]]:
+    """Of test, or else of val: the split's name, and pictures spread over it with labels as in ImageTable.
+
+    No pictures if the data are gone.
+    """
+    if data is None or not most:
+        return "", []
+    split = "test" if "test" in data.table.splits else "val"
+    return split, read_split(data, split, preprocessing, most)
+
+
+def calibration_pictures(data: ImageDataModule | None, preprocessing: Preprocessing, most: int) -> list[Image.Image]:
+    """Of the training, spread over it. Raises ConfigError if they are gone."""
+    pictures = [] if data is None else [p for p, _ in read_split(data, "train", preprocessing, most)]
+    if not pictures:
+        raise ConfigError(
+            "variants=[int8] learns the ranges of its numbers from training pictures, and the run's data are not there "
+            "any more: bring them back to where they were, or leave int8 out."
+        )
+    return pictures
+
+
+def read_split(
+    data: ImageDataModule, split: str, preprocessing: Preprocessing, most: int
+) -> list[tuple[Image.Image, Any]]:
+    table, found = data.table, []
+    for row in spread(table.splits[split].tolist(), most):
+        try:
+            found.append((table.read(int(row), preprocessing.resize_px), table.labels[row]))
+        except UnreadableImage as error:
+            log.info("Left out: %s: %s", table.paths[row], error)
+    return found
+
+
+def read_files(folder: Path, paths: list[str], preprocessing: Preprocessing) -> list[Image.Image]:
+    found = []
+    for path in paths:
+        try:
+            found.append(read_rgb(folder / path, preprocessing.resize_px))
+        except UnreadableImage as error:
+            log.info("Left out: %s: %s", path, error)
+    return found
+
+
+def spread(items: list[Any], most: int) -> list[Any]:
+    """At most so many of them, evenly from first to last."""
+    if len(items) <= most:
+        return items
+    return [items[i] for i in np.linspace(0, len(items) - 1, most).round().astype(int)]
+
+
+def to_array(picture: Image.Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """uint8 [3, H, W]."""
+    return np.ascontiguousarray(np.asarray(picture, dtype=np.uint8).transpose(2, 0, 1))

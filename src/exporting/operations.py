@@ -1,0 +1,51 @@
+"""The operations that the graph of a .pt2 file may call."""
+
+import re
+
+from src.exporting.unchecked import require, shown
+
+# Of ATen: what networks are made of. None takes the name of a file (from_file does), or gives memory that was another's
+# (empty does).
+OPERATIONS = """
+__and__ __or__ __xor__ _assert_tensor_metadata _scaled_dot_product_flash_attention_for_cpu _softmax _log_softmax
+_native_batch_norm_legit _native_batch_norm_legit_no_training _to_copy _unsafe_view abs acos adaptive_avg_pool1d
+adaptive_avg_pool2d _adaptive_avg_pool2d adaptive_max_pool2d add addcdiv addcmul addmm alias all alpha_dropout amax
+amin any arange argmax argmin argsort asin atan atan2 avg_pool1d avg_pool2d baddbmm batch_norm bernoulli
+bitwise_and bitwise_not bitwise_or bitwise_xor bmm broadcast_tensors cat ceil celu channel_shuffle chunk clamp
+clamp_max clamp_min clone concat constant_pad_nd contiguous conv1d conv2d conv3d conv_transpose2d convolution copy
+cos cosh cumprod cumsum detach diagonal div dot dropout einsum elu embedding eq erf erfc exp exp2
+expand expand_as expm1 eye feature_dropout fill flatten flip floor floor_divide fmod frac full full_like gather ge
+gelu glu grid_sampler_2d group_norm gt hardshrink hardsigmoid hardswish hardtanh index index_select instance_norm
+interpolate isfinite isinf isnan item layer_norm le leaky_relu lerp lift_fresh_copy linalg_norm
+linalg_vector_norm linear linspace log log10 log1p log2 log_sigmoid log_softmax logical_and logical_not logical_or
+logical_xor logit logsumexp lt masked_fill matmul matrix_H max max_pool1d max_pool2d max_pool2d_with_indices maximum
+mean meshgrid min minimum mish mm movedim mul mv narrow native_dropout native_group_norm native_layer_norm ne neg
+new_full new_ones new_zeros norm numpy_T one_hot ones ones_like pad permute pixel_shuffle pixel_unshuffle
+pow prelu prod ravel reciprocal relu relu6 remainder repeat repeat_interleave reshape roll round rsqrt rsub
+scalar_tensor scaled_dot_product_attention scatter scatter_add select selu sigmoid sign silu sin sinh slice softmax
+softmin softplus softsign sort split split_with_sizes sqrt square squeeze stack std sub sum swapaxes swapdims
+sym_constrain_range sym_constrain_range_for_size sym_numel sym_size sym_stride t tan tanh tanhshrink threshold tile
+to topk transpose tril triu true_divide trunc type_as unbind unflatten unfold unsqueeze upsample_bicubic2d
+upsample_bilinear2d upsample_nearest2d _upsample_bicubic2d_aa _upsample_bilinear2d_aa var var_mean view view_as where
+zero zeros zeros_like
+"""
+OF_SIZES = """
+_operator.add _operator.sub _operator.mul _operator.floordiv _operator.truediv _operator.mod _operator.neg
+_operator.eq _operator.ne _operator.lt _operator.le _operator.gt _operator.ge _operator.and_ _operator.or_
+_operator.not_ _operator.getitem math.ceil math.floor math.trunc torch.sym_float torch.sym_max torch.sym_min
+torch.sym_not
+"""
+
+
+def operation(text: str) -> None:
+    """One of ATen's that is listed above, with an overload that it has; or arithmetic with sizes."""
+    if text in OF_SIZES.split():
+        return
+    import torch
+
+    found = re.fullmatch(r"torch\.ops\.aten\.(\w+)\.([A-Za-z]\w*)", text, re.ASCII)
+    known = found is not None and (not {found[1], found[1].removesuffix("_")}.isdisjoint(OPERATIONS.split()))
+    what = f"the operation {shown(text)}"
+    require(known, what)
+    assert found is not None
+    require(hasattr(torch.ops.aten, found[1]) and found[2] in getattr(torch.ops.aten, found[1]).overloads(), what)

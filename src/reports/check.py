@@ -1,0 +1,65 @@
+"""The page with the pictures that src.check found: one file, which loads nothing and runs no script."""
+
+from html import escape
+from pathlib import Path
+
+from src.data.checking.findings import KINDS, Finding
+from src.data.splits import SPLITS
+from src.data.table import ImageTable
+from src.reports.parts import thumbnail, write_document
+
+SHOWN = 24  # findings of each kind
+
+
+def write_page(path: Path, table: ImageTable, found: list[Finding], reasons: list[str], overview: list[str]) -> None:
+    """Verdict, overview, and each kind of finding with thumbnails of the first ones."""
+    by_kind = {kind: [finding for finding in found if finding.kind == kind] for kind in KINDS}
+    present = {kind: of_kind for kind, of_kind in by_kind.items() if of_kind}
+    links = "".join(
+        f'<a href="#{kind}"><b class="{KINDS[kind][0]}">{len(of_kind):,}</b> {escape(kind.replace("_", " "))}</a>'
+        for kind, of_kind in present.items()
+    )
+    parts = [
+        "<h1>Data check</h1>",
+        verdict(reasons, found),
+        f"<nav>{links}</nav>" if links else "",
+        f"<pre>{escape(chr(10).join(overview))}</pre>",
+        *(f"<p>{escape(note)}</p>" for note in table.notes),
+        *(section(table, kind, of_kind) for kind, of_kind in present.items()),
+    ]
+    write_document(path, "Data check", parts)
+
+
+def verdict(reasons: list[str], found: list[Finding]) -> str:
+    if reasons:
+        items = "".join(f"<li>{escape(reason)}</li>" for reason in reasons)
+        return f'<div class="verdict bad"><b>Training is not advisable.</b><ul>{items}</ul></div>'
+    warnings = any(finding.severity != "note" for finding in found)
+    return f'<div class="verdict"><b>Go ahead{", but see the warnings" if warnings else ""}.</b></div>'
+
+
+def section(table: ImageTable, kind: str, of_kind: list[Finding]) -> str:
+    severity, what = KINDS[kind]
+    pairs = " pairs" if of_kind[0].other is not None else " wide"
+    cards = "\n".join(card(table, finding) for finding in of_kind[:SHOWN])
+    more = len(of_kind) - SHOWN
+    note = f"<p>{more:,} more are in check.csv.</p>" if more > 0 else ""
+    title = f'<h2 id="{kind}"><span class="{severity}">{severity}</span>: {escape(what)} ({len(of_kind):,})</h2>'
+    return f'<section>{title}<p class="kind">{kind}</p><ul class="cards{pairs}">{cards}</ul>{note}</section>'
+
+
+def card(table: ImageTable, finding: Finding) -> str:
+    detail = f'<p class="detail">{escape(finding.detail)}</p>'
+    if finding.row is None:
+        return f'<li class="card"><b>{escape(finding.label)}</b>{detail}</li>'
+    pictures = picture(table, finding.row)
+    if finding.other is not None:
+        pictures = f'<div class="pair">{pictures}{picture(table, finding.other)}</div>'
+    return f'<li class="card">{pictures}{detail}</li>'
+
+
+def picture(table: ImageTable, row: int) -> str:
+    split = next((name for name in SPLITS if name in table.splits and row in table.splits[name]), "")
+    where = escape(f"{split} · {table.label_text(row)}")
+    caption = f'<figcaption>{escape(str(table.paths[row]))}<br><span class="where">{where}</span></figcaption>'
+    return f"<figure>{thumbnail(table, row)}{caption}</figure>"

@@ -1,0 +1,187 @@
+"""What a checkpoint carries beside the weights, and how it comes back. Plain data: torch.load(weights_only=True)."""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import zipfile
+import zlib
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins import TorchCheckpointIO
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from src.models.preprocessing import Preprocessing
+from src.runs.plain_data import is_plain_tensor, plain
+from src.runs.record import check_record
+from src.settings.errors import ConfigError, RunStopped, first_line, was_interrupted
+from src.settings.schema import PROJECT_ROOT
+from src.training.task import CHECKPOINT_KEY
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place, and moves it there when it is complete and on the disk.
+
+    So a file of that name is always a whole checkpoint, the new one or the one before. Lightning's own way holds the
+    whole file in memory as well, and writes to the system's folder for temporary files, which may be another disk.
+
+    Args:
+        folder: outside which nothing is written or removed; None = anywhere. For resumed runs, since names and folders
+            of checkpoints then come from a file.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        super().__init__()
+        self.folder = None if folder is None else folder.resolve()
+
+    def require_inside(self, path: Any) -> Path:
+        file = Path(path)
+        if self.folder is not None and not file.resolve().is_relative_to(self.folder):
+            raise RunStopped(
+                f"The checkpoint '{file}' would lie outside the run's directory {self.folder}, as the resumed "
+                "checkpoint's settings want it. If that is right, trust=true allows it."
+            )
+        return file
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Only a file of that kind, and never a folder."""
+        file = self.require_inside(path)
+        if file.suffix == ".ckpt" and file.is_file() and not file.is_symlink():
+            file.unlink()
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        file = self.require_inside(path)
+        part = file.with_name(f".{file.name}.part")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("wb") as stream:
+                torch.save(checkpoint, stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            part.replace(file)
+        except (OSError, RuntimeError, KeyboardInterrupt) as error:  # torch tells of a full disk by a RuntimeError
+            with suppress(OSError):
+                part.unlink()
+            if was_interrupted(error):  # and of Ctrl-C while it wrote
+                raise KeyboardInterrupt from error
+            cause = error if isinstance(error, OSError) else error.__context__
+            reason = cause.strerror if isinstance(cause, OSError) else str(error).splitlines()[0]
+            free = f", {shutil.disk_usage(file.parent).free / 2**20:.0f} MiB free" if file.parent.is_dir() else ""
+            kept = f" The checkpoint before it is unharmed: {file}." if file.is_file() else ""
+            raise RunStopped(f"The checkpoint {file} could not be written: {reason}{free}.{kept}") from error
+
+
+PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "omegaconf", "pillow", "numpy")
+
+
+def make_record(
+    cfg: DictConfig, class_names: list[str], preprocessing: Preprocessing, fingerprint: str
+) -> dict[str, Any]:
+    """Everything that evaluate, predict and resume need to know."""
+    return {
+        "config": OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True),
+        "class_names": class_names,
+        "preprocessing": preprocessing.as_dict(),
+        "data_fingerprint": fingerprint,
+        "versions": {name: version(name) for name in PACKAGES},
+    }
+
+
+def find_checkpoint(path: str, name: str) -> Path:
+    """The file meant by `<run dir>`, `<run dir>/checkpoints` or a file; `name` is best or last.
+
+    Raises ConfigError if there is none.
+    """
+    given = Path(path).expanduser()
+    candidates = [given, given / f"{name}.ckpt", given / "checkpoints" / f"{name}.ckpt"]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    other = "" if given.exists() else f" '{path}' does not exist."
+    raise ConfigError(
+        f"No checkpoint at '{path}': expected a .ckpt file, or a run directory with checkpoints/{name}.ckpt.{other}"
+    )
+
+
+def load_checkpoint(file: Path) -> dict[str, Any]:
+    """The checkpoint as plain data on the CPU.
+
+    Raises ConfigError if it is damaged, is not one of this project's, has weights that are not finite, or says
+    impossible things of its model.
+    """
+    checkpoint = read_checkpoint(file)
+    check_record(checkpoint[CHECKPOINT_KEY], file)
+    weights = checkpoint.get("state_dict")
+    if not isinstance(weights, dict) or not all(isinstance(v, Tensor) and is_plain_tensor(v) for v in weights.values()):
+        raise ConfigError(f"'{file}' holds no weights: its entry 'state_dict' is damaged.")
+    for name, value in weights.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise ConfigError(
+                f"'{file}' cannot be used: its weights {name} are not all finite, so that its answers would be no "
+                "numbers either. The training went wrong, or the file is damaged: take another checkpoint."
+            )
+    return checkpoint
+
+
+def read_checkpoint(file: Path) -> dict[str, Any]:
+    """What the file holds, unchecked but for damage: each part of the file has a checksum. Raises ConfigError."""
+    require_undamaged(file)
+    try:
+        checkpoint: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ConfigError(f"'{file}' cannot be read as a checkpoint: {first_line(error)}") from error
+    if not isinstance(checkpoint, dict) or CHECKPOINT_KEY not in checkpoint:
+        raise ConfigError(f"'{file}' is not a checkpoint of this project: it lacks the entry '{CHECKPOINT_KEY}'.")
+    return {**checkpoint, CHECKPOINT_KEY: plain(checkpoint[CHECKPOINT_KEY], file)}
+
+
+def require_undamaged(file: Path) -> None:
+    """Raise ConfigError unless all parts of the file have the checksums that were written with them (CRC32 of zip)."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, zlib.error) as error:
+        raise ConfigError(
+            f"'{file}' cannot be read as a checkpoint: it is not whole, or no checkpoint at all ({first_line(error)})."
+        ) from error
+    if damaged is not None:
+        raise ConfigError(
+            f"'{file}' is damaged: its part {damaged} is not as it was written. Copy it again from where it is whole, "
+            "or take another checkpoint of the run."
+        )
+
+
+def environment(fingerprint: str) -> dict[str, Any]:
+    """What a later reader needs to repeat the run: versions, commit, command, machine, data."""
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "command": " ".join([Path(sys.executable).name, "-m", main_module(), *sys.argv[1:]]),
+        "git_commit": git("rev-parse", "HEAD"),
+        "git_dirty": bool(git("status", "--porcelain")),
+        "data_fingerprint": fingerprint,
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "cpu_threads": torch.get_num_threads(),
+        "gpus": gpus,
+    }
+
+
+def main_module() -> str:
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return spec.name if spec is not None else Path(sys.argv[0]).name
+
+
+def git(*arguments: str) -> str | None:
+    """Output of a git command in the project; None outside a repository or without git."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,62 @@
+"""One class a picture."""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torchmetrics.classification import MulticlassAccuracy
+
+from src.training.metrics import classification_metrics
+from src.training.task import FineTuneTask
+
+
+class ClassificationTask(FineTuneTask):
+    """Logs `train/acc`, and for val and test every metric of `classification_metrics`. Settings: see FineTuneTask.
+
+    Outputs are logits; labels are class indices int64 [B].
+    """
+
+    answer_columns: ClassVar = ["prediction", "confidence"]
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        num_classes = len(self.class_names)
+        self.train_acc = MulticlassAccuracy(num_classes, average="micro")
+        # ModuleDict keys may not be called "train" or hold slashes, hence one attribute a split.
+        self.val_metrics = classification_metrics(num_classes, "val/")
+        self.test_metrics = classification_metrics(num_classes, "test/")
+
+    @property
+    def metric_names(self) -> list[str]:
+        return ["val/loss", *map(str, self.val_metrics.keys())]
+
+    def update_training_metrics(self, outputs_BK: Tensor, targets: Tensor) -> None:
+        """Of a mixed picture, the class with the larger share counts."""
+        labels_B = targets.argmax(dim=1) if targets.ndim == 2 else targets
+        self.train_acc.update(outputs_BK, labels_B)
+        self.log("train/acc", self.train_acc, on_step=False, on_epoch=True, batch_size=len(labels_B))
+
+    def update_metrics(self, split: str, outputs_BK: Tensor, labels: Tensor) -> None:
+        getattr(self, f"{split}_metrics").update(outputs_BK, labels)
+
+    def compute_metrics(self, split: str) -> dict[str, Tensor]:
+        metrics = getattr(self, f"{split}_metrics")
+        values: dict[str, Tensor] = metrics.compute()
+        metrics.reset()
+        return values
+
+    def probabilities(self, outputs_BK: Tensor) -> Tensor:
+        return torch.softmax(outputs_BK.float() / self.temperature, dim=1)
+
+    def ood_scores(self, outputs_BK: Tensor) -> Tensor:
+        """Energy of the logits (Liu et al. 2020, arXiv 2010.03759)."""
+        return -torch.logsumexp(outputs_BK.float(), dim=1)
+
+    def answers(self, outputs_BK: Tensor) -> list[list[str]]:
+        """The likeliest class and its probability."""
+        best_B1 = outputs_BK.argmax(dim=1, keepdim=True)
+        confidences_B = self.probabilities(outputs_BK).gather(1, best_B1).flatten()
+        return [
+            [self.class_names[k], f"{confidence:.6f}"]
+            for k, confidence in zip(best_B1.flatten().tolist(), confidences_B.tolist(), strict=True)
+        ]

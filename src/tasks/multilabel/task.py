@@ -1,0 +1,65 @@
+"""Any number of classes a picture."""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from src.training.metrics import MultilabelScores, best_thresholds, multilabel_metrics
+from src.training.task import FineTuneTask
+
+
+class MultilabelTask(FineTuneTask):
+    """Logs for val and test every metric of `multilabel_metrics`. Settings: see FineTuneTask.
+
+    Outputs are logits; labels are uint8 [B, K], 1 for each class that the picture shows. A class counts as predicted
+    from its threshold on: `thresholds_K`, probabilities before calibration, chosen in each validation for the best F1
+    of the class and kept in the checkpoint. F1 on val is measured with thresholds chosen there and therefore somewhat
+    too good; test's is not.
+    """
+
+    answer_columns: ClassVar = ["prediction"]
+    thresholds_K: Tensor
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.register_buffer("thresholds_K", torch.full((len(self.class_names),), 0.5))
+        self.val_scores, self.test_scores = MultilabelScores(), MultilabelScores()
+
+    @property
+    def metric_names(self) -> list[str]:
+        return [f"val/{name}" for name in ("loss", "map", "f1_macro", "f1_micro")]
+
+    def to_targets(self, labels: Tensor) -> Tensor:
+        return labels.float()
+
+    def update_metrics(self, split: str, outputs_BK: Tensor, labels: Tensor) -> None:
+        getattr(self, f"{split}_scores").update(torch.sigmoid(outputs_BK.float()), labels)
+
+    def compute_metrics(self, split: str) -> dict[str, Tensor]:
+        collected = getattr(self, f"{split}_scores")
+        if not collected.scores:  # none of this process's pictures could be read; the others gather two axes
+            nothing_0K = self.thresholds_K.new_empty(0, len(self.class_names))
+            collected.update(nothing_0K, nothing_0K.to(torch.uint8))
+        scores_NK, labels_NK = collected.compute()
+        collected.reset()
+        if split == "val" and not self.trainer.sanity_checking:
+            self.thresholds_K.copy_(best_thresholds(scores_NK, labels_NK))
+        values = multilabel_metrics(scores_NK, labels_NK, self.thresholds_K)
+        return {f"{split}/{name}": value for name, value in values.items()}
+
+    def probabilities(self, outputs_BK: Tensor) -> Tensor:
+        return torch.sigmoid(outputs_BK.float() / self.temperature)
+
+    def calibrated_thresholds(self) -> Tensor:
+        """[K]: what calibrated probabilities are compared with, for the same answers."""
+        return torch.sigmoid(torch.logit(self.thresholds_K) / self.temperature)
+
+    def ood_scores(self, outputs_BK: Tensor) -> Tensor:
+        """Joint energy of the logits (Wang et al. 2021, arXiv 2111.14767)."""
+        return -nn.functional.softplus(outputs_BK.float()).sum(dim=1)
+
+    def answers(self, outputs_BK: Tensor) -> list[list[str]]:
+        """The classes that reach their thresholds, with ; between them."""
+        shown_BK = (torch.sigmoid(outputs_BK.float()) >= self.thresholds_K).tolist()
+        return [[";".join(name for name, on in zip(self.class_names, row, strict=True) if on)] for row in shown_BK]

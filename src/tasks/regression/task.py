@@ -1,0 +1,79 @@
+"""One or several numbers a picture."""
+
+from typing import Any, ClassVar
+
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from src.training.metrics import RegressionErrors
+from src.training.task import FineTuneTask
+
+
+class RegressionTask(FineTuneTask):
+    """Logs for val and test `mae`, `rmse` and `r2`, with several targets their means and each one's own (`mae/<name>`).
+
+    Labels are float32 [B, T]. The network learns them standardised; mean and standard deviation of the training labels
+    are kept in the checkpoint. The loss is in standard deviations; metrics and answers are in the units of the labels.
+    Settings: see FineTuneTask.
+    """
+
+    answer_columns: ClassVar = []  # one a target, see __init__
+    mean_T: Tensor
+    std_T: Tensor
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        targets = len(self.class_names)
+        self.answer_columns = self.class_names  # type: ignore[misc]
+        self.register_buffer("mean_T", torch.zeros(targets))
+        self.register_buffer("std_T", torch.ones(targets))
+        self.val_errors, self.test_errors = RegressionErrors(targets), RegressionErrors(targets)
+
+    @property
+    def metric_names(self) -> list[str]:
+        names = ["mae", "rmse", "r2"]
+        if len(self.class_names) > 1:
+            names += [f"{name}/{target}" for name in ("mae", "rmse", "r2") for target in self.class_names]
+        return ["val/loss", *(f"val/{name}" for name in names)]
+
+    def learn_labels(self, labels: npt.NDArray[Any]) -> None:
+        values_NT = torch.from_numpy(labels).double()
+        self.mean_T.copy_(values_NT.mean(dim=0))
+        spread_T = values_NT.std(dim=0, correction=0)
+        self.std_T.copy_(torch.where(spread_T > 0, spread_T, 1.0))  # a target that never changes
+
+    def to_targets(self, labels: Tensor) -> Tensor:
+        return (labels - self.mean_T) / self.std_T
+
+    def values(self, outputs_BT: Tensor) -> Tensor:
+        """float32 [B, T], in the units of the labels."""
+        return outputs_BT.float() * self.std_T + self.mean_T
+
+    def update_metrics(self, split: str, outputs_BK: Tensor, labels: Tensor) -> None:
+        getattr(self, f"{split}_errors").update(outputs_BK, self.to_targets(labels))
+
+    def compute_metrics(self, split: str) -> dict[str, Tensor]:
+        errors = getattr(self, f"{split}_errors")
+        by_target: dict[str, Tensor] = errors.compute()
+        errors.reset()
+        by_target |= {name: by_target[name] * self.std_T for name in ("mae", "rmse")}
+        values = {f"{split}/{name}": value_T.mean() for name, value_T in by_target.items()}
+        if len(self.class_names) > 1:
+            for name, value_T in by_target.items():
+                values |= {f"{split}/{name}/{target}": value_T[t] for t, target in enumerate(self.class_names)}
+        return values
+
+    @property
+    def probability_columns(self) -> list[str]:
+        return []
+
+    def probabilities(self, outputs_BK: Tensor) -> Tensor:
+        return outputs_BK.new_empty(len(outputs_BK), 0)
+
+    def ood_scores(self, outputs_BK: Tensor) -> Tensor:
+        return outputs_BK.new_empty(0)
+
+    def answers(self, outputs_BK: Tensor) -> list[list[str]]:
+        """The predicted numbers."""
+        return [[f"{value:.6g}" for value in row] for row in self.values(outputs_BK).tolist()]

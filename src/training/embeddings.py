@@ -1,0 +1,83 @@
+"""The validation pictures by what the head gets to see of them, for TensorBoard's projector."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+from torch.nn import functional as F
+
+from src.data.table import ImageTable
+from src.models.classifier import pooled
+from src.training.processes import gathered
+from src.training.task import FineTuneTask
+
+MOST = 500  # pictures: their vectors become a text file, and the projector becomes slow with thousands
+THUMBNAIL_PX = 48
+
+
+class EmbeddingCollector(Callback):
+    """Keeps embeddings float32 [N, C] and thumbnails uint8 [N, 3, 48, 48] of some of the pictures that val measures.
+
+    Args:
+        rows_N: of the image table; at most MOST of them, evenly spread, are kept.
+    """
+
+    def __init__(self, rows_N: npt.NDArray[np.int64]) -> None:
+        self.wanted = set(rows_N[:: -(-len(rows_N) // MOST) or 1].tolist())
+        self.batches: list[dict[str, npt.NDArray[Any]]] = []
+
+    def on_validation_start(self, trainer: Trainer, task: LightningModule) -> None:
+        assert isinstance(task, FineTuneTask)
+        self.batches = []  # a soup is measured after the best epoch
+        self.hook = task.model.head.register_forward_pre_hook(self.see)
+
+    def see(self, head: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self.seen = inputs[0]
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int, loader: int = 0
+    ) -> None:
+        chosen = [n for n, row in enumerate(batch["index"].tolist()) if row in self.wanted]
+        if not chosen or "image" not in batch:
+            return
+        thumbnails = F.interpolate(batch["image"][chosen].float(), (THUMBNAIL_PX, THUMBNAIL_PX), mode="area")
+        self.batches.append({
+            "index": batch["index"][chosen].cpu().numpy(),
+            "embedding": pooled(self.seen)[chosen].float().cpu().numpy(),
+            "thumbnail": thumbnails.round().byte().cpu().numpy(),
+        })  # fmt: skip
+
+    def on_validation_end(self, trainer: Trainer, task: LightningModule) -> None:
+        self.hook.remove()
+
+    def log_to(self, trainer: Trainer, table: ImageTable, predictions: dict[int, str]) -> None:
+        """Into TensorBoard, with labels, predictions (by row) and paths; every process has to call it."""
+        batches = gathered(self.batches)
+        loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+        if not batches or not trainer.is_global_zero:
+            return
+        index_N, embeddings_NC, thumbnails_N3HW = (
+            np.concatenate([batch[name] for batch in batches]) for name in ("index", "embedding", "thumbnail")
+        )
+        rows = [
+            [clean(text) for text in (table.label_text(row), predictions.get(row, ""), str(table.paths[row]))]
+            for row in index_N.tolist()
+        ]
+        for logger in loggers:
+            logger.experiment.add_embedding(
+                np.round(embeddings_NC.astype(np.float64), 4),
+                metadata=rows,
+                label_img=torch.from_numpy(thumbnails_N3HW).float() / 255,
+                global_step=trainer.global_step,
+                tag="val",
+                metadata_header=["label", "prediction", "path"],
+            )
+
+
+def clean(text: str) -> str:
+    """The projector reads a table with tabs between the columns."""
+    return " ".join(text.split()) or "-"

@@ -1,0 +1,200 @@
+"""Parameter groups, and learning-rate schedules as functions of the time in epochs.
+
+Each schedule takes the optimizer, and what only the task knows: how many optimizer steps an epoch has and how many
+epochs the phase. It multiplies the rate of every parameter group by the same factor, which depends on the step alone,
+so a resumed run continues exactly.
+"""
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
+
+from src.models.freeze import find_blocks
+from src.settings.errors import RunStopped
+
+
+@dataclass(frozen=True)
+class ParameterGroups:
+    """Which parameters train at which share of the rate, and which are not decayed.
+
+    Args:
+        layer_decay: factor on the rate from each block to the one before it, from the head (1) to the input (Clark et
+            al. 2020, arXiv 2003.10555, section 3.1; Bao et al. 2022, arXiv 2106.08254). 1 = the same rate throughout.
+        head_lr_factor: factor on the head's rate, where more than the head trains.
+        decay_norms_and_biases: whether weight decay also pulls at norms, biases, embeddings of position and the like.
+    """
+
+    layer_decay: float = 1.0
+    head_lr_factor: float = 1.0
+    decay_norms_and_biases: bool = False
+
+    def build(self, optimizer: Callable[..., Optimizer], net: nn.Module, head_name: str) -> Optimizer:
+        """The optimizer of those parameters of `net` that train, one group for each pair of rate and decay.
+
+        The groups keep their proportions under any schedule that multiplies the rates it finds.
+        """
+        blocks = find_blocks(net, head_name)
+        head = f"{head_name}."
+        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+        trained = [(name, p) for name, p in net.named_parameters() if p.requires_grad]
+        head_alone = all(name.startswith(head) for name, _ in trained)
+        for name, parameter in trained:
+            if name.startswith(head):
+                scale = 1.0 if head_alone else self.head_lr_factor
+            else:
+                # What belongs to no block, such as a class token, is added at the input.
+                at = next((i for i, block in enumerate(blocks) if name.startswith(f"{block}.")), 0)
+                scale = self.layer_decay ** (len(blocks) - at)
+            decayed = self.decay_norms_and_biases or not is_undecayed(name, parameter)
+            groups.setdefault((scale, decayed), []).append(parameter)
+        built = optimizer([
+            {"params": parameters, "lr_scale": scale, **({} if decayed else {"weight_decay": 0.0})}
+            for (scale, decayed), parameters in groups.items()
+        ])  # fmt: skip
+        for group in built.param_groups:
+            group["lr"] *= group["lr_scale"]
+        return built
+
+
+# Parameters of torchvision's transformers and ConvNeXts that are no weights of a layer, and have several dimensions.
+UNDECAYED = ("class_token", "pos_embedding", "relative_position_bias_table", "layer_scale", "logit_scale")
+
+
+def is_undecayed(name: str, parameter: Any) -> bool:
+    """Whether weight decay usually leaves this parameter alone: vectors (norms, biases), embeddings, scales."""
+    return parameter.ndim <= 1 or name.rpartition(".")[2] in UNDECAYED
+
+
+def schedule(
+    optimizer: Optimizer, steps_per_epoch: int, warmup_epochs: float, factor: Callable[[float], float]
+) -> LambdaLR:
+    """Multiply each group's rate by `factor(epochs gone by)`; over `warmup_epochs` it also climbs linearly from 0."""
+    warmup_steps = round(warmup_epochs * steps_per_epoch)
+
+    def factor_at(step: int) -> float:
+        warmup = (step + 1) / (warmup_steps + 1) if step < warmup_steps else 1.0
+        return warmup * factor(step / steps_per_epoch)
+
+    return LambdaLR(optimizer, factor_at)
+
+
+def constant(optimizer: Optimizer, steps_per_epoch: int, epochs: int, warmup_epochs: float = 0.0) -> LambdaLR:
+    """The same rate throughout."""
+    return schedule(optimizer, steps_per_epoch, warmup_epochs, lambda epoch: 1.0)
+
+
+def cosine(
+    optimizer: Optimizer, steps_per_epoch: int, epochs: int, warmup_epochs: float = 0.0, final_factor: float = 0.0
+) -> LambdaLR:
+    """Half a cosine down to `final_factor` of the rate (Loshchilov and Hutter 2017, arXiv 1608.03983, no restarts)."""
+
+    def factor(epoch: float) -> float:
+        progress = progress_after_warmup(epoch, epochs, warmup_epochs)
+        return final_factor + (1 - final_factor) * (1 + math.cos(math.pi * progress)) / 2
+
+    return schedule(optimizer, steps_per_epoch, warmup_epochs, factor)
+
+
+def linear(
+    optimizer: Optimizer, steps_per_epoch: int, epochs: int, warmup_epochs: float = 0.0, final_factor: float = 0.0
+) -> LambdaLR:
+    """A straight line down to `final_factor` of the rate."""
+
+    def factor(epoch: float) -> float:
+        return 1 - (1 - final_factor) * progress_after_warmup(epoch, epochs, warmup_epochs)
+
+    return schedule(optimizer, steps_per_epoch, warmup_epochs, factor)
+
+
+def step(
+    optimizer: Optimizer,
+    steps_per_epoch: int,
+    epochs: int,
+    warmup_epochs: float = 0.0,
+    step_epochs: int = 7,
+    gamma: float = 0.1,
+) -> LambdaLR:
+    """A drop by `gamma` every `step_epochs` epochs."""
+    return schedule(optimizer, steps_per_epoch, warmup_epochs, lambda epoch: gamma ** (whole(epoch) // step_epochs))
+
+
+def multistep(
+    optimizer: Optimizer,
+    steps_per_epoch: int,
+    epochs: int,
+    warmup_epochs: float = 0.0,
+    milestones: Sequence[float] = (0.5, 0.75),
+    gamma: float = 0.1,
+) -> LambdaLR:
+    """A drop by `gamma` at each milestone, a share 0..1 of the phase, rounded to the start of an epoch."""
+    starts = [round(milestone * epochs) for milestone in milestones]
+    return schedule(
+        optimizer, steps_per_epoch, warmup_epochs, lambda epoch: gamma ** sum(whole(epoch) >= start for start in starts)
+    )
+
+
+def exponential(
+    optimizer: Optimizer, steps_per_epoch: int, epochs: int, warmup_epochs: float = 0.0, gamma: float = 0.9
+) -> LambdaLR:
+    """A drop by `gamma` at the start of every epoch."""
+    return schedule(optimizer, steps_per_epoch, warmup_epochs, lambda epoch: gamma ** whole(epoch))
+
+
+def onecycle(
+    optimizer: Optimizer,
+    steps_per_epoch: int,
+    epochs: int,
+    warmup_fraction: float = 0.3,
+    start_divisor: float = 25.0,
+    final_divisor: float = 1e4,
+) -> LRScheduler:
+    """Up to each group's own rate and down again, momentum the other way (Smith and Topin 2018, arXiv 1708.07120)."""
+    return OneCycle(
+        optimizer,
+        max_lr=[group["lr"] for group in optimizer.param_groups],
+        # One more than is used: torch's OneCycleLR raises when it is stepped once past the end.
+        total_steps=steps_per_epoch * epochs + 1,
+        pct_start=warmup_fraction,
+        div_factor=start_divisor,
+        final_div_factor=final_divisor,
+    )
+
+
+class OneCycle(OneCycleLR):
+    """Keeps in checkpoints only where it is: its length follows from the settings, and a resumed run may be longer."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: value for name, value in super().state_dict().items() if name in ("last_epoch", "_step_count")}
+
+
+def convert_moves(scheduler: Any, before: int, now: int) -> None:
+    """Put a schedule of this module, which counts optimizer steps, to where it was when an epoch had `before` of them.
+
+    Raises RunStopped for torch's own schedules, most of which only know how to go on from one step to the next.
+    """
+    if not isinstance(scheduler, LambdaLR | OneCycle):
+        raise RunStopped(
+            f"The schedule {type(scheduler).__name__} counts optimizer steps, and an epoch had {before} of them before "
+            f"the interruption and has {now} now: resume with the batch size, accumulation and processes that the "
+            "run had, or start a new run with scheduler=cosine or another schedule of this project."
+        )
+    scheduler.last_epoch = round(scheduler.last_epoch / before * now) - 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch wants an optimizer step first
+        scheduler.step()
+
+
+def progress_after_warmup(epoch: float, epochs: int, warmup_epochs: float) -> float:
+    """0 at the end of the warmup, 1 at the end of the phase."""
+    return min(max((epoch - warmup_epochs) / max(epochs - warmup_epochs, 1e-9), 0.0), 1.0)
+
+
+def whole(epoch: float) -> int:
+    """Whole epochs gone by; a step count divided by the steps of an epoch may lie a rounding error below."""
+    return math.floor(epoch + 1e-6)

@@ -1,0 +1,95 @@
+"""head.start=pretrained: each new class begins as the mixture of pretrained classes that the network sees in it."""
+
+import logging
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning import Trainer
+from omegaconf import DictConfig
+from torch import Tensor, nn
+from torchvision import models
+
+from src.cli.progress import progress_bar
+from src.data.module import ImageDataModule
+from src.data.table import Rows
+from src.models.classifier import find_weights, pooled, pretrained_head
+from src.training.task import FineTuneTask
+from src.training.tuning.finders import rehearsal
+
+log = logging.getLogger(__name__)
+
+PICTURES_PER_CLASS = 50  # on 244 photographs of two classes, all of them did no better than 50
+NAMED_CLASSES = 10  # in the log
+
+
+def start_from_pretrained(cfg: DictConfig, task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer) -> None:
+    """Give the new head weights from the pretrained one, by what that says of up to 50 training pictures a class.
+
+    A new class's weights are those of the pretrained classes, each counted by its mean probability on the new class's
+    pictures: the category relationship p(source | target) of Co-Tuning (You et al. 2020, NeurIPS). The mean over the
+    new classes is taken off, which softmax does not see, and the biases make the outputs 0 on the average of the
+    classes. Where the pretrained classes tell the new ones not apart, the weights end near 0 like those of a new head.
+
+    Raises ConfigError if the weights' file has no head.
+    """
+    name = cfg.backbone.name
+    weights = find_weights(name, cfg.backbone.weights)
+    assert weights is not None  # src/settings/contradictions.py refuses random weights
+    source = pretrained_head(name, weights, task.model.head_name)
+    table = datamodule.table
+    rows = some_of_each_class(table.labels, table.splits["train"])
+    probabilities_KS = torch.zeros(len(task.class_names), len(source.bias))
+    features_KC = torch.zeros(len(task.class_names), source.weight.shape[1])
+    seen_K = torch.zeros(len(task.class_names), 1)
+    with rehearsal(task, datamodule, trainer) as copied, torch.inference_mode(), progress_bar() as progress:
+        bar = progress.add_task("pretrained classes", total=len(rows), speed="", loss="")
+        for batch in datamodule.evaluation_loader(rows):
+            if len(batch["label"]):
+                features_BC = pooled(copied.frozen_features(batch["image"]).float()).cpu()
+                logits_BS = nn.functional.linear(features_BC, source.weight, source.bias)
+                probabilities_KS.index_add_(0, batch["label"], logits_BS.softmax(dim=1))
+                features_KC.index_add_(0, batch["label"], features_BC)
+                seen_K.index_add_(0, batch["label"], torch.ones(len(features_BC), 1))
+            progress.update(bar, advance=len(batch["label"]))
+    there_K = seen_K.flatten() > 0  # of the others no picture could be read
+    probabilities_KS /= seen_K.clamp(min=1)
+    features_KC /= seen_K.clamp(min=1)
+    probabilities_KS[~there_K] = probabilities_KS[there_K].mean(dim=0)
+    weight_KC = (probabilities_KS - probabilities_KS.mean(dim=0)) @ source.weight
+    bias_K = -weight_KC @ features_KC[there_K].mean(dim=0)
+    layer = [m for m in task.model.head.modules() if isinstance(m, nn.Linear | nn.Conv2d)][-1]
+    assert layer.bias is not None
+    with torch.no_grad():
+        layer.weight.copy_(weight_KC.view_as(layer.weight))
+        layer.bias.copy_(bias_K)
+    log.info("Head: starts from the pretrained classes of %s training pictures", f"{len(rows):,}")
+    if len(task.class_names) <= NAMED_CLASSES and (names := source_names(name, len(source.bias))):
+        for class_name, text in zip(task.class_names, most_seen(probabilities_KS, names), strict=True):
+            log.info("  %s: %s", class_name, text)
+
+
+def some_of_each_class(labels_N: npt.NDArray[Any], rows: Rows) -> Rows:
+    """Up to PICTURES_PER_CLASS of these rows a class, evenly spread over them."""
+    chosen = []
+    for label in np.unique(labels_N[rows]):
+        of_class = rows[labels_N[rows] == label]
+        count = min(PICTURES_PER_CLASS, len(of_class))
+        chosen.append(of_class[np.linspace(0, len(of_class) - 1, count).round().astype(np.int64)])
+    return np.sort(np.concatenate(chosen))
+
+
+def source_names(backbone: str, number: int) -> list[str]:
+    """Names of the pretrained classes, if they are those of torchvision's weights; else none."""
+    names: list[str] = models.get_model_weights(backbone)["DEFAULT"].meta["categories"]
+    return names if len(names) == number else []
+
+
+def most_seen(probabilities_KS: Tensor, names: list[str]) -> list[str]:
+    """For each class the pretrained classes with the highest mean probability."""
+    values_K3, indices_K3 = probabilities_KS.topk(min(3, len(names)))
+    return [
+        ", ".join(f"{names[i]} {p:.0%}" for p, i in zip(values, indices, strict=True))
+        for values, indices in zip(values_K3.tolist(), indices_K3.tolist(), strict=True)
+    ]
