@@ -10,16 +10,16 @@ what else the machine does hits all of them. Medians are compared.
 startup   from the command to the first training step; and how fast a mistyped setting is answered
 head      the head alone trains, `experiment=linear_probe augment=none`, whose feature cache starts empty each time:
           time from the start of the fit to its end, and val accuracy of the last epoch. The plain loop runs the whole
-          network in each epoch, on augmented pictures.
-full      everything trains, with equal augmentation and schedules, without a cache and with one of resized pictures,
+          network in each epoch, on augmented images.
+full      everything trains, with equal augmentation and schedules, without a cache and with one of resized images,
           which starts empty each time. `first epoch` is the time from the start of the fit to the end of the first
           epoch, filling of the cache and start of the readers included. The other columns are means of the later
           epochs: `epoch` is all there is to it, checkpoints too, `train` the training part of it without validation,
           which `wait` (from the end of a step to the next batch) and `step` split. Memory is the peak of the training
           process, and of the largest reader.
-gpu       where CUDA is there: pictures a second in training a random ResNet-50 in bf16 on resized pictures from the
+gpu       where CUDA is there: images per second in training a random ResNet-50 in bf16 on resized images from the
           cache, against a bare loop with the same network on one batch that lies on the GPU. Take a DATA_ROOT with
-          thousands of pictures, since an epoch's start weighs heavily in short ones. Not tried so far: this was written
+          thousands of images, since an epoch's start weighs heavily in short ones. Not tried so far: this was written
           on a machine without a GPU.
 
 Have the machine to yourself: each line says how many cores other programs kept busy meanwhile, and step times then
@@ -67,7 +67,7 @@ class TimingCallback(Callback):
         self.output = Path(output)
         self.fit_start = self.epoch_start = self.train_start = self.ready = self.val_start = self.val_end = 0.0
         self.first_step: float | None = None
-        self.waited, self.steps, self.pictures = 0.0, 0, 0
+        self.waited, self.steps, self.images = 0.0, 0, 0
         self.memory: dict[str, float] = {}
         self.epochs: list[dict[str, float]] = []
 
@@ -76,7 +76,7 @@ class TimingCallback(Callback):
             self.fit_start = self.epoch_start = time.time()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.waited, self.steps, self.pictures = 0.0, 0, 0
+        self.waited, self.steps, self.images = 0.0, 0, 0
         self.train_start = self.ready = finished_time()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -88,7 +88,7 @@ class TimingCallback(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self.steps += 1
-        self.pictures += len(batch["label"])
+        self.images += len(batch["label"])
         self.ready = time.time()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -103,7 +103,7 @@ class TimingCallback(Callback):
         self.epochs.append({
             "seconds": now - self.epoch_start, "train_seconds": self.val_start - self.train_start,
             "waited_seconds": self.waited, "val_seconds": self.val_end - self.val_start, "steps": self.steps,
-            "pictures": self.pictures, "val_acc": float(trainer.callback_metrics["val/acc"]),
+            "images": self.images, "val_acc": float(trainer.callback_metrics["val/acc"]),
         })  # fmt: skip
         self.epoch_start = now
 
@@ -324,9 +324,9 @@ def per_step(run: Run) -> float:
     return later(run, "train_seconds") / later(run, "steps")
 
 
-def pictures_per_second(run: Run) -> float:
+def images_per_second(run: Run) -> float:
     """In the training part of the epochs."""
-    return later(run, "pictures") / later(run, "train_seconds")
+    return later(run, "images") / later(run, "train_seconds")
 
 
 def last_accuracy(run: Run) -> float:
@@ -338,7 +338,7 @@ FULL_COLUMNS: dict[str, Callable[[Run], float]] = {
     "epoch": lambda run: later(run, "seconds") / (len(run["epochs"]) - 1),
     "train": per_step,
     "wait": lambda run: later(run, "waited_seconds") / later(run, "steps"),
-    "rate": pictures_per_second,
+    "rate": images_per_second,
     "val": lambda run: later(run, "val_seconds") / (len(run["epochs"]) - 1),
     "main": lambda run: run["main_mib"],
     "worker": lambda run: run["worker_mib"],
@@ -346,25 +346,25 @@ FULL_COLUMNS: dict[str, Callable[[Run], float]] = {
 
 
 def gpu(bench: Bench, rounds: int) -> Table:
-    """ResNet-50 in bf16, with readers and everything, against a bare loop that never waits for pictures."""
+    """ResNet-50 in bf16, with readers and everything, against a bare loop that never waits for images."""
     settings = (
         "backbone=resnet50", "backbone.weights=null", "optimizer=sgd", "trainer=gpu", "trainer.precision=bf16-mixed",
         "data.cache=images", "logger=none", f"data.batch_size={GPU_BATCH_SIZE}", f"trainer.max_epochs={GPU_EPOCHS}",
     )  # fmt: skip
     for _ in range(rounds):
         bench.train("gpu", Variant("ours", settings))
-        rate = bare_pictures_per_second(GPU_BATCH_SIZE, GPU_BARE_STEPS)
+        rate = bare_images_per_second(GPU_BATCH_SIZE, GPU_BARE_STEPS)
         bench.console.print(f"gpu  bare loop: {rate:.0f} img/s")
-        bench.runs.append({"part": "gpu", "variant": "bare", "pictures_per_second": rate})
-    ours = bench.median("gpu", "ours", pictures_per_second)
-    bare = bench.median("gpu", "bare", "pictures_per_second")
+        bench.runs.append({"part": "gpu", "variant": "bare", "images_per_second": rate})
+    ours = bench.median("gpu", "ours", images_per_second)
+    bare = bench.median("gpu", "bare", "images_per_second")
     table = new_table(f"ResNet-50, bf16, batches of {GPU_BATCH_SIZE}", "", "img/s", "share of the bare loop")
-    table.add_row("ours, pictures from the cache", f"{ours:.0f}", f"{ours / bare:.2f}")
+    table.add_row("ours, images from the cache", f"{ours:.0f}", f"{ours / bare:.2f}")
     table.add_row("bare loop, one batch on the GPU", f"{bare:.0f}", "1.00")
     return table
 
 
-def bare_pictures_per_second(batch_size: int, steps: int) -> float:
+def bare_images_per_second(batch_size: int, steps: int) -> float:
     """Training steps of a random ResNet-50 on one batch that is on the GPU already."""
     from torchvision.models import resnet50
 

@@ -70,8 +70,8 @@ def compare(texts_a: list[str], texts_b: list[str], wanted: str | None) -> None:
     if metric.startswith("val/"):
         print(f"({metric} is of the epoch that was best on val, which flatters; last/{metric} is of the last.)")
     answered = [(answers(a, split_of(metric)), answers(b, split_of(metric))) for a, b in pairs]
-    numbers, verdict = findings(pairs, metric, worth_of_a_picture(answered, metric))
-    print("\n".join([numbers, *picture_lines(answered, metric), verdict]))
+    numbers, verdict = findings(pairs, metric, worth_of_an_image(answered, metric))
+    print("\n".join([numbers, *image_lines(answered, metric), verdict]))
 
 
 # --------------------------------------------------------------------------------------------------------- finding runs
@@ -120,7 +120,7 @@ def require_same_data(pairs: list[Pair]) -> None:
         if (one := a.environment["data_fingerprint"]) != (other := b.environment["data_fingerprint"]):
             raise ConfigError(
                 f"Not the same data: data_fingerprint in environment.json is {one} in '{a.folder}' and {other} in "
-                f"'{b.folder}'. Pictures, labels and splits must be the same: see data.split_seed and data.split_file."
+                f"'{b.folder}'. Images, labels and splits must be the same: see data.split_seed and data.split_file."
             )
 
 
@@ -189,7 +189,7 @@ def print_table(pairs: list[Pair], metric: str) -> None:
 # ---------------------------------------------------------------------------------------------------------- statistics
 
 
-def findings(pairs: list[Pair], metric: str, one_picture: float | None) -> tuple[str, str]:
+def findings(pairs: list[Pair], metric: str, one_image: float | None) -> tuple[str, str]:
     """What the differences say in numbers, and in a sentence. Whether there is one goes by the t interval."""
     both = values(pairs, metric)
     differences, n, points = [b - a for a, b in both], len(pairs), unit(metric)[1]
@@ -198,8 +198,8 @@ def findings(pairs: list[Pair], metric: str, one_picture: float | None) -> tuple
     sense = direction(metric, pairs[0][0])
     verdict = f"{'B' if mean * (sense or 1) > 0 else 'A'} is {'better' if sense else 'higher'} by "
     verdict += f"{number(abs(mean), metric)}{points}{' (lower is better)' * (sense < 0)}"
-    if one_picture is not None and abs(mean) < one_picture - rounding:
-        verdict += ", less than one picture"
+    if one_image is not None and abs(mean) < one_image - rounding:
+        verdict += ", less than one image"
     if max(abs(difference) for difference in differences) <= rounding:
         return f"{numbers}.", f"No difference: {metric} is the same on both sides."
     if n == 1:
@@ -208,7 +208,7 @@ def findings(pairs: list[Pair], metric: str, one_picture: float | None) -> tuple
     if len({run.seed_and_fold[1] for run, _ in pairs}) > 1:
         numbers += (
             f", std {number(statistics.stdev(differences), metric)} over {n} pairs. No interval and no p-value: folds "
-            "share training pictures, so they are not independent (Bengio & Grandvalet 2004)."
+            "share training images, so they are not independent (Bengio & Grandvalet 2004)."
         )
         agreeing = sum(difference * mean > 0 and abs(difference) > rounding for difference in differences)
         return numbers, f"{verdict} on average, in {agreeing} of {n} pairs."
@@ -228,7 +228,7 @@ def findings(pairs: list[Pair], metric: str, one_picture: float | None) -> tuple
     return numbers, f"{verdict}, 95 % CI {number(least, metric)}..{number(most, metric)}."
 
 
-# ------------------------------------------------------------------------------------------------------------ pictures
+# ------------------------------------------------------------------------------------------------------------ images
 
 
 Answers = dict[str, bool] | None
@@ -236,7 +236,7 @@ Answered = tuple[Answers, Answers]
 
 
 def answers(run: Run, split: str) -> Answers:
-    """Whether each picture's class was found, by path; None if pictures have no single class or were not predicted."""
+    """Whether each image's class was found, by path; None if images have no single class or were not predicted."""
     file = run.folder / "report" / f"{split}_predictions.csv"
     if run.settings.get("task.labels") != "one" or not file.is_file():
         return None
@@ -248,21 +248,21 @@ def split_of(metric: str) -> str:
     return "test" if metric.startswith("test/") else "val"
 
 
-def worth_of_a_picture(answered: list[Answered], metric: str) -> float | None:
-    """What one picture adds to the metric; None if pictures do not all add the same, or were not predicted."""
+def worth_of_an_image(answered: list[Answered], metric: str) -> float | None:
+    """What one image adds to the metric; None if images do not all add the same, or were not predicted."""
     is_share = metric_name(metric) in ("acc", "acc_top5") and metric.removeprefix("last/").startswith(("val/", "test/"))
     sizes = [len(a) if a else 0 for a, _ in answered]
     return len(sizes) / sum(sizes) if is_share and all(sizes) else None
 
 
-def picture_lines(answered: list[Answered], metric: str) -> list[str]:
-    """What one picture is worth, and how many the best checkpoints of the two sides answer differently."""
+def image_lines(answered: list[Answered], metric: str) -> list[str]:
+    """What one image is worth, and how many the best checkpoints of the two sides answer differently."""
     lines = []
     sizes, split = sorted({len(a) for a, _ in answered if a}), split_of(metric)
     both = [(a[path], b[path]) for a, b in answered if a and b for path in a.keys() & b.keys()]
-    if (one_picture := worth_of_a_picture(answered, metric)) is not None:
+    if (one_image := worth_of_an_image(answered, metric)) is not None:
         about, fewest = ("about ", f"{sizes[0]:,} to ") if len(sizes) > 1 else ("", "")
-        lines.append(f"{fewest}{sizes[-1]:,} pictures: one picture is {about}{100 * one_picture:.2f} points.")
+        lines.append(f"{fewest}{sizes[-1]:,} images: one image is {about}{100 * one_image:.2f} points.")
     if not all(a and b for a, b in answered):
         return lines
     lost, gained = both.count((True, False)), both.count((False, True))
@@ -272,7 +272,7 @@ def picture_lines(answered: list[Answered], metric: str) -> list[str]:
     )
     if len(answered) == 1:
         lines.append(
-            f"McNemar's exact test between these two models, on these pictures: p {p_text(mcnemar_p(lost, gained))}."
+            f"McNemar's exact test between these two models, on these images: p {p_text(mcnemar_p(lost, gained))}."
         )
     return lines
 

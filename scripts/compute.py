@@ -49,7 +49,7 @@ def main() -> None:
             seconds[name].append(time.perf_counter() - start)
     for name, times in seconds.items():
         median = statistics.median(times[1:])
-        print(f"{name:36s} {median:.3f} s a step  {BATCH_SIZE / median:.1f} pictures/s")
+        print(f"{name:36s} {median:.3f} s a step  {BATCH_SIZE / median:.1f} images/s")
 
 
 if __name__ == "__main__":

@@ -33,14 +33,14 @@ def main() -> None:
     register()
     cli.register_resolvers()
     with tempfile.TemporaryDirectory() as folder:
-        write_pictures(Path(folder) / "pictures")
+        write_images(Path(folder) / "images")
         for name in sys.argv[1:] or FAMILIES:
             write_checkpoint(name, Path(folder) / "model.ckpt")
             results = [try_export(Path(folder), format) for format in ("onnx", "torch")]
             print(f"| {name} | {' | '.join(results)} |", flush=True)
 
 
-def write_pictures(folder: Path) -> None:
+def write_images(folder: Path) -> None:
     """Four digits, 200 pixels wide."""
     folder.mkdir()
     with np.load(DIGITS_FILE) as file:
@@ -49,7 +49,7 @@ def write_pictures(folder: Path) -> None:
 
 
 def write_checkpoint(name: str, file: Path) -> None:
-    """Of ten classes, for pictures of the size that the pretrained weights would have."""
+    """Of ten classes, for images of the size that the pretrained weights would have."""
     torch.manual_seed(0)
     with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         cfg = hydra.compose("train", [f"backbone={name}", "backbone.weights=null", f"output_dir={file.parent}"])
@@ -61,9 +61,9 @@ def write_checkpoint(name: str, file: Path) -> None:
 def try_export(folder: Path, format: str) -> str:
     """Seconds, the comparison included, or why it is impossible."""
     settings = {
-        "ckpt": str(folder / "model.ckpt"), "format": format, "images": str(folder / "pictures"), "variants": [],
-        "output": str(folder / ("model.onnx" if format == "onnx" else "model.pt2")), "test_pictures": 0,
-        "calibration_pictures": 1, "latency": False, "trust": False, "overwrite": True,
+        "ckpt": str(folder / "model.ckpt"), "format": format, "images": str(folder / "images"), "variants": [],
+        "output": str(folder / ("model.onnx" if format == "onnx" else "model.pt2")), "test_images": 0,
+        "calibration_images": 1, "latency": False, "trust": False, "overwrite": True,
     }  # fmt: skip
     start = time.perf_counter()
     try:

@@ -47,14 +47,14 @@ def build_model(num_classes: int, head_only: bool) -> nn.Module:
 
 @torch.no_grad()
 def accuracy(model: nn.Module, loader: DataLoader[Any], memory_format: torch.memory_format) -> float:
-    """Share of the pictures whose class is the one with the highest score, 0..1."""
+    """Share of the images whose class is the one with the highest score, 0..1."""
     model.eval()
-    correct = pictures = 0
+    correct = count = 0
     for images, labels in loader:
         outputs = model(images.to(memory_format=memory_format))
         correct += int((outputs.argmax(dim=1) == labels).sum())
-        pictures += len(labels)
-    return correct / pictures
+        count += len(labels)
+    return correct / count
 
 
 def peak_memory_mib() -> dict[str, float]:
@@ -69,7 +69,7 @@ def peak_memory_mib() -> dict[str, float]:
 
 
 def train(options: argparse.Namespace) -> dict[str, Any]:
-    """Train, print a line an epoch, and return what was measured: wall-clock times in seconds."""
+    """Train, print a line per epoch, and return what was measured: wall-clock times in seconds."""
     torch.manual_seed(options.seed)
     memory_format = torch.channels_last if options.channels_last else torch.contiguous_format
     folders = {split: datasets.ImageFolder(options.data_root / split, TRANSFORMS[split]) for split in TRANSFORMS}
@@ -89,7 +89,7 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
         for epoch in range(options.epochs):
             model.train()
             waited = loss_sum = 0.0
-            steps = pictures = 0
+            steps = count = 0
             train_start = ready = time.time()
             for images, labels in loaders["train"]:
                 waited += time.time() - ready
@@ -99,7 +99,7 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
                 loss.backward()
                 optimizer.step()
                 loss_sum += loss.item() * len(labels)
-                steps, pictures, ready = steps + 1, pictures + len(labels), time.time()
+                steps, count, ready = steps + 1, count + len(labels), time.time()
                 if steps == options.limit_train_batches:
                     break
             scheduler.step()
@@ -109,11 +109,11 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
             if val_accuracy > best_accuracy:
                 best_accuracy = val_accuracy
                 torch.save(model.state_dict(), Path(folder) / "best.pt")
-            print(f"epoch {epoch + 1}/{options.epochs}  loss {loss_sum / pictures:.4f}  val/acc {val_accuracy:.4f}")
+            print(f"epoch {epoch + 1}/{options.epochs}  loss {loss_sum / count:.4f}  val/acc {val_accuracy:.4f}")
             now = time.time()
             measured["epochs"].append({
                 "seconds": now - epoch_start, "train_seconds": val_start - train_start, "waited_seconds": waited,
-                "val_seconds": val_end - val_start, "steps": steps, "pictures": pictures, "val_acc": val_accuracy,
+                "val_seconds": val_end - val_start, "steps": steps, "images": count, "val_acc": val_accuracy,
             })  # fmt: skip
             epoch_start = now
         model.load_state_dict(torch.load(Path(folder) / "best.pt", weights_only=True))

@@ -1,6 +1,6 @@
 """Predictions of a file from src.export, with numpy, Pillow and onnxruntime alone: to copy into a service.
 
-python predict_onnx.py model.onnx <folder or picture> [predictions.csv]
+python predict_onnx.py model.onnx <folder or image> [predictions.csv]
 The columns are those of src.predict.
 """
 
@@ -28,7 +28,7 @@ def decode(path: Path, needed_px: int) -> np.ndarray:
         image.draft(None, (DRAFT_MARGIN * needed_px, DRAFT_MARGIN * needed_px))
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith(("I", "F")) or image.mode == "LAB":
-            raise ValueError(f"pictures of mode {image.mode} are for src.predict")
+            raise ValueError(f"images of mode {image.mode} are for src.predict")
         if image.has_transparency_data:
             rgba = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
@@ -42,7 +42,7 @@ class Model:
         self.facts = {key: json.loads(metadata[key]) for key in ("task", "class_names", "preprocessing", "thresholds")}
         answer = {"classification": ["prediction", "confidence"], "multilabel": ["prediction"]}.get(self.facts["task"])
         names = self.facts["class_names"]
-        # Of numbers there is one column a target, and nothing else.
+        # Of numbers there is one column per target, and nothing else.
         of_classes = ["ood_score", "error", *[f"prob:{name}" for name in names]]
         self.columns = ["path", *answer, *of_classes] if answer else ["path", *names, "error"]
 
@@ -69,7 +69,7 @@ def main(model_file: str, images: str, output: str = "predictions.csv") -> None:
     if given.is_dir():
         paths = sorted(p for p in given.rglob("*") if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
     if not given.exists() or not paths:
-        sys.exit(f"'{images}' is no picture and no folder with pictures.")
+        sys.exit(f"'{images}' is no image and no folder with images.")
     if file.exists():  # earlier predictions alone are written over
         columns = file.open("rb").readline().strip().split(b",") if file.is_file() else [b""]
         if columns[0] != b"path" or b"error" not in columns:

@@ -1,4 +1,4 @@
-"""How faithful and how fast it is to decode JPEGs at reduced scale (src/data/decode.py), by margin and picture size.
+"""How faithful and how fast it is to decode JPEGs at reduced scale (src/data/decode.py), by margin and image size.
 
 uv run python -m scripts.reading FOLDER
 """

@@ -2,9 +2,9 @@
 
 uv run python scripts/scale.py [rows]
 
-The rows name 1,000 small pictures again and again, by way of links to their folder. Prints seconds of indexing, memory
+The rows name 1,000 small images again and again, by way of links to their folder. Prints seconds of indexing, memory
 of the process before and after (resident), private memory of each worker process, and the memory at the end of several
-passes over 20,000 pictures. Linux only: it reads /proc.
+passes over 20,000 images. Linux only: it reads /proc.
 """
 
 import csv
@@ -23,7 +23,7 @@ from src.data.formats.csv_table import CsvDataModule
 from src.data.transforms import Augmentation
 from src.models.preprocessing import Preprocessing
 
-PICTURES, PASSES, BATCHES, BATCH_SIZE = 1000, 6, 200, 100
+IMAGES, PASSES, BATCHES, BATCH_SIZE = 1000, 6, 200, 100
 
 
 def megabytes(pid: int, key: str) -> float:
@@ -36,17 +36,15 @@ def megabytes(pid: int, key: str) -> float:
 
 def make_table(folder: Path, rows: int) -> Path:
     generator = np.random.default_rng(0)
-    for i in range(PICTURES):
-        Image.fromarray(generator.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(folder / f"picture_{i:07d}.png")
-    for i in range(0, rows, PICTURES):  # a table with the same path twice would be merged
-        (folder / f"{i // PICTURES:04d}").symlink_to(folder)
+    for i in range(IMAGES):
+        Image.fromarray(generator.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(folder / f"image_{i:07d}.png")
+    for i in range(0, rows, IMAGES):  # a table with the same path twice would be merged
+        (folder / f"{i // IMAGES:04d}").symlink_to(folder)
     file = folder / "table.csv"
     with file.open("w", newline="") as lines:
         writer = csv.writer(lines)
         writer.writerow(["path", "label"])
-        writer.writerows(
-            (f"{i // PICTURES:04d}/picture_{i % PICTURES:07d}.png", f"class_{i % 100:03d}") for i in range(rows)
-        )
+        writer.writerows((f"{i // IMAGES:04d}/image_{i % IMAGES:07d}.png", f"class_{i % 100:03d}") for i in range(rows))
     return file
 
 

@@ -6,10 +6,10 @@ Exit status: 0 = go ahead (there may be warnings), 2 = training is not advisable
 Training is not advisable if
 
 - classes have the names of splits: the folders are read on the wrong level,
-- a class has no readable training picture,
-- more than 2 % of the pictures cannot be read,
-- more than 1 % of val or of test is in another split too, the same bytes or nearly the same picture,
-- more than 0.1 % of the pictures are there a second time, the same bytes, under another label.
+- a class has no readable training image,
+- more than 2 % of the images cannot be read,
+- more than 1 % of val or of test is in another split too, the same bytes or nearly the same image,
+- more than 0.1 % of the images are there a second time, the same bytes, under another label.
 """
 
 import logging
@@ -49,7 +49,7 @@ def check(cfg: DictConfig) -> None:
 
         from src.build.build import build_data_to_check
         from src.data.checking.findings import find_all, reasons_against
-        from src.data.checking.look import look_at_pictures, say_where_missing_are
+        from src.data.checking.look import look_at_images, say_where_missing_are
         from src.data.formats.csv_table import CsvDataModule
         from src.reports.check import write_page
         from src.settings.signatures import check_targets
@@ -60,9 +60,9 @@ def check(cfg: DictConfig) -> None:
         datamodule.require_found()
     table = datamodule.table
     rows = np.unique(np.concatenate(list(table.splits.values())))
-    log.info("Looking at %s pictures", f"{len(rows):,}")
+    log.info("Looking at %s images", f"{len(rows):,}")
     start = time.perf_counter()
-    facts = look_at_pictures(table, rows, datamodule.num_workers)
+    facts = look_at_images(table, rows, datamodule.num_workers)
     found = find_all(table, say_where_missing_are(table, facts), cfg.tiny_px, cfg.near_duplicate_bits)
     reasons = reasons_against(table, found)
     log.info("Done in %.1f s", time.perf_counter() - start)
@@ -109,10 +109,10 @@ def write_findings(path: Path, table: "ImageTable", found: "list[Finding]", spre
 
     kind        as in src/data/checking/findings.py: leak, duplicate, unreadable, ...
     severity    error, warning or note
-    path        of the picture, as the data name it; empty if it is about a class
-    other_path  of the picture that it is a copy of
-    label       of the picture, or the class; several classes or numbers with ; between them
-    split       of the picture: train, val or test
+    path        of the image, as the data name it; empty if it is about a class
+    other_path  of the image that it is a copy of
+    label       of the image, or the class; several classes or numbers with ; between them
+    split       of the image: train, val or test
     detail      the reason, the size, where the other copy is
     """
     from src.data.checking.findings import split_of_row
@@ -124,23 +124,23 @@ def write_findings(path: Path, table: "ImageTable", found: "list[Finding]", spre
         writer = CsvWriter(file, columns, spreadsheet_safe)
         for finding in found:
             row, other = finding.row, finding.other
-            picture = ("", finding.label, "")
+            image = ("", finding.label, "")
             if row is not None:
-                picture = (str(table.paths[row]), table.label_text(row), SPLITS[split_N[row]])
-            name, label, split = picture
+                image = (str(table.paths[row]), table.label_text(row), SPLITS[split_N[row]])
+            name, label, split = image
             other_path = "" if other is None else str(table.paths[other])
             writer.write([finding.kind, finding.severity, name, other_path, label, split, finding.detail])
 
 
 def overview_lines(table: "ImageTable", facts: "Facts") -> Iterator[str]:
-    """What the data are: pictures by class and split, sizes, formats."""
+    """What the data are: images by class and split, sizes, formats."""
     import numpy as np
 
     from src.data.splits import SPLITS
 
     splits = [split for split in SPLITS if split in table.splits]
     total = sum(len(table.splits[split]) for split in splits)
-    yield f"{total:,} pictures, {len(facts.rows):,} readable"
+    yield f"{total:,} images, {len(facts.rows):,} readable"
     yield ""
     width = max(12, *(min(len(name), 30) for name in table.class_names)) + 2
     yield " " * width + "".join(f"{name:>9s}" for name in [*splits, "all"])
@@ -158,7 +158,7 @@ def overview_lines(table: "ImageTable", facts: "Facts") -> Iterator[str]:
             numbers = [*counts_SK[:, k], counts_SK[:, k].sum()]
             yield f"{one_line(table.class_names[k])[:30]:{width}s}" + "".join(f"{number:9,d}" for number in numbers)
     sizes = [len(table.splits[split]) for split in splits]
-    yield f"{'pictures':{width}s}" + "".join(f"{number:9,d}" for number in [*sizes, total])
+    yield f"{'images':{width}s}" + "".join(f"{number:9,d}" for number in [*sizes, total])
     yield ""
     if len(facts.rows):
         sides = np.sort(np.stack([facts.width_R, facts.height_R]), axis=0)
@@ -190,7 +190,7 @@ def finding_lines(table: "ImageTable", found: "list[Finding]") -> Iterator[str]:
         if len(of_kind) > EXAMPLES:
             yield f"{'':17s}... {len(of_kind) - EXAMPLES:,} more"
     if not found:
-        yield "Nothing found: every picture is readable and there once."
+        yield "Nothing found: every image is readable and there once."
 
 
 main = command("check")(check)

@@ -62,8 +62,8 @@ def evaluate(cfg: DictConfig) -> float | None:
         enable_model_summary=False,
     )
     torch.set_float32_matmul_precision(record["config"]["matmul_precision"])
-    pictures = len(splits[split]) if split in splits else len(datamodule.table)
-    log.info("%s (%s) on %s: %d pictures", file, record["config"]["backbone"]["name"], split, pictures)
+    images = len(splits[split]) if split in splits else len(datamodule.table)
+    log.info("%s (%s) on %s: %d images", file, record["config"]["backbone"]["name"], split, images)
     trainer.test(task, dataloaders=datamodule.loader(split), verbose=False)
     metrics = {name.removeprefix("test/"): value for name, value in scalars(trainer.callback_metrics).items()}
     outputs = finite_outputs(split, datamodule.table, *collector.take())

@@ -1,4 +1,4 @@
-"""Heat maps over pictures: which places speak for a class, from a checkpoint alone.
+"""Heat maps over images: which places speak for a class, from a checkpoint alone.
 
 python -m src.explain ckpt=<run dir or .ckpt> images=<dir, glob, file or table> [output=explanations] [class_name=...]
 """
@@ -30,10 +30,10 @@ COLUMNS = ["path", "prediction", "confidence", "explained", "explained_probabili
 
 
 def explain(cfg: DictConfig) -> None:
-    """Write a PNG for each picture and explained class, and explanations.csv and index.html, which show all of them.
+    """Write a PNG for each image and explained class, and explanations.csv and index.html, which show all of them.
 
     Columns of explanations.csv: path; prediction and confidence, as src.predict has them (confidence only with one
-    class a picture); explained, the class or target that the map is for, and its probability; file, the PNG; error. A
+    class per image); explained, the class or target that the map is for, and its probability; file, the PNG; error. A
     multilabel model has a row for each class that reaches its threshold, or for the likeliest if none does.
     """
     from src.data.given_images import find_images
@@ -64,8 +64,8 @@ def explain(cfg: DictConfig) -> None:
             numbers = range(first, min(first + cfg.batch_size, len(paths)))
             images_BCHW, batch_paths, errors = collate_files([dataset[i] for i in numbers])
             readable = [number for number, error in zip(numbers, errors, strict=True) if error is None]
-            explained = explain_pictures(task, images_BCHW, class_index)
-            # A picture with several classes has several maps.
+            explained = explain_images(task, images_BCHW, class_index)
+            # An image with several classes has several maps.
             at_B = torch.tensor([at for at, row in enumerate(explained) for _ in row], dtype=torch.int64)
             classes_B = torch.tensor([k for row in explained for k, _ in row], dtype=torch.int64)
             maps_BHW = explain_batch(task, images_BCHW[at_B], classes_B) if len(at_B) else torch.empty(0)
@@ -89,7 +89,7 @@ def explain(cfg: DictConfig) -> None:
         write_page(output / "index.html", rows)
     bad = sum("error" in row for row in rows)
     seconds = time.perf_counter() - start
-    log.info("%d pictures in %.1f s, %d could not be read: %s", len(paths), seconds, bad, output / "index.html")
+    log.info("%d images in %.1f s, %d could not be read: %s", len(paths), seconds, bad, output / "index.html")
     if empty:
         log.warning("%d maps are empty: at the layer that is looked at, nothing speaks for the class.", empty)
 
@@ -134,10 +134,10 @@ def find_class(name: str | None, task: "FineTuneTask") -> int | None:
     return task.class_names.index(name)
 
 
-def explain_pictures(
+def explain_images(
     task: "FineTuneTask", images_BCHW: "Tensor", class_index: int | None
 ) -> list[list[tuple[int, dict[str, str]]]]:
-    """For each picture the classes to explain, with the columns of explanations.csv that say what the model thinks."""
+    """For each image the classes to explain, with the columns of explanations.csv that say what the model thinks."""
     import torch
 
     if not len(images_BCHW):
@@ -145,13 +145,13 @@ def explain_pictures(
     with torch.inference_mode():
         outputs_BK = task(images_BCHW.to(task.device)).float()
         shares_BK, answers = task.probabilities(outputs_BK), task.answers(outputs_BK)
-    pictures = []
+    images = []
     for at, answer in enumerate(answers):
         facts = dict(zip(task.answer_columns, answer, strict=True))
-        if not task.probability_columns:  # numbers: the answer has a column a target
+        if not task.probability_columns:  # numbers: the answer has a column per target
             assert class_index is not None
             name = task.class_names[class_index]
-            pictures.append([(class_index, {"prediction": facts[name], "explained": name})])
+            images.append([(class_index, {"prediction": facts[name], "explained": name})])
             continue
         if class_index is not None:
             classes = [class_index]
@@ -161,15 +161,15 @@ def explain_pictures(
             shown = set(facts["prediction"].split(";"))
             classes = [k for k, name in enumerate(task.class_names) if name in shown]
             classes = classes or [int(shares_BK[at].argmax())]
-        pictures.append([
+        images.append([
             (k, {**facts, "explained": task.class_names[k], "explained_probability": f"{shares_BK[at, k]:.6f}"})
             for k in classes
         ])  # fmt: skip
-    return pictures
+    return images
 
 
 def words_for(facts: dict[str, Any]) -> tuple[str, str]:
-    """What stands over the picture and over its map."""
+    """What stands over the image and over its map."""
     sure = f" {float(facts['confidence']):.0%}" if "confidence" in facts else ""
     share = f" {float(facts['explained_probability']):.0%}" if "explained_probability" in facts else ""
     return f"{facts['prediction'] or '(none)'}{sure}", f"for {facts['explained']}{share}"

@@ -34,7 +34,7 @@ def export(cfg: DictConfig) -> None:
     with importing():
         from src.exporting.facts import make_facts, write_facts
         from src.exporting.graph import ExportedModel, trace, write_onnx, write_program
-        from src.exporting.images import calibration_pictures, parity_pictures, run_data, test_pictures
+        from src.exporting.images import calibration_images, parity_images, run_data, test_images
         from src.exporting.latency import print_latency
         from src.exporting.parity import Comparison, check_parity, print_table
         from src.exporting.quantize import write_int8
@@ -45,7 +45,7 @@ def export(cfg: DictConfig) -> None:
     file, record, task = opened.file, opened.record, opened.task
     preprocessing, backbone = opened.preprocessing, opened.backbone
     data = run_data(record)
-    pictures = parity_pictures(cfg.images, data, preprocessing)
+    images = parity_images(cfg.images, data, preprocessing)
 
     with unfinished(output, list(cfg.variants)) as parts:
         log.info("Exporting %s (%s) to %s", file, backbone, output)
@@ -63,15 +63,15 @@ def export(cfg: DictConfig) -> None:
                 half = ExportedModel(task, preprocessing, half=True)
                 write_onnx(trace(half, backbone), half.output_names, backbone, parts[precision])
             else:
-                shown = calibration_pictures(data, preprocessing, cfg.calibration_pictures)
+                shown = calibration_images(data, preprocessing, cfg.calibration_images)
                 write_int8(parts["fp32"], parts[precision], shown)
         for precision, part in parts.items():
             write_facts(part, {**facts, "precision": precision})
         runs = {precision: open_exported(part) for precision, part in parts.items()}
-        check_parity(runs["fp32"], task, preprocessing, pictures, output)
+        check_parity(runs["fp32"], task, preprocessing, images, output)
         compared = Comparison(task, preprocessing, runs)
-        split, measured = test_pictures(data, preprocessing, cfg.test_pictures)
-        compared.count(measured or [(picture, None) for picture in pictures])
+        split, measured = test_images(data, preprocessing, cfg.test_images)
+        compared.count(measured or [(image, None) for image in images])
         print_table(compared, split, file, parts)
         if cfg.latency:
             print_latency(model, runs, preprocessing.resize_px)

@@ -1,4 +1,4 @@
-"""Predictions for pictures, from a checkpoint alone.
+"""Predictions for images, from a checkpoint alone.
 
 python -m src.predict ckpt=<run dir or .ckpt> images=<dir, glob, file or table> [output=predictions.csv]
 """
@@ -26,15 +26,15 @@ log = logging.getLogger(__name__)
 
 
 def predict(cfg: DictConfig) -> None:
-    """Write one row a picture, in the order of the input.
+    """Write one row per image, in the order of the input.
 
     The results are written as they come, to `<output>.part`, which becomes `output` when all are there.
 
     Columns: path, the task's answer (classification: prediction and confidence, its probability 0..1; multilabel:
     prediction, with ; between the classes; regression: a number for each target), ood_score (of classes: the higher,
-    the less the picture looks like those of the training), error, and `prob:<class>` for each class. A picture that
+    the less the image looks like those of the training), error, and `prob:<class>` for each class. An image that
     cannot be read has an error and nothing else; one whose confidence is below `abstain_below` has no prediction.
-    With `embeddings`, `<output>.npz` has what the head gets of each readable picture: path [N], embedding [N, C].
+    With `embeddings`, `<output>.npz` has what the head gets of each readable image: path [N], embedding [N, C].
     """
     from src.data.given_images import find_images
 
@@ -55,7 +55,7 @@ def predict(cfg: DictConfig) -> None:
     task, device = model.task, model.device
     if cfg.abstain_below is not None and "confidence" not in task.answer_columns:
         raise ConfigError(
-            f"abstain_below={cfg.abstain_below:g} compares the confidence of one class a picture, and this model "
+            f"abstain_below={cfg.abstain_below:g} compares the confidence of one class per image, and this model "
             "answers otherwise: leave it null."
         )
     transform = evaluation_transform(model.preprocessing)
@@ -104,19 +104,19 @@ def predict(cfg: DictConfig) -> None:
         if cfg.embeddings:
             write_embeddings(output.with_suffix(".npz"), kept_paths, kept_embeddings)
     seconds = time.perf_counter() - start
-    log.info("%d pictures in %.1f s, %d could not be read: %s", len(paths), seconds, errors, output)
+    log.info("%d images in %.1f s, %d could not be read: %s", len(paths), seconds, errors, output)
     if errors == len(paths):
         log.warning("There is not one prediction: the column error of %s says why.", output)
     if cfg.abstain_below is not None:
-        log.info("No prediction for %d pictures: their confidence is below %g.", abstained, cfg.abstain_below)
+        log.info("No prediction for %d images: their confidence is below %g.", abstained, cfg.abstain_below)
     if strange > MORE_THAN_USUAL * len(kept_paths):
         log.warning(
-            "%d of %d pictures have an ood_score above %.4g, which 1 %% of val had: they may be unlike the training "
-            "pictures, and their predictions of little worth.", strange, len(kept_paths), usual,
+            "%d of %d images have an ood_score above %.4g, which 1 %% of val had: they may be unlike the training "
+            "images, and their predictions of little worth.", strange, len(kept_paths), usual,
         )  # fmt: skip
 
 
-MORE_THAN_USUAL = 0.05  # of the pictures above the 99th percentile of val's ood_score
+MORE_THAN_USUAL = 0.05  # of the images above the 99th percentile of val's ood_score
 
 
 def find_output(cfg: DictConfig, reads: list[str | Path]) -> Path:
@@ -139,7 +139,7 @@ def same_name(path: str, other: str) -> bool:
 
 
 def named_answers(task: "FineTuneTask", outputs_BK: "Tensor") -> list[dict[str, str]]:
-    """For each picture its columns of the csv file, but for path and error."""
+    """For each image its columns of the csv file, but for path and error."""
     columns = [*map(unlike_ours, task.answer_columns), *task.probability_columns]
     scores = [f"{score:.4f}" for score in task.ood_scores(outputs_BK).tolist()]
     answers = [dict(zip(columns, [*answer, *shares], strict=True)) for answer, shares in task.rows(outputs_BK)]

@@ -1,4 +1,4 @@
-"""A small HTTP service that answers for pictures, with a page to try it. docs/serve.md has examples.
+"""A small HTTP service that answers for images, with a page to try it. docs/serve.md has examples.
 
 python -m src.serve ckpt=<run dir or .ckpt> | model=<model.onnx or model.pt2> [host=127.0.0.1] [port=8000]
 """
@@ -50,14 +50,14 @@ def serve(cfg: DictConfig) -> None:
     facts = model.facts
     if cfg.abstain_below is not None and facts.task != "classification":
         raise ConfigError(
-            f"abstain_below={cfg.abstain_below:g} compares the confidence of one class a picture, and this model "
+            f"abstain_below={cfg.abstain_below:g} compares the confidence of one class per image, and this model "
             "answers otherwise: leave it null."
         )
     metrics = ServiceMetrics(facts)
     batcher = Batcher(model, metrics, cfg.batch_size, cfg.batch_wait_ms / 1000, cfg.abstain_below, cfg.top_k)
     limits = Limits(
         max_upload_mb=cfg.max_upload_mb,
-        max_pictures=cfg.max_pictures,
+        max_images=cfg.max_images,
         max_megapixels=cfg.max_megapixels,
         max_pending=cfg.max_pending,
         max_connections=most_connections(cfg.max_connections, cfg.max_pending),
@@ -114,9 +114,9 @@ def check_model(cfg: DictConfig) -> None:
 
 def check_limits(cfg: DictConfig) -> None:
     """Raise ConfigError where one limit makes another one meaningless."""
-    if cfg.max_pictures > cfg.max_pending:
+    if cfg.max_images > cfg.max_pending:
         raise ConfigError(
-            f"max_pictures={cfg.max_pictures} is more than max_pending={cfg.max_pending}: such a request could never "
+            f"max_images={cfg.max_images} is more than max_pending={cfg.max_pending}: such a request could never "
             "be answered. Raise max_pending."
         )
     if cfg.decode_megapixels is not None and cfg.decode_megapixels < cfg.max_megapixels:

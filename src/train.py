@@ -74,7 +74,7 @@ def train(cfg: DictConfig) -> float | None:
         task.phases = lengthened(task.phases, plan, checkpoint[CHECKPOINT_KEY], cfg.trainer.max_epochs)
         accumulated, processes = cfg.trainer.accumulate_grad_batches, trainer.world_size
         require_same_batches(checkpoint, datamodule.batch_size, accumulated, processes)
-    datamodule.require_pictures_for(trainer.world_size)
+    datamodule.require_images_for(trainer.world_size)
     describe(cfg, datamodule, trainer)
     if cfg.batch_size_find and checkpoint is None and not is_dry_run(trainer):
         find_batch_size(cfg, task, datamodule, trainer)
@@ -271,7 +271,7 @@ def describe(cfg: DictConfig, datamodule: "ImageDataModule", trainer: "Trainer")
     table, size = datamodule.table, datamodule.preprocessing.crop_px
     parts = ", ".join(f"{len(table.splits[s]):,} {s}" for s in ("train", "val", "test") if s in table.splits)
     what = "targets" if table.label_kind == "numbers" else "classes"
-    log.info("Data: %s pictures, %d %s, %d px", parts, len(table.class_names), what, size)
+    log.info("Data: %s images, %d %s, %d px", parts, len(table.class_names), what, size)
     log.info("%s", label_summary(table))
     log.info("Model: %s, weights %s", cfg.backbone.name, cfg.backbone.weights or "random")
     device = trainer.strategy.root_device
@@ -288,7 +288,7 @@ def chosen_experiment() -> bool:
 
 
 def label_summary(table: "ImageTable") -> str:
-    """How many training pictures each class has, or how the numbers spread."""
+    """How many training images each class has, or how the numbers spread."""
     rows = table.splits["train"]
     if table.label_kind == "numbers":
         values = table.labels[rows]

@@ -23,7 +23,7 @@ from src.data.formats.digit_images import DIGITS_FILE
 from src.settings.schema import CONF_DIR, PROJECT_ROOT, register
 from src.train import train
 
-torch.set_num_threads(1)  # tiny pictures: threads would only wait for each other
+torch.set_num_threads(1)  # tiny images: threads would only wait for each other
 COLORS = {"blue": (60, 90, 220), "green": (60, 200, 90), "red": (220, 70, 60)}
 
 
@@ -60,7 +60,7 @@ def paint(folder: Path, color: str, count: int, seed: int) -> None:
 
 @pytest.fixture(scope="session")
 def colors(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder a class, 20 pictures each, easily told apart."""
+    """A folder per class, 20 images each, easily told apart."""
     root = tmp_path_factory.mktemp("colors")
     for seed, color in enumerate(COLORS):
         paint(root / color, color, count=20, seed=seed)

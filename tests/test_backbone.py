@@ -24,7 +24,7 @@ from src.models.weights_file import read_state_dict
 from src.settings.errors import ConfigError
 from src.settings.schema import BACKBONES
 
-# One member of each family, and a picture size that it takes quickly.
+# One member of each family, and an image size that it takes quickly.
 FAMILIES = {
     "alexnet": 64, "convnext_tiny": 32, "densenet121": 32, "efficientnet_b0": 32, "efficientnet_v2_s": 33,
     "googlenet": 32, "inception_v3": 75, "maxvit_t": 224, "mnasnet0_5": 32, "mobilenet_v2": 32,

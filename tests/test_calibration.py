@@ -25,7 +25,7 @@ def test_the_temperature_is_found(true_temperature: float) -> None:
     assert fit_temperature(true_temperature * logits_NK[:2000], several_NK) == pytest.approx(true_temperature, rel=0.06)
 
 
-def test_few_pictures_without_a_mistake_do_not_make_everything_certain() -> None:
+def test_few_images_without_a_mistake_do_not_make_everything_certain() -> None:
     logits_NK = np.array([[2.0, 0.0], [0.0, 1.5], [1.0, -1.0]])
     temperature = fit_temperature(logits_NK, np.array([0, 1, 0]))
     assert 0.5 < temperature < 1  # without the prior it would be at the limit, 0.05
@@ -59,7 +59,7 @@ def test_the_best_checkpoint_carries_the_temperature_and_accuracy_stays(
     checkpoint = colors_run.checkpoint()
     calibration = checkpoint["finetune"]["calibration"]
     assert calibration["temperature"] == colors_run.metrics["temperature"] != 1.0
-    assert calibration["pictures"] == 9 and calibration["ood_score_p50"] < calibration["ood_score_p99"]
+    assert calibration["images"] == 9 and calibration["ood_score_p50"] < calibration["ood_score_p99"]
     del checkpoint["finetune"]["calibration"]
     torch.save(checkpoint, tmp_path / "raw.ckpt")
     measured = {}
@@ -104,7 +104,7 @@ def test_abstaining_and_embeddings(colors_run: Run, colors: Path, command, tmp_p
         assert after["prediction"] == ("" if unsure else before["prediction"])
         assert after["confidence"] == before["confidence"]
     count = sum(row["prediction"] == "" for row in some_rows)
-    assert 0 < count < len(some_rows) and f"No prediction for {count} pictures" in answer.err
+    assert 0 < count < len(some_rows) and f"No prediction for {count} images" in answer.err
     with np.load(tmp_path / "all.npz") as file:
         assert file["path"].tolist() == [row["path"] for row in all_rows]
         assert file["embedding"].shape == (len(all_rows), 512) and file["embedding"].dtype == np.float32
@@ -128,7 +128,7 @@ def test_the_ood_score_is_the_energy(colors_run: Run) -> None:
 
 
 def test_outputs_that_are_not_finite_are_left_out_and_named(colors_run: Run, command, tmp_path: Path) -> None:
-    """One picture whose logits overflow must not cost a finished training its temperature, metrics and report."""
+    """One image whose logits overflow must not cost a finished training its temperature, metrics and report."""
     from src.data.table import ImageTable
     from src.runs.results import finite_outputs
 
@@ -143,6 +143,6 @@ def test_outputs_that_are_not_finite_are_left_out_and_named(colors_run: Run, com
     torch.save(checkpoint, tmp_path / "overflow.ckpt")
     answer = command("evaluate", f"ckpt={tmp_path}/overflow.ckpt", f"report={tmp_path}/r", "accelerator=cpu")
     assert answer.status == 0, answer.err
-    assert "The outputs for 9 of 9 test pictures are not finite" in answer.err and "Traceback" not in answer.err
+    assert "The outputs for 9 of 9 test images are not finite" in answer.err and "Traceback" not in answer.err
     assert "More than 2% is too many: there are no metrics of test" in answer.err
     assert "test/acc                nan" in answer.out and "test/loss               nan" in answer.out

@@ -33,14 +33,14 @@ def check(command: Callable[..., Answer], tmp_path: Path) -> Callable[..., tuple
 
 
 def scene(seed: int, side: int = 96) -> Image.Image:
-    """A picture of soft blobs, as different from those of other seeds as photographs are."""
+    """An image of soft blobs, as different from those of other seeds as photographs are."""
     generator = np.random.default_rng(seed)
     coarse = generator.integers(0, 226, (7, 7, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((side, side * 3 // 4), Image.Resampling.BICUBIC)
 
 
 def make_scenes(root: Path, per_class: int = 15) -> Path:
-    """root/train and root/val, classes a and b, every picture there once."""
+    """root/train and root/val, classes a and b, every image there once."""
     seed = 0
     for split, count in (("train", per_class), ("val", per_class // 3)):
         for name in ("a", "b"):
@@ -60,7 +60,7 @@ def test_clean_data_may_be_trained_on(check: Callable[..., tuple[Answer, Rows]],
     answer, rows = check("data=folder", f"data.root={root}")
     assert answer.status == 0, answer.err
     assert rows == []
-    assert "40 pictures, 40 readable" in answer.out
+    assert "40 images, 40 readable" in answer.out
     assert re.search(r"^a\s+15\s+5\s+20$", answer.out, re.M)
     assert "Go ahead." in answer.out
 
@@ -103,9 +103,9 @@ def test_every_planted_problem_is_found(check: Callable[..., tuple[Answer, Rows]
     assert found["tiny", "train/b/tiny.png"]["detail"] == "20 x 15 pixels"
     assert answer.status == 2
     advice = answer.out.partition("Training is not advisable:")[2]
-    assert "3 of 51 pictures (5.9%) cannot be read" in advice
-    assert "2 of 12 val pictures (16.7%) are in another split too" in advice
-    assert "1 of 51 pictures (2.0%) are there under another label too" in advice
+    assert "3 of 51 images (5.9%) cannot be read" in advice
+    assert "2 of 12 val images (16.7%) are in another split too" in advice
+    assert "1 of 51 images (2.0%) are there under another label too" in advice
 
 
 def test_a_few_problems_are_warnings_only(check: Callable[..., tuple[Answer, Rows]], tmp_path: Path) -> None:
@@ -118,27 +118,25 @@ def test_a_few_problems_are_warnings_only(check: Callable[..., tuple[Answer, Row
     assert "Go ahead, but see the warnings." in answer.out
 
 
-def test_classes_are_judged_by_their_readable_pictures(
-    check: Callable[..., tuple[Answer, Rows]], tmp_path: Path
-) -> None:
+def test_classes_are_judged_by_their_readable_images(check: Callable[..., tuple[Answer, Rows]], tmp_path: Path) -> None:
     root = make_scenes(tmp_path / "data")
     for name, seeds in {"c": (), "d": (200,)}.items():
         (root / "train" / name).mkdir()
-        (root / "train" / name / "damaged.png").write_text("no picture")
+        (root / "train" / name / "damaged.png").write_text("no image")
         for seed in seeds:
             scene(seed).save(root / "train" / name / f"{seed}.png")
     answer, rows = check("data=folder", f"data.root={root}")
     of_classes = {(row["kind"], row["label"]) for row in rows if not row["path"]}
-    assert {("class_without_training", "c"), ("few_pictures", "d"), ("class_not_measured", "d")} <= of_classes
+    assert {("class_without_training", "c"), ("few_images", "d"), ("class_not_measured", "d")} <= of_classes
     assert answer.status == 2
-    assert "No readable training picture of c:" in answer.out
+    assert "No readable training image of c:" in answer.out
 
 
 def test_random_splits_and_a_table_with_missing_files(
     check: Callable[..., tuple[Answer, Rows]], tmp_path: Path
 ) -> None:
     lines = ["path,label"]
-    for i in range(24):  # the same picture twice, and cut at random: some pairs are torn apart
+    for i in range(24):  # the same image twice, and cut at random: some pairs are torn apart
         for copy in range(2):
             scene(i).save(tmp_path / f"{i}_{copy}.png", compress_level=1 + 8 * copy)
             lines.append(f"{i}_{copy}.png,{'ab'[i % 2]}")
@@ -163,7 +161,7 @@ def test_labels_are_read_as_the_task_does(
     check: Callable[..., tuple[Answer, Rows]], tmp_path: Path, task: str, labels: list[str], shown: str, conflicts: int
 ) -> None:
     lines = ["path,label,split"]
-    for i, label in enumerate(labels):  # one picture, three times
+    for i, label in enumerate(labels):  # one image, three times
         scene(0).save(tmp_path / f"same{i}.png")
         lines.append(f"same{i}.png,{label},train")
     for i in range(1, 4):
@@ -234,7 +232,7 @@ def test_names_that_the_terminal_cannot_print_or_would_obey(
     assert [row["label"] for row in rows] == ["=1+1"]
 
 
-def test_pictures_without_files(check: Callable[..., tuple[Answer, Rows]]) -> None:
+def test_images_without_files(check: Callable[..., tuple[Answer, Rows]]) -> None:
     answer, rows = check("data=digits", "tiny_px=9")
     assert answer.status == 0
     assert "1,797 readable" in answer.out
@@ -267,7 +265,7 @@ def test_the_page_is_safe_small_and_complete(check: Callable[..., tuple[Answer, 
         (["data=digits", "near_duplicate_bits=64"], "near_duplicate_bits=64 is out of range"),
         (["data=digits", "output=/dev/null"], "output='/dev/null': /dev/null is no folder"),
         (["data=digits", "+data.colour=red"], "data.colour is no argument"),
-        (["task=multilabel", "data=digits"], "it needs several classes a picture"),
+        (["task=multilabel", "data=digits"], "it needs several classes per image"),
     ],
 )
 def test_mistakes_are_one_message(
@@ -279,7 +277,7 @@ def test_mistakes_are_one_message(
     assert message in answer.err and "Traceback" not in answer.err
 
 
-def test_flat_pictures_are_told_apart_by_brightness_and_colour() -> None:
+def test_flat_images_are_told_apart_by_brightness_and_colour() -> None:
     colors = [(200, 200, 200), (180, 180, 180), (200, 190, 210), (200, 200, 200), (90, 40, 20)]
     prints = [fingerprint(Image.new("RGB", (64, 64), color)) for color in colors]
     stacks = [np.stack([getattr(p, name) for p in prints]) for name in ("bits", "gray", "chroma")]

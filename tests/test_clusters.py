@@ -161,7 +161,7 @@ def test_who_starts_the_processes(monkeypatch: pytest.MonkeyPatch, environ: dict
     assert [type(one).__name__.removesuffix("Environment") for one in find_environment()] == found
 
 
-# ------------------------------------------------------------------------------------------------ one GPU a process
+# ------------------------------------------------------------------------------------------------ one GPU per process
 
 
 def test_processes_of_a_sweep_share_the_gpus_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

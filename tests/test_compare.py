@@ -41,7 +41,7 @@ def make_run(
     right: str = "",
     fingerprint: str = "f1",
 ) -> Path:
-    """A run's folder; `right` has 1 for each val picture that is answered right, 0 for the others."""
+    """A run's folder; `right` has 1 for each val image that is answered right, 0 for the others."""
     config: dict[str, Any] = {
         "seed": seed,
         "output_dir": str(folder),
@@ -96,7 +96,7 @@ def test_sign_flips_as_fisher_counted_them() -> None:
 
 
 def test_sign_flips_count_ties_despite_float32() -> None:
-    """Of 153 pictures one more, one more, one fewer, as float32: every sum of signs is that of one picture or more."""
+    """Of 153 images one more, one more, one fewer, as float32: every sum of signs is that of one image or more."""
     a, b = np.float32([81, 38, 118]) / np.float32(153), np.float32([82, 39, 117]) / np.float32(153)
     differences = [float(y) - float(x) for x, y in zip(a, b, strict=True)]
     assert compare.sign_flip_p(differences) < compare.sign_flip_p(differences, 1e-6) == 1
@@ -195,13 +195,13 @@ def test_folds_claim_nothing(tmp_path: Path, run_compare: Compare) -> None:
     out = run_compare("--a", *runs["a"], "--b", *reversed(runs["b"])).out
     assert "│ seed 0 fold 2 │ 0.9200 │ 0.9100 │         -1.00 │" in out
     assert "Mean of B - A: +1.33 points, std 2.08 over 3 pairs. No interval and no p-value" in out
-    assert "10 to 12 pictures: one picture is about 9.09 points." in out
-    assert out.splitlines()[-1] == "B is better by 1.33 points, less than one picture on average, in 2 of 3 pairs."
+    assert "10 to 12 images: one image is about 9.09 points." in out
+    assert out.splitlines()[-1] == "B is better by 1.33 points, less than one image on average, in 2 of 3 pairs."
     assert "CI" not in out and "p =" not in out
 
 
-def test_pictures_that_change(tmp_path: Path, run_compare: Compare) -> None:
-    """Eight pictures; two gained, one lost, the lines of B's file in another order."""
+def test_images_that_change(tmp_path: Path, run_compare: Compare) -> None:
+    """Eight images; two gained, one lost, the lines of B's file in another order."""
     a = make_run(tmp_path / "a", 0, {"val/acc": 4 / 8}, right="11110000")
     b = make_run(tmp_path / "b", 0, {"val/acc": 5 / 8}, right="01111100")
     file = b / "report" / "val_predictions.csv"
@@ -209,22 +209,22 @@ def test_pictures_that_change(tmp_path: Path, run_compare: Compare) -> None:
     file.write_text("\n".join([header, *reversed(lines)]))
     out = run_compare(a, b).out
     assert "(val/acc is of the epoch that was best on val, which flatters; last/val/acc is of the last.)" in out
-    assert "8 pictures: one picture is 12.50 points." in out and "less than one picture" not in out
+    assert "8 images: one image is 12.50 points." in out and "less than one image" not in out
     assert "of 8 answers, 2 wrong with A are right with B, and 1 right with A are wrong with B." in out
-    assert "McNemar's exact test between these two models, on these pictures: p = 1" in out
+    assert "McNemar's exact test between these two models, on these images: p = 1" in out
     assert "B is better by 12.50 points, in one pair: whether another seed agrees is not known." in out
     twice = [make_run(tmp_path / f"{side}1", 1, {"val/acc": 0.5}, right="11110000") for side in "ab"]
     out = run_compare("--a", a, twice[0], "--b", b, twice[1]).out
     assert "of 16 answers, 2 wrong with A are right with B, and 1 right" in out and "McNemar" not in out
-    assert run_compare(a, b, "--metric", "val/acc").out.count("one picture is") == 1
+    assert run_compare(a, b, "--metric", "val/acc").out.count("one image is") == 1
 
 
-def test_several_classes_a_picture_are_not_counted(tmp_path: Path, run_compare: Compare) -> None:
+def test_several_classes_per_image_are_not_counted(tmp_path: Path, run_compare: Compare) -> None:
     settings = {"task.labels": "several", "task.monitor": "val/map"}
     a = make_run(tmp_path / "a", 0, {"val/map": 0.5}, settings, "1100")
     b = make_run(tmp_path / "b", 0, {"val/map": 0.6}, settings, "1110")
     out = run_compare(a, b).out
-    assert "answers" not in out and "pictures" not in out and "+10.00 points" in out
+    assert "answers" not in out and "images" not in out and "+10.00 points" in out
 
 
 def test_one_sweep_can_hold_both_sides(tmp_path: Path, run_compare: Compare) -> None:
@@ -334,7 +334,7 @@ def test_a_real_sweep_over_a_range_of_seeds(
     assert f"Mean of B - A: {50 * (b0 - a0 + b1 - a1):+.2f} points" in compared.out
     predictions = [list(csv.DictReader((job / "report" / "val_predictions.csv").open(newline=""))) for job in jobs]
     n = len(predictions[0])
-    assert f"{n} pictures: one picture is {100 / n:.2f} points." in compared.out
+    assert f"{n} images: one image is {100 / n:.2f} points." in compared.out
     right = [[row["label"] == row["prediction"] for row in rows] for rows in predictions]
     gained = sum(y and not x for i in (0, 2) for x, y in zip(right[i], right[i + 1], strict=True))
     assert gained and f"of {2 * n} answers, {gained} wrong with A are right with B" in compared.out

@@ -138,7 +138,7 @@ def test_mistakes(command, arguments: list[str], texts: list[str], tmp_path: Pat
         (["trainer.precision=16-mixed"], ["trainer.precision=16-mixed needs a GPU"]),
         (["scheduler.warmup_epochs=20"], ["scheduler.warmup_epochs=20 is as long as phase 1"]),
         (["data.image_size_px=8", "data.resize_px=8"], ["data.image_size_px=8 does not fit squeezenet1_1"]),
-        (["data=folder", "data.root=src/assets"], ["data.root='", "no pictures in"]),
+        (["data=folder", "data.root=src/assets"], ["data.root='", "no images in"]),
         (["task.monitor=val/accuracy"], ["task.monitor='val/accuracy'", "val/acc"]),
     ],
 )

@@ -35,7 +35,7 @@ def sizes(data: ImageDataModule) -> dict[str, int]:
     return {split: len(found) for split, found in data.table.splits.items()}
 
 
-def test_one_class_a_picture(tmp_path: Path) -> None:
+def test_one_class_per_image(tmp_path: Path) -> None:
     data = table(tmp_path / "t.csv", "path,label\n" + rows(40, "{i}.png,c{odd}"))
     assert data.class_names == ["c0", "c1"] and data.table.labels.dtype == np.int64
     assert sizes(data) == {"train": 28, "val": 6, "test": 6}
@@ -234,7 +234,7 @@ def test_groups_stay_together(tmp_path: Path) -> None:
     given = text.replace("path,label,group", "path,label,group,split")
     lines = [f"{line},{'train' if i % 2 else 'val'}" for i, line in enumerate(given.splitlines()[1:])]
     leaking = table(tmp_path / "u.csv", "\n".join([given.splitlines()[0], *lines, ""])).table
-    assert any("Leak: 40 groups have pictures in both train and val" in note for note in leaking.notes)
+    assert any("Leak: 40 groups have images in both train and val" in note for note in leaking.notes)
 
 
 def test_a_million_rows_take_seconds_and_hundreds_of_megabytes(tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_a_million_rows_take_seconds_and_hundreds_of_megabytes(tmp_path: Path) -
     with file.open("w", newline="") as lines:
         writer = csv.writer(lines)
         writer.writerow(["path", "label"])
-        writer.writerows((f"some/folder/with/a/name/picture_{i:09d}.jpg", f"class_{i % 1000}") for i in range(100_000))
+        writer.writerows((f"some/folder/with/a/name/image_{i:09d}.jpg", f"class_{i % 1000}") for i in range(100_000))
     data = table(file, file.read_text())
     tracemalloc.start()
     found = data.table
@@ -262,11 +262,11 @@ def color_table(colors: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with file.open("w", newline="") as lines:
         writer = csv.writer(lines)
         writer.writerow(["path", "label", "tags", "red", "blue"])
-        for picture in sorted(colors.rglob("*.*")):
-            color = picture.parent.name
+        for image in sorted(colors.rglob("*.*")):
+            color = image.parent.name
             tags = {"red": "warm;strong", "blue": "cold;strong", "green": "cold"}[color]
             numbers = {"red": (220, 60), "green": (60, 90), "blue": (60, 220)}[color]
-            writer.writerow([picture, color, tags, *numbers])
+            writer.writerow([image, color, tags, *numbers])
     return file
 
 
@@ -316,7 +316,7 @@ def test_regression_from_training_to_predictions(color_table: Path, tmp_path: Pa
 
 def test_the_task_has_to_fit_the_data(colors: Path, color_table: Path, tmp_path: Path, command) -> None:
     answer = command("train", "task=regression", "data=folder", f"data.root={colors}", f"output_dir={tmp_path}/x")
-    assert answer.status == 1 and "needs numbers a picture, and these data have one class" in answer.err
+    assert answer.status == 1 and "needs numbers per image, and these data have one class" in answer.err
     answer = command("train", "data=csv", f"output_dir={tmp_path}/x")
     assert answer.status == 1 and "data.file is not set" in answer.err
 

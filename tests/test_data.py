@@ -96,15 +96,15 @@ def test_other_files_are_ignored_and_counted(with_folders: Path) -> None:
     )
     data = folder(with_folders)
     assert sizes(data)["train"] == 61 and len(data.class_names) == 3
-    assert any("3 files that are no pictures ignored" in note for note in data.table.notes)
+    assert any("3 files that are no images ignored" in note for note in data.table.notes)
 
 
 def test_folders_that_cannot_be_trained_on(tmp_path: Path, with_folders: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ConfigError, match="no pictures in"):
+    with pytest.raises(ConfigError, match="no images in"):
         folder(tmp_path / "empty").table  # noqa: B018
     paint(tmp_path / "one" / "red", "red", 3, 0)
-    with pytest.raises(ConfigError, match=r"only one class folder with pictures, 'red'"):
+    with pytest.raises(ConfigError, match=r"only one class folder with images, 'red'"):
         folder(tmp_path / "one").table  # noqa: B018
     paint(with_folders / "val" / "purple", "red", 3, 0)
     with pytest.raises(ConfigError, match=r"has classes that .*train lacks: purple"):
@@ -120,14 +120,14 @@ def test_files_that_leave_a_class_empty_are_named(colors: Path, tmp_path: Path) 
         folder(tmp_path).table  # noqa: B018
 
 
-def test_every_class_keeps_a_training_picture() -> None:
+def test_every_class_keeps_a_training_image() -> None:
     labels = np.array([0] * 10 + [1] * 2 + [2])
     parts = stratified_cut(labels, {"val": 0.4, "test": 0.4}, seed=0)
     assert set(labels[parts["train"]]) == {0, 1, 2}
     assert sorted(np.concatenate(list(parts.values()))) == list(range(13))
 
 
-def test_few_pictures_still_give_a_val_split(tmp_path: Path) -> None:
+def test_few_images_still_give_a_val_split(tmp_path: Path) -> None:
     for seed, color in enumerate(COLORS):
         paint(tmp_path / "five" / color, color, 5, seed)
         paint(tmp_path / "two" / color, color, 2, seed)
@@ -136,10 +136,10 @@ def test_few_pictures_still_give_a_val_split(tmp_path: Path) -> None:
         folder(tmp_path / "two").table  # noqa: B018
 
 
-# --------------------------------------------------------------------------------------------------- damaged pictures
+# --------------------------------------------------------------------------------------------------- damaged images
 
 
-def test_a_damaged_training_picture_is_replaced_and_a_damaged_val_picture_left_out(with_folders: Path) -> None:
+def test_a_damaged_training_image_is_replaced_and_a_damaged_val_image_left_out(with_folders: Path) -> None:
     victims = [next((with_folders / split / "red").glob("*.jpg")) for split in ("train", "val")]
     for victim in victims:
         victim.write_bytes(victim.read_bytes()[:200])
@@ -166,7 +166,7 @@ def test_on_error_fail_stops_before_the_first_step(with_folders: Path, tmp_path:
         victim.write_bytes(victim.read_bytes()[:100])
     arguments = ["data=folder", f"data.root={with_folders}", "data.on_error=fail", f"output_dir={tmp_path}/run"]
     answer = command("train", *arguments, "data.num_workers=0", "trainer=cpu")
-    assert answer.status == 1 and "2 of 90 pictures cannot be read (data.on_error=fail):" in answer.err
+    assert answer.status == 1 and "2 of 90 images cannot be read (data.on_error=fail):" in answer.err
     assert "test/blue/" in answer.err and "epoch" not in answer.err and "Traceback" not in answer.err
     assert not (tmp_path / "run" / "checkpoints").exists()
 
@@ -174,7 +174,7 @@ def test_on_error_fail_stops_before_the_first_step(with_folders: Path, tmp_path:
 def test_nothing_readable_at_all_is_told_before_training(with_folders: Path) -> None:
     for file in (with_folders / "train").rglob("*.*"):
         file.write_bytes(b"")
-    with pytest.raises(ConfigError, match="None of the training pictures tried can be read"):
+    with pytest.raises(ConfigError, match="None of the training images tried can be read"):
         folder(with_folders).require_readable()
 
 
@@ -196,7 +196,7 @@ def test_no_augmentation_is_the_evaluation_transform(colors: Path) -> None:
 
 
 @pytest.mark.parametrize("policy", ["trivial", "rand", "augmix"])
-def test_augmentation_changes_pictures_and_follows_from_the_seed(colors: Path, policy: str) -> None:
+def test_augmentation_changes_images_and_follows_from_the_seed(colors: Path, policy: str) -> None:
     image = read_rgb(next(colors.rglob("*.png")))
     transform = training_transform(PREPROCESSING, Augmentation(0.3, 0.5, 0.5, 20, 0.4, policy, 0.5))
 
@@ -241,7 +241,7 @@ def test_what_training_sees_depends_on_the_epoch_alone(colors: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [9, 10, 1])
-def test_sampler_shares_pictures_out_among_processes(size: int) -> None:
+def test_sampler_shares_images_out_among_processes(size: int) -> None:
     training = [list(EpochSampler(size, True, 0, 2, rank, 3)) for rank in range(3)]
     assert len({len(part) for part in training}) == 1 and len(training[0]) == len(EpochSampler(size, True, 0, 2, 0, 3))
     assert {position for part in training for _, position in part} == set(range(size))
@@ -251,7 +251,7 @@ def test_sampler_shares_pictures_out_among_processes(size: int) -> None:
 
 
 def test_a_last_batch_of_one_is_dropped_in_training_only(colors: Path) -> None:
-    data = folder(colors, batch_size=41)  # 42 pictures
+    data = folder(colors, batch_size=41)  # 42 images
     assert [len(batch["label"]) for batch in data.train_dataloader()] == [41]
     assert sum(len(batch["label"]) for batch in data.loader("train")) == 42
 
@@ -299,16 +299,16 @@ def test_random_crops_of_another_size_than_evaluation(colors: Path, command, tmp
     assert next(iter(datamodule.val_dataloader()))["image"].shape[-2:] == (64, 64)
     for change, text in (
         ("augment=none", "augment.crop_px=48 is the side of random crops, and there are none"),
-        ("backbone=vit_b_16", "vit_b_16 takes pictures of one size only, 64 here"),
+        ("backbone=vit_b_16", "vit_b_16 takes images of one size only, 64 here"),
         ("backbone=alexnet", "augment.crop_px=48 does not fit alexnet: it must be at least 63"),
     ):
         answer = command("train", *settings, change, "backbone.weights=null", f"output_dir={tmp_path}/x")
         assert answer.status == 1 and text in answer.err, answer.err
 
 
-def test_a_split_has_a_picture_for_each_process(colors: Path) -> None:
+def test_a_split_has_an_image_for_each_process(colors: Path) -> None:
     """Else Lightning stops one process, and the others wait for it."""
     datamodule = build_datamodule(compose("data=folder", f"data.root={colors}", "data.image_size_px=32"))
-    datamodule.require_pictures_for(9)
-    with pytest.raises(ConfigError, match=r"The val split has 9 pictures for 10 processes: lower trainer\.devices"):
-        datamodule.require_pictures_for(10)
+    datamodule.require_images_for(9)
+    with pytest.raises(ConfigError, match=r"The val split has 9 images for 10 processes: lower trainer\.devices"):
+        datamodule.require_images_for(10)

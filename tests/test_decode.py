@@ -1,4 +1,4 @@
-"""Every kind of picture becomes sensible RGB, and what cannot be read says why."""
+"""Every kind of image becomes sensible RGB, and what cannot be read says why."""
 
 import os
 import socket
@@ -36,8 +36,8 @@ def near(found: Any, wanted: tuple[int, int, int], tolerance: int = 3) -> bool:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif"])
-def test_pictures_are_turned_upright(tmp_path: Path, orientation: int, suffix: str) -> None:
-    """The eight ways in which a camera can be held; the file holds the picture as the camera saw it."""
+def test_images_are_turned_upright(tmp_path: Path, orientation: int, suffix: str) -> None:
+    """The eight ways in which a camera can be held; the file holds the image as the camera saw it."""
     upright = Image.new("RGB", (64, 32), "white")
     upright.paste("red", (0, 0, 32, 16))
     upright.paste("blue", (32, 16, 64, 32))
@@ -109,7 +109,7 @@ def test_what_is_transparent_is_white(tmp_path: Path, mode: str) -> None:
         ("tif", np.float32, 100, 100),
     ],
 )
-def test_deep_pictures_are_scaled_and_not_clipped(
+def test_deep_images_are_scaled_and_not_clipped(
     tmp_path: Path, suffix: str, dtype: Any, value: float, level: int
 ) -> None:
     pixels = np.zeros((8, 8), dtype=dtype)
@@ -134,7 +134,7 @@ def test_the_first_frame_of_an_animation(tmp_path: Path) -> None:
         assert near(read_rgb(tmp_path / f"x.{suffix}").getpixel((4, 4)), RED, 5)
 
 
-def test_bombs_and_huge_pictures_are_refused_before_they_are_decoded(tmp_path: Path) -> None:
+def test_bombs_and_huge_images_are_refused_before_they_are_decoded(tmp_path: Path) -> None:
     Image.new("1", (2000, 1000)).save(tmp_path / "large.png")
     with pytest.raises(UnreadableImage, match=r"2000 x 1000 pixels are more than data.max_megapixels=1.5"):
         read_rgb(tmp_path / "large.png", max_megapixels=1.5)
@@ -158,7 +158,7 @@ def test_large_jpegs_are_decoded_smaller_and_stay_faithful(tmp_path: Path) -> No
     assert read_rgb(tmp_path / "x.jpg", needed_px=500).size == (1600, 1200)
 
 
-@pytest.mark.parametrize("content", [b"", b"no picture", b"\xff\xd8\xff\xe0 half a jpeg", b"\x89PNG\r\n\x1a\n"])
+@pytest.mark.parametrize("content", [b"", b"no image", b"\xff\xd8\xff\xe0 half a jpeg", b"\x89PNG\r\n\x1a\n"])
 def test_what_cannot_be_read_says_why(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.jpg").write_bytes(content)
     with pytest.raises(UnreadableImage) as error:

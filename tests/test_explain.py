@@ -74,7 +74,7 @@ def patch_task() -> TaskOf:
 
 
 def test_the_map_lies_on_the_object(patch_task: TaskOf) -> None:
-    """Pointing game (Zhang et al. 2018): the highest place is in the patch, which covers a ninth of the picture."""
+    """Pointing game (Zhang et al. 2018): the highest place is in the patch, which covers a ninth of the image."""
     images_BCHW, labels_B, corners = patches(24)
     maps_BHW = explain_batch(patch_task, images_BCHW, labels_B)
     assert maps_BHW.shape == (24, 96, 96) and maps_BHW.dtype == torch.float32
@@ -89,7 +89,7 @@ def test_the_map_lies_on_the_object(patch_task: TaskOf) -> None:
 
 
 def test_random_weights_give_other_maps(patch_task: TaskOf) -> None:
-    """Adebayo et al. 2018, arXiv 1810.03292: a map that stayed the same would show the picture and not the model."""
+    """Adebayo et al. 2018, arXiv 1810.03292: a map that stayed the same would show the image and not the model."""
     images_BCHW, labels_B, _ = patches(24)
     trained = explain_batch(patch_task, images_BCHW, labels_B)
     again = explain_batch(patch_task, images_BCHW, labels_B)
@@ -195,13 +195,13 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
 
 
 def test_the_command(colors: Path, colors_run: Run, tmp_path: Path, command) -> None:
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
+    images = tmp_path / "images"
+    images.mkdir()
     for color in ("red", "blue"):
-        shutil.copy(next((colors / color).glob("*.png")), pictures / f"{color}.png")
-    (pictures / "broken<b>.jpg").write_bytes(b"\xff\xd8\xff broken")
+        shutil.copy(next((colors / color).glob("*.png")), images / f"{color}.png")
+    (images / "broken<b>.jpg").write_bytes(b"\xff\xd8\xff broken")
     out = tmp_path / "out"
-    arguments = [f"ckpt={colors_run.directory}", f"images={pictures}", f"output={out}", "accelerator=cpu"]
+    arguments = [f"ckpt={colors_run.directory}", f"images={images}", f"output={out}", "accelerator=cpu"]
     answer: Answer = command("explain", *arguments, "batch_size=2")
     assert answer.status == 0, answer.err
     blue, broken, red = rows_of(out)
@@ -256,15 +256,15 @@ def test_several_classes_and_numbers(task: str, colors: Path, tmp_path: Path, tr
     assert answer.status == 0, answer.err
     rows = rows_of(out)
     assert all((out / row["file"]).is_file() for row in rows) and not any(row["error"] for row in rows)
-    by_picture: dict[str, list[dict[str, str]]] = {}
+    by_image: dict[str, list[dict[str, str]]] = {}
     for row in rows:
-        by_picture.setdefault(row["path"], []).append(row)
-    for of_picture in by_picture.values():
-        explained = [row["explained"] for row in of_picture]
+        by_image.setdefault(row["path"], []).append(row)
+    for of_image in by_image.values():
+        explained = [row["explained"] for row in of_image]
         if task == "regression":
-            assert explained == ["label"] and float(of_picture[0]["prediction"]) > 0
+            assert explained == ["label"] and float(of_image[0]["prediction"]) > 0
         else:
-            answered = [name for name in of_picture[0]["prediction"].split(";") if name]
+            answered = [name for name in of_image[0]["prediction"].split(";") if name]
             assert explained == answered or (not answered and len(explained) == 1)
 
 
@@ -279,8 +279,8 @@ def test_several_classes_and_numbers(task: str, colors: Path, tmp_path: Path, tr
     ],
 )
 def test_mistakes(colors: Path, colors_run: Run, command, arguments: list[str], text: str) -> None:
-    picture = next(colors.rglob("*.png"))
-    given = [argument.format(file=picture) for argument in arguments]
-    images = [] if any(argument.startswith("images") for argument in given) else [f"images={picture}"]
+    image = next(colors.rglob("*.png"))
+    given = [argument.format(file=image) for argument in arguments]
+    images = [] if any(argument.startswith("images") for argument in given) else [f"images={image}"]
     answer: Answer = command("explain", f"ckpt={colors_run.directory}", *images, *given)
     assert answer.status == 1 and text in answer.err and "Traceback" not in answer.err

@@ -57,9 +57,9 @@ def test_the_graph_resizes_to_the_pixels_of_pillow(
     preprocessing = Preprocessing(*sizes, interpolation, (0.5,) * 3, (0.5,) * 3)
     transform, resize = evaluation_transform(preprocessing), PillowResize(preprocessing)
     for size in SIZES:
-        picture = photograph.resize(size, Image.Resampling.NEAREST)
-        found_CSS = resize(torch.from_numpy(to_array(picture))[None])[0]
-        assert torch.equal(found_CSS, transform(picture).float()), size
+        image = photograph.resize(size, Image.Resampling.NEAREST)
+        found_CSS = resize(torch.from_numpy(to_array(image))[None])[0]
+        assert torch.equal(found_CSS, transform(image).float()), size
 
 
 @pytest.mark.parametrize(("format", "file"), [("onnx", "model.onnx"), ("torch", "model.pt2")])
@@ -89,19 +89,19 @@ def test_export_writes_a_file_that_answers_alike(colors_run: Run, here: Path, co
 
 def test_predict_onnx_equals_predict(colors: Path, colors_run: Run, here: Path, command) -> None:
     """In a process of its own that imports nothing of this project, with damage and what needs care."""
-    pictures = here / "pictures"
-    shutil.copytree(colors / "red", pictures / "red")
-    (pictures / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
+    images = here / "images"
+    shutil.copytree(colors / "red", images / "red")
+    (images / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
     large = Image.linear_gradient("L").convert("RGB").resize((900, 700))
     exif = Image.Exif()
     exif[0x0112] = 6
-    large.save(pictures / "turned.jpg", exif=exif)  # also large enough to be decoded at an eighth
-    Image.new("RGBA", (50, 40), (255, 0, 0, 90)).save(pictures / "glass.png")
-    assert command("export", f"ckpt={colors_run.directory}", "test_pictures=0").status == 0
-    arguments = [f"ckpt={colors_run.directory}", "images=pictures", "output=a.csv", "accelerator=cpu"]
+    large.save(images / "turned.jpg", exif=exif)  # also large enough to be decoded at an eighth
+    Image.new("RGBA", (50, 40), (255, 0, 0, 90)).save(images / "glass.png")
+    assert command("export", f"ckpt={colors_run.directory}", "test_images=0").status == 0
+    arguments = [f"ckpt={colors_run.directory}", "images=images", "output=a.csv", "accelerator=cpu"]
     assert command("predict", *arguments).status == 0
     script = shutil.copy(PROJECT_ROOT / "scripts" / "predict_onnx.py", here / "p.py")
-    subprocess.run([sys.executable, script, "model.onnx", "pictures", "b.csv"], check=True, cwd=here)
+    subprocess.run([sys.executable, script, "model.onnx", "images", "b.csv"], check=True, cwd=here)
     same_predictions(rows_of(here / "a.csv"), rows_of(here / "b.csv"), 23)
     lines = Path(script).read_text().splitlines()
     assert len(lines) <= 90 and not [line for line in lines if line.startswith(("from src", "import src"))]
@@ -120,8 +120,8 @@ def test_predict_onnx_spares_files_and_says_what_is_missing(colors: Path, here: 
         (["other.onnx", "a.jpg", "a.jpg"], "'a.jpg' is there already"),
         (["other.onnx", "a.jpg", "labels.csv"], "'labels.csv' is there already"),
         (["other.onnx", "a.jpg", "empty"], "'empty' is there already"),
-        (["other.onnx", "nowhere"], "'nowhere' is no picture"),
-        (["other.onnx", "empty"], "'empty' is no picture and no folder with pictures"),
+        (["other.onnx", "nowhere"], "'nowhere' is no image"),
+        (["other.onnx", "empty"], "'empty' is no image and no folder with images"),
         (["other.onnx", "a.jpg", "old.csv"], "'other.onnx' is no .onnx of src.export"),
         (["none.onnx", "a.jpg"], "'none.onnx' is no .onnx of src.export"),
     ):
@@ -171,9 +171,7 @@ def test_other_tasks(colors: Path, trained: Runner, here: Path, command, task: s
 
 @pytest.mark.slow
 def test_variants(colors_run: Run, here: Path, command) -> None:
-    answer: Answer = command(
-        "export", f"ckpt={colors_run.directory}", "variants=[fp16,int8]", "calibration_pictures=16"
-    )
+    answer: Answer = command("export", f"ckpt={colors_run.directory}", "variants=[fp16,int8]", "calibration_images=16")
     assert answer.status == 0, answer.err
     names = {"model", "model_fp16", "model_int8"}
     assert {path.name for path in here.iterdir()} == {f"{n}{s}" for n in names for s in (".onnx", ".json")}
@@ -229,7 +227,7 @@ def test_without_the_data_of_the_run(colors_run: Run, here: Path, command) -> No
     answer: Answer = command("export", "ckpt=moved.ckpt", "format=torch")
     assert answer.status == 0 and "of the embedded digits" in answer.err, answer.err
     answer = command("export", "ckpt=moved.ckpt", "variants=[int8]")
-    assert answer.status == 1 and "learns the ranges of its numbers from training pictures" in answer.err
+    assert answer.status == 1 and "learns the ranges of its numbers from training images" in answer.err
     assert {path.name for path in here.iterdir()} == {"moved.ckpt", "model.pt2", "model.json"}
 
 

@@ -202,7 +202,7 @@ def faster_with_each_size(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("faster_with_each_size")
 def test_a_run_with_the_found_size_typed_is_the_same_run(tmp_path: Path, plain: tuple[str, ...]) -> None:
-    """42 training pictures: steps of 4 leave 11 an epoch, steps of 8 only 6."""
+    """42 training images: steps of 4 leave 11 an epoch, steps of 8 only 6."""
     settings = [*plain, "freeze=head_then_all", "freeze.phases.0.epochs=1", "data.batch_size=2"]
     found = run_train(tmp_path / "found", *settings, "batch_size_find=true")
     assert resolved(found.directory / "config.yaml")["data"]["batch_size"] == 4

@@ -96,8 +96,8 @@ def two(tmp_path_factory: pytest.TempPathFactory, colors: Path) -> Path:
         *("data.batch_size=4", "trainer.max_epochs=2", f"data.cache_dir={folder}/cache"),
     ]
     shutil.copytree(colors, folder / "damaged")
-    for picture in sorted((folder / "damaged").rglob("*.*"))[::6]:
-        picture.write_bytes(b"")
+    for image in sorted((folder / "damaged").rglob("*.*"))[::6]:
+        image.write_bytes(b"")
     assert run_two(rank_of_two, folder, common) == [0, 0]
     return folder
 
@@ -151,11 +151,11 @@ def test_files_and_metrics_are_those_of_one_process(two: Path, plan: str, comman
         for name, value in json.loads(output.read_text()).items():
             if name.startswith(f"{split}/"):
                 assert run.metrics[name] == pytest.approx(value, abs=1e-5), name
-        rows, pictures = run.csv(f"report/{split}_predictions.csv"), run.csv("split.csv")
+        rows, images = run.csv(f"report/{split}_predictions.csv"), run.csv("split.csv")
         if plan == "damaged":
-            assert 0 < len(rows) < sum(p["split"] == split for p in pictures)
+            assert 0 < len(rows) < sum(p["split"] == split for p in images)
             continue
-        assert sorted(row["path"] for row in rows) == sorted(p["path"] for p in pictures if p["split"] == split)
+        assert sorted(row["path"] for row in rows) == sorted(p["path"] for p in images if p["split"] == split)
 
 
 @pytest.mark.slow

@@ -70,7 +70,7 @@ def test_a_class_is_the_mixture_of_the_pretrained_classes_seen_in_it(colors: Pat
         # softmax sees differences between classes alone
         wanted = [features_BC @ (mixtures - mixtures[0]).T for features_BC in features]
     shifts = [(ours - ours[:, :1]) - (theirs - theirs[:, :1]) for ours, theirs in zip(outputs, wanted, strict=True)]
-    for shift in shifts:  # the same bias for every picture
+    for shift in shifts:  # the same bias for every image
         torch.testing.assert_close(shift, shifts[0][:1].expand_as(shift), rtol=1e-3, atol=1e-3)
     centre = torch.stack([ours.mean(0) for ours in outputs]).mean(0)
     torch.testing.assert_close(centre, torch.zeros(3), rtol=0, atol=1e-3)
@@ -97,17 +97,17 @@ def test_the_log_says_what_was_seen_in_each_class(
     assert any(line.startswith("  blue: thing ") and line.count("%") == 3 for line in lines)
 
 
-def test_a_class_without_readable_pictures_gets_no_weights(colors: Path, tmp_path: Path) -> None:
+def test_a_class_without_readable_images_gets_no_weights(colors: Path, tmp_path: Path) -> None:
     shutil.copytree(colors, tmp_path / "data")
     for file in (tmp_path / "data" / "green").iterdir():
-        file.write_bytes(b"no picture")
+        file.write_bytes(b"no image")
     task, _ = started("data=folder", f"data.root={tmp_path}/data", "data.image_size_px=64")
     weight = task.model.head.weight.flatten(1)
     assert weight.isfinite().all() and task.model.head.bias.isfinite().all()
     assert weight[1].norm() < 1e-3 * weight[0].norm()
 
 
-def test_pictures_are_taken_from_the_whole_split() -> None:
+def test_images_are_taken_from_the_whole_split() -> None:
     labels = np.array([0] * 1000 + [1] * 7 + [2] * 60)
     rows = np.arange(0, len(labels))
     chosen = some_of_each_class(labels, rows)
@@ -119,7 +119,7 @@ def test_pictures_are_taken_from_the_whole_split() -> None:
     ("settings", "text"),
     [
         (["backbone.weights=null"], "head.start=pretrained needs the classes of pretrained weights"),
-        (["task=regression", "data=csv", "data.file=x.csv"], "head.start=pretrained is for one class a picture"),
+        (["task=regression", "data=csv", "data.file=x.csv"], "head.start=pretrained is for one class per image"),
         (["head=mlp", "+head.start=pretrained"], "head.start=pretrained is for head=linear"),
         (["head.start=pretraind"], "Did you mean"),
     ],

@@ -228,7 +228,7 @@ def test_sigterm_saves_within_the_epoch_and_says_so_by_the_exit_status(tmp_path:
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, row: int) -> None:
-    """The network's outputs for one picture are not numbers."""
+    """The network's outputs for one image are not numbers."""
     from src.tasks.classification.task import ClassificationTask
 
     plain_outputs = ClassificationTask.outputs_of
@@ -240,7 +240,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch, row: int) -> None:
     monkeypatch.setattr(ClassificationTask, "outputs_of", outputs_of)
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_at_that_step_and_names_the_picture(
+def test_a_loss_that_is_not_finite_ends_the_run_at_that_step_and_names_the_image(
     tmp_path: Path, plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = run_train(tmp_path / "whole", *plain)
@@ -251,7 +251,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_at_that_step_and_names_the_pictu
         run_train(tmp_path / "run", *plain)
     message = str(stopped.value)
     assert "The loss is nan in epoch 1, step " in message and message.count("\n  ") == 1
-    assert "Pictures whose outputs are not finite" in message and path in message
+    assert "Images whose outputs are not finite" in message and path in message
     step = int(message.split("step ")[1].split(".")[0])
     state = Run(tmp_path / "run", None).checkpoint("nonfinite")
     assert state["global_step"] == step - 1 == state["finetune"]["batches_done"]
@@ -269,7 +269,7 @@ def test_batches_whose_loss_is_not_finite_can_be_left_out(
     weights = run.checkpoint("last")["state_dict"]
     assert all(bool(value.isfinite().all()) for value in weights.values())
     skipped = [record for record in caplog.records if "Batch left out" in record.getMessage()]
-    assert len(skipped) == 2  # one an epoch
+    assert len(skipped) == 2  # one per epoch
     assert run.metrics["last/train/loss"] > 0
     steps = {int(state["step"]) for state in run.checkpoint("last")["optimizer_states"][0]["state"].values()}
     assert steps == {2 * 14 - 2}

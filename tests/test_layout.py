@@ -178,9 +178,9 @@ def test_two_splits_in_one_folder_are_refused(tmp_path: Path) -> None:
 def test_a_split_without_images(tmp_path: Path) -> None:
     make(tmp_path, *in_each("train"))
     (tmp_path / "test").mkdir()
-    assert any("test has no pictures: ignored" in note for note in find_layout(tmp_path).notes)
+    assert any("test has no images: ignored" in note for note in find_layout(tmp_path).notes)
     (tmp_path / "val" / "cat").mkdir(parents=True)
-    with pytest.raises(ConfigError, match=r"no pictures in .*val\. Remove it to have val cut from train"):
+    with pytest.raises(ConfigError, match=r"no images in .*val\. Remove it to have val cut from train"):
         find_layout(tmp_path)
 
 
@@ -232,4 +232,4 @@ def test_a_wrapped_set_is_evaluated_on_its_test_split(colors: Path, colors_run, 
     answer = command(
         "evaluate", f"ckpt={colors_run.directory}", "data=folder", f"data.root={tmp_path}", "accelerator=cpu"
     )
-    assert answer.status == 0 and "on test: 20 pictures" in answer.err, answer.err
+    assert answer.status == 0 and "on test: 20 images" in answer.err, answer.err

@@ -36,7 +36,7 @@ def test_metrics_stay_apart_after_a_batch_without_a_mistake() -> None:
     }  # fmt: skip
 
 
-def test_balanced_accuracy_leaves_out_classes_without_a_picture() -> None:
+def test_balanced_accuracy_leaves_out_classes_without_an_image() -> None:
     metrics = classification_metrics(3, "")
     metrics.update(F.one_hot(torch.tensor([0, 0, 1, 2]), 3).float(), torch.tensor([0, 0, 1, 1]))
     assert metrics.compute()["balanced_acc"] == pytest.approx((1 + 0.5) / 2)

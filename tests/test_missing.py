@@ -77,4 +77,4 @@ def test_every_command_says_so(tmp_path: Path, colors_run: Run, command) -> None
         assert answer.status == 1 and "18 of 18 images are missing" in answer.err, (name, answer.err)
         assert way_out in answer.err and "Traceback" not in answer.err
     answer = command("predict", ckpt, f"images={file}", f"root={tmp_path}/images", f"output={tmp_path}/p.csv")
-    assert answer.status == 0 and "18 pictures" in answer.err, answer.err
+    assert answer.status == 0 and "18 images" in answer.err, answer.err

@@ -18,10 +18,7 @@ def test_every_training_writes_one(colors_run: Run) -> None:
     assert "| blue | 14 | 3 | 3 |" in card and "42 train, 9 val, 9 test" in card
     low, high = wilson_interval(round(9 * colors_run.metrics["test/acc"]), 9)
     assert f"{colors_run.metrics['test/acc']:.4g} ({low:.4g} to {high:.4g})" in card
-    assert (
-        "Few pictures: fewer than 30 in train of blue, green, red" in card
-        and "One picture of test is 11 points" in card
-    )
+    assert "Few images: fewer than 30 in train of blue, green, red" in card and "One image of test is 11 points" in card
     assert "TO FILL IN" in card and "temperature of" in card
     assert str(colors_run.directory.parent) not in card and "/tmp" not in card
 
@@ -67,7 +64,7 @@ def test_nasty_names_stay_text(colors_run: Run) -> None:
 def test_limits_follow_from_the_numbers(colors_run: Run) -> None:
     card = card_of(colors_run)
     assert "Not tested" in card and "Imbalanced: the largest class has 500" in card
-    assert "One picture of val is 1 points" in card and "Few pictures" not in card
+    assert "One image of val is 1 points" in card and "Few images" not in card
     tested = card_of(colors_run, metrics={"test/acc": 0.5}, split_counts={"train": 9, "test": 10}, unreadable=3)
     assert "Not tested" not in tested and "wider than 10 points" in tested and "skipped: 3" in tested
 

@@ -186,14 +186,14 @@ def test_a_full_disk_leaves_earlier_predictions_whole(
 def test_a_full_disk_leaves_nothing_half_written(
     tmp_path: Path, colors_run: Run, colors: Path, command: Callable[..., Answer], small_disk: Callable[[int], None]
 ) -> None:
-    run, picture = colors_run.directory, next(colors.rglob("*.png"))
+    run, image = colors_run.directory, next(colors.rglob("*.png"))
     page = tmp_path / "comparison.html"
     page.write_text(OURS["d.html"])
     small_disk(2000)
     for name, *arguments in (
         ("report", f"runs=[{run},{run}]", f"output={page}"),
         ("evaluate", f"ckpt={run}", f"report={tmp_path}/new/report"),
-        ("explain", f"ckpt={run}", f"images={picture}", f"output={tmp_path}/maps"),
+        ("explain", f"ckpt={run}", f"images={image}", f"output={tmp_path}/maps"),
     ):
         answer = command(name, *arguments)
         assert answer.status == 1 and str(tmp_path) in answer.err and "Traceback" not in answer.err, (name, answer.err)

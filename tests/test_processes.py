@@ -60,10 +60,10 @@ def rank_of_two(rank: int, port: int, folder: str, common: list[str]) -> None:
     with contextlib.redirect_stderr(io.StringIO()) as err:
         for plan, settings in PLANS.items():
             os.environ.update(LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-            if plan == "skip":  # one picture, so one process at a time, has no finite output
-                pictures = Run(Path(folder) / "none", None).csv("split.csv")
-                rows = sorted(picture["path"] for picture in pictures)
-                row = rows.index(next(picture["path"] for picture in pictures if picture["split"] == "train"))
+            if plan == "skip":  # one image, so one process at a time, has no finite output
+                images = Run(Path(folder) / "none", None).csv("split.csv")
+                rows = sorted(image["path"] for image in images)
+                row = rows.index(next(image["path"] for image in images if image["split"] == "train"))
 
                 def spoilt(self: Any, batch: Any, row: int = row) -> torch.Tensor:
                     outputs_BK = outputs_of(self, batch)
@@ -127,8 +127,8 @@ def test_metrics_are_those_of_one_process(two: Path, plan: str, command) -> None
         for name, value in alone.items():
             if name.startswith(f"{split}/"):
                 assert run.metrics[name] == pytest.approx(value, abs=1e-6), name
-        rows, pictures = run.csv(f"report/{split}_predictions.csv"), run.csv("split.csv")
-        assert sorted(row["path"] for row in rows) == sorted(p["path"] for p in pictures if p["split"] == split)
+        rows, images = run.csv(f"report/{split}_predictions.csv"), run.csv("split.csv")
+        assert sorted(row["path"] for row in rows) == sorted(p["path"] for p in images if p["split"] == split)
 
 
 def test_one_log_one_line_an_epoch(two: Path) -> None:
@@ -140,7 +140,7 @@ def test_one_log_one_line_an_epoch(two: Path) -> None:
 def test_a_batch_without_a_finite_loss_is_left_out_on_both(two: Path) -> None:
     steps = Run(two / "skip", None).checkpoint("last")["optimizer_states"][0]["state"][0]["step"]
     batches = Run(two / "skip", None).metrics["steps"]
-    assert batches - 4 <= int(steps) <= batches - 2  # once an epoch, or twice where it fills up the last batch
+    assert batches - 4 <= int(steps) <= batches - 2  # once per epoch, or twice where it fills up the last batch
 
 
 def run_command(*arguments: str, **environ: str) -> subprocess.Popen:
@@ -165,7 +165,7 @@ def test_torchrun_with_two_nodes_makes_one_directory(tmp_path: Path, colors: Pat
     assert [node.returncode for node in nodes] == [0, 0], errors
     run = Run(tmp_path / "run", None)
     assert "test/acc" in run.metrics and "Device: 2 x cpu" in run.log
-    assert run.metrics["steps"] == 3  # 42 pictures, 2 x 8 a step
+    assert run.metrics["steps"] == 3  # 42 images, 2 x 8 a step
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 

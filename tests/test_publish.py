@@ -24,11 +24,11 @@ def test_the_folder(colors: Path, colors_run: Run, tmp_path: Path, command, capf
     assert "optimizer_states" not in checkpoint and checkpoint["finetune"]["config"]["data"]["root"] == colors.name
     assert json.loads((folder / "metrics.json").read_text()) == colors_run.metrics
 
-    picture = next((colors / "red").glob("*.png"))
+    image = next((colors / "red").glob("*.png"))
     answers = []
     for ckpt in (folder / "best.ckpt", colors_run.directory):
         out = tmp_path / "p.csv"
-        answer: Answer = command("predict", f"ckpt={ckpt}", f"images={picture}", f"output={out}", "accelerator=cpu")
+        answer: Answer = command("predict", f"ckpt={ckpt}", f"images={image}", f"output={out}", "accelerator=cpu")
         assert answer.status == 0, answer.err
         answers.append(out.read_text())
     assert answers[0] == answers[1]
@@ -52,7 +52,7 @@ def test_mistakes(colors_run: Run, tmp_path: Path, capsys) -> None:
 @pytest.mark.parametrize(
     ("value", "left"),
     [
-        ("/home/me/pictures", "pictures"),
+        ("/home/me/images", "images"),
         ("~/x/y.csv", "y.csv"),
         ("C:\\Users\\me\\z", "z"),
         ("../up/w", "w"),

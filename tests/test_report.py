@@ -214,7 +214,7 @@ def test_abstaining_by_hand() -> None:
 
 
 def test_two_hundred_classes_are_readable() -> None:
-    """A picture with related classes side by side, and the commonest confusions as a table."""
+    """An image with related classes side by side, and the commonest confusions as a table."""
     generator = np.random.default_rng(0)
     matrix_KK = np.diag(generator.integers(20, 40, size=200))
     matrix_KK[7, 150], matrix_KK[150, 7], matrix_KK[3, 4] = 9, 8, 2

@@ -1,4 +1,4 @@
-"""src.serve: the real command as a process, asked over real connections, with pictures good and bad."""
+"""src.serve: the real command as a process, asked over real connections, with images good and bad."""
 
 import csv
 import http.client
@@ -43,9 +43,9 @@ METADATA: dict[str, Any] = {
 
 
 def write_onnx(file: Path, slow: int = 0, **metadata: Any) -> Path:
-    """A conforming file whose class is the strongest of a picture's mean colours.
+    """A conforming file whose class is the strongest of an image's mean colours.
 
-    It fails on white pictures, as a real model does where its device fails, and takes `slow` products of matrices.
+    It fails on white images, as a real model does where its device fails, and takes `slow` products of matrices.
     """
     regression = metadata.get("task") == "regression"
     first, second = ("values", "ood_score") if regression else ("probabilities", "ood_score")
@@ -64,7 +64,7 @@ def write_onnx(file: Path, slow: int = 0, **metadata: Any) -> Path:
         helper.make_node("Greater", ["darkest_N", "white"], ["is_white_N"]),
         helper.make_node("Cast", ["is_white_N"], ["index_N"], to=TensorProto.INT64),
         helper.make_node("Mul", ["index_N", "far"], ["far_N"]),
-        helper.make_node("Gather", ["table", "far_N"], ["nothing_N"]),  # out of bounds for white pictures
+        helper.make_node("Gather", ["table", "far_N"], ["nothing_N"]),  # out of bounds for white images
         helper.make_node("Mul", ["mean_N3", "scale"], ["logits_N3"]),
         helper.make_node("MatMul", ["mean_N3", "wide"], ["work_0"]),
         *(helper.make_node("MatMul", [f"work_{i}", "square"], [f"work_{i + 1}"]) for i in range(slow)),
@@ -182,7 +182,7 @@ def server(onnx_file: Path, start: StartServer, tmp_path_factory: pytest.TempPat
     no_torch = tmp_path_factory.mktemp("no_torch")
     (no_torch / "torch.py").write_text("raise ImportError('torch is not needed here')")
     return start(
-        f"model={onnx_file}", "max_upload_mb=1", "max_pictures=4", "max_megapixels=4",
+        f"model={onnx_file}", "max_upload_mb=1", "max_images=4", "max_megapixels=4",
         path=no_torch,
     )  # fmt: skip
 
@@ -199,7 +199,7 @@ RED, GREEN, BLUE, WHITE = (encoded(color) for color in ((200, 10, 20), (10, 200,
 # ------------------------------------------------------------------------------------------------------------ answers
 
 
-def test_one_picture_and_several(server: Server) -> None:
+def test_one_image_and_several(server: Server) -> None:
     reply = server.ask("POST", "/predict?name=a.png", RED, Content_Type="image/png")
     assert reply.status == 200 and reply.headers["content-type"] == "application/json"
     (result,) = reply.json["results"]
@@ -217,12 +217,12 @@ def test_one_picture_and_several(server: Server) -> None:
 def test_facts_health_metrics_and_page(server: Server) -> None:
     facts = server.ask("GET", "/model").json
     assert facts["class_names"] == NAMES and facts["preprocessing"] == PREPROCESSING and facts["temperature"] == 1.0
-    assert facts["limits"]["max_pictures"] == 4 and facts["ood_score_p99"] == -3.0
+    assert facts["limits"]["max_images"] == 4 and facts["ood_score_p99"] == -3.0
     health = server.ask("GET", "/health")
     assert health.status == 200 and health.json["status"] == "ready" and health.json["classes"] == 3
-    before = server.metric("serve_pictures_total")
+    before = server.metric("serve_images_total")
     server.predict(("a.png", RED), ("b.png", RED), ("c.txt", b"text"))
-    assert server.metric("serve_pictures_total") == before + 2 and server.metric("serve_unreadable_pictures_total") >= 1
+    assert server.metric("serve_images_total") == before + 2 and server.metric("serve_unreadable_images_total") >= 1
     page = server.ask("GET", "/")
     text, policy = page.body.decode(), page.headers["content-security-policy"]
     assert page.status == 200 and "default-src 'none'" in policy and "'sha256-" in policy
@@ -234,14 +234,14 @@ def test_facts_health_metrics_and_page(server: Server) -> None:
     [
         ("a truncated JPEG", encoded((9, 9, 9), (300, 300), "JPEG")[:600]),
         ("a bomb", encoded(0, (20000, 20000), "PNG", "1")),
-        ("a large picture", encoded(0, (3000, 2000), "PNG", "1")),
-        ("a thin picture", encoded(0, (1, 60000), "PNG", "1")),
+        ("a large image", encoded(0, (3000, 2000), "PNG", "1")),
+        ("a thin image", encoded(0, (1, 60000), "PNG", "1")),
         ("a text", b"hello"),
         ("an empty file", b""),
         ("another program's language", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"),
     ],
 )
-def test_hostile_pictures_get_an_error(server: Server, what: str, data: bytes) -> None:
+def test_hostile_images_get_an_error(server: Server, what: str, data: bytes) -> None:
     name = "<img src=x onerror=alert(1)>.png"
     reply = server.predict((name, data))
     assert reply.status == 422 and reply.json["results"][0]["name"] == name
@@ -249,7 +249,7 @@ def test_hostile_pictures_get_an_error(server: Server, what: str, data: bytes) -
     assert error and "object at 0x" not in error and "/" not in error
     if what == "another program's language":
         assert error == "cannot identify image file"
-    if what == "a large picture":
+    if what == "a large image":
         assert error == "3000 x 2000 pixels are more than max_megapixels=4"
     assert server.predict(("good.png", BLUE)).json["results"][0]["prediction"] == "blue"
 
@@ -257,13 +257,13 @@ def test_hostile_pictures_get_an_error(server: Server, what: str, data: bytes) -
 def test_requests_that_are_refused(server: Server) -> None:
     form = "multipart/form-data; boundary=xyz"
     many = server.predict(*[(f"{i}.png", RED) for i in range(5)])
-    assert many.status == 413 and many.json["error"] == "More than max_pictures=4 pictures."
+    assert many.status == 413 and many.json["error"] == "More than max_images=4 images."
     large = server.ask("POST", "/predict", bytes(1_100_000), Content_Type="image/png")
     assert large.status == 413 and large.json["error"] == "The request is larger than max_upload_mb=1."
     for body, kind, status, text in (
         (b"{}", "application/json", 415, "Content-Type application/json is not accepted"),
-        (b"", "image/png", 400, "no picture"),
-        (b"--xyz--\r\n", form, 400, "no picture"),
+        (b"", "image/png", 400, "no image"),
+        (b"--xyz--\r\n", form, 400, "no image"),
         (b"garbage", form, 400, "cannot be read"),
         (b"--xyz\r\nNonsense\r\n\r\nx\r\n--xyz--\r\n", form, 400, "cannot be read"),
         (b"x", "multipart/form-data", 400, "Missing boundary"),
@@ -331,21 +331,21 @@ def test_an_answer_does_not_wait_for_the_network(server: Server) -> None:
     assert min(seconds) < 0.035
 
 
-def test_pictures_that_arrive_together_are_computed_together(onnx_file: Path, start: StartServer) -> None:
+def test_images_that_arrive_together_are_computed_together(onnx_file: Path, start: StartServer) -> None:
     server = start(f"model={onnx_file}", "batch_size=8", "batch_wait_ms=50")
     colors = {"red": RED, "green": GREEN, "blue": BLUE}
     asked = [list(colors)[i % 3] for i in range(96)]
     with ThreadPoolExecutor(16) as pool:
         replies = list(pool.map(lambda color: server.predict((f"{color}.png", colors[color])), asked))
     assert [reply.json["results"][0]["prediction"] for reply in replies] == asked
-    assert server.metric("serve_pictures_total") == 96
-    assert server.metric("serve_batch_pictures_count") <= 48 and server.metric("serve_requests_total") == 96
-    assert server.metric("serve_batch_pictures_sum") == 96 and server.metric("serve_pending_pictures") == 0
+    assert server.metric("serve_images_total") == 96
+    assert server.metric("serve_batch_images_count") <= 48 and server.metric("serve_requests_total") == 96
+    assert server.metric("serve_batch_images_sum") == 96 and server.metric("serve_pending_images") == 0
 
 
 def test_overload_is_refused_and_told_when_to_come_back(start: StartServer, tmp_path: Path) -> None:
     slow = write_onnx(tmp_path / "slow.onnx", slow=40)
-    server = start(f"model={slow}", "max_pending=4", "max_pictures=4", "batch_size=1", "batch_wait_ms=0")
+    server = start(f"model={slow}", "max_pending=4", "max_images=4", "batch_size=1", "batch_wait_ms=0")
     with ThreadPoolExecutor(16) as pool:
         replies = list(pool.map(lambda _: server.predict(("red.png", RED)), range(48)))
     statuses = [reply.status for reply in replies]
@@ -354,7 +354,7 @@ def test_overload_is_refused_and_told_when_to_come_back(start: StartServer, tmp_
     assert busy.headers["retry-after"] == "1" and "Busy" in busy.json["error"]
     assert all(reply.json["results"][0]["prediction"] == "red" for reply in replies if reply.status == 200)
     assert server.predict(("red.png", RED)).status == 200  # and afterwards it is as before
-    assert server.metric("serve_requests_total") == 49 and server.metric("serve_pending_pictures") == 0
+    assert server.metric("serve_requests_total") == 49 and server.metric("serve_pending_images") == 0
 
 
 def test_sigterm_answers_what_is_there_and_ends_with_status_0(start: StartServer, tmp_path: Path) -> None:
@@ -388,7 +388,7 @@ def test_pixels_are_those_of_the_evaluation(resize_px: int, crop_px: int, interp
         assert np.array_equal(center_crop(margin, [crop_px, crop_px]).numpy(), wanted)
 
 
-def test_exif_is_heeded_and_large_pictures_are_refused() -> None:
+def test_exif_is_heeded_and_large_images_are_refused() -> None:
     image = Image.new("RGB", (40, 20), "red")
     exif = image.getexif()
     exif[0x0112] = 6
@@ -451,10 +451,10 @@ def test_an_exported_file_is_served_as_predict_answers(
 
 def test_several_classes_and_numbers_as_predict_does(colors: Path, command: Any, tmp_path: Path) -> None:
     """The same through the parts of the service, without a process each."""
-    pictures = sorted(colors.rglob("*.png")) + sorted(colors.rglob("*.jpg"))
+    paths = sorted(colors.rglob("*.png")) + sorted(colors.rglob("*.jpg"))
     for task, label in (("multilabel", lambda path: path.parent.name), ("regression", lambda path: len(path.stem))):
         table = tmp_path / f"{task}.csv"
-        lines = [f"{path},{label(path)}" for path in pictures]
+        lines = [f"{path},{label(path)}" for path in paths]
         table.write_text("\n".join(["path,label", *lines]) + "\n")
         run = run_train(
             tmp_path / task, f"task={task}", f"data.file={table}", "trainer.max_epochs=1", "data.image_size_px=32",
@@ -463,7 +463,7 @@ def test_several_classes_and_numbers_as_predict_does(colors: Path, command: Any,
         rows = predicted(command, run.directory, table, tmp_path)
         model = load_model(str(run.directory), None, "cpu")
         assert isinstance(model, CheckpointModel) and model.facts.task == task
-        images = np.stack([read_pixels(path.open("rb"), model.facts.preprocessing, 32, 50) for path in pictures])
+        images = np.stack([read_pixels(path.open("rb"), model.facts.preprocessing, 32, 50) for path in paths])
         for row, result in zip(rows, answers(model.facts, model.compute(images)), strict=True):
             if task == "regression":
                 assert result == {"values": {"label": pytest.approx(float(row["label"]), rel=1e-4)}}
@@ -478,7 +478,7 @@ def test_exported_program_with_torch_alone(tmp_path: Path) -> None:
             logits_N3 = images_N3HW.float().mean(dim=(2, 3)) / 25.5
             return {"probabilities": logits_N3.softmax(dim=1), "ood_score": -logits_N3.logsumexp(dim=1)}
 
-    several = torch.export.Dim("pictures", min=1, max=64)
+    several = torch.export.Dim("images", min=1, max=64)
     example = torch.zeros(2, 3, 36, 36, dtype=torch.uint8)
     program = torch.export.export(MeanColour(), (example,), dynamic_shapes=({0: several},))
     torch.export.save(program, tmp_path / "model.pt2", extra_files={"finetune.json": json.dumps(METADATA)})
@@ -525,7 +525,7 @@ def test_multilabel_regression_and_abstaining(tmp_path: Path) -> None:
         (["model=numbers.onnx", "abstain_below=0.5"], "leave it null"),
         (["model=m.onnx", "port=70000"], "port=70000 is out of range"),
         (["model=m.onnx", "host=192.0.2.1"], "is no address of this machine"),
-        (["model=m.onnx", "max_pending=3"], "max_pictures=32 is more than max_pending=3"),
+        (["model=m.onnx", "max_pending=3"], "max_images=32 is more than max_pending=3"),
         (["model=m.onnx", "prot=80"], "Did you mean 'port'?"),
     ],
 )

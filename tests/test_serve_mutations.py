@@ -134,7 +134,7 @@ def test_damaged_files_of_every_format(tmp_path: Path) -> None:
                     answered[kind] += 1
             assert server.process.poll() is None
         assert all(answered[kind] and refused[kind] for kind in kinds), (answered, refused)
-        assert server.ask("GET", "/health").status == 200 and server.metric("serve_pending_pictures") == 0
+        assert server.ask("GET", "/health").status == 200 and server.metric("serve_pending_images") == 0
         if before is not None:
             after = peak_mb(server)
             assert after is not None and after - before < MOST_MB, (before, after)

@@ -97,7 +97,7 @@ def test_one_huge_group_leaves_no_part_empty() -> None:
 
 
 @pytest.mark.parametrize("kind", ["one", "several", "numbers", "groups"])
-def test_each_picture_is_in_val_of_exactly_one_fold(kind: str) -> None:
+def test_each_image_is_in_val_of_exactly_one_fold(kind: str) -> None:
     labels = random_labels("one" if kind == "groups" else kind)
     groups = np.random.default_rng(1).integers(0, 80, 600) if kind == "groups" else None
     found = [fold(labels, 5, index, 0, groups) for index in range(5)]
@@ -113,7 +113,7 @@ def test_each_picture_is_in_val_of_exactly_one_fold(kind: str) -> None:
 
 
 def test_folds_as_a_sweep(colors: Path, tmp_path: Path, command) -> None:
-    """Five real runs: mean and spread in sweep.csv, one prediction for every picture but those of the test split."""
+    """Five real runs: mean and spread in sweep.csv, one prediction for every image but those of the test split."""
     answer = command(
         "train", "sweep=folds", "data=folder", f"data.root={colors}", "trainer=cpu", "trainer.max_epochs=1",
         "data.image_size_px=32", "freeze=head_only", "augment=none", "data.num_workers=0", "logger=none",
@@ -148,7 +148,7 @@ def test_a_split_file_repeats_the_splits_of_another_run(colors: Path, colors_run
     found = {row["path"]: row["split"] for row in run.csv("split.csv")}
     assert found == {line.split(",")[0]: line.split(",")[2] for line in swapped}
     split_file.write_text("\n".join([lines[0], *swapped[:-3]]))
-    with pytest.raises(ConfigError, match="lacks 4 of 60 pictures"):
+    with pytest.raises(ConfigError, match="lacks 4 of 60 images"):
         run_train(tmp_path / "other", *settings, f"data.split_file={split_file}")
 
 
@@ -189,7 +189,7 @@ def test_weighted_focal_loss_at_gamma_0_is_weighted_cross_entropy() -> None:
 
 
 def test_logit_adjusted_loss_learns_the_balanced_answer() -> None:
-    """A picture that nine times of ten shows class 0, where class 0 is nine times as common, says nothing."""
+    """An image that nine times of ten shows class 0, where class 0 is nine times as common, says nothing."""
     labels = torch.tensor([0] * 9 + [1])
     loss = LogitAdjustedLoss(torch.tensor([90, 10]))
     logits = torch.zeros(2, requires_grad=True)
@@ -202,14 +202,14 @@ def test_logit_adjusted_loss_learns_the_balanced_answer() -> None:
     outputs = torch.randn(10, 2)
     plain = torch.nn.functional.cross_entropy(outputs, labels)
     assert LogitAdjustedLoss(torch.tensor([90, 10]), tau=0.0)(outputs, labels) == plain != loss(outputs, labels)
-    torch.testing.assert_close(loss(outputs, labels), loss(outputs, torch.eye(2)[labels]))  # as mixed pictures have it
+    torch.testing.assert_close(loss(outputs, labels), loss(outputs, torch.eye(2)[labels]))  # as mixed images have it
     assert loss.eval()(outputs, labels) == plain
 
 
 def test_logit_adjusted_loss_from_the_command_line(colors: Path, tmp_path: Path, command) -> None:
     root = Path(shutil.copytree(colors, tmp_path / "colors"))
-    for picture in sorted((root / "blue").iterdir())[5:]:
-        picture.unlink()
+    for image in sorted((root / "blue").iterdir())[5:]:
+        image.unlink()
     run = run_train(
         tmp_path / "run", "data=folder", f"data.root={root}", "data.image_size_px=32", "trainer.max_epochs=1",
         "loss=logit_adjusted", "data.val_fraction=0.2", "data.test_fraction=0",

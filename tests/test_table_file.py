@@ -130,7 +130,7 @@ def test_folders_for_predictions_are_read_as_in_training(tmp_path: Path) -> None
     (tmp_path / "d").symlink_to(tmp_path / "b")
     (tmp_path / "loop").symlink_to(tmp_path)
     assert find_images(str(tmp_path)) == (Path(), [str(tmp_path / name) for name in ("a.png", "b/1.png", "b/2.png")])
-    with pytest.raises(ConfigError, match="has no pictures, but 2 other files"):
+    with pytest.raises(ConfigError, match="has no images, but 2 other files"):
         find_images(str(tmp_path / "c"))
 
 
@@ -152,7 +152,7 @@ def test_split_files_in_other_dialects(tmp_path: Path) -> None:
         ("path,split\n\n1.png,x\n", "names the split 'x' in line 3"),
         ("path,split\n1.png,train\n1.png,val\n", "has 1.png twice, in line 2 for train and in line 3 for val"),
         ("file,split\n1.png,train\n", "needs the columns path and split, not file, split"),
-        ("path,split\n2.png,train\n", "lacks 1 of 1 pictures, e.g. 1.png"),
+        ("path,split\n2.png,train\n", "lacks 1 of 1 images, e.g. 1.png"),
     ],
 )
 def test_split_files_with_mistakes(tmp_path: Path, content: str, text: str) -> None:

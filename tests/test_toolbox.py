@@ -1,4 +1,4 @@
-"""What people who fine-tune for a living use: rates by layer, mixed pictures, averaged weights, dropped blocks."""
+"""What people who fine-tune for a living use: rates by layer, mixed images, averaged weights, dropped blocks."""
 
 import csv
 from functools import partial
@@ -99,7 +99,7 @@ def classifier_weights() -> dict[str, torch.Tensor]:
     return load_file("src/assets/squeezenet1_1_imagenet.safetensors")
 
 
-# --------------------------------------------------------------------------------------------- mixed pictures, dropping
+# --------------------------------------------------------------------------------------------- mixed images, dropping
 
 
 def test_mixing_gives_shares_of_classes() -> None:
@@ -126,7 +126,7 @@ def test_focal_loss_takes_shares() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("loss", ["cross_entropy", "focal"])
-def test_metrics_are_right_with_mixed_pictures(trained: Runner, plain: tuple[str, ...], loss: str) -> None:
+def test_metrics_are_right_with_mixed_images(trained: Runner, plain: tuple[str, ...], loss: str) -> None:
     run = trained(*plain, "augment.mixup=0.4", "augment.cutmix=1.0", f"loss={loss}", "trainer.max_epochs=5")
     assert 0 < run.metrics["last/train/acc"] <= 1 and run.metrics["val/acc"] > 0.8
 
@@ -135,7 +135,7 @@ def test_a_multilabel_task_mixes_too(tmp_path: Path, colors: Path, trained: Runn
     with (tmp_path / "table.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "label"])
-        writer.writerows([str(p), f"{p.parent.name};picture"] for p in sorted(colors.rglob("*.*g")))
+        writer.writerows([str(p), f"{p.parent.name};image"] for p in sorted(colors.rglob("*.*g")))
     run = trained(
         *("task=multilabel", f"data.file={tmp_path}/table.csv", "data.image_size_px=32", "data.batch_size=16"),
         *("augment.mixup=0.4", "trainer.max_epochs=1", "test=false"),
@@ -147,7 +147,7 @@ def test_a_multilabel_task_mixes_too(tmp_path: Path, colors: Path, trained: Runn
     ("settings", "text"),
     [
         (["task=regression", "data.file=README.md", "augment.mixup=0.2"], "augment.mixup=0.2 mixes classes"),
-        (["augment.cutmix=1.0", "data.cache_views=4"], "augment.cutmix=1 mixes pictures, and data.cache_views=4"),
+        (["augment.cutmix=1.0", "data.cache_views=4"], "augment.cutmix=1 mixes images, and data.cache_views=4"),
         (["backbone.stochastic_depth=0.3"], "squeezenet1_1 has no residual blocks that torchvision can drop"),
         (["param_groups.layer_decay=1.5"], "param_groups.layer_decay=1.5 is out of range"),
         (["ema_decay=2"], "ema_decay=2 is out of range"),
@@ -264,14 +264,14 @@ def test_advice_goes_by_balance_and_size(colors: Path, tmp_path: Path) -> None:
         cfg = compose("data=folder", f"data.root={root}", *settings)
         return advise_recipe(cfg, build_datamodule(cfg).table) or ""
 
-    assert "42 training pictures are few. Try experiment=known_classes" in advice(colors)
+    assert "42 training images are few. Try experiment=known_classes" in advice(colors)
     assert advice(colors, "head.start=pretrained") == ""
     assert advice(colors, "freeze=head_then_all") == "" == advice(colors, "backbone.weights=null")
     for color, count in (("red", 20), ("blue", 20), ("green", 2)):
         (tmp_path / color).mkdir()
         for file in sorted((colors / color).iterdir())[:count]:
             (tmp_path / color / file.name).symlink_to(file)
-    lopsided = "the commonest class has 14 training pictures and the rarest 2. If all classes matter"
+    lopsided = "the commonest class has 14 training images and the rarest 2. If all classes matter"
     assert lopsided in advice(tmp_path)
     for remedy in ("experiment=long_tail", "loss=logit_adjusted", "loss.class_weights=inverse"):
         assert lopsided not in advice(tmp_path, remedy)
@@ -286,6 +286,6 @@ def test_advice_is_given_where_no_recipe_was_chosen(command, colors: Path, tmp_p
         "trainer.accelerator=cpu",
         "data.num_workers=0",
     ]
-    assert "Advice: 42 training pictures" in command("train", *typed, f"output_dir={tmp_path}/a").err
+    assert "Advice: 42 training images" in command("train", *typed, f"output_dir={tmp_path}/a").err
     answer = command("train", *typed, "experiment=full", f"output_dir={tmp_path}/b")
     assert answer.status == 0 and "Advice" not in answer.err

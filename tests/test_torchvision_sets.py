@@ -101,7 +101,7 @@ def test_sets_with_their_own_splits(
     assert data.class_names == classes or (classes is None and data.class_names[3] == "3 - three")
     batch = next(iter(data.train_dataloader()))
     assert batch["image"].shape == (8, 3, 32, 32) and batch["unreadable"] == []
-    if classes is not None:  # the colour tells whether picture and label belong together
+    if classes is not None:  # the colour tells whether image and label belong together
         for image, label in zip(batch["image"], batch["label"], strict=True):
             is_red = image[0].float().mean() > image[2].float().mean()
             assert data.class_names[label].lower() == ("red" if is_red else "blue")

@@ -26,7 +26,7 @@ def plain(colors: Path) -> tuple[str, ...]:
 def test_a_run_learns_and_leaves_its_directory(colors_run: Run) -> None:
     metrics = colors_run.metrics
     assert metrics["val/acc"] == colors_run.monitored >= 0.9 and metrics["test/acc"] >= 0.8
-    assert metrics["epochs"] == 4 and metrics["steps"] == 4 * 3  # 42 pictures in batches of 16
+    assert metrics["epochs"] == 4 and metrics["steps"] == 4 * 3  # 42 images in batches of 16
     for name in ("val/loss", "val/f1", "val/balanced_acc", "last/val/acc", "last/train/loss", "fit_seconds"):
         assert name in metrics, name
     names = {path.name for path in colors_run.directory.iterdir()}
@@ -75,7 +75,7 @@ def test_the_fine_tuned_network_loads_into_plain_torchvision(colors_run: Run) ->
     network.load_state_dict(net)
 
 
-def test_tensorboard_shows_scalars_pictures_text_and_hyperparameters(colors_run: Run) -> None:
+def test_tensorboard_shows_scalars_images_text_and_hyperparameters(colors_run: Run) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(colors_run.directory / "tensorboard"), size_guidance={"tensors": 0})
@@ -106,7 +106,7 @@ def test_callbacks_none_tests_the_last_weights(trained: Runner, plain: tuple[str
     assert run.metrics["val/acc"] == run.metrics["last/val/acc"] and "test/acc" in run.metrics
 
 
-def test_damaged_pictures_are_listed_once_and_do_not_end_the_run(tmp_path: Path, trained: Runner) -> None:
+def test_damaged_images_are_listed_once_and_do_not_end_the_run(tmp_path: Path, trained: Runner) -> None:
     from conftest import COLORS, paint
 
     for split in ("train", "val"):
@@ -120,7 +120,7 @@ def test_damaged_pictures_are_listed_once_and_do_not_end_the_run(tmp_path: Path,
     assert sorted(row["path"] for row in rows) == ["train/red/" + victims[0].name, "val/red/" + victims[1].name]
     assert all("cannot identify" in row["reason"] for row in rows)
     assert run.log.count(f"Skipped, cannot be read: train/red/{victims[0].name} (cannot identify image file)") == 1
-    assert "2 pictures cannot be read" in run.log
+    assert "2 images cannot be read" in run.log
     assert run.metrics["val/acc"] <= 1 and "test/acc" not in run.metrics
     assert "There is no test split" in run.log
 

@@ -1,4 +1,4 @@
-"""evaluate and predict: from the checkpoint alone, elsewhere, with whatever pictures come."""
+"""evaluate and predict: from the checkpoint alone, elsewhere, with whatever images come."""
 
 import csv
 import json
@@ -37,10 +37,10 @@ def test_evaluate_repeats_the_test_of_the_run(colors_run: Run, elsewhere: Path, 
     assert {path.name for path in elsewhere.iterdir()} == {"model.ckpt", "m.json"}
 
 
-@pytest.mark.parametrize(("split", "pictures"), [("train", 42), ("val", 9), ("all", 60)])
-def test_evaluate_other_splits(colors_run: Run, command, split: str, pictures: int) -> None:
+@pytest.mark.parametrize(("split", "images"), [("train", 42), ("val", 9), ("all", 60)])
+def test_evaluate_other_splits(colors_run: Run, command, split: str, images: int) -> None:
     answer: Answer = command("evaluate", f"ckpt={colors_run.directory}", f"split={split}", "accelerator=cpu")
-    assert answer.status == 0 and f"on {split}: {pictures} pictures" in answer.err and f"{split}/acc" in answer.out
+    assert answer.status == 0 and f"on {split}: {images} images" in answer.err and f"{split}/acc" in answer.out
 
 
 def test_evaluate_on_other_data_by_class_name(colors: Path, elsewhere: Path, command) -> None:
@@ -63,7 +63,7 @@ def test_evaluate_changes_single_settings_of_its_data(colors: Path, colors_run: 
         assert command("evaluate", ckpt, "accelerator=cpu", change).out == plain.out
     shutil.copytree(colors, tmp_path / "other images #2")
     answer = command("evaluate", ckpt, "accelerator=cpu", f"data.root={tmp_path}/other images #2")
-    assert answer.status == 0 and "on all: 60 pictures" in answer.err and "may have been trained on" not in answer.err
+    assert answer.status == 0 and "on all: 60 images" in answer.err and "may have been trained on" not in answer.err
 
 
 def test_evaluate_notices_changed_data(colors: Path, colors_run: Run, command, tmp_path: Path) -> None:
@@ -77,13 +77,13 @@ def test_evaluate_notices_changed_data(colors: Path, colors_run: Run, command, t
 
 
 def test_predict_keeps_the_order_and_reports_damage(colors: Path, elsewhere: Path, command) -> None:
-    pictures = elsewhere / "pictures"
+    images = elsewhere / "images"
     for color in ("red", "blue"):
-        shutil.copytree(colors / color, pictures / color)
-    (pictures / "blue" / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
-    (pictures / "blue" / "notes.txt").write_text("no picture")
-    Image.new("RGBA", (9, 200), (0, 0, 255, 255)).save(pictures / "blue" / "tall.png")
-    answer: Answer = command("predict", "ckpt=model.ckpt", "images=pictures", "batch_size=8", "accelerator=cpu")
+        shutil.copytree(colors / color, images / color)
+    (images / "blue" / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
+    (images / "blue" / "notes.txt").write_text("no image")
+    Image.new("RGBA", (9, 200), (0, 0, 255, 255)).save(images / "blue" / "tall.png")
+    answer: Answer = command("predict", "ckpt=model.ckpt", "images=images", "batch_size=8", "accelerator=cpu")
     assert answer.status == 0, answer.err
     rows = rows_of(elsewhere / "predictions.csv")
     assert list(rows[0]) == [
@@ -110,7 +110,7 @@ def test_predict_keeps_the_order_and_reports_damage(colors: Path, elsewhere: Pat
 
 
 def test_predict_equals_evaluation(colors: Path, colors_run: Run, elsewhere: Path, command) -> None:
-    """The same pictures through src.predict and through the data module of the run."""
+    """The same images through src.predict and through the data module of the run."""
     split = [row for row in colors_run.csv("split.csv") if row["split"] == "test"]
     with (colors / "test.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, ["label", "path", "split"])
@@ -140,7 +140,7 @@ def test_predict_a_glob_and_a_file(colors: Path, elsewhere: Path, command) -> No
     [
         ("predict", ["images=nope*"], "images='nope*' matches no file"),
         ("predict", ["images='g[1]/*.jpg'"], "For a [ that belongs to a name: images='g[[]1]/*.jpg'."),
-        ("predict", ["images=empty"], "images='empty' has no pictures"),
+        ("predict", ["images=empty"], "images='empty' has no images"),
         ("predict", ["images=bad.csv"], "has no column 'path', only: file, label"),
         ("predict", ["images=model.ckpt", "output=nowhere/p.csv"], "the folder nowhere does not exist"),
         ("predict", ["images=model.ckpt", "output=empty"], "output='empty' is a folder"),

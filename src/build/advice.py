@@ -5,8 +5,8 @@ from omegaconf import DictConfig
 
 from src.data.table import ImageTable
 
-FEW_PICTURES = 1000  # in train; the recipes for few were measured on 244
-LOPSIDED = 5  # times as many pictures of the commonest class as of the rarest
+FEW_IMAGES = 1000  # in train; the recipes for few were measured on 244
+LOPSIDED = 5  # times as many images of the commonest class as of the rarest
 
 
 def advise_recipe(cfg: DictConfig, table: ImageTable) -> str | None:
@@ -20,14 +20,14 @@ def advise_recipe(cfg: DictConfig, table: ImageTable) -> str | None:
     balanced = cfg.data.get("balanced_sampling") or cfg.loss.get("class_weights") or "tau" in cfg.loss
     if table.label_kind == "one" and most >= LOPSIDED * least and not balanced:
         return (
-            f"Advice: the commonest class has {most:,} training pictures and the rarest {least:,}. "
+            f"Advice: the commonest class has {most:,} training images and the rarest {least:,}. "
             "If all classes matter alike, try experiment=long_tail, which shows them equally often, or "
             "loss=logit_adjusted."
         )
     spares_weights = cfg.freeze.phases[0].train == "head" or cfg.head.get("start") == "pretrained"
-    if len(rows) < FEW_PICTURES and not spares_weights:
+    if len(rows) < FEW_IMAGES and not spares_weights:
         return (
-            f"Advice: {len(rows):,} training pictures are few. Try experiment=known_classes, whose head starts from "
+            f"Advice: {len(rows):,} training images are few. Try experiment=known_classes, whose head starts from "
             "pretrained classes, and experiment=linear_probe, which trains the head alone: on 244, they were better "
             "than training everything, in half the time or less."
         )

@@ -95,7 +95,7 @@ def build_task(
     labels: npt.NDArray[Any] | None = None,
     pretrained: bool = True,
 ) -> FineTuneTask:
-    """The network with a new head for these classes, and how it trains on training pictures with these labels.
+    """The network with a new head for these classes, and how it trains on training images with these labels.
 
     Without labels, and with `pretrained` False, for which no weights are read, it is for a checkpoint to fill.
     """
@@ -143,7 +143,7 @@ def build_mixing(augment: DictConfig, num_classes: int) -> nn.Module | None:
 def build_loss(node: DictConfig, labels: npt.NDArray[Any] | None, num_classes: int) -> nn.Module:
     """The loss, weighted by class if `loss.class_weights` says so. Raises ConfigError if it cannot be.
 
-    Without `labels`, those of the training pictures, weights and counts of classes are ones: a checkpoint has them.
+    Without `labels`, those of the training images, weights and counts of classes are ones: a checkpoint has them.
     """
     settings = cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))
     settings.pop("labels", None)  # for src/settings/check.py
@@ -281,7 +281,7 @@ def build_trainer(
             logger=loggers or False,
             plugins=plugins,
             default_root_dir=cfg.output_dir,
-            use_distributed_sampler=False,  # src.data.module.EpochSampler shares the pictures out
+            use_distributed_sampler=False,  # src.data.module.EpochSampler shares the images out
             enable_checkpointing=any("Checkpoint" in type(callback).__name__ for callback in callbacks),
             enable_progress_bar=False,  # src.training.callbacks.watching.ProgressBar
             enable_model_summary=False,  # the log says what trains, phase by phase

@@ -1,6 +1,6 @@
 """Datasets that survive damaged files, and samplers that can resume. Batches are dicts:
 
-image       uint8 [B, 3, H, W]   RGB, resized and cropped, augmented if it is a training picture
+image       uint8 [B, 3, H, W]   RGB, resized and cropped, augmented if it is a training image
 features    [B, ...]             instead of image where the frozen part of the network has run already
 label       int64 [B], uint8 [B, K] or float32 [B, T]   as in ImageTable
 index       int64 [B]            row of the image table
@@ -29,17 +29,17 @@ MAX_SUBSTITUTES = 50
 
 
 class ImageDataset(Dataset[Batch]):
-    """The pictures of one split. A damaged one is skipped: in training, the next readable one takes its place.
+    """The images of one split. A damaged one is skipped: in training, the next readable one takes its place.
 
-    The augmentation of a picture depends on (seed, epoch, row) alone: not on the number of worker processes, nor on
+    The augmentation of an image depends on (seed, epoch, row) alone: not on the number of worker processes, nor on
     what was drawn before, so a resumed run sees what the uninterrupted one would have seen.
 
     Args:
         table: with the labels.
         rows: of the table, in the order of the positions.
-        transform: of the pictures.
+        transform: of the images.
         seed: of the augmentation.
-        substitute: whether damaged pictures are replaced.
+        substitute: whether damaged images are replaced.
         prepared: gives the image at a position as `transform.prepare` leaves it, or None if it is not kept any more;
             None = decode all.
     """
@@ -98,7 +98,7 @@ class ImageDataset(Dataset[Batch]):
 
 
 class Collate:
-    """Makes a batch of what could be read; with nothing readable, a batch of no pictures."""
+    """Makes a batch of what could be read; with nothing readable, a batch of no images."""
 
     def __init__(self, crop_px: int, labels: npt.NDArray[Any]) -> None:
         self.crop_px, self.no_labels = crop_px, labels[:0]
@@ -116,12 +116,12 @@ class Collate:
 
 
 class FeatureDataset(Dataset[Batch]):
-    """What the frozen network made of each picture of a split, batch by batch; damage is as in ImageDataset.
+    """What the frozen network made of each image of a split, batch by batch; damage is as in ImageDataset.
 
     Args:
         table, rows, substitute: as in ImageDataset.
         features_VN: [views, N, ...]; epoch e sees view e modulo views.
-        reasons: why a position has no picture, for those that have none.
+        reasons: why a position has no image, for those that have none.
     """
 
     def __init__(
@@ -160,18 +160,18 @@ class FeatureDataset(Dataset[Batch]):
 class EpochSampler(Sampler[Draw]):
     """Draws (epoch, position): in training anew each epoch by (seed, epoch) alone, and shared out among the processes.
 
-    In training every process gets equally many, a few pictures twice if need be; in evaluation each picture is seen
+    In training every process gets equally many, a few images twice if need be; in evaluation each image is seen
     exactly once, so that metrics are those of a single process.
 
     Args:
-        size: pictures.
+        size: images.
         training: shuffled, or drawn by `weights_N`.
         seed: of the draws.
         epoch: the first one.
         rank: of this process.
-        processes: that share the pictures.
-        weights_N: how often, relatively, each picture is drawn (with replacement); None = each once an epoch.
-        skip: (epoch, pictures of this process at its beginning to leave out), where a run was interrupted within it.
+        processes: that share the images.
+        weights_N: how often, relatively, each image is drawn (with replacement); None = each once per epoch.
+        skip: (epoch, images of this process at its beginning to leave out), where a run was interrupted within it.
     """
 
     def __init__(
@@ -216,7 +216,7 @@ class EpochSampler(Sampler[Draw]):
 
 
 def balancing_weights(labels: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """[N], so that each class is drawn equally often; with several classes a picture, its rarest one counts."""
+    """[N], so that each class is drawn equally often; with several classes per image, its rarest one counts."""
     if labels.ndim == 1:
         weights_N: npt.NDArray[np.float64] = 1.0 / np.bincount(labels)[labels]
         return weights_N

@@ -91,7 +91,7 @@ def decode(image: Image.Image, needed_px: int | None = None) -> Image.Image:
 
 
 class FirstFrame:
-    """In the place of Pillow's decoder of a WebP or AVIF, which keeps 4 to 8 bytes a pixel for frames to come.
+    """In the place of Pillow's decoder of a WebP or AVIF, which keeps 4 to 8 bytes per pixel for frames to come.
 
     Nobody asks for a second frame here, so that the decoder can go before the pixels of the first are copied.
     """

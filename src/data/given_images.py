@@ -59,7 +59,7 @@ def images_below(images: str, folder: Path) -> list[str]:
     if not paths:
         others = sum(left_out.other_files.values())
         raise ConfigError(
-            f"images='{images}' has no pictures, but {others} other files: an image's name ends with "
+            f"images='{images}' has no images, but {others} other files: an image's name ends with "
             f"{' '.join(sorted(IMAGE_SUFFIXES))}."
         )
     return [str(folder / path) for path in sorted(paths, key=lambda path: path.split("/"))]

@@ -1,4 +1,4 @@
-"""Pictures by path alone, for predictions: no labels, damaged files reported one by one."""
+"""Images by path alone, for predictions: no labels, damaged files reported one by one."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ from torch.utils.data import Dataset
 from src.data.decode import UnreadableImage, read_rgb
 from src.data.transforms import Transform
 
-Item = tuple[Tensor | None, str, str | None]  # (uint8 [3, H, W], path, reason why there is no picture)
+Item = tuple[Tensor | None, str, str | None]  # (uint8 [3, H, W], path, reason why there is no image)
 
 
 class FileDataset(Dataset[Item]):
-    """Pictures at `paths`, relative to `folder`, in this order."""
+    """Images at `paths`, relative to `folder`, in this order."""
 
     def __init__(self, folder: Path, paths: list[str], transform: Transform) -> None:
         self.folder, self.paths, self.transform = folder, paths, transform
@@ -30,7 +30,7 @@ class FileDataset(Dataset[Item]):
 
 
 def collate_files(items: list[Item]) -> tuple[Tensor, list[str], list[str | None]]:
-    """uint8 pictures [readable, 3, H, W]; path and error (None if readable) of all."""
+    """uint8 images [readable, 3, H, W]; path and error (None if readable) of all."""
     images = [image for image, _, _ in items if image is not None]
     stacked = torch.stack(images) if images else torch.empty(0, dtype=torch.uint8)
     return stacked, [path for _, path, _ in items], [error for _, _, error in items]

@@ -40,7 +40,7 @@ class FrozenNetwork(Protocol):
         """Changes with the frozen weights and with the precision in which they compute."""
 
     def frozen_features(self, images_BCHW: Tensor) -> Tensor:
-        """What the head gets to see of pictures uint8 [B, 3, H, W]."""
+        """What the head gets to see of images uint8 [B, 3, H, W]."""
 
 
 class ImageDataModule(LightningDataModule):
@@ -48,21 +48,21 @@ class ImageDataModule(LightningDataModule):
 
     Args:
         preprocessing: of the pretrained weights.
-        augmentation: of the training pictures.
-        labels: what the task trains on: one class a picture, several, or numbers.
-        seed: of the order and augmentation of the training pictures.
-        batch_size: pictures a batch and process.
-        num_workers: processes that read pictures; None = one a core, up to 8; 0 = none but the training process.
+        augmentation: of the training images.
+        labels: what the task trains on: one class per image, several, or numbers.
+        seed: of the order and augmentation of the training images.
+        batch_size: images per batch and process.
+        num_workers: processes that read images; None = one per core, up to 8; 0 = none but the training process.
         image_size_px, resize_px: override the preprocessing's crop and resize; None keeps them.
-        mirror_safe: whether a mirrored picture still shows the same class; False switches horizontal flips off.
-        crop_safe: whether a part of a picture still shows the same class; False switches random crops off.
+        mirror_safe: whether a mirrored image still shows the same class; False switches horizontal flips off.
+        crop_safe: whether a part of an image still shows the same class; False switches random crops off.
         val_fraction, test_fraction: shares that are cut off where the data have no such split.
         split_seed: of that cut.
         split_file: a csv with the columns path and split instead.
         folds, fold: cross-validation: val is part `fold` of `folds` equal ones.
         balanced_sampling: draw each class equally often.
-        max_megapixels: pictures that are larger count as damaged.
-        on_error: what a damaged picture does: `skip` it, or `fail` before training.
+        max_megapixels: images that are larger count as damaged.
+        on_error: what a damaged image does: `skip` it, or `fail` before training.
         cache, cache_views, cache_dir: what is computed once and kept, see src/data/cache/stores.py.
         cache_gb: how large `cache_dir` may become; what was not used for longest is deleted then. None = any size.
     """
@@ -109,7 +109,7 @@ class ImageDataModule(LightningDataModule):
         self.cache_gb = cache_gb
         if cache == "features" and cache_views is None and self.transform_of(training=True).random:
             raise ConfigError(
-                "data.cache=features keeps one view of each picture, but the training pictures are augmented: set "
+                "data.cache=features keeps one view of each image, but the training images are augmented: set "
                 "augment=none, or data.cache_views=8 to keep eight augmented views of each."
             )
         self.known_classes: list[str] | None = None  # of a trained model: the data then need not show every class
@@ -120,7 +120,7 @@ class ImageDataModule(LightningDataModule):
 
     @abstractmethod
     def scan(self) -> ImageTable:
-        """Find the pictures and their labels, and split them. Raises ConfigError if there is nothing to train on."""
+        """Find the images and their labels, and split them. Raises ConfigError if there is nothing to train on."""
 
     @property
     def table(self) -> ImageTable:
@@ -130,7 +130,7 @@ class ImageDataModule(LightningDataModule):
             table.max_megapixels = self.max_megapixels
             if table.label_kind != self.labels:
                 raise ConfigError(
-                    f"task: it needs {LABEL_WORDS[self.labels]} a picture, and these data have "
+                    f"task: it needs {LABEL_WORDS[self.labels]} an image, and these data have "
                     f"{LABEL_WORDS[table.label_kind]}: choose the task for them, or data=csv."
                 )
             if long := next((name for name in table.class_names if len(name) > LONGEST_NAME), None):
@@ -140,8 +140,8 @@ class ImageDataModule(LightningDataModule):
             for split, rows in table.splits.items():
                 if not len(rows):
                     raise ConfigError(
-                        f"The {split} split is empty: the classes have too few pictures for data.{split}_fraction. "
-                        "Raise it, or bring more pictures."
+                        f"The {split} split is empty: the classes have too few images for data.{split}_fraction. "
+                        "Raise it, or bring more images."
                     )
             self._table = table
         return self._table
@@ -168,7 +168,7 @@ class ImageDataModule(LightningDataModule):
             given, said = read_split_file(Path(self.split_file).expanduser(), paths)
             notes += said
             if "train" not in given:
-                raise ConfigError(f"data.split_file='{self.split_file}' gives no picture to train.")
+                raise ConfigError(f"data.split_file='{self.split_file}' gives no image to train.")
         rows = dict(given)
         if "all" not in rows and "train" not in rows:  # data for a trained model alone
             return rows
@@ -202,7 +202,7 @@ class ImageDataModule(LightningDataModule):
     # --------------------------------------------------------------------------------------------------- readability
 
     def require_readable(self, samples: int = 8) -> None:
-        """Raise ConfigError if a picture cannot be read (on_error=fail), or if none of a few training pictures can."""
+        """Raise ConfigError if an image cannot be read (on_error=fail), or if none of a few training images can."""
         if self.on_error == "fail":
             require_all_readable(self.table, self.num_workers)
             return
@@ -214,15 +214,15 @@ class ImageDataModule(LightningDataModule):
                 return
             except UnreadableImage as error:
                 reasons.append(f"{self.table.paths[row]}: {error}")
-        raise ConfigError("None of the training pictures tried can be read:\n  " + "\n  ".join(reasons))
+        raise ConfigError("None of the training images tried can be read:\n  " + "\n  ".join(reasons))
 
-    def require_pictures_for(self, processes: int) -> None:
-        """Raise ConfigError if a split has no picture for some process: Lightning would stop that one alone."""
+    def require_images_for(self, processes: int) -> None:
+        """Raise ConfigError if a split has no image for some process: Lightning would stop that one alone."""
         for split, rows in self.table.splits.items():
             if len(rows) < processes:
                 raise ConfigError(
-                    f"The {split} split has {len(rows)} pictures for {processes} processes: lower trainer.devices (and "
-                    f"trainer.num_nodes), or bring more pictures (data.{split}_fraction)."
+                    f"The {split} split has {len(rows)} images for {processes} processes: lower trainer.devices (and "
+                    f"trainer.num_nodes), or bring more images (data.{split}_fraction)."
                 )
 
     # ---------------------------------------------------------------------------------------------------- loaders
@@ -250,14 +250,14 @@ class ImageDataModule(LightningDataModule):
         )
 
     def loader(self, split: str, training: bool = False) -> DataLoader[Batch]:
-        """Batches of a split (`all`: of every picture there is), in order and as evaluation sees them.
+        """Batches of a split (`all`: of every image there is), in order and as evaluation sees them.
 
         With `training` they come shuffled and augmented instead.
         """
         table = self.table
         rows = np.arange(len(table)) if split == "all" else table.splits[split]
         sampler = self.sampler(rows, training)
-        # BatchNorm cannot normalise the 1 x 1 feature maps of a single small picture in training.
+        # BatchNorm cannot normalise the 1 x 1 feature maps of a single small image in training.
         drop_last = training and len(sampler) % self.batch_size == 1 and len(sampler) > 1
         generator = torch.Generator()  # else every new iterator draws from the global generator
         if self.frozen_network is not None and self.caches_features():
@@ -270,7 +270,7 @@ class ImageDataModule(LightningDataModule):
                 generator=generator,
                 pin_memory=torch.cuda.is_available(),
             )
-        return self.picture_loader(
+        return self.image_loader(
             self.image_dataset(rows, training),
             persistent=True,
             sampler=sampler,
@@ -281,9 +281,9 @@ class ImageDataModule(LightningDataModule):
     def evaluation_loader(self, rows: Rows) -> DataLoader[Batch]:
         """Batches of these rows, in order and as evaluation sees them, for one look: nothing is kept."""
         dataset = ImageDataset(self.table, rows, self.transform_of(training=False), self.seed, substitute=False)
-        return self.picture_loader(dataset, generator=torch.Generator())
+        return self.image_loader(dataset, generator=torch.Generator())
 
-    def picture_loader(self, dataset: ImageDataset, persistent: bool = False, **settings: Any) -> DataLoader[Batch]:
+    def image_loader(self, dataset: ImageDataset, persistent: bool = False, **settings: Any) -> DataLoader[Batch]:
         workers = self.workers_for(-(-len(dataset) // self.batch_size))
         return DataLoader(
             dataset,
@@ -317,7 +317,7 @@ class ImageDataModule(LightningDataModule):
         return ImageDataset(self.table, rows, transform, self.seed, substitute=training, prepared=kept)
 
     def caches_features(self) -> bool:
-        """Whether a phase that trains the head alone runs the frozen network once a picture, and not every epoch."""
+        """Whether a phase that trains the head alone runs the frozen network once per image, and not every epoch."""
         if self.cache not in ("auto", "features") or is_partial(self.trainer):
             return False
         return self.cache_views is not None or not self.transform_of(training=True).random
@@ -326,7 +326,7 @@ class ImageDataModule(LightningDataModule):
         """Say how a phase that trains the head alone would be many times faster, if it is not."""
         if self.cache == "auto" and not self.caches_features() and not is_partial(self.trainer):
             log.info(
-                "The frozen network sees augmented pictures anew in every epoch. data.cache_views=8 keeps eight views "
+                "The frozen network sees augmented images anew in every epoch. data.cache_views=8 keeps eight views "
                 "of each, augment=none one: training the head alone is then many times faster."
             )
 
@@ -340,7 +340,7 @@ class ImageDataModule(LightningDataModule):
 
         def batches_of_view(view: int) -> Iterable[Batch]:
             dataset = ImageDataset(self.table, rows, self.transform_of(training), self.seed, substitute=False)
-            return self.picture_loader(dataset, sampler=[(view, position) for position in range(len(rows))])
+            return self.image_loader(dataset, sampler=[(view, position) for position in range(len(rows))])
 
         for turn, first in self.one_process_first():
             if turn:
@@ -380,7 +380,7 @@ class ImageDataModule(LightningDataModule):
 
 
 def require_all_readable(table: ImageTable, num_workers: int) -> None:
-    """Decode every picture of the splits; raise ConfigError, naming the first few, if one cannot be."""
+    """Decode every image of the splits; raise ConfigError, naming the first few, if one cannot be."""
     rows = np.sort(np.concatenate(list(table.splits.values())))
     reasons = DataLoader(
         ReadingTest(table, rows),
@@ -391,20 +391,20 @@ def require_all_readable(table: ImageTable, num_workers: int) -> None:
     )
     damaged: list[str] = []
     with progress_bar() as progress:
-        bar = progress.add_task("read all pictures", total=len(rows), speed="", loss="")
+        bar = progress.add_task("read all images", total=len(rows), speed="", loss="")
         for batch in reasons:
             damaged += [text for text in batch if text]
             progress.update(bar, advance=len(batch))
     if damaged:
         shown = "\n  ".join(damaged[:10])
         raise ConfigError(
-            f"{len(damaged)} of {len(rows)} pictures cannot be read (data.on_error=fail):\n  {shown}\n"
+            f"{len(damaged)} of {len(rows)} images cannot be read (data.on_error=fail):\n  {shown}\n"
             "Mend or remove them, or set data.on_error=skip. python -m src.check lists all that is wrong with the data."
         )
 
 
 class ReadingTest(Dataset[str]):
-    """For each picture why it cannot be read, with its path; an empty string if it can."""
+    """For each image why it cannot be read, with its path; an empty string if it can."""
 
     def __init__(self, table: ImageTable, rows: Rows) -> None:
         self.table, self.rows = table, rows
@@ -442,4 +442,4 @@ def note_shared_groups(rows: dict[str, Rows], groups_N: npt.NDArray[np.int64], n
     for i, one in enumerate(names):
         for other in names[i + 1 :]:
             if shared := len(np.intersect1d(groups_N[rows[one]], groups_N[rows[other]])):
-                notes.append(f"Leak: {shared} groups have pictures in both {one} and {other}.")
+                notes.append(f"Leak: {shared} groups have images in both {one} and {other}.")

@@ -1,7 +1,7 @@
 """From an image of any mode to RGB of 8 bits a channel, without a second copy of all its pixels.
 
 What needs a step in between (transparency, deep greys) goes through it band by band, a few rows at a time, which gives
-the very pixels of a conversion of the whole and takes 4 bytes a pixel for the result instead of 20 and more.
+the very pixels of a conversion of the whole and takes 4 bytes per pixel for the result instead of 20 and more.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Cutting labelled pictures into train, val and test: stratified, by group, in folds."""
+"""Cutting labelled images into train, val and test: stratified, by group, in folds."""
 
 from typing import Any
 
@@ -18,14 +18,14 @@ def cut(
 ) -> dict[str, Rows]:
     """Positions, sorted, of each named part and of `train`, which gets the rest.
 
-    Classes are spread evenly over the parts, several a picture too; numbers by up to ten ranges of the first of them.
+    Classes are spread evenly over the parts, several an image too; numbers by up to ten ranges of the first of them.
     A group goes to one part whole. The result depends on labels, groups and seed alone.
 
     Args:
         labels: as ImageTable.labels.
-        fractions: share of the pictures, 0..1, by name of the part.
+        fractions: share of the images, 0..1, by name of the part.
         seed: of the draw.
-        groups_N: group of each picture; None = each picture on its own.
+        groups_N: group of each image; None = each image on its own.
     """
     if not fractions:
         return {"train": np.arange(len(labels))}
@@ -93,9 +93,9 @@ def shared_counts(sizes_K: npt.NDArray[np.int64], fractions: list[float], seed: 
 
 
 def multilabel_cut(labels_NK: npt.NDArray[np.uint8], fractions: dict[str, float], seed: int) -> dict[str, Rows]:
-    """The rarest label first, its pictures go to the parts that still lack it most; then those without any label.
+    """The rarest label first, its images go to the parts that still lack it most; then those without any label.
 
-    After Sechidis et al. 2011, "On the stratification of multi-label data", but all pictures with the same labels at
+    After Sechidis et al. 2011, "On the stratification of multi-label data", but all images with the same labels at
     once.
     """
     generator = np.random.default_rng(seed)
@@ -130,7 +130,7 @@ def largest_remainders(weights_P: npt.NDArray[np.float64], total: int) -> npt.ND
 def group_cut(
     labels: npt.NDArray[Any], groups_N: npt.NDArray[np.int64], fractions: dict[str, float], seed: int
 ) -> dict[str, Rows]:
-    """Group by group, the largest first (equal ones in random order): each goes where classes and pictures are still
+    """Group by group, the largest first (equal ones in random order): each goes where classes and images are still
     lacking most for their share.
     """
     names = ("train", *fractions)
@@ -142,7 +142,7 @@ def group_cut(
             f"The {groups} groups cannot be cut into {len(names)} parts ({', '.join(names)}): data.group_column=null "
             "cuts without groups; data.val_fraction=0 or data.test_fraction=0 asks for fewer parts."
         )
-    # Classes [N, K], and one column more that counts every picture.
+    # Classes [N, K], and one column more that counts every image.
     classes_NK = np.eye(int(labels.max()) + 1, dtype=np.uint8)[labels] if labels.ndim == 1 else labels
     counts_GK = np.zeros((groups, classes_NK.shape[1] + 1))
     np.add.at(counts_GK[:, :-1], group_N, classes_NK)
@@ -169,9 +169,9 @@ def group_cut(
 def fold(
     labels: npt.NDArray[Any], folds: int, index: int, seed: int, groups_N: npt.NDArray[np.int64] | None = None
 ) -> tuple[Rows, Rows]:
-    """Positions (train, val) of fold `index` out of `folds`: every picture is in val exactly once."""
+    """Positions (train, val) of fold `index` out of `folds`: every image is in val exactly once."""
     if labels.ndim == 1 and groups_N is None and np.issubdtype(labels.dtype, np.integer):
-        # Class after class, shuffled, dealt out in turn: parts differ by one picture, of each class and in all.
+        # Class after class, shuffled, dealt out in turn: parts differ by one image, of each class and in all.
         generator = np.random.default_rng(seed)
         dealt = np.concatenate([generator.permutation(np.flatnonzero(labels == k)) for k in np.unique(labels)])
         val = np.sort(dealt[index::folds])
@@ -179,5 +179,5 @@ def fold(
         parts = cut(labels, {f"{part}": 1 / folds for part in range(1, folds)}, seed, groups_N)
         val = list(parts.values())[index]
     if not len(val) or len(val) == len(labels):
-        raise ConfigError(f"data.folds={folds}: fold {index} is empty; there are too few pictures or groups.")
+        raise ConfigError(f"data.folds={folds}: fold {index} is empty; there are too few images or groups.")
     return np.setdiff1d(np.arange(len(labels)), val), val

@@ -1,4 +1,4 @@
-"""What a data set consists of: columns, not one object a picture, so that a million rows fit and workers share them."""
+"""What a data set consists of: columns, not one object per image, so that a million rows fit and workers share them."""
 
 import hashlib
 import os
@@ -14,26 +14,26 @@ from PIL import Image
 
 from src.data.decode import MAX_MEGAPIXELS, UnreadableImage, read_rgb
 
-# What a picture is labelled with: one of several classes, any number of them, or numbers.
+# What an image is labelled with: one of several classes, any number of them, or numbers.
 Labels = Literal["one", "several", "numbers"]
 Rows = npt.NDArray[np.int64]
 CHUNK = 65536
 
 
 def string_column(values: Iterable[str]) -> npt.NDArray[Any]:
-    """Strings [N] of any length in one numpy array, which holds no Python object a row."""
+    """Strings [N] of any length in one numpy array, which holds no Python object per row."""
     return np.array(list(values), dtype=np.dtypes.StringDType())
 
 
 @dataclass
 class ImageTable:
-    """Every picture of a data set. Columns of equal length N.
+    """Every image of a data set. Columns of equal length N.
 
-    `paths`: names of the pictures, as people know them; files below `root`, or, where `read_row` is given, just names.
+    `paths`: names of the images, as people know them; files below `root`, or, where `read_row` is given, just names.
     `labels`: int64 [N] (index into class_names), or uint8 [N, K] (0 or 1 for each class), or float32 [N, T] (numbers).
     `class_names`: K classes or T numbers.
     `splits`: the rows of each split; a split that does not exist is absent.
-    `groups_N`: pictures with the same number stay in the same split.
+    `groups_N`: images with the same number stay in the same split.
     """
 
     paths: npt.NDArray[Any]
@@ -56,11 +56,11 @@ class ImageTable:
         return "several" if self.labels.dtype == np.uint8 else "numbers"
 
     def file(self, row: int) -> Path | None:
-        """Where the picture lies; None if it is no file."""
+        """Where the image lies; None if it is no file."""
         return None if self.root is None else self.root / self.paths[row]
 
     def read(self, row: int, needed_px: int | None = None) -> Image.Image:
-        """Decode a picture; `needed_px` as in read_rgb. Raises UnreadableImage."""
+        """Decode an image; `needed_px` as in read_rgb. Raises UnreadableImage."""
         if self.read_row is not None:
             return self.read_row(row)
         assert self.root is not None
@@ -75,13 +75,13 @@ class ImageTable:
         return ";".join(f"{value:g}" for value in self.labels[row])
 
     def class_counts(self, rows: Rows) -> npt.NDArray[np.int64]:
-        """Pictures of each class, int64 [K]."""
+        """Images of each class, int64 [K]."""
         if self.label_kind == "one":
             return np.bincount(self.labels[rows], minlength=len(self.class_names)).astype(np.int64)
         return self.labels[rows].astype(np.int64).sum(axis=0)  # type: ignore[no-any-return]
 
     def fingerprint(self) -> str:
-        """Changes when a picture is added, taken away, renamed, or gets another label or split."""
+        """Changes when an image is added, taken away, renamed, or gets another label or split."""
         digest = hashlib.sha256("\n".join(self.class_names).encode())
         for name, rows in sorted(self.splits.items()):
             digest.update(name.encode())
@@ -94,7 +94,7 @@ class ImageTable:
     def content_stamp(self, rows: Rows) -> str:
         """Changes when one of the files is replaced: a hash of their paths, sizes and times.
 
-        Where there are no files, it is a hash of the table and of the pixels of some pictures.
+        Where there are no files, it is a hash of the table and of the pixels of some images.
         """
         if self.root is None:
             digest = hashlib.sha256(self.fingerprint().encode() + rows.tobytes())

@@ -1,4 +1,4 @@
-"""From a decoded picture to the uint8 tensor that the network takes: evaluation, and training with augmentation."""
+"""From a decoded image to the uint8 tensor that the network takes: evaluation, and training with augmentation."""
 
 import math
 from collections.abc import Callable
@@ -16,9 +16,9 @@ from src.models.preprocessing import Preprocessing
 
 @dataclass(frozen=True)
 class Transform:
-    """Two steps, so that the first, which is always the same for a picture, can be kept instead of repeated.
+    """Two steps, so that the first, which is always the same for an image, can be kept instead of repeated.
 
-    `prepare` takes an RGB picture and `draw` what `prepare` returns; `draw` ends at uint8 [3, H, W] and is the random
+    `prepare` takes an RGB image and `draw` what `prepare` returns; `draw` ends at uint8 [3, H, W] and is the random
     part. `needed_px` is what the shorter side must still have (see read_rgb).
     """
 
@@ -33,9 +33,9 @@ class Transform:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes of training pictures; conf/augment/none.yaml explains each. The default changes nothing.
+    """Random changes of training images; conf/augment/none.yaml explains each. The default changes nothing.
 
-    Pictures are mixed (mixup, cutmix) on the device, see src/training/task.py: here it only counts that they are.
+    Images are mixed (mixup, cutmix) on the device, see src/training/task.py: here it only counts that they are.
     """
 
     crop_scale_min: float | None = None
@@ -65,7 +65,7 @@ def evaluation_transform(preprocessing: Preprocessing) -> Transform:
 def training_transform(preprocessing: Preprocessing, augmentation: Augmentation, keep: bool = False) -> Transform:
     """Random crop or the evaluation's, then flips, rotation, colours, a policy, and erasing (with black).
 
-    With `keep`, pictures whose crops are random are first scaled down to the size at which the smallest crop still has
+    With `keep`, images whose crops are random are first scaled down to the size at which the smallest crop still has
     the pixels that the network sees, and smaller ones stay as they are: what is worth keeping in a cache.
     """
     interpolation = InterpolationMode(preprocessing.interpolation)
@@ -108,7 +108,7 @@ class RefuseThin:
 
 
 class ShrinkTo:
-    """Scales a larger picture down until its shorter side has `shorter_px` pixels."""
+    """Scales a larger image down until its shorter side has `shorter_px` pixels."""
 
     def __init__(self, shorter_px: int) -> None:
         self.shorter_px = shorter_px

@@ -32,7 +32,7 @@ LOST = re.compile(
 
 
 def available_workers() -> int:
-    """One reading process a core that this process may use, up to 8."""
+    """One reading process per core that this process may use, up to 8."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(8, cores)
 

@@ -1,6 +1,6 @@
-"""What the answers for a split's pictures say: intervals by resampling, classes, mistakes, what abstaining would give.
+"""What the answers for a split's images say: intervals by resampling, classes, mistakes, what abstaining would give.
 
-Shapes: N pictures, K classes, T targets. Probabilities are calibrated. `weights_N` say how often each picture counts.
+Shapes: N images, K classes, T targets. Probabilities are calibrated. `weights_N` say how often each image counts.
 """
 
 from collections.abc import Callable
@@ -22,15 +22,15 @@ CONFIDENCE = 0.95
 
 
 def bootstrap(
-    measure: Callable[[Floats], dict[str, float]], pictures: int, groups_N: Ints | None, seed: int = 0
+    measure: Callable[[Floats], dict[str, float]], images: int, groups_N: Ints | None, seed: int = 0
 ) -> dict[str, Interval]:
-    """95 % percentile intervals (Efron 1979) of what `measure` says for weights [N]: what other pictures would give.
+    """95 % percentile intervals (Efron 1979) of what `measure` says for weights [N]: what other images would give.
 
-    Pictures of a group (a patient, say) are drawn together, since they are no independent ones. An interval without
-    width is left out: resampling cannot say how rare a mistake is that none of the pictures shows.
+    Images of a group (a patient, say) are drawn together, since they are no independent ones. An interval without
+    width is left out: resampling cannot say how rare a mistake is that none of the images shows.
     """
     generator = np.random.default_rng(seed)
-    units = np.arange(pictures) if groups_N is None else np.unique(groups_N, return_inverse=True)[1]
+    units = np.arange(images) if groups_N is None else np.unique(groups_N, return_inverse=True)[1]
     number = int(units.max()) + 1
     drawn = [
         measure(np.bincount(generator.integers(number, size=number), minlength=number)[units].astype(np.float64))
@@ -46,13 +46,13 @@ def bootstrap(
     return intervals
 
 
-def wilson_interval(right: int, pictures: int) -> Interval:
+def wilson_interval(right: int, images: int) -> Interval:
     """95 % interval of a share (Wilson 1927), of use where nothing or everything is right."""
     z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-    share = right / pictures
-    middle = share + z * z / (2 * pictures)
-    half = z * float(np.sqrt(share * (1 - share) / pictures + z * z / (4 * pictures**2)))
-    scale = 1 + z * z / pictures
+    share = right / images
+    middle = share + z * z / (2 * images)
+    half = z * float(np.sqrt(share * (1 - share) / images + z * z / (4 * images**2)))
+    scale = 1 + z * z / images
     return max((middle - half) / scale, 0.0), min((middle + half) / scale, 1.0)
 
 
@@ -64,7 +64,7 @@ def classification_intervals(
     confidences_N, predicted_N = probabilities_NK.max(axis=1), probabilities_NK.argmax(axis=1)
     right_N = predicted_N == labels_N
     true_N = probabilities_NK[np.arange(len(labels_N)), labels_N]
-    squared_N = np.square(probabilities_NK).sum(axis=1) - 2 * true_N + 1  # the Brier score of each picture
+    squared_N = np.square(probabilities_NK).sum(axis=1) - 2 * true_N + 1  # the Brier score of each image
     bins_N = np.minimum((confidences_N * BINS).astype(np.int64), BINS - 1)
 
     def measure(weights_N: Floats) -> dict[str, float]:
@@ -137,7 +137,7 @@ def regression_intervals(values_NT: Floats, labels_NT: Floats, groups_N: Ints | 
 
 @dataclass(frozen=True)
 class ClassScores:
-    """Of each class [K], 0..1: precision, recall, F1; and how many pictures show it."""
+    """Of each class [K], 0..1: precision, recall, F1; and how many images show it."""
 
     precision: Floats
     recall: Floats

@@ -1,6 +1,6 @@
 """Whether probabilities can be believed: one temperature for all logits, and how far probabilities are from the truth.
 
-Shapes: N pictures, K classes. Labels are int64 [N] (one class a picture) or uint8 [N, K] (several).
+Shapes: N images, K classes. Labels are int64 [N] (one class per image) or uint8 [N, K] (several).
 """
 
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ PRIOR = 0.5  # of log temperature: 0.4 to 2.7 with a probability of 95 %, our ch
 def fit_temperature(logits_NK: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:
     """The temperature by which logits are divided so that these labels are likeliest (0.05 to 20).
 
-    Guo et al. 2017, arXiv 1706.04599; softmax for one class a picture, sigmoid for several. The order of the classes
+    Guo et al. 2017, arXiv 1706.04599; softmax for one class per image, sigmoid for several. The order of the classes
     stays, so accuracy does too. A priori log temperature is taken to be normal around 0 with a deviation of PRIOR:
-    without a single mistake among few pictures, the likelihood alone would make every answer certain. With hundreds of
-    pictures this hardly matters.
+    without a single mistake among few images, the likelihood alone would make every answer certain. With hundreds of
+    images this hardly matters.
     """
     logits_NK = logits_NK.astype(np.float64)
     targets_NK = labels > 0 if labels.ndim == 2 else np.arange(logits_NK.shape[1]) == labels[:, None]
@@ -47,8 +47,8 @@ def to_probabilities(logits_NK: Floats, one_class: bool) -> Floats:
 class Reliability:
     """How often answers of about the same confidence are right, by bin of equal width [BINS].
 
-    With one class a picture an answer is its likeliest class; with several, each class of each picture is one, and its
-    confidence is the probability that the picture shows it. Bins without an answer have a confidence and a share of 0.
+    With one class per image an answer is its likeliest class; with several, each class of each image is one, and its
+    confidence is the probability that the image shows it. Bins without an answer have a confidence and a share of 0.
     """
 
     counts: npt.NDArray[np.int64]
@@ -81,7 +81,7 @@ def reliability(probabilities_NK: Floats, labels: npt.NDArray[Any]) -> Reliabili
 def brier_score(probabilities_NK: Floats, labels: npt.NDArray[Any]) -> float:
     """Mean squared distance of probabilities and truth, lower is better.
 
-    With one class a picture summed over the classes (0..2, Brier 1950), with several the mean over them (0..1).
+    With one class per image summed over the classes (0..2, Brier 1950), with several the mean over them (0..1).
     """
     if labels.ndim == 1:
         truth_NK = np.zeros_like(probabilities_NK)

@@ -31,7 +31,7 @@ def smallest_p(n: int) -> float:
 
 
 def mcnemar_p(a_alone: int, b_alone: int) -> float:
-    """Exact two-sided p that a picture on which just one of two models is right is either's with probability 1/2."""
+    """Exact two-sided p that an image on which just one of two models is right is either's with probability 1/2."""
     n, term, tail = a_alone + b_alone, 1, 1  # term is n over k, in whole numbers; math.comb for each k is slow
     for k in range(1, min(a_alone, b_alone) + 1):
         term = term * (n - k + 1) // k

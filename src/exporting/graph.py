@@ -1,6 +1,6 @@
-"""The graph of an exported file: from decoded pictures of any size to the answers, in plain tensor operations.
+"""The graph of an exported file: from decoded images of any size to the answers, in plain tensor operations.
 
-Shapes: B pictures, C channels, H and W pixels, S pixels of the network's square input, K outputs of the network.
+Shapes: B images, C channels, H and W pixels, S pixels of the network's square input, K outputs of the network.
 """
 
 import copy
@@ -25,9 +25,9 @@ PILLOW_STEP = 2.0**-22  # Pillow rounds the weights of its filters to this
 
 
 class ExportedModel(nn.Module):
-    """Everything that src.predict does to decoded pictures.
+    """Everything that src.predict does to decoded images.
 
-    Takes RGB pictures uint8 [B, 3, H, W] of any size, all of one size, and returns float32 `probabilities` [B, K]
+    Takes RGB images uint8 [B, 3, H, W] of any size, all of one size, and returns float32 `probabilities` [B, K]
     (regression: `values` [B, T], in the units of the labels), and for classes also `ood_score` [B].
 
     Args:
@@ -64,7 +64,7 @@ class PillowResize(nn.Module):
     computed. As in Pillow the filter is widened by the scale, edges are renormalised, weights are rounded to 22 bits,
     and values to whole numbers after each of the two passes (src/libImaging/Resample.c). In float64, where such sums
     are exact: many scales put whole rows of values on a half, and float32 would round these otherwise than Pillow.
-    Since Pillow 13 tall pictures are resized along their columns first (python-pillow/Pillow#9549); the rule was found
+    Since Pillow 13 tall images are resized along their columns first (python-pillow/Pillow#9549); the rule was found
     by trying sizes.
     """
 
@@ -74,7 +74,7 @@ class PillowResize(nn.Module):
         self.filter = {"bilinear": triangle, "bicubic": cubic}[preprocessing.interpolation]
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Whole numbers 0..255, float32 [B, 3, S, S], of pictures uint8 [B, 3, H, W]."""
+        """Whole numbers 0..255, float32 [B, 3, S, S], of images uint8 [B, 3, H, W]."""
         height, width = images_BCHW.shape[2:]
         # As tensors, since comparing the sizes themselves would make the exported graph one for some sizes only.
         height_1, width_1 = torch.full((1,), height), torch.full((1,), width)
@@ -121,7 +121,7 @@ def to_whole(values: Tensor) -> Tensor:
 
 
 def trace(model: ExportedModel, backbone: str) -> ExportedProgram:
-    """The graph, for any number of pictures of any size. Raises ConfigError if torch cannot find it."""
+    """The graph, for any number of images of any size. Raises ConfigError if torch cannot find it."""
     # Sizes that are equal to each other or to the network's would not be told apart from a rule.
     example = torch.zeros(2, 3, 61, 83, dtype=torch.uint8)
     sizes = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}

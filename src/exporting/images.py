@@ -1,4 +1,4 @@
-"""The pictures on which an exported file is compared with its checkpoint, measured and calibrated."""
+"""The images on which an exported file is compared with its checkpoint, measured and calibrated."""
 
 import logging
 from pathlib import Path
@@ -17,7 +17,7 @@ from src.settings.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-PARITY_PICTURES = 64
+PARITY_IMAGES = 64
 # Width and height: enlarged, square, reduced, wide, tall, and the tall one that Pillow resizes columns first.
 ODD_SIZES = [(37, 50), (300, 300), (701, 467), (500, 120), (123, 200), (331, 997)]
 
@@ -33,41 +33,39 @@ def run_data(record: dict[str, Any]) -> ImageDataModule | None:
         return None
 
 
-def parity_pictures(
-    images: str | None, data: ImageDataModule | None, preprocessing: Preprocessing
-) -> list[Image.Image]:
-    """RGB pictures as they are decoded for src.predict, spread over what there is, and some of them in other sizes.
+def parity_images(images: str | None, data: ImageDataModule | None, preprocessing: Preprocessing) -> list[Image.Image]:
+    """RGB images as they are decoded for src.predict, spread over what there is, and some of them in other sizes.
 
     They are those of `images`, or else the run's (test, else val, else train), or else the embedded digits.
     """
     if images is not None:
         folder, paths = find_images(images)
-        pictures = read_files(folder, spread(paths, PARITY_PICTURES), preprocessing)
-        what = f"pictures of {images}"
-        if not pictures:
-            raise ConfigError(f"images='{images}': none of these pictures can be read.")
+        chosen = read_files(folder, spread(paths, PARITY_IMAGES), preprocessing)
+        what = f"images of {images}"
+        if not chosen:
+            raise ConfigError(f"images='{images}': none of these images can be read.")
     elif data is not None:
         split = next(name for name in ("test", "val", "train") if name in data.table.splits)
-        pictures = [picture for picture, _ in read_split(data, split, preprocessing, PARITY_PICTURES)]
-        what = f"{split} pictures of the run"
+        chosen = [image for image, _ in read_split(data, split, preprocessing, PARITY_IMAGES)]
+        what = f"{split} images of the run"
     else:
-        pictures, what = [], ""
-    if not pictures:
+        chosen, what = [], ""
+    if not chosen:
         with np.load(DIGITS_FILE) as file:
-            grey_NHW = file["images"][:PARITY_PICTURES].astype(np.uint8) * 15
-        pictures = [Image.fromarray(grey_HW).convert("RGB") for grey_HW in grey_NHW]
+            grey_NHW = file["images"][:PARITY_IMAGES].astype(np.uint8) * 15
+        chosen = [Image.fromarray(grey_HW).convert("RGB") for grey_HW in grey_NHW]
         what = "of the embedded digits, for want of others,"
-    resized = [pictures[i % len(pictures)].resize(size) for i, size in enumerate(ODD_SIZES)]
-    log.info("Comparing on %d %s and %d scaled to other sizes", len(pictures), what, len(resized))
-    return pictures + resized
+    resized = [chosen[i % len(chosen)].resize(size) for i, size in enumerate(ODD_SIZES)]
+    log.info("Comparing on %d %s and %d scaled to other sizes", len(chosen), what, len(resized))
+    return chosen + resized
 
 
-def test_pictures(
+def test_images(
     data: ImageDataModule | None, preprocessing: Preprocessing, most: int
 ) -> tuple[str, list[tuple[Image.Image, Any]]]:
-    """Of test, or else of val: the split's name, and pictures spread over it with labels as in ImageTable.
+    """Of test, or else of val: the split's name, and images spread over it with labels as in ImageTable.
 
-    No pictures if the data are gone.
+    No images if the data are gone.
     """
     if data is None or not most:
         return "", []
@@ -75,15 +73,15 @@ def test_pictures(
     return split, read_split(data, split, preprocessing, most)
 
 
-def calibration_pictures(data: ImageDataModule | None, preprocessing: Preprocessing, most: int) -> list[Image.Image]:
+def calibration_images(data: ImageDataModule | None, preprocessing: Preprocessing, most: int) -> list[Image.Image]:
     """Of the training, spread over it. Raises ConfigError if they are gone."""
-    pictures = [] if data is None else [p for p, _ in read_split(data, "train", preprocessing, most)]
-    if not pictures:
+    images = [] if data is None else [p for p, _ in read_split(data, "train", preprocessing, most)]
+    if not images:
         raise ConfigError(
-            "variants=[int8] learns the ranges of its numbers from training pictures, and the run's data are not there "
+            "variants=[int8] learns the ranges of its numbers from training images, and the run's data are not there "
             "any more: bring them back to where they were, or leave int8 out."
         )
-    return pictures
+    return images
 
 
 def read_split(
@@ -115,6 +113,6 @@ def spread(items: list[Any], most: int) -> list[Any]:
     return [items[i] for i in np.linspace(0, len(items) - 1, most).round().astype(int)]
 
 
-def to_array(picture: Image.Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def to_array(image: Image.Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """uint8 [3, H, W]."""
-    return np.ascontiguousarray(np.asarray(picture, dtype=np.uint8).transpose(2, 0, 1))
+    return np.ascontiguousarray(np.asarray(image, dtype=np.uint8).transpose(2, 0, 1))

@@ -1,4 +1,4 @@
-"""How long pictures take on this machine, in torch and as exported files."""
+"""How long images take on this machine, in torch and as exported files."""
 
 import statistics
 import time
@@ -16,8 +16,8 @@ SECONDS = 0.3  # at least, a round and file
 
 
 def print_latency(model: ExportedModel, runs: dict[str, Runner], size_px: int) -> None:
-    """Milliseconds a batch, preprocessing included, of square pictures of `size_px`: the median of the rounds."""
-    print(f"ms a batch, {size_px} x {size_px} pixels, {torch.get_num_threads()} threads")
+    """Milliseconds a batch, preprocessing included, of square images of `size_px`: the median of the rounds."""
+    print(f"ms per batch, {size_px} x {size_px} pixels, {torch.get_num_threads()} threads")
     for batch in BATCHES:
         images_NCHW = np.random.default_rng(0).integers(0, 256, (batch, 3, size_px, size_px), dtype=np.uint8)
         images = torch.from_numpy(images_NCHW)

@@ -1,6 +1,6 @@
-"""Whether an exported file answers as its checkpoint does, and what it is worth on test pictures.
+"""Whether an exported file answers as its checkpoint does, and what it is worth on test images.
 
-Shapes: N pictures, K classes or targets.
+Shapes: N images, K classes or targets.
 """
 
 import logging
@@ -32,15 +32,15 @@ TIE = 1e-4  # answers that are nearer to each other than this may differ
 
 
 def check_parity(
-    run: Runner, task: FineTuneTask, preprocessing: Preprocessing, pictures: Sequence[Image.Image], output: Path
+    run: Runner, task: FineTuneTask, preprocessing: Preprocessing, images: Sequence[Image.Image], output: Path
 ) -> None:
-    """Compare on pictures one by one, and on some batches. Raises RunStopped if any answer differs."""
-    batches = [[picture] for picture in pictures]
-    batches += [[picture, ImageOps.mirror(picture), ImageOps.flip(picture)] for picture in pictures[-4:]]
+    """Compare on images one by one, and on some batches. Raises RunStopped if any answer differs."""
+    batches = [[image] for image in images]
+    batches += [[image, ImageOps.mirror(image), ImageOps.flip(image)] for image in images[-4:]]
     largest, different, count = 0.0, 0, 0
     for batch in batches:
         expected_NK = reference(task, preprocessing, batch)
-        found_NK = run(np.stack([to_array(picture) for picture in batch]))[0]
+        found_NK = run(np.stack([to_array(image) for image in batch]))[0]
         if found_NK.shape != expected_NK.shape or not np.isfinite(found_NK).all():
             raise RunStopped(f"{output} was not written: its answers are {found_NK.shape} or not finite.")
         largest = max(largest, difference(task, expected_NK, found_NK))
@@ -56,11 +56,11 @@ def check_parity(
     log.info("Parity: %s", text)
 
 
-def reference(task: FineTuneTask, preprocessing: Preprocessing, pictures: Sequence[Image.Image]) -> Floats:
+def reference(task: FineTuneTask, preprocessing: Preprocessing, images: Sequence[Image.Image]) -> Floats:
     """What src.predict says: probabilities float32 [N, K], or numbers [N, T]."""
     transform = evaluation_transform(preprocessing)
     with torch.inference_mode():
-        outputs_NK = task(torch.stack([transform(picture) for picture in pictures]))
+        outputs_NK = task(torch.stack([transform(image) for image in images]))
         answers_NK: Tensor = (
             task.values(outputs_NK) if isinstance(task, RegressionTask) else task.probabilities(outputs_NK)
         )
@@ -92,7 +92,7 @@ def same_answers(task: FineTuneTask, expected_NK: Floats, found_NK: Floats) -> n
 
 
 class Comparison:
-    """Counts the answers of the checkpoint and of exported files on the same pictures.
+    """Counts the answers of the checkpoint and of exported files on the same images.
 
     Args:
         runs: the files by name.
@@ -103,14 +103,14 @@ class Comparison:
         self.answers: dict[str, list[Floats]] = {"checkpoint": [], **{name: [] for name in runs}}
         self.labels: list[Any] = []
 
-    def count(self, pictures: Sequence[tuple[Image.Image, Any]]) -> None:
-        """Pictures with their labels; labels may be None, and nothing is then measured against them."""
+    def count(self, images: Sequence[tuple[Image.Image, Any]]) -> None:
+        """Images with their labels; labels may be None, and nothing is then measured against them."""
         with progress_bar() as progress:
-            bar = progress.add_task("measure", total=len(pictures), speed="", loss="")
-            for picture, label in pictures:
-                self.answers["checkpoint"].append(reference(self.task, self.preprocessing, [picture]))
+            bar = progress.add_task("measure", total=len(images), speed="", loss="")
+            for image, label in images:
+                self.answers["checkpoint"].append(reference(self.task, self.preprocessing, [image]))
                 for name, run in self.runs.items():
-                    self.answers[name].append(run(to_array(picture)[None])[0])
+                    self.answers[name].append(run(to_array(image)[None])[0])
                 if label is not None:
                     self.labels.append(label)
                 progress.update(bar, advance=1)
@@ -149,12 +149,12 @@ def to_outputs(task: FineTuneTask, answers_NK: Tensor) -> Tensor:
 
 
 def print_table(compared: Comparison, split: str, checkpoint: Path, parts: dict[str, Path]) -> None:
-    """One line for the checkpoint and each file; `split` says which pictures it was, if they were one."""
+    """One line for the checkpoint and each file; `split` says which images it was, if they were one."""
     rows = compared.rows()
     files = {"checkpoint": checkpoint, **parts}
-    pictures = len(compared.answers["checkpoint"])
+    images = len(compared.answers["checkpoint"])
     names = [name.removeprefix("test/") for name in [*rows["fp32"], "MB"]]
-    print(f"{f'{pictures} {split} pictures':20s} " + " ".join(f"{name:>12s}" for name in names))
+    print(f"{f'{images} {split} images':20s} " + " ".join(f"{name:>12s}" for name in names))
     for name, row in rows.items():
         numbers = [f"{value:12.2e}" if key == "difference" else f"{value:12.4f}" for key, value in row.items()]
         print(f"{name:20s} {' '.join(numbers)} {files[name].stat().st_size / 1e6:12.2f}")

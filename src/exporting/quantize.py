@@ -1,4 +1,4 @@
-"""int8: weights and what flows between the layers in 8 bits, with ranges learnt from training pictures."""
+"""int8: weights and what flows between the layers in 8 bits, with ranges learnt from training images."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from src.exporting.images import to_array
 log = logging.getLogger(__name__)
 
 
-def write_int8(source: Path, file: Path, pictures: Sequence[Image.Image]) -> None:
+def write_int8(source: Path, file: Path, images: Sequence[Image.Image]) -> None:
     """Quantise the network inside `source`, an .onnx file; what comes before and after it stays in float32.
 
     onnxruntime's static quantisation in its QDQ form, weights by channel and in 7 bits: processors without VNNI add
@@ -23,7 +23,7 @@ def write_int8(source: Path, file: Path, pictures: Sequence[Image.Image]) -> Non
 
     class Reader(CalibrationDataReader):
         def __init__(self) -> None:
-            self.batches: Iterator[dict[str, Any]] = ({"images": to_array(p)[None]} for p in pictures)
+            self.batches: Iterator[dict[str, Any]] = ({"images": to_array(p)[None]} for p in images)
 
         def get_next(self) -> dict[str, Any] | None:
             return next(self.batches, None)

@@ -1,6 +1,6 @@
 """Pretrained torchvision classifiers: their weights, the preprocessing that belongs to them, and a new head.
 
-Shapes: B pictures, C channels, H and W pixels, K classes.
+Shapes: B images, C channels, H and W pixels, K classes.
 """
 
 import logging
@@ -63,7 +63,7 @@ class ImageClassifier(nn.Module):
         return self.net.get_submodule(self.head_name)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Logits [B, K] of RGB pictures uint8 [B, 3, H, W]."""
+        """Logits [B, K] of RGB images uint8 [B, 3, H, W]."""
         images_BCHW = images_BCHW.to(self.scale_1C11.dtype).contiguous(memory_format=self.memory_format)
         logits_BK: Tensor = self.net(self.normalise(images_BCHW))
         return logits_BK
@@ -73,7 +73,7 @@ class ImageClassifier(nn.Module):
         return images_BCHW * self.scale_1C11 + self.shift_1C11
 
     def features(self, images_BCHW: Tensor) -> Tensor:
-        """What the head gets of RGB pictures uint8 [B, 3, H, W]: vectors [B, C] or maps [B, C, H', W'].
+        """What the head gets of RGB images uint8 [B, 3, H, W]: vectors [B, C] or maps [B, C, H', W'].
 
         Maps are averaged to [B, C, 1, 1] where the head is one affine layer and its outputs are averaged anyway.
         """
@@ -103,7 +103,7 @@ class ImageClassifier(nn.Module):
         return cast(Tensor, outputs.flatten(1))
 
     def outputs_and_embeddings(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits [B, K] and what the head got to see, [B, C], of RGB pictures uint8 [B, 3, H, W]; maps are averaged."""
+        """Logits [B, K] and what the head got to see, [B, C], of RGB images uint8 [B, 3, H, W]; maps are averaged."""
         seen: list[Tensor] = []
         hook = self.head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
         try:
@@ -172,11 +172,11 @@ def preprocessing_of(name: str, weights: Weights) -> Preprocessing:
 
 
 def build_backbone(name: str, weights: Weights, image_size_px: int) -> nn.Module:
-    """The named network with its original head, pretrained weights loaded, for square pictures of `image_size_px`.
+    """The named network with its original head, pretrained weights loaded, for square images of `image_size_px`.
 
     The auxiliary classifiers of GoogLeNet and Inception v3 are dropped: they served to train those networks from
     scratch, GoogLeNet's are not pretrained, and without them train and eval mode return the same.
-    Raises ConfigError if the weights cannot be had or do not fit, or if the network cannot take pictures of this size.
+    Raises ConfigError if the weights cannot be had or do not fit, or if the network cannot take images of this size.
     """
     check_image_size(name, image_size_px)
     if weights is None:
@@ -217,7 +217,7 @@ def set_stochastic_depth(net: nn.Module, name: str, probability: float) -> None:
 
 
 def check_image_size(name: str, image_size_px: int) -> None:
-    """Raise ConfigError if the network cannot take square pictures of this size."""
+    """Raise ConfigError if the network cannot take square images of this size."""
     low, multiple = models.get_model_weights(name)["DEFAULT"].meta["min_size"][0], 1
     if name.startswith("vit_"):
         low = multiple = int(name.rsplit("_", 1)[1])  # vit_b_16: patches of 16 pixels
@@ -231,10 +231,10 @@ def check_image_size(name: str, image_size_px: int) -> None:
 
 
 def check_training_size(name: str, crop_px: int, image_size_px: int) -> None:
-    """Raise ConfigError if the network cannot train on pictures of `crop_px` and evaluate those of `image_size_px`."""
+    """Raise ConfigError if the network cannot train on images of `crop_px` and evaluate those of `image_size_px`."""
     if (name.startswith("vit_") or name == "maxvit_t") and crop_px != image_size_px:
         raise ConfigError(
-            f"augment.crop_px={crop_px}: {name} takes pictures of one size only, {image_size_px} here: leave it null."
+            f"augment.crop_px={crop_px}: {name} takes images of one size only, {image_size_px} here: leave it null."
         )
     try:
         check_image_size(name, crop_px)
@@ -266,7 +266,7 @@ def download(name: str, weights: WeightsEnum) -> dict[str, Tensor]:
 def load_pretrained(net: nn.Module, state_dict: dict[str, Tensor], source: str) -> None:
     """Load everything but the head, which is replaced afterwards, and the auxiliary classifiers, which are dropped.
 
-    Position embeddings of vision transformers are interpolated to the network's picture size.
+    Position embeddings of vision transformers are interpolated to the network's image size.
     Raises ConfigError if any other key is missing, superfluous or of another shape, or if a loaded value is not finite.
     """
     head = f"{find_head(net)}."

@@ -1,6 +1,6 @@
-"""Grad-CAM: which places of a picture speak for a class (Selvaraju et al. 2017, arXiv 1610.02391).
+"""Grad-CAM: which places of an image speak for a class (Selvaraju et al. 2017, arXiv 1610.02391).
 
-Computed with torch's own gradients; docs/explain.md says why no library does it. Shapes: B pictures, C channels, H and
+Computed with torch's own gradients; docs/explain.md says why no library does it. Shapes: B images, C channels, H and
 W pixels, h and w places of a feature map, N tokens of a transformer, K classes.
 """
 
@@ -25,7 +25,7 @@ class MapLayer:
     """A module whose outputs are feature maps, and how these lie in memory.
 
     `layout`: `channels first` [B, C, h, w]; `channels last` [B, h, w, C] (Swin); `tokens` [B, N, C] (ViT).
-    `other_tokens`: how many tokens in front are no places of the picture: the class token.
+    `other_tokens`: how many tokens in front are no places of the image: the class token.
     """
 
     name: str
@@ -41,15 +41,15 @@ class MapLayer:
 
 
 def explain_batch(task: "FineTuneTask", images_BCHW: Tensor, class_indices_B: Tensor) -> Tensor:
-    """Where each picture speaks for its class: maps float32 [B, H, W] on the CPU, 0 (nothing) to 1 (the most there).
+    """Where each image speaks for its class: maps float32 [B, H, W] on the CPU, 0 (nothing) to 1 (the most there).
 
     A map of zeros alone means that no place speaks for the class. The task is as it was afterwards, and nothing random
-    is drawn. All pictures are computed at once.
+    is drawn. All images are computed at once.
 
     Args:
-        task: with a network that looks at pictures; frozen parts need no gradients.
-        images_BCHW: uint8 pictures [B, 3, H, W], on any device.
-        class_indices_B: int64 [B], the class to explain in each picture; of a regression the target.
+        task: with a network that looks at images; frozen parts need no gradients.
+        images_BCHW: uint8 images [B, 3, H, W], on any device.
+        class_indices_B: int64 [B], the class to explain in each image; of a regression the target.
 
     Raises:
         ConfigError: if the network has no layer with maps of more than one place in front of its head.
@@ -112,7 +112,7 @@ def grad_cam(model: "ImageClassifier", layer: MapLayer, images_BCHW: Tensor, cla
 def find_map_layer(model: "ImageClassifier", image_1CHW: Tensor) -> MapLayer:
     """The last module in front of the head that gives maps, and whose places the network still reads.
 
-    Found by running a picture and asking for gradients, not by names: after its last attention a vision transformer
+    Found by running an image and asking for gradients, not by names: after its last attention a vision transformer
     reads the class token alone, so the tokens behind it have no gradient. Raises ConfigError if there is none.
     """
     found: list[tuple[MapLayer, Tensor]] = []
@@ -128,12 +128,12 @@ def find_map_layer(model: "ImageClassifier", image_1CHW: Tensor) -> MapLayer:
 
     ends: list[Tensor] = []
     for name, module in model.net.named_modules():
-        # Pooling to a fixed size repeats places where maps are smaller (VGG and AlexNet with small pictures).
+        # Pooling to a fixed size repeats places where maps are smaller (VGG and AlexNet with small images).
         if name and not isinstance(module, nn.AdaptiveAvgPool2d):
             hooks.append(module.register_forward_hook(lambda _, __, output, name=name: keep(name, output)))
     hooks.append(model.head.register_forward_pre_hook(stop))
     try:
-        # normalise() makes a copy, so the picture itself stays without gradient.
+        # normalise() makes a copy, so the image itself stays without gradient.
         model.net(model.normalise(image_1CHW).detach().requires_grad_())
     except StopForward:
         pass
@@ -148,13 +148,13 @@ def find_map_layer(model: "ImageClassifier", image_1CHW: Tensor) -> MapLayer:
         if gradient is not None and (layer.to_maps(gradient).abs().sum(dim=1) > 0).sum() > 1:
             return layer
     raise ConfigError(
-        f"{type(model.net).__name__} has no layer whose maps have more than one place for pictures of "
+        f"{type(model.net).__name__} has no layer whose maps have more than one place for images of "
         f"{image_1CHW.shape[-1]} pixels, so there is nothing to draw: train it with a larger data.image_size_px."
     )
 
 
 def layer_of(name: str, output: Tensor) -> MapLayer | None:
-    """How one picture's output is to be read as maps; None if it has no places, or one."""
+    """How one image's output is to be read as maps; None if it has no places, or one."""
     if output.ndim == 4 and output.shape[0] == 1:
         if output.shape[2] == output.shape[3] > 1:
             return MapLayer(name, "channels first", output.shape[2])

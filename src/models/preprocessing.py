@@ -1,4 +1,4 @@
-"""How a picture becomes the network's input. Belongs to the weights, is kept in the checkpoint, and used everywhere."""
+"""How an image becomes the network's input. Belongs to the weights, is kept in the checkpoint, and used everywhere."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,7 +19,7 @@ class Preprocessing:
     std: tuple[float, float, float]
 
     def with_size(self, image_size_px: int | None, resize_px: int | None) -> "Preprocessing":
-        """The same for pictures of another size; `resize_px` None keeps the proportion of resize and crop."""
+        """The same for images of another size; `resize_px` None keeps the proportion of resize and crop."""
         crop_px = self.crop_px if image_size_px is None else image_size_px
         if resize_px is None:
             resize_px = round(self.resize_px * crop_px / self.crop_px)

@@ -1,4 +1,4 @@
-"""Charts as pictures, for the report page and TensorBoard alike, at twice the pixels that they are shown with."""
+"""Charts as images, for the report page and TensorBoard alike, at twice the pixels that they are shown with."""
 
 import math
 from collections.abc import Sequence
@@ -121,7 +121,7 @@ def padded(values: Sequence[float]) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Curve:
-    """One value an epoch; not-a-number where there is none."""
+    """One value per epoch; not-a-number where there is none."""
 
     name: str
     values: list[float]
@@ -210,7 +210,7 @@ def draw_reliability(before: Reliability, after: Reliability) -> Image.Image:
 
 
 def draw_coverage(coverage_N: Floats, accuracy_N: Floats) -> Image.Image:
-    """Share of right answers among the surest ones, by how many of all pictures these are."""
+    """Share of right answers among the surest ones, by how many of all images these are."""
     few = np.unique(np.linspace(0, len(coverage_N) - 1, 400).astype(int))
     low = max(0.0, math.floor(20 * float(accuracy_N[len(accuracy_N) // 20 :].min()) - 1) / 20)
     canvas = Image.new("RGB", (900, 620), WHITE)
@@ -256,7 +256,7 @@ def draw_errors(labels_N: Floats, values_N: Floats, name: str) -> Image.Image:
     widest = float(np.abs(errors_N).max()) or 1.0
     counts, edges = np.histogram(errors_N, bins=31, range=(-widest, widest))
     right = Axes(canvas, 800, 70, 560, 460, (-widest, widest), (0, 1.05 * float(counts.max())))
-    right.frame(ticks(-widest, widest, 5), ticks(0, float(counts.max()), 5), "pictures", "predicted minus true")
+    right.frame(ticks(-widest, widest, 5), ticks(0, float(counts.max()), 5), "images", "predicted minus true")
     for count, low, high in zip(counts, edges[:-1], edges[1:], strict=True):
         right.bar((float(low), float(high)), float(count), SOFT_BLUE)
     at = right.at(0, 0)

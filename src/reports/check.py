@@ -1,4 +1,4 @@
-"""The page with the pictures that src.check found: one file, which loads nothing and runs no script."""
+"""The page with the images that src.check found: one file, which loads nothing and runs no script."""
 
 from html import escape
 from pathlib import Path
@@ -52,13 +52,13 @@ def card(table: ImageTable, finding: Finding) -> str:
     detail = f'<p class="detail">{escape(finding.detail)}</p>'
     if finding.row is None:
         return f'<li class="card"><b>{escape(finding.label)}</b>{detail}</li>'
-    pictures = picture(table, finding.row)
+    images = image(table, finding.row)
     if finding.other is not None:
-        pictures = f'<div class="pair">{pictures}{picture(table, finding.other)}</div>'
-    return f'<li class="card">{pictures}{detail}</li>'
+        images = f'<div class="pair">{images}{image(table, finding.other)}</div>'
+    return f'<li class="card">{images}{detail}</li>'
 
 
-def picture(table: ImageTable, row: int) -> str:
+def image(table: ImageTable, row: int) -> str:
     split = next((name for name in SPLITS if name in table.splits and row in table.splits[name]), "")
     where = escape(f"{split} · {table.label_text(row)}")
     caption = f'<figcaption>{escape(str(table.paths[row]))}<br><span class="where">{where}</span></figcaption>'

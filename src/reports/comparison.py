@@ -1,4 +1,4 @@
-"""The page that compares runs: settings, metrics, curves, and the pictures that changed sides."""
+"""The page that compares runs: settings, metrics, curves, and the images that changed sides."""
 
 import math
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from src.evaluation.paired_tests import mcnemar_p, p_text, sign_flip_p
 from src.files.plain_files import read_table, unreadable
 from src.files.printable import printable
 from src.reports.charts import BLUE, PALETTE, Curve, draw_curves
-from src.reports.parts import SIDE_PX, SORTING, chart, html_table, small_picture, write_document
+from src.reports.parts import SIDE_PX, SORTING, chart, html_table, small_image, write_document
 from src.runs.finished_runs import Run, direction, facts
 from src.settings.errors import ConfigError
 
-SHOWN = 24  # pictures that changed, each way
-PAIRED = 12  # runs whose pictures are compared with the first run's
+SHOWN = 24  # images that changed, each way
+PAIRED = 12  # runs whose images are compared with the first run's
 CLEAR = 0.05  # p below which a difference is called more than chance
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a run says about a picture. `error`: 0 or 1, or wrong classes, or the distance from the numbers."""
+    """What a run says about an image. `error`: 0 or 1, or wrong classes, or the distance from the numbers."""
 
     label: str
     text: str
@@ -33,10 +33,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Change:
-    """A run against the first one, on the pictures that both have predicted with the same label."""
+    """A run against the first one, on the images that both have predicted with the same label."""
 
     run: Run
-    pictures: int
+    images: int
     mean_before: float
     mean_after: float
     p: float
@@ -111,10 +111,10 @@ def answer_of(row: dict[str, str], kind: str | None) -> Answer:
 
 
 def compare(first: Run, run: Run, before: dict[str, Answer], after: dict[str, Answer]) -> Change:
-    """McNemar's exact test for one class a picture, else a permutation test of the errors (random signs)."""
+    """McNemar's exact test for one class per image, else a permutation test of the errors (random signs)."""
     shared = [path for path in before if path in after and before[path].label == after[path].label]
     if not shared:
-        raise ConfigError(f"'{first.folder}' and '{run.folder}' share no picture with the same label.")
+        raise ConfigError(f"'{first.folder}' and '{run.folder}' share no image with the same label.")
     errors_2N = np.array([[answers[path].error for path in shared] for answers in (before, after)])
     differences_N = errors_2N[1] - errors_2N[0]
     if run.settings.get("task.labels") == "one":
@@ -124,7 +124,7 @@ def compare(first: Run, run: Run, before: dict[str, Answer], after: dict[str, An
     order = np.argsort(differences_N, kind="stable").tolist()
     return Change(
         run=run,
-        pictures=len(shared),
+        images=len(shared),
         mean_before=float(errors_2N[0].mean()),
         mean_after=float(errors_2N[1].mean()),
         p=p,
@@ -135,7 +135,7 @@ def compare(first: Run, run: Run, before: dict[str, Answer], after: dict[str, An
 
 def verdict(comparison: Comparison, change: Change) -> str:
     first, name = comparison.names[0], comparison.names[comparison.runs.index(change.run)]
-    where = f"on {change.pictures:,} {comparison.split} pictures"
+    where = f"on {change.images:,} {comparison.split} images"
     if comparison.runs[0].settings.get("task.labels") == "one":
         what = (
             f"{name} is right {where} {1 - change.mean_after:.4f} of the time, {first} {1 - change.mean_before:.4f}: "
@@ -143,7 +143,7 @@ def verdict(comparison: Comparison, change: Change) -> str:
         )
     else:
         what = f"{name} errs {where} by {change.mean_after:.4g} on average, {first} by {change.mean_before:.4g}"
-    chance = "more than chance on these pictures" if change.p < CLEAR else "which may be chance"
+    chance = "more than chance on these images" if change.p < CLEAR else "which may be chance"
     return f"{what} (p {p_text(change.p)}, {chance})."
 
 
@@ -166,14 +166,14 @@ def write_comparison(path: Path, comparison: Comparison) -> None:
         f"<h1>{title}</h1>",
         f"<p>All are compared with {escape(comparison.names[0])}, on {comparison.split}.</p>",
         "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in comparison.gist()) + "</ul>",
-        "<p>The p-values are about these two trainings and other pictures. Whether the settings do better with other "
+        "<p>The p-values are about these two trainings and other images. Whether the settings do better with other "
         "seeds too, <code>python -m scripts.compare</code> says for repeated runs.</p>",
         "<h2>Metrics</h2>",
         metrics_table(comparison),
         "<h2>Settings that differ</h2>",
         settings_table(comparison),
         curves(comparison),
-        *(pictures_section(comparison, change) for change in comparison.changes),
+        *(images_section(comparison, change) for change in comparison.changes),
     ]
     write_document(path, title, parts, SORTING)
 
@@ -232,11 +232,11 @@ def number_in(text: str) -> float:
         return math.nan
 
 
-def pictures_section(comparison: Comparison, change: Change) -> str:
+def images_section(comparison: Comparison, change: Change) -> str:
     name = comparison.names[comparison.runs.index(change.run)]
     one = comparison.runs[0].settings.get("task.labels") == "one"
     titles = ("Wrong before, right now", "Right before, wrong now") if one else ("Nearer now", "Farther off now")
-    parts = [f"<h2>{escape(name)}: pictures that changed</h2>"]
+    parts = [f"<h2>{escape(name)}: images that changed</h2>"]
     for title, paths in zip(titles, (change.better, change.worse), strict=True):
         parts.append(f"<h3>{title}: {len(paths):,}</h3>")
         parts.append(cards(comparison, change.run, paths[:SHOWN]))
@@ -251,22 +251,22 @@ def cards(comparison: Comparison, run: Run, paths: list[str]) -> str:
             f"<figcaption>label: <b>{escape(after[path].label)}</b><br>before: {escape(before[path].text)}<br>"
             f'now: {escape(after[path].text)}<br><span class="where">{escape(printable(path))}</span></figcaption>'
         )
-        items.append(f'<li class="card"><figure>{picture(run, path)}{caption}</figure></li>')
+        items.append(f'<li class="card"><figure>{image(run, path)}{caption}</figure></li>')
     return f'<ul class="cards">{"".join(items)}</ul>' if items else ""
 
 
-def picture(run: Run, path: str) -> str:
-    """Empty where the pictures are no files, or not there any more."""
+def image(run: Run, path: str) -> str:
+    """Empty where the images are no files, or not there any more."""
     if str(run.settings.get("data._target_")).endswith("DigitsDataModule"):
         try:
-            return small_picture(read_digit(int(path.rpartition("/")[2])))
+            return small_image(read_digit(int(path.rpartition("/")[2])))
         except (ValueError, IndexError):  # of somebody else's run
             return ""
     roots = [run.settings.get("data.root"), Path(str(run.settings.get("data.file") or "")).parent]
     for root in roots:
         if root and (file := Path(root) / path).is_file():
             try:
-                return small_picture(read_rgb(file, SIDE_PX))
+                return small_image(read_rgb(file, SIDE_PX))
             except UnreadableImage:
                 return ""
     return ""

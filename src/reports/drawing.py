@@ -1,4 +1,4 @@
-"""Figures as pictures, drawn with Pillow: matplotlib would cost every start two seconds (see architecture.md)."""
+"""Figures as images, drawn with Pillow: matplotlib would cost every start two seconds (see architecture.md)."""
 
 import math
 from functools import cache
@@ -42,7 +42,7 @@ MOST_ROWS = 1000
 def draw_confusion_matrix(
     matrix_KK: npt.NDArray[np.int64], class_names: list[str], right: int | None = None
 ) -> Image.Image:
-    """Rows: true class, columns: predicted class. Colour: share of the row; numbers: pictures (up to 30 classes).
+    """Rows: true class, columns: predicted class. Colour: share of the row; numbers: images (up to 30 classes).
 
     `right`: right answers; None = those on the diagonal.
     """
@@ -95,7 +95,7 @@ def paste_turned(
 
 
 def draw_images(images_BCHW: "Tensor | list[Tensor]", labels: list[str], columns: int = 8) -> Image.Image:
-    """Pictures uint8 [B, 3, H, W] in a grid, each under its label."""
+    """Images uint8 [B, 3, H, W] in a grid, each under its label."""
     side, line = 140, 24
     rows = -(-len(labels) // columns)
     canvas = Image.new("RGB", (columns * (side + 8) + 8, rows * (side + line + 8) + 8), "white")
@@ -103,8 +103,8 @@ def draw_images(images_BCHW: "Tensor | list[Tensor]", labels: list[str], columns
     for index, (image_CHW, label) in enumerate(zip(images_BCHW, labels, strict=False)):
         left, top = 8 + index % columns * (side + 8), 8 + index // columns * (side + line + 8)
         draw.text((left + side / 2, top + line / 2), shortened(label, 18), INK, font(15), anchor="mm")
-        picture = Image.fromarray(image_CHW.permute(1, 2, 0).numpy())
-        canvas.paste(picture.resize((side, side), Image.Resampling.BILINEAR), (left, top + line))
+        image = Image.fromarray(image_CHW.permute(1, 2, 0).numpy())
+        canvas.paste(image.resize((side, side), Image.Resampling.BILINEAR), (left, top + line))
     return canvas
 
 
@@ -173,20 +173,20 @@ HEAT_COLORS = np.array([[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98
 def draw_explanation(
     pixels_HW3: npt.NDArray[np.uint8], heat_HW: npt.NDArray[np.float32], left_title: str, right_title: str
 ) -> Image.Image:
-    """The picture as the network sees it, beside itself under a heat map 0..1, in colours of viridis."""
+    """The image as the network sees it, beside itself under a heat map 0..1, in colours of viridis."""
     side, line = max(224, len(pixels_HW3)), 30
     laid_over = heat_over(pixels_HW3, heat_HW)
     canvas = Image.new("RGB", (2 * side + 24, side + line + 8), "white")
     draw = ImageDraw.Draw(canvas)
     resampling = Image.Resampling.NEAREST if len(pixels_HW3) < 100 else Image.Resampling.BILINEAR
-    for left, title, picture in ((8, left_title, Image.fromarray(pixels_HW3)), (side + 16, right_title, laid_over)):
+    for left, title, image in ((8, left_title, Image.fromarray(pixels_HW3)), (side + 16, right_title, laid_over)):
         draw.text((left + side / 2, line / 2), fitted(title, side, font(16)), INK, font(16), anchor="mm")
-        canvas.paste(picture.resize((side, side), resampling), (left, line))
+        canvas.paste(image.resize((side, side), resampling), (left, line))
     return canvas
 
 
 def heat_over(pixels_HW3: npt.NDArray[np.uint8], heat_HW: npt.NDArray[np.float32]) -> Image.Image:
-    """A heat map 0..1, in colours of viridis, over the picture in grey, so that all colour is the map's."""
+    """A heat map 0..1, in colours of viridis, over the image in grey, so that all colour is the map's."""
     places = np.linspace(0, 1, len(HEAT_COLORS))
     colors_HW3 = np.stack([np.interp(heat_HW, places, HEAT_COLORS[:, c]) for c in range(3)], axis=-1)
     grey_HW1 = pixels_HW3.mean(axis=-1, keepdims=True)

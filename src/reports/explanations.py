@@ -19,8 +19,8 @@ img { display: block; width: 100%; height: auto }
 @media (prefers-color-scheme: dark) { .error { color: #ff8a80 } }
 """
 NOTE = (
-    "Left the picture as the network sees it, with the prediction; right where it speaks for the class named there: "
-    "yellow the most in this picture, dark violet not at all. Each map has a scale of its own. A map says where, in "
+    "Left the image as the network sees it, with the prediction; right where it speaks for the class named there: "
+    "yellow the most in this image, dark violet not at all. Each map has a scale of its own. A map says where, in "
     "coarse squares, and neither why nor whether the answer is right (docs/explain.md)."
 )
 

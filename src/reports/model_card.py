@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 TO_FILL_IN = "**TO FILL IN**"
 SHOWN_CLASSES = 50
-FEW_PICTURES = 30  # of a class in train
-NO_PIPELINE = {"numbers": "image-feature-extraction"}  # hubs have no task that reads numbers from pictures
+FEW_IMAGES = 30  # of a class in train
+NO_PIPELINE = {"numbers": "image-feature-extraction"}  # hubs have no task that reads numbers from images
 LOWER_IS_BETTER = ("loss", "ece", "brier", "mae", "rmse")
 
 Numbers = Mapping[str, Any]
@@ -43,9 +43,9 @@ def model_card(
         metrics: as in metrics.json.
         environment: as in environment.json.
         class_names: K classes or targets, as the data name them.
-        split_counts: pictures by split, damaged ones included.
-        class_counts: pictures of each class [K] by split; empty where labels are numbers.
-        unreadable: damaged pictures that were skipped.
+        split_counts: images by split, damaged ones included.
+        class_counts: images of each class [K] by split; empty where labels are numbers.
+        unreadable: damaged images that were skipped.
         calibration: temperature and ood_score_p99 of the checkpoint, if it has them.
         intervals: 95 % intervals by metric name; accuracies without one get Wilson's.
     """
@@ -65,7 +65,7 @@ def model_card(
         + "\n".join(limits(config, class_names, split_counts, class_counts, found, calibration or {}, tested)),
         "## How to use\n\n" + HOW_TO_USE,
         "## Environment\n\n" + "\n".join(about_environment(environment)),
-        f"## Licence\n\n- Of this model: {TO_FILL_IN}\n- Of the training pictures: {TO_FILL_IN}\n- Of the pretrained "
+        f"## Licence\n\n- Of this model: {TO_FILL_IN}\n- Of the training images: {TO_FILL_IN}\n- Of the pretrained "
         f"weights: {TO_FILL_IN} (torchvision's weights were trained on ImageNet, which has terms of its own)",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -152,9 +152,9 @@ def front_matter(name: str, kind: str, class_names: list[str], metrics: Numbers)
 
 def what_it_is(config: Mapping[str, Any], class_names: list[str]) -> Iterator[str]:
     does = {
-        "one": f"says which of {len(class_names)} classes a picture shows",
-        "several": f"says which of {len(class_names)} classes, any number of them, a picture shows",
-        "numbers": f"reads {len(class_names)} number{'s' if len(class_names) > 1 else ''} from a picture",
+        "one": f"says which of {len(class_names)} classes per image shows",
+        "several": f"says which of {len(class_names)} classes, any number of them, an image shows",
+        "numbers": f"reads {len(class_names)} number{'s' if len(class_names) > 1 else ''} from an image",
     }[config["task"]["labels"]]
     yield f"A torchvision `{config['backbone']['name']}`, fine-tuned, that {does}. {origin(config)}"
     yield ""
@@ -181,10 +181,10 @@ def about_data(
     source = next((data[key] for key in ("file", "root", "name") if data.get(key)), None)
     named = last_part(data.get("_target_", "")).rpartition(".")[2] if source is None else last_part(source)
     yield f"- Source: {plain(named)}"
-    yield f"- How the pictures were collected, and what they do not show: {TO_FILL_IN}"
-    yield "- Pictures: " + ", ".join(f"{count:,} {split}" for split, count in split_counts.items())
+    yield f"- How the images were collected, and what they do not show: {TO_FILL_IN}"
+    yield "- Images: " + ", ".join(f"{count:,} {split}" for split, count in split_counts.items())
     if unreadable:
-        yield f"- Damaged pictures, skipped: {unreadable:,}"
+        yield f"- Damaged images, skipped: {unreadable:,}"
     if not class_counts:
         return
     splits = list(class_counts)
@@ -225,7 +225,7 @@ def metric_table(metrics: Numbers, intervals: Mapping[str, tuple[float, float]])
         direction = "lower" if name.split("/")[0].removesuffix("_uncalibrated") in LOWER_IS_BETTER else "higher"
         yield f"| {plain(name)} ({direction} is better) | {' | '.join(cells)} |"
     if intervals:
-        yield "\nIn brackets: 95 % intervals, for other pictures of the same kind. The best epoch was chosen on val,"
+        yield "\nIn brackets: 95 % intervals, for other images of the same kind. The best epoch was chosen on val,"
         yield "so val's numbers flatter."
 
 
@@ -252,32 +252,32 @@ def limits(
 ) -> Iterator[str]:
     """What the numbers themselves say against the model."""
     train = class_counts.get("train", [])
-    rare = [name for name, count in zip(class_names, train, strict=False) if count < FEW_PICTURES]
+    rare = [name for name, count in zip(class_names, train, strict=False) if count < FEW_IMAGES]
     if rare:
         shown = ", ".join(plain(name) for name in rare[:10]) + (f" and {len(rare) - 10} more" if len(rare) > 10 else "")
-        yield f"- Few pictures: fewer than {FEW_PICTURES} in train of {shown}."
+        yield f"- Few images: fewer than {FEW_IMAGES} in train of {shown}."
     if train and max(train) > 5 * max(min(train), 1):
         yield (
-            f"- Imbalanced: the largest class has {max(train):,} training pictures, the smallest {min(train):,}. "
+            f"- Imbalanced: the largest class has {max(train):,} training images, the smallest {min(train):,}. "
             "Accuracy hides what happens to the small ones; look at balanced accuracy and at the classes."
         )
     for split in ("val", "test"):
         if (count := split_counts.get(split, 0)) and config["task"]["labels"] == "one":
-            yield f"- One picture of {split} is {100 / count:.2g} points of accuracy: smaller differences mean nothing."
+            yield f"- One image of {split} is {100 / count:.2g} points of accuracy: smaller differences mean nothing."
     wide = [key for key, (low, high) in intervals.items() if key.endswith("/acc") and high - low > 0.1]
     if wide:
-        yield f"- The intervals of {', '.join(wide)} are wider than 10 points: there are too few pictures to tell."
+        yield f"- The intervals of {', '.join(wide)} are wider than 10 points: there are too few images to tell."
     if not tested:
-        yield "- Not tested: no test pictures were held back and measured, and val chose the weights."
+        yield "- Not tested: no test images were held back and measured, and val chose the weights."
     yield (
-        "- Pictures unlike those of the training get an answer too, often a sure one."
+        "- Images unlike those of the training get an answer too, often a sure one."
         + (
             f" src.predict's ood_score helps to see them: 1 % of val was above {number(calibration['ood_score_p99'])}."
             if "ood_score_p99" in calibration
             else ""
         )
     )
-    yield f"- Other limits, such as groups of people, places or cameras that the pictures do not show: {TO_FILL_IN}"
+    yield f"- Other limits, such as groups of people, places or cameras that the images do not show: {TO_FILL_IN}"
 
 
 def about_environment(environment: Mapping[str, Any]) -> Iterator[str]:

@@ -117,21 +117,21 @@ def encoded(image: Image.Image, kind: str) -> str:
 
 
 def chart(image: Image.Image, alt: str) -> str:
-    """A picture from src/reports/charts.py, at half its pixels; sixteen times fewer colours are enough for it."""
+    """An image from src/reports/charts.py, at half its pixels; sixteen times fewer colours are enough for it."""
     data = encoded(image.quantize(64, dither=Image.Dither.NONE), "PNG")
     size = f'width="{image.width // 2}" height="{image.height // 2}"'
     return f'<div class="scroll"><img class="chart" {size} alt="{escape(alt)}" src="{data}"></div>'
 
 
 def thumbnail(table: ImageTable, row: int) -> str:
-    """An <img> that carries its pixels; empty if the picture cannot be read."""
+    """An <img> that carries its pixels; empty if the image cannot be read."""
     try:
-        return small_picture(table.read(row, SIDE_PX))
+        return small_image(table.read(row, SIDE_PX))
     except UnreadableImage:
         return ""
 
 
-def small_picture(image: Image.Image) -> str:
+def small_image(image: Image.Image) -> str:
     small = ' class="small"' if max(image.size) < SIDE_PX // 2 else ""
     image.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC)
     return f'<img{small} alt="" src="{encoded(image, "PNG" if small else "JPEG")}">'

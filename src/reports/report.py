@@ -13,7 +13,7 @@ BY_LABELS: dict[str, ModuleType] = {"one": classification, "several": multilabel
 
 
 def write_report(folder: Path, report: RunReport) -> None:
-    """Write index.html and intervals.json; fill `report.figures` and `report.intervals`. Needs at least one picture."""
+    """Write index.html and intervals.json; fill `report.figures` and `report.intervals`. Needs at least one image."""
     page = BY_LABELS[report.measured[-1].table.label_kind]
     page.add_intervals(report)
     lost = {outputs.split for outputs in report.measured if not outputs.measurable}

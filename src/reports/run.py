@@ -17,7 +17,7 @@ from src.data.table import ImageTable
 from src.evaluation.analysis import Interval
 from src.reports.charts import BLUE, Curve, draw_learning_curves
 from src.reports.drawing import ORANGE
-from src.reports.parts import SORTING, chart, html_table, small_picture, thumbnail, write_document
+from src.reports.parts import SORTING, chart, html_table, small_image, thumbnail, write_document
 from src.runs.results import SplitOutputs
 from src.training.task import FineTuneTask
 
@@ -28,7 +28,7 @@ class RunReport:
 
     `config`: resolved. `metrics`: as in metrics.json. `environment`: as in environment.json. `epochs`: the lines of
     epochs.csv. `measured`: outputs by split; the last one is looked at closely. `run_dir`: None if only a
-    checkpoint is known. `own_data`: whether the pictures are of the training's data set. `figures` and `intervals`
+    checkpoint is known. `own_data`: whether the images are of the training's data set. `figures` and `intervals`
     (by metric, such as test/acc) fill up while the page is written.
     """
 
@@ -91,24 +91,24 @@ def section(title: str, *parts: str) -> str:
 
 
 def summary(report: RunReport) -> str:
-    """What was trained on what, and whether these pictures were new to it."""
+    """What was trained on what, and whether these images were new to it."""
     table, config = report.measured[-1].table, report.config
     counts = ", ".join(f"{len(rows):,} {name}" for name, rows in table.splits.items())
     what = "targets" if table.label_kind == "numbers" else "classes"
     network = f"{config['backbone']['name']}, weights {Path(str(config['backbone']['weights'] or 'random')).name}"
-    lines = [f"{network}. {counts} pictures, {len(table.class_names):,} {what}."]
+    lines = [f"{network}. {counts} images, {len(table.class_names):,} {what}."]
     skipped = sum(len(outputs.table.splits.get(outputs.split, ())) - len(outputs.rows_N)
                   for outputs in report.measured if outputs.split in outputs.table.splits)  # fmt: skip
     if skipped > 0:
-        lines.append(f"{skipped:,} more pictures of these splits could not be read, or were left out.")
+        lines.append(f"{skipped:,} more images of these splits could not be read, or were left out.")
     if lost := [outputs.split for outputs in report.measured if not outputs.measurable]:
         lines.append(f"Too many outputs for {' and '.join(lost)} are not finite: there are no metrics of them.")
     if report.own_data and report.split == "val":
         lines.append("The best epoch was chosen by val, so its numbers flatter.")
         if "test" not in table.splits:
-            lines.append("There is no test split: data.test_fraction=0.15 keeps pictures apart.")
+            lines.append("There is no test split: data.test_fraction=0.15 keeps images apart.")
     if report.own_data and report.split in ("train", "all"):
-        lines.append("The model was trained on these pictures, or on some of them: the numbers flatter.")
+        lines.append("The model was trained on these images, or on some of them: the numbers flatter.")
     paragraphs = "".join(f"<p>{escape(line)}</p>" for line in lines)
     return paragraphs
 
@@ -129,12 +129,12 @@ def metrics_section(report: RunReport) -> str:
     splits = [outputs.split for outputs in report.measured]
     names = [name.partition("/")[2] for name in report.metrics if name.startswith(f"{splits[-1]}/")]
     rows = [[name, *(report.metric_text(f"{split}/{name}") for split in splits)] for name in names]
-    pictures = ", ".join(f"{len(outputs.rows_N):,} {outputs.split}" for outputs in report.measured)
+    images = ", ".join(f"{len(outputs.rows_N):,} {outputs.split}" for outputs in report.measured)
     grouped = report.measured[-1].table.groups_N is not None
-    unit = "groups of pictures" if grouped else "pictures"
+    unit = "groups of images" if grouped else "images"
     note = (
-        f"<p>Pictures: {pictures}. In brackets: 95 % intervals from 1,000 resamplings of the {unit} (bootstrap). They "
-        "say what other pictures of this kind would give, not what another training would.</p>"
+        f"<p>Images: {images}. In brackets: 95 % intervals from 1,000 resamplings of the {unit} (bootstrap). They "
+        "say what other images of this kind would give, not what another training would.</p>"
     )
     return section("Metrics", note, html_table(["metric", *splits], rows))
 
@@ -179,10 +179,10 @@ def speed_section(report: RunReport) -> str:
     metrics, rows = report.metrics, []
     if report.epochs:
         seconds = statistics.median(float(row["seconds"]) for row in report.epochs)
-        pictures = len(report.measured[-1].table.splits.get("train", ()))
+        images = len(report.measured[-1].table.splits.get("train", ()))
         rows.append(["an epoch, train and val (median)", f"{seconds:.1f} s"])
         if report.own_data:
-            rows.append(["training pictures a second, val included", f"{pictures / max(seconds, 1e-9):,.0f}"])
+            rows.append(["training images per second, val included", f"{images / max(seconds, 1e-9):,.0f}"])
     if "fit_seconds" in metrics:
         rows.append(["fit", f"{metrics['fit_seconds']:,.0f} s, {metrics['epochs']} epochs, {metrics['steps']:,} steps"])
     for name, text in (("peak_memory_mib", "most memory of the process"), ("peak_gpu_memory_mib", "most GPU memory")):
@@ -229,15 +229,15 @@ def environment_section(report: RunReport) -> str:
     )
 
 
-# ------------------------------------------------------------------------------------------------------------- pictures
+# ------------------------------------------------------------------------------------------------------------- images
 
 
-def picture_cards(
+def image_cards(
     table: ImageTable, cards: list[tuple[int, str, bool, str]], maps: Mapping[int, Image.Image] | None = None
 ) -> str:
-    """Pictures by (row of the table, what the model says, whether that is right, a remark), each with its label.
+    """Images by (row of the table, what the model says, whether that is right, a remark), each with its label.
 
-    `maps`: by row, what is shown beside a picture.
+    `maps`: by row, what is shown beside an image.
     """
     items = []
     for row, answer, right, remark in cards:
@@ -249,7 +249,7 @@ def picture_cards(
         )
         shown = thumbnail(table, row)
         if maps and row in maps:
-            shown = f'<div class="pair">{shown}{small_picture(maps[row])}</div>'
+            shown = f'<div class="pair">{shown}{small_image(maps[row])}</div>'
         items.append(f'<li class="card"><figure>{shown}{caption}</figure></li>')
     size = " wide" if maps else ""
     return f'<ul class="cards{size}">{"".join(items)}</ul>' if items else ""

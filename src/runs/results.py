@@ -32,7 +32,7 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
 def write_class_table(
     path: Path, confusions: ConfusionCounts, class_names: list[str], spreadsheet_safe: bool = True
 ) -> None:
-    """Precision, recall, F1 and number of pictures of each class."""
+    """Precision, recall, F1 and number of images of each class."""
     right_K, true_K, predicted_K = confusions.right_counts, confusions.true_counts, confusions.predicted_counts
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = CsvWriter(file, ["class", "precision", "recall", "f1", "images"], spreadsheet_safe)
@@ -48,7 +48,7 @@ MAX_NOT_FINITE = 0.02  # share of a split's outputs above which there are no met
 
 @dataclass(frozen=True)
 class SplitOutputs:
-    """What the network says about each readable picture of a split: rows of the table [N], outputs float32 [N, K].
+    """What the network says about each readable image of a split: rows of the table [N], outputs float32 [N, K].
 
     `measurable`: whether these are enough of the split for metrics; too many outputs of the others are not finite.
     """
@@ -73,14 +73,14 @@ class SplitOutputs:
 def finite_outputs(
     split: str, table: ImageTable, rows_N: npt.NDArray[np.int64], outputs_NK: npt.NDArray[np.float32]
 ) -> SplitOutputs:
-    """Without pictures whose outputs are not finite, which a warning names: no probability is known of them."""
+    """Without images whose outputs are not finite, which a warning names: no probability is known of them."""
     finite_N = np.isfinite(outputs_NK).all(axis=1)
     measurable = int((~finite_N).sum()) <= MAX_NOT_FINITE * len(rows_N)
     if not finite_N.all():
         names = [str(table.paths[row]) for row in rows_N[~finite_N]]
         more = f"\n  ... {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
         log.warning(
-            "The outputs for %d of %d %s pictures are not finite; metrics, calibration, predictions and report leave "
+            "The outputs for %d of %d %s images are not finite; metrics, calibration, predictions and report leave "
             "them out%s:\n  %s%s",
             len(names),
             len(rows_N),
@@ -92,11 +92,11 @@ def finite_outputs(
     return SplitOutputs(split, table, rows_N[finite_N], outputs_NK[finite_N], measurable)
 
 
-MAX_NAMES = 20  # of pictures in a message
+MAX_NAMES = 20  # of images in a message
 
 
 def write_predictions(path: Path, task: "FineTuneTask", outputs: SplitOutputs, spreadsheet_safe: bool = True) -> None:
-    """One row a picture: path, label, the answer, and with up to 100 classes the probability of each."""
+    """One row per image: path, label, the answer, and with up to 100 classes the probability of each."""
     wide = len(task.probability_columns) <= MAX_PROBABILITY_COLUMNS
     with path.open("w", newline="", encoding="utf-8") as file:
         answers = [name if task.probability_columns else f"predicted:{name}" for name in task.answer_columns]

@@ -156,7 +156,7 @@ def set_value(resumed: DictConfig, key: str, value: Any, text: str) -> None:
 
 
 def compare_data(checkpoint: dict[str, Any], class_names: list[str], fingerprint: str) -> None:
-    """Raise ConfigError if the classes are others than those of the interrupted run; warn if the pictures are."""
+    """Raise ConfigError if the classes are others than those of the interrupted run; warn if the images are."""
     record = checkpoint[CHECKPOINT_KEY]
     if class_names != record["class_names"]:
         raise ConfigError(
@@ -166,7 +166,7 @@ def compare_data(checkpoint: dict[str, Any], class_names: list[str], fingerprint
     if fingerprint != record["data_fingerprint"]:
         log.warning(
             "The data have changed since the run was interrupted, and so may the splits have: val and test may now "
-            "hold pictures that were trained on. A new run would be clean."
+            "hold images that were trained on. A new run would be clean."
         )
 
 

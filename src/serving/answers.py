@@ -1,6 +1,6 @@
-"""From a model's outputs to the answer for a picture, as in src/predict.py, as plain data for JSON.
+"""From a model's outputs to the answer for an image, as in src/predict.py, as plain data for JSON.
 
-Shapes: N pictures, K classes, or targets of a regression.
+Shapes: N images, K classes, or targets of a regression.
 """
 
 import math
@@ -20,7 +20,7 @@ class ModelFacts:
     """What a checkpoint or an exported file says of its model.
 
     `task` is classification, multilabel or regression; `thresholds` are those of a multilabel model's probabilities;
-    `ood_score_p99` is the score that 1 % of the validation pictures exceeded.
+    `ood_score_p99` is the score that 1 % of the validation images exceeded.
     """
 
     file: str
@@ -44,7 +44,7 @@ class Outputs:
 def answers(
     facts: ModelFacts, outputs: Outputs, abstain_below: float | None = None, top_k: int | None = None
 ) -> list[dict[str, Any]]:
-    """One answer a picture; numbers are rounded as in predictions.csv.
+    """One answer per image; numbers are rounded as in predictions.csv.
 
     Classification: prediction (None below `abstain_below`), confidence 0..1, ood_score, probabilities by class.
     Multilabel: prediction (a list), ood_score, probabilities. Regression: values by target. Probabilities are sorted,

@@ -46,7 +46,7 @@ class Service:
         self.model, self.batcher, self.metrics, self.limits = model, batcher, metrics, limits
         self.pool = ThreadPoolExecutor(decode_threads, thread_name_prefix="decode")
         self.budget = DecodingBudget(limits.decode_megapixels)
-        self.pending = 0  # pictures of all requests that are not answered yet; at least one a request
+        self.pending = 0  # images of all requests that are not answered yet; at least one a request
         self.page = PAGE_FILE.read_text(encoding="utf-8")
         self.page_headers = {"Content-Security-Policy": policy_of(self.page), "Referrer-Policy": "same-origin"}
 
@@ -99,7 +99,7 @@ class Service:
         return Response(self.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def predict(self, request: Request) -> Response:
-        """{"results": [...]}, one for each picture, in the order of the upload; {"error": ...} if it is refused."""
+        """{"results": [...]}, one for each image, in the order of the upload; {"error": ...} if it is refused."""
         start = time.perf_counter()
         try:
             response = await self.answer(request)
@@ -141,12 +141,12 @@ class Service:
                 await upload.close()
         return JSONResponse({"results": results}, 422 if all("error" in result for result in results) else 200)
 
-    def reserve(self, pictures: int) -> int:
-        """Count pictures as waiting. Raises HTTPException 503 if too many are."""
-        if self.pending + pictures > self.limits.max_pending:
-            raise HTTPException(503, f"Busy: {self.pending} pictures are waiting. Try again.", BUSY)
-        self.pending += pictures
-        return pictures
+    def reserve(self, images: int) -> int:
+        """Count images as waiting. Raises HTTPException 503 if too many are."""
+        if self.pending + images > self.limits.max_pending:
+            raise HTTPException(503, f"Busy: {self.pending} images are waiting. Try again.", BUSY)
+        self.pending += images
+        return images
 
     async def result_of(self, upload: UploadFile) -> dict[str, Any]:
         """The name of the file, and the model's answer or why there is none."""

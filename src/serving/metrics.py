@@ -5,7 +5,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from src.serving.answers import ModelFacts, Outputs
 
 SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)  # upper limits of the histograms' bins
-PICTURES = (1, 2, 4, 8, 16, 32, 64, 128)
+IMAGES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class ServiceMetrics:
@@ -16,31 +16,29 @@ class ServiceMetrics:
         ProcessCollector(registry=self.registry)  # memory, CPU seconds, open files
         registry = self.registry
         self.requests = Counter("serve_requests", "Requests to /predict by HTTP status", ["status"], registry=registry)
-        self.pictures = Counter("serve_pictures", "Pictures that were answered", registry=registry)
-        self.unreadable = Counter(
-            "serve_unreadable_pictures", "Uploads that are no readable picture", registry=registry
-        )
+        self.images = Counter("serve_images", "Images that were answered", registry=registry)
+        self.unreadable = Counter("serve_unreadable_images", "Uploads that are no readable image", registry=registry)
         self.unusual = Counter(
-            "serve_unusual_pictures",
-            "Answered pictures whose ood_score only 1 % of the validation exceeded",
+            "serve_unusual_images",
+            "Answered images whose ood_score only 1 % of the validation exceeded",
             registry=registry,
         )
         self.request_seconds = Histogram(
             "serve_request_seconds", "From the request's headers to its answer", buckets=SECONDS, registry=registry
         )
-        self.batch_pictures = Histogram(
-            "serve_batch_pictures", "Pictures computed together", buckets=PICTURES, registry=registry
+        self.batch_images = Histogram(
+            "serve_batch_images", "Images computed together", buckets=IMAGES, registry=registry
         )
         self.batch_seconds = Histogram(
             "serve_batch_seconds", "Computing of a batch", buckets=SECONDS, registry=registry
         )
-        self.pending = Gauge("serve_pending_pictures", "Pictures that wait for an answer", registry=registry)
+        self.pending = Gauge("serve_pending_images", "Images that wait for an answer", registry=registry)
         info = Gauge("serve_model_info", "Always 1", ["file", "task", "backbone", "classes"], registry=registry)
         info.labels(facts.file, facts.task, facts.backbone, str(len(facts.class_names))).set(1)
 
     def computed(self, facts: ModelFacts, outputs: Outputs, seconds: float) -> None:
-        self.pictures.inc(len(outputs.values_NK))
-        self.batch_pictures.observe(len(outputs.values_NK))
+        self.images.inc(len(outputs.values_NK))
+        self.batch_images.observe(len(outputs.values_NK))
         self.batch_seconds.observe(seconds)
         if outputs.ood_scores_N is not None and facts.ood_score_p99 is not None:
             self.unusual.inc(int((outputs.ood_scores_N > facts.ood_score_p99).sum()))

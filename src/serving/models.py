@@ -2,7 +2,7 @@
 
 Each imports what it needs when it is loaded: an .onnx file needs no torch.
 
-Shapes: N pictures, H and W pixels, K classes, or targets of a regression.
+Shapes: N images, H and W pixels, K classes, or targets of a regression.
 """
 
 import json
@@ -22,14 +22,14 @@ LABELS = {"one": "classification", "several": "multilabel", "numbers": "regressi
 
 
 class ServedModel(ABC):
-    """A model that is ready to answer. `size_px` is the height and width of the pictures that it takes."""
+    """A model that is ready to answer. `size_px` is the height and width of the images that it takes."""
 
     facts: ModelFacts
     size_px: int
 
     @abstractmethod
     def compute(self, images_N3HW: npt.NDArray[np.uint8]) -> Outputs:
-        """The outputs for RGB pictures, as `read_pixels` gives them."""
+        """The outputs for RGB images, as `read_pixels` gives them."""
 
     def warm_up(self) -> None:
         """Answer for a black image, and for it and a grey one together: the first real one is not slower then.
@@ -102,7 +102,7 @@ class CheckpointModel(ServedModel):
 
 
 class OnnxModel(ServedModel):
-    """An .onnx file of src.export, which resizes and crops by itself: here pictures come resized, with a margin."""
+    """An .onnx file of src.export, which resizes and crops by itself: here images come resized, with a margin."""
 
     def __init__(self, file: Path, accelerator: str) -> None:
         try:
@@ -217,5 +217,5 @@ def load_model(ckpt: str | None, model: str | None, accelerator: str, trust: boo
     except ConfigError:
         raise
     except Exception as error:
-        raise ConfigError(f"'{served.facts.file}' cannot compute a picture: {first_line(error)}") from error
+        raise ConfigError(f"'{served.facts.file}' cannot compute an image: {first_line(error)}") from error
     return served

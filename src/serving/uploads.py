@@ -23,7 +23,7 @@ class Limits:
     """See conf/serve.yaml; none of them is null here."""
 
     max_upload_mb: float
-    max_pictures: int
+    max_images: int
     max_megapixels: float
     max_pending: int
     max_connections: int
@@ -55,19 +55,19 @@ async def read_uploads(request: Request, limits: Limits) -> list[UploadFile]:
         raise HTTPException(503, f"There is no room for the upload: {error.strerror}.", BUSY) from error
     given = [upload for upload in uploads if upload.filename or upload.size]  # an empty field of a form is neither
     if not given:
-        raise HTTPException(400, "There is no picture in the request.")
+        raise HTTPException(400, "There is no image in the request.")
     return given
 
 
 async def read_form(request: Request, limits: Limits) -> list[UploadFile]:
     parser = MultiPartParser(
-        request.headers, limited(request, limits), max_files=limits.max_pictures, max_fields=FORM_FIELDS
+        request.headers, limited(request, limits), max_files=limits.max_images, max_fields=FORM_FIELDS
     )
     try:
         form = await parser.parse()
     except MultiPartException as error:
         if "Too many files" in error.message:
-            raise HTTPException(413, f"More than max_pictures={limits.max_pictures} pictures.") from None
+            raise HTTPException(413, f"More than max_images={limits.max_images} images.") from None
         raise HTTPException(400, f"The form cannot be read: {error.message}") from None
     return [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
 

@@ -45,7 +45,7 @@ def contradictions(cfg: DictConfig) -> list[str]:
         problems.append(f"{mixes[0]} mixes classes, and task.labels=numbers has none.")
     if mixes and cfg.data.get("cache_views"):
         problems.append(
-            f"{mixes[0]} mixes pictures, and data.cache_views={cfg.data.cache_views} keeps what the frozen network "
+            f"{mixes[0]} mixes images, and data.cache_views={cfg.data.cache_views} keeps what the frozen network "
             "made of them: choose one of the two."
         )
     if cfg.task.labels == "numbers" and cfg.data.get("balanced_sampling"):
@@ -92,7 +92,7 @@ def head_start_problems(cfg: DictConfig) -> list[str]:
     if cfg.backbone.weights is None:
         problems.append(f"{start} needs the classes of pretrained weights, and backbone.weights=null has none.")
     if cfg.task.labels != "one":
-        problems.append(f"{start} is for one class a picture, and this task has task.labels={cfg.task.labels}.")
+        problems.append(f"{start} is for one class per image, and this task has task.labels={cfg.task.labels}.")
     if not str(cfg.head.get("_target_")).endswith("linear_head"):
         problems.append(f"{start} is for head=linear: other heads have no row for each class.")
     return problems

@@ -229,7 +229,7 @@ class ServeConfig:
     abstain_below: float | None = MISSING
     top_k: int | None = MISSING
     max_upload_mb: float = MISSING
-    max_pictures: int = MISSING
+    max_images: int = MISSING
     max_megapixels: float = MISSING
     max_pending: int = MISSING
     max_connections: int | None = MISSING
@@ -263,8 +263,8 @@ class ExportConfig:
     output: str | None = MISSING
     variants: list[str] = MISSING
     images: str | None = MISSING
-    test_pictures: int = MISSING
-    calibration_pictures: int = MISSING
+    test_images: int = MISSING
+    calibration_images: int = MISSING
     latency: bool = MISSING
     trust: bool = MISSING
     overwrite: bool = MISSING

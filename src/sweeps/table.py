@@ -1,8 +1,8 @@
-"""The table of a sweep: one row a job, written after each job, printed when all are done.
+"""The table of a sweep: one row per job, written after each job, printed when all are done.
 
 Jobs that differ in their seed or fold alone are repetitions of one another: sweep.csv also has their mean and spread,
-and over seeds the 95 % confidence interval of the mean (Student's t): what other seeds would give on the same pictures.
-Over folds there is none. Folds share training pictures, so their scores are not independent, the t interval is too
+and over seeds the 95 % confidence interval of the mean (Student's t): what other seeds would give on the same images.
+Over folds there is none. Folds share training images, so their scores are not independent, the t interval is too
 narrow, and nothing estimates the variance without bias (Bengio & Grandvalet 2004, JMLR 5:1089).
 """
 
@@ -32,7 +32,7 @@ class SweepTable(Callback):
     Jobs may run in other processes or on other machines (hydra/launcher=joblib, submitit_slurm, ray). So all that is
     known of them is what lies in their folders; `job.json` in each says what the job was.
 
-    With folds, `out_of_fold.csv` has what each fold's model says about the pictures that it was not trained on.
+    With folds, `out_of_fold.csv` has what each fold's model says about the images that it was not trained on.
     """
 
     def __init__(self) -> None:
@@ -156,7 +156,7 @@ class SweepTable(Callback):
         if any(row.get(last) is not None for group in self.repetitions() for row in group):
             print(f"({self.monitor} is of the epoch that was best on val, which flatters; {last} of the last epoch.)")
         if merged := self.write_out_of_fold():
-            print(f"Each picture's prediction by a model that was not trained on it: {merged}")
+            print(f"Each image's prediction by a model that was not trained on it: {merged}")
         print(f"All of it: {self.folder}/sweep.csv")
 
     def settings(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""The validation pictures by what the head gets to see of them, for TensorBoard's projector."""
+"""The validation images by what the head gets to see of them, for TensorBoard's projector."""
 
 from typing import Any
 
@@ -15,12 +15,12 @@ from src.models.classifier import pooled
 from src.training.processes import gathered
 from src.training.task import FineTuneTask
 
-MOST = 500  # pictures: their vectors become a text file, and the projector becomes slow with thousands
+MOST = 500  # images: their vectors become a text file, and the projector becomes slow with thousands
 THUMBNAIL_PX = 48
 
 
 class EmbeddingCollector(Callback):
-    """Keeps embeddings float32 [N, C] and thumbnails uint8 [N, 3, 48, 48] of some of the pictures that val measures.
+    """Keeps embeddings float32 [N, C] and thumbnails uint8 [N, 3, 48, 48] of some of the images that val measures.
 
     Args:
         rows_N: of the image table; at most MOST of them, evenly spread, are kept.

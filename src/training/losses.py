@@ -10,11 +10,11 @@ from torch.nn import functional as F
 
 
 class FocalLoss(nn.Module):
-    """Cross entropy that counts well-classified pictures less: (1 - p)^gamma * -log p, p the true class's probability.
+    """Cross entropy that counts well-classified images less: (1 - p)^gamma * -log p, p the true class's probability.
 
     Lin et al. 2017, arXiv 1708.02002, equation 4, over softmax probabilities of logits [B, K] and class indices [B] or
-    shares of the classes [B, K], as mixed pictures have them. With `weight` [K] (the paper's alpha) the average over
-    the batch is weighted by the pictures' classes.
+    shares of the classes [B, K], as mixed images have them. With `weight` [K] (the paper's alpha) the average over
+    the batch is weighted by the images' classes.
     """
 
     weight: Tensor | None
@@ -40,7 +40,7 @@ class LogitAdjustedLoss(nn.Module):
     In training, tau * log(share of the class in train) is added to the logits; in evaluation they are taken as they are
     (Menon et al. 2021, arXiv 2007.07314, equation 10). With tau 1 the outputs aim at the balanced accuracy: they are
     those of a world in which all classes are equally common. Takes logits [B, K] and class indices [B] or shares of the
-    classes [B, K]. `class_counts` [K]: training pictures of each class.
+    classes [B, K]. `class_counts` [K]: training images of each class.
     """
 
     log_shares: Tensor
@@ -57,18 +57,18 @@ class LogitAdjustedLoss(nn.Module):
         return F.cross_entropy(logits_BK, labels, label_smoothing=self.label_smoothing)
 
 
-EFFECTIVE_BETA = 0.999  # one of the values that the paper tries; it suits classes of up to some thousand pictures
+EFFECTIVE_BETA = 0.999  # one of the values that the paper tries; it suits classes of up to some thousand images
 
 
 def class_weights(kind: str, labels: npt.NDArray[Any], num_classes: int) -> Tensor:
-    """float32 [K], from the labels of the training pictures (see ImageTable.labels).
+    """float32 [K], from the labels of the training images (see ImageTable.labels).
 
     Args:
-        kind: `inverse`: by one over the number n of pictures of a class; `effective`: by (1 - b) / (1 - b^n), b 0.999,
+        kind: `inverse`: by one over the number n of images of a class; `effective`: by (1 - b) / (1 - b^n), b 0.999,
             which differs less between rich classes (Cui et al. 2019, arXiv 1901.05555, equation 4).
         num_classes: K.
-        labels: of one class a picture, then the weights' mean over the pictures is 1; or of several, then they are how
-            much more a picture counts that shows the class than one that does not.
+        labels: of one class per image, then the weights' mean over the images is 1; or of several, then they are how
+            much more an image counts that shows the class than one that does not.
     """
 
     def rarity(counts: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

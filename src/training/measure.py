@@ -45,7 +45,7 @@ def measure_best(
     Its temperature is fitted on val and put into best.ckpt. Also returns the outputs for val and, if it is there, test.
     """
     load_best(task, trainer, cfg.task.monitor)
-    datamodule.frozen_network = None  # the whole network is measured, on pictures
+    datamodule.frozen_network = None  # the whole network is measured, on images
     report_dir, collector = Path(cfg.output_dir) / "report", OutputCollector()
     if trainer.is_global_zero:
         report_dir.mkdir(exist_ok=True)
@@ -111,7 +111,7 @@ def keep_calibration(task: FineTuneTask, val: SplitOutputs, trainer: Trainer, mo
         return
     if not (file := Path(kept.best_model_path)).is_file():
         return
-    facts = {"temperature": task.temperature, "pictures": len(val.rows_N), **usual_scores(task, val)}
+    facts = {"temperature": task.temperature, "images": len(val.rows_N), **usual_scores(task, val)}
     checkpoint = load_checkpoint(file)
     checkpoint[CHECKPOINT_KEY][CALIBRATION_KEY] = facts
     AtomicCheckpointIO().save_checkpoint(checkpoint, file)

@@ -59,7 +59,7 @@ def classification_metrics(num_classes: int, prefix: str) -> MetricCollection:
     - acc: share of right answers.
     - balanced_acc: recall averaged over the classes that occur, each counting the same.
     - f1: F1 averaged over the classes, each counting the same.
-    - acc_top5: share of pictures whose class is among the five likeliest (with more than five classes).
+    - acc_top5: share of images whose class is among the five likeliest (with more than five classes).
     """
     metrics = {
         "acc": MulticlassAccuracy(num_classes, average="micro"),
@@ -95,7 +95,7 @@ class MultilabelScores(Metric):
 
 
 def best_thresholds(scores_NK: Tensor, labels_NK: Tensor) -> Tensor:
-    """For each class the threshold with the best F1, [K] in 0..1; 0.5 for classes that no picture shows.
+    """For each class the threshold with the best F1, [K] in 0..1; 0.5 for classes that no image shows.
 
     A threshold lies halfway between the lowest score that it accepts and the highest that it refuses.
     """
@@ -115,7 +115,7 @@ def best_thresholds(scores_NK: Tensor, labels_NK: Tensor) -> Tensor:
 
 
 def multilabel_metrics(scores_NK: Tensor, labels_NK: Tensor, thresholds_K: Tensor) -> dict[str, Tensor]:
-    """All in 0..1, higher is better; classes that no picture of the split shows are left out.
+    """All in 0..1, higher is better; classes that no image of the split shows are left out.
 
     - map: average precision (area under precision over recall), averaged over the classes.
     - f1_macro: F1 at the thresholds, averaged over the classes.

@@ -1,6 +1,6 @@
 """Parameter groups, and learning-rate schedules as functions of the time in epochs.
 
-Each schedule takes the optimizer, and what only the task knows: how many optimizer steps an epoch has and how many
+Each schedule takes the optimizer, and what only the task knows: how many optimizer steps per epoch has and how many
 epochs the phase. It multiplies the rate of every parameter group by the same factor, which depends on the step alone,
 so a resumed run continues exactly.
 """

@@ -99,9 +99,9 @@ class ShardedStrategy(ModelParallelStrategy):
 
 
 class ShardedEvaluation(Callback):
-    """Lets processes evaluate unequal shares of the pictures: the network runs on all of them, or on none.
+    """Lets processes evaluate unequal shares of the images: the network runs on all of them, or on none.
 
-    Those that have fewer batches run it on a black picture. BatchNorm's statistics, which are not sharded, become those
+    Those that have fewer batches run it on a black image. BatchNorm's statistics, which are not sharded, become those
     of the first process before, as with DDP.
     """
 

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 CHECKPOINT_KEY = "finetune"
 CALIBRATION_KEY = "calibration"  # below it, in best.ckpt once the run has ended
 TRAINED_WEIGHTS_KEY = "trained_state_dict"  # in checkpoints whose state_dict is a moving average of these
-MAX_NAMES = 20  # of pictures in a message
+MAX_NAMES = 20  # of images in a message
 MAX_SKIPPED = 20  # batches in a row whose loss is not finite
 
 
@@ -59,10 +59,10 @@ class Phase:
 class FineTuneTask(LightningModule):
     """Base of the tasks: a model that trains in phases. Logs `<split>/loss`; a task adds its metrics.
 
-    Shapes: B pictures, K outputs of the network.
+    Shapes: B images, K outputs of the network.
 
     Args:
-        model: takes uint8 pictures.
+        model: takes uint8 images.
         loss: takes outputs [B, K] and labels as the batches have them.
         class_names: names of the K outputs, in their order.
         phases: of the training, in order. Empty for a model that is only used.
@@ -70,7 +70,7 @@ class FineTuneTask(LightningModule):
         seed: of everything random on the device, step by step.
         record: plain data that each checkpoint carries: config, class names, preprocessing, versions.
         groups: rates and decay by parameter.
-        mixing: mixup or cutmix: takes float pictures [B, 3, H, W] and labels, gives both mixed, the labels as shares
+        mixing: mixup or cutmix: takes float images [B, 3, H, W] and labels, gives both mixed, the labels as shares
             float [B, K].
         skip_nonfinite: leave out batches whose loss is not finite, instead of ending the run.
     """
@@ -130,7 +130,7 @@ class FineTuneTask(LightningModule):
 
     @abstractmethod
     def compute_metrics(self, split: str) -> dict[str, Tensor]:
-        """Of all pictures of val or test and all processes, by name; counting starts anew."""
+        """Of all images of val or test and all processes, by name; counting starts anew."""
 
     @abstractmethod
     def probabilities(self, outputs_BK: Tensor) -> Tensor:
@@ -138,26 +138,26 @@ class FineTuneTask(LightningModule):
 
     @abstractmethod
     def ood_scores(self, outputs_BK: Tensor) -> Tensor:
-        """float32 [B]: the higher, the less a picture looks like those of the training; [0] if outputs do not tell."""
+        """float32 [B]: the higher, the less an image looks like those of the training; [0] if outputs do not tell."""
 
     @abstractmethod
     def answers(self, outputs_BK: Tensor) -> list[list[str]]:
-        """For each picture the texts of `answer_columns`."""
+        """For each image the texts of `answer_columns`."""
 
     @property
     def probability_columns(self) -> list[str]:
-        """What predictions.csv has beside the answers: one column a class, none for numbers."""
+        """What predictions.csv has beside the answers: one column per class, none for numbers."""
         return [f"prob:{name}" for name in self.class_names]
 
     def rows(self, outputs_BK: Tensor) -> list[tuple[list[str], list[str]]]:
-        """For each picture the texts of `answer_columns` and of `probability_columns`."""
+        """For each image the texts of `answer_columns` and of `probability_columns`."""
         texts = [[f"{p:.6f}" for p in row] for row in self.probabilities(outputs_BK).tolist()]
         return list(zip(self.answers(outputs_BK), texts, strict=True))
 
     def update_training_metrics(self, outputs_BK: Tensor, targets: Tensor) -> None:
         """Count in a training batch: metrics in attributes that begin with `train_`, which are logged by themselves.
 
-        `targets` are as the loss got them, those of mixed pictures float [B, K].
+        `targets` are as the loss got them, those of mixed images float [B, K].
         """
 
     def learn_labels(self, labels: npt.NDArray[Any]) -> None:
@@ -191,12 +191,12 @@ class FineTuneTask(LightningModule):
     # ----------------------------------------------------------------------------------------------------------- steps
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Outputs [B, K] of uint8 pictures [B, 3, H, W]."""
+        """Outputs [B, K] of uint8 images [B, 3, H, W]."""
         outputs_BK: Tensor = self.model(images_BCHW)
         return outputs_BK
 
     def outputs_of(self, batch: Batch) -> Tensor:
-        """[B, K], of pictures or of the frozen network's features of them."""
+        """[B, K], of images or of the frozen network's features of them."""
         return self.model.classify(batch["features"]) if "features" in batch else self(batch["image"])
 
     def loss_of(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
@@ -237,7 +237,7 @@ class FineTuneTask(LightningModule):
         return torch.stack([p.sum() for p in self.parameters() if p.requires_grad]).sum() * 0.0
 
     def run_idle(self) -> Tensor:
-        """For sharded weights, which all processes gather together: one without pictures runs it on a black one."""
+        """For sharded weights, which all processes gather together: one without images runs it on a black one."""
         self.model.eval()  # no statistics of it
         size = self.record["preprocessing"]["crop_px"]
         outputs_BK: Tensor = self(torch.zeros(1, 3, size, size, dtype=torch.uint8, device=self.device))
@@ -251,7 +251,7 @@ class FineTuneTask(LightningModule):
         return self.trainer.strategy.reduce_boolean_decision(condition, all=False)
 
     def meet_nonfinite_loss(self, batch: Batch, outputs_BK: Tensor, loss: Tensor) -> None:
-        """Say which pictures it were. Raise RunStopped, with the state saved, unless such batches are left out."""
+        """Say which images it were. Raise RunStopped, with the state saved, unless such batches are left out."""
         table = self.trainer.datamodule.table  # type: ignore[attr-defined]
         bad_B = ~outputs_BK.detach().isfinite().all(dim=1)
         rows = batch["index"][bad_B if bad_B.any() else ...].tolist()
@@ -259,9 +259,9 @@ class FineTuneTask(LightningModule):
         shown = "\n  ".join(names[:MAX_NAMES]) + (
             f"\n  ... {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
         )
-        what = "Pictures whose outputs are not finite" if bad_B.any() else "Its pictures"
+        what = "Images whose outputs are not finite" if bad_B.any() else "Its images"
         if loss.isfinite():
-            what = "It is so on another process, which names the pictures. Here they were"
+            what = "It is so on another process, which names the images. Here they were"
         text = (
             f"The loss is {'not finite' if loss.isfinite() else f'{loss.item():g}'} in epoch {self.current_epoch + 1}, "
             f"step {self.global_step + 1}. "
@@ -373,7 +373,7 @@ class FineTuneTask(LightningModule):
         return digest.hexdigest()
 
     def frozen_features(self, images_BCHW: Tensor) -> Tensor:
-        """What the head gets, of uint8 pictures [B, 3, H, W] on any device, in inference mode and this precision."""
+        """What the head gets, of uint8 images [B, 3, H, W] on any device, in inference mode and this precision."""
         training = self.model.training
         self.model.eval()
         with torch.inference_mode(), self.trainer.precision_plugin.forward_context():

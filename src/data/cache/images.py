@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 MAX_TRIED_AGAIN = 100  # of the images that could not be read when an entry was filled
 
 
-class PreparedPictures(Dataset[tuple[npt.NDArray[np.uint8] | None, str]]):
-    """The prepared picture at each position, uint8 [H, W, 3], or None and the reason."""
+class PreparedImages(Dataset[tuple[npt.NDArray[np.uint8] | None, str]]):
+    """The prepared image at each position, uint8 [H, W, 3], or None and the reason."""
 
     def __init__(self, table: ImageTable, rows: Rows, transform: Transform) -> None:
         self.table, self.rows, self.transform = table, rows, transform
@@ -109,7 +109,7 @@ def cached_images(
     def fill(temporary: Path) -> None:
         start = time.perf_counter()
         fill_images(temporary, table, rows, transform, num_workers)
-        log.info("Kept %s resized pictures in %s (%.1f s)", f"{len(rows):,}", folder, time.perf_counter() - start)
+        log.info("Kept %s resized images in %s (%.1f s)", f"{len(rows):,}", folder, time.perf_counter() - start)
 
     def find_outdated(entry: Path) -> str:
         reasons = json.loads((entry / "unreadable.json").read_text(encoding="utf-8"))
@@ -133,9 +133,7 @@ def readable_by_now(table: ImageTable, rows: Rows, needed_px: int | None, positi
 
 
 def fill_images(temporary: Path, table: ImageTable, rows: Rows, transform: Transform, num_workers: int) -> None:
-    loader = DataLoader(
-        PreparedPictures(table, rows, transform), batch_size=16, num_workers=num_workers, collate_fn=list
-    )
+    loader = DataLoader(PreparedImages(table, rows, transform), batch_size=16, num_workers=num_workers, collate_fn=list)
     starts_N, sizes_N2 = np.zeros(len(rows), dtype=np.int64), np.zeros((len(rows), 2), dtype=np.int32)
     reasons: dict[int, str] = {}
     position = end = 0

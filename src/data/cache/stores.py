@@ -1,4 +1,4 @@
-"""What is computed once and kept on disk: decoded and resized pictures, and features of the frozen network.
+"""What is computed once and kept on disk: decoded and resized images, and features of the frozen network.
 
 An entry is a folder in `data.cache_dir`, named by a hash of everything that it depends on, among it the size and time
 of each file. It may be deleted at any time. src/data/cache/entries.py sees to it that entries are whole.
@@ -30,7 +30,7 @@ DTYPES = {str(dtype): dtype for dtype in (torch.float32, torch.float16, torch.bf
 
 
 class FeatureCache:
-    """`features_VN` [views, N, ...], mapped from a file, and for each position without a picture the reason.
+    """`features_VN` [views, N, ...], mapped from a file, and for each position without an image the reason.
 
     Args:
         folder: of the entry, whose sizes have been compared: memory beyond the end of a file would end the process.
@@ -65,9 +65,9 @@ def cached_features(
         folder: the entry.
         table: that the rows belong to.
         rows: of the split.
-        views: how many times each picture is seen.
-        batches_of_view: batches of pictures (see src/data/dataset.py) of all rows, for each view.
-        features_of: what the frozen network makes of pictures uint8 [B, 3, H, W].
+        views: how many times each image is seen.
+        batches_of_view: batches of images (see src/data/dataset.py) of all rows, for each view.
+        features_of: what the frozen network makes of images uint8 [B, 3, H, W].
         needed_px: as in `ImageTable.read`.
         most_gb: as in `open_entry`.
         first: whether no other process of this run has opened it yet.
@@ -78,7 +78,7 @@ def cached_features(
         fill_features(temporary, table, rows, views, batches_of_view, features_of)
         times = f" x {views} views" if views > 1 else ""
         log.info(
-            "Kept what the frozen network makes of %s pictures%s in %s (%.1f s)",
+            "Kept what the frozen network makes of %s images%s in %s (%.1f s)",
             f"{len(rows):,}", times, folder, time.perf_counter() - start,
         )  # fmt: skip
 
@@ -117,7 +117,7 @@ def fill_features(
                 progress.update(bar, advance=len(positions))
     if kept is None:
         shown = "".join(f"\n  {path}: {reason}" for path, reason in list(reasons.items())[:3])
-        raise ConfigError(f"None of the {len(rows)} pictures can be read.{shown}")
+        raise ConfigError(f"None of the {len(rows)} images can be read.{shown}")
     missing = torch.nonzero(~readable).flatten().tolist()
     unreadable = {position: reasons[str(table.paths[rows[position]])] for position in missing}
     facts = {"shape": list(kept.shape), "dtype": str(kept.dtype), "unreadable": unreadable}

@@ -1,7 +1,7 @@
-"""Pictures that occur more than once: the same bytes, or copies that were resized, recompressed or brightened.
+"""Images that occur more than once: the same bytes, or copies that were resized, recompressed or brightened.
 
 A near duplicate has nearly the same difference hash (which of two neighbouring regions is brighter, in both directions,
-128 bits) and nearly the same coarse picture; the second keeps flat or similarly composed pictures apart.
+128 bits) and nearly the same coarse image; the second keeps flat or similarly composed images apart.
 """
 
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from PIL import Image
 SIDE_PX = 144  # divides into 8, 9 and 16 regions
 NOISE = 2.0  # grey levels 0..255 by which a region must be brighter: flat regions give zeros and not noise
 BANDS = 8  # of 16 bits each: hashes that differ in up to 7 bits agree in one of them
-WINDOW = 100  # neighbours that a picture is compared with where very many share a band (blank pages, black frames)
+WINDOW = 100  # neighbours that an image is compared with where very many share a band (blank pages, black frames)
 CHUNK = 65536
 
-# Limits on the coarse pictures, in levels 0..255. On 397 photographs, copies at half size, at JPEG quality 60 or 10 %
+# Limits on the coarse images, in levels 0..255. On 397 photographs, copies at half size, at JPEG quality 60 or 10 %
 # brighter correlated by at least 0.99, and different photographs by at most 0.84. Handwritten digits, alike by nature,
 # set the limit: at 0.98, 3 % of 1,797 at 64 pixels seem to be copies, at 0.95 36 %.
 MIN_CORRELATION = 0.98
@@ -24,12 +24,12 @@ MAX_SHIFT = 40.0  # of the mean grey: 20 % brighter is found, as far as nothing 
 MAX_CONTRAST = 1.5  # factor between the standard deviations
 MAX_CHROMA = 10.0  # mean absolute difference
 FLAT = 4.0  # standard deviation of the grey below which there is nothing to correlate
-MAX_FLAT_DIFFERENCE = 1.5  # mean absolute difference of flat pictures, grey and chroma
+MAX_FLAT_DIFFERENCE = 1.5  # mean absolute difference of flat images, grey and chroma
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Of one picture: `bits` uint8 [16], `gray` uint8 [256] (16 x 16 regions), `chroma` uint8 [32] (4 x 4 Cb, Cr)."""
+    """Of one image: `bits` uint8 [16], `gray` uint8 [256] (16 x 16 regions), `chroma` uint8 [32] (4 x 4 Cb, Cr)."""
 
     bits: npt.NDArray[np.uint8]
     gray: npt.NDArray[np.uint8]
@@ -37,12 +37,12 @@ class Fingerprint:
 
 
 def fingerprint(image: Image.Image) -> Fingerprint:
-    """What two copies of a picture have in common, from RGB."""
+    """What two copies of an image have in common, from RGB."""
     ycc_HWC = np.asarray(image.convert("YCbCr").resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX), dtype=np.float32)
     gray_HW = ycc_HWC[..., 0]
     wide, high = means(gray_HW, 8, 9), means(gray_HW, 9, 8)
     brighter = np.concatenate([(np.diff(wide, axis=1) > NOISE).ravel(), (np.diff(high, axis=0) > NOISE).ravel()])
-    # Every band of 16 bits takes bits from all over the picture, so that few pictures share one by chance.
+    # Every band of 16 bits takes bits from all over the image, so that few images share one by chance.
     bits = np.packbits(brighter.reshape(-1, BANDS).T.ravel())
     chroma = np.stack([means(ycc_HWC[..., 1], 4, 4), means(ycc_HWC[..., 2], 4, 4)])
     return Fingerprint(bits, np.rint(means(gray_HW, 16, 16)).astype(np.uint8).ravel(), as_bytes(chroma))
@@ -73,7 +73,7 @@ def near_pairs(
 ) -> npt.NDArray[np.int64]:
     """Rows of near duplicates, int64 [P, 2], the lower one first.
 
-    All pairs whose hashes differ in up to 7 bits are found, and most of those up to `max_bits`: only pictures that
+    All pairs whose hashes differ in up to 7 bits are found, and most of those up to `max_bits`: only images that
     agree in one of eight bands of the hash are compared, so the time grows with N log N and not with N squared.
     """
     # Sorted by the whole hash and the brightness: where very many share a band, the likeliest are neighbours.
@@ -106,7 +106,7 @@ def look_alike(
     chroma_PX: npt.NDArray[np.uint8],
     other_chroma_PX: npt.NDArray[np.uint8],
 ) -> npt.NDArray[np.bool_]:
-    """Whether the coarse pictures of each pair are the same but for brightness and contrast. bool [P]."""
+    """Whether the coarse images of each pair are the same but for brightness and contrast. bool [P]."""
     a, b = gray_PX.astype(np.float32), other_gray_PX.astype(np.float32)
     chroma = np.abs(chroma_PX.astype(np.float32) - other_chroma_PX.astype(np.float32)).mean(axis=1)
     difference, shift = np.abs(a - b).mean(axis=1), np.abs(a.mean(axis=1) - b.mean(axis=1))

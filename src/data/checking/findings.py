@@ -1,4 +1,4 @@
-"""What is wrong with a data set, from the facts about its pictures, and whether to train on it."""
+"""What is wrong with a data set, from the facts about its images, and whether to train on it."""
 
 import posixpath
 import re
@@ -14,40 +14,40 @@ from src.data.folders.split_names import split_of
 from src.data.splits import SPLITS
 from src.data.table import ImageTable, Rows
 
-# Above these shares, or with a class that has no readable training picture, training is not advisable.
-MAX_UNREADABLE = 0.02  # of all pictures: more is most often a wrong data.root or a download that broke off
+# Above these shares, or with a class that has no readable training image, training is not advisable.
+MAX_UNREADABLE = 0.02  # of all images: more is most often a wrong data.root or a download that broke off
 MAX_LEAKED = 0.01  # of val or of test: more, and the metrics look better than they are
-MAX_CONFLICTS = 0.001  # of all pictures: the same bytes under two labels
-FEW_PICTURES = 10  # readable training pictures of a class below which it is listed
+MAX_CONFLICTS = 0.001  # of all images: the same bytes under two labels
+FEW_IMAGES = 10  # readable training images of a class below which it is listed
 IMBALANCE = 10  # factor between the largest and the smallest class from which it is said
 
 # What can be found: (severity, one line about it), the most serious first.
 KINDS = {
     "wrong_level": ("error", "names of splits among the classes"),
-    "class_without_training": ("error", "classes without a readable training picture"),
-    "leak": ("error", "val or test pictures that are in another split too"),
-    "near_leak": ("error", "val or test pictures that nearly are in another split too"),
-    "label_conflict": ("error", "the same picture under two labels"),
+    "class_without_training": ("error", "classes without a readable training image"),
+    "leak": ("error", "val or test images that are in another split too"),
+    "near_leak": ("error", "val or test images that nearly are in another split too"),
+    "label_conflict": ("error", "the same image under two labels"),
     "missing": ("error", "files that do not exist"),
     "empty": ("error", "files of 0 bytes"),
     "unreadable": ("error", "files that cannot be decoded"),
-    "near_label_conflict": ("warning", "nearly the same picture under two labels"),
-    "duplicate": ("warning", "the same picture twice in one split"),
-    "few_pictures": ("warning", f"classes with fewer than {FEW_PICTURES} training pictures"),
-    "class_not_measured": ("warning", "classes without a readable picture in val or test"),
+    "near_label_conflict": ("warning", "nearly the same image under two labels"),
+    "duplicate": ("warning", "the same image twice in one split"),
+    "few_images": ("warning", f"classes with fewer than {FEW_IMAGES} training images"),
+    "class_not_measured": ("warning", "classes without a readable image in val or test"),
     "alike_names": ("warning", "classes whose names differ only in capital letters or blanks"),
     "same_subfolders": ("warning", "subfolders that every class has"),
-    "constant_target": ("warning", "targets that are the same number for every training picture"),
+    "constant_target": ("warning", "targets that are the same number for every training image"),
     "imbalance": ("warning", "classes of very different size"),
-    "tiny": ("warning", "very small pictures"),
+    "tiny": ("warning", "very small images"),
     "wrong_extension": ("note", "files whose name promises another format"),
-    "near_duplicate": ("note", "nearly the same picture twice in one split"),
+    "near_duplicate": ("note", "nearly the same image twice in one split"),
 }
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was found. `row` and `other` are of the table; None where it is about no picture."""
+    """One thing that was found. `row` and `other` are of the table; None where it is about no image."""
 
     kind: str
     row: int | None = None
@@ -81,7 +81,7 @@ def split_of_row(table: ImageTable) -> npt.NDArray[np.int8]:
 
 
 def readable_counts(table: ImageTable, facts: Facts) -> dict[str, npt.NDArray[np.int64]]:
-    """Readable pictures of each class, int64 [K], by split."""
+    """Readable images of each class, int64 [K], by split."""
     return {
         name: table.class_counts(np.intersect1d(table.splits[name], facts.rows))
         for name in SPLITS
@@ -95,15 +95,15 @@ def class_findings(table: ImageTable, facts: Facts) -> list[Finding]:
     counts, found = readable_counts(table, facts), wrong_levels(table)
     train_K = counts["train"]
     for k, name in enumerate(table.class_names):
-        if train_K[k] < FEW_PICTURES:
-            kind = "few_pictures" if train_K[k] else "class_without_training"
+        if train_K[k] < FEW_IMAGES:
+            kind = "few_images" if train_K[k] else "class_without_training"
             found.append(Finding(kind, label=name, detail=f"{train_K[k]} in train"))
         if lacking := [split for split in counts if split != "train" and not counts[split][k]]:
             found.append(Finding("class_not_measured", label=name, detail=f"none in {' and '.join(lacking)}"))
     most, least = int(train_K.argmax()), int(train_K.argmin())
     if train_K[least] and train_K[most] >= IMBALANCE * train_K[least]:
         detail = (
-            f"{train_K[most]} training pictures of {table.class_names[most]}, {train_K[least]} of "
+            f"{train_K[most]} training images of {table.class_names[most]}, {train_K[least]} of "
             f"{table.class_names[least]}: data.balanced_sampling=true or loss.class_weights=effective may help"
         )
         found.append(Finding("imbalance", label=table.class_names[least], detail=detail))
@@ -147,10 +147,10 @@ def wrong_levels(table: ImageTable) -> list[Finding]:
 
 
 def copies(table: ImageTable, facts: Facts, near_bits: int | None, tiny_px: int) -> list[Finding]:
-    """Each picture that occurs elsewhere, once for each kind that applies.
+    """Each image that occurs elsewhere, once for each kind that applies.
 
     Of two copies it is the one in the later split (train, val, test), or else in the later row, that is reported, with
-    the other beside it. Near duplicates are looked for between pictures of different bytes that are not tiny, since
+    the other beside it. Near duplicates are looked for between images of different bytes that are not tiny, since
     small drawings are all alike; `near_bits` None = not.
     """
     split_N = split_of_row(table)
@@ -213,11 +213,11 @@ def reasons_against(table: ImageTable, found: list[Finding]) -> list[str]:
         )
     if bare := [finding.label for finding in found if finding.kind == "class_without_training"]:
         names = ", ".join(bare[:5]) + (f" and {len(bare) - 5} more" if len(bare) > 5 else "")
-        reasons.append(f"No readable training picture of {names}: bring some, or leave the class out.")
+        reasons.append(f"No readable training image of {names}: bring some, or leave the class out.")
     unreadable = counts["missing"] + counts["empty"] + counts["unreadable"]
     if unreadable > MAX_UNREADABLE * total:
         reasons.append(
-            f"{unreadable} of {total} pictures ({unreadable / total:.1%}) cannot be read; the limit is "
+            f"{unreadable} of {total} images ({unreadable / total:.1%}) cannot be read; the limit is "
             f"{MAX_UNREADABLE:.0%}: is data.root right, and did the download finish?"
         )
     split_N = split_of_row(table)
@@ -232,13 +232,13 @@ def reasons_against(table: ImageTable, found: list[Finding]) -> list[str]:
             if nearly:
                 way_out += f". {nearly} of them only look alike? near_duplicate_bits=null leaves those out"
             reasons.append(
-                f"{leaked} of {size} {split} pictures ({leaked / size:.1%}) are in another split too, or nearly; the "
+                f"{leaked} of {size} {split} images ({leaked / size:.1%}) are in another split too, or nearly; the "
                 f"limit is {MAX_LEAKED:.0%}: {way_out}."
             )
     if counts["label_conflict"] > MAX_CONFLICTS * total:
         share = counts["label_conflict"] / total
         reasons.append(
-            f"{counts['label_conflict']} of {total} pictures ({share:.1%}) are there under another label too; the "
+            f"{counts['label_conflict']} of {total} images ({share:.1%}) are there under another label too; the "
             f"limit is {MAX_CONFLICTS:.1%}: decide for one label, or use task=multilabel."
         )
     return reasons

@@ -1,4 +1,4 @@
-"""What there is to know about each picture of a data set before training, gathered by worker processes."""
+"""What there is to know about each image of a data set before training, gathered by worker processes."""
 
 import hashlib
 from collections import Counter
@@ -22,17 +22,17 @@ from src.data.workers import end_when_a_batch_is_lost
 NEEDED_PX = 128  # larger JPEGs are decoded reduced, which is faster and sees damage just as well
 DIGEST_BYTES = 16  # of sha256
 SEARCHED_FOR = 20  # missing files
-# What lies there instead of a picture, by how the file begins.
+# What lies there instead of an image, by how the file begins.
 IMPOSTORS = {
-    b"version https://git-lfs": "a Git LFS pointer and not the picture itself: run git lfs pull",
-    b"<!doctype html": "a web page and not a picture: most likely a failed download",
-    b"<html": "a web page and not a picture: most likely a failed download",
+    b"version https://git-lfs": "a Git LFS pointer and not the image itself: run git lfs pull",
+    b"<!doctype html": "a web page and not an image: most likely a failed download",
+    b"<html": "a web page and not an image: most likely a failed download",
 }
 
 
 @dataclass(frozen=True)
 class Look:
-    """Of one picture: why it is no use (`problem` is missing, empty or unreadable), or else what it is.
+    """Of one image: why it is no use (`problem` is missing, empty or unreadable), or else what it is.
 
     `digest` is of the file, or of the pixels where there is no file; `format` is Pillow's name, empty without a file.
     """
@@ -48,7 +48,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Facts:
-    """Of the readable pictures, columns of equal length R (some 350 bytes a picture), and what is wrong with the rest.
+    """Of the readable images, columns of equal length R (some 350 bytes per image), and what is wrong with the rest.
 
     `rows` of the table, ascending; `digests_RB` uint8 [R, 16]; `bits_RB`, `gray_RP`, `chroma_RP` as in Fingerprint;
     `problems`: (problem, reason) by row.
@@ -67,8 +67,8 @@ class Facts:
     wrong_suffix: dict[int, str]  # the format by row
 
 
-def look_at_pictures(table: ImageTable, rows: Rows, num_workers: int) -> Facts:
-    """Decode each of these pictures once."""
+def look_at_images(table: ImageTable, rows: Rows, num_workers: int) -> Facts:
+    """Decode each of these images once."""
     count = len(rows)
     width, height = np.zeros(count, dtype=np.int32), np.zeros(count, dtype=np.int32)
     digests, bits = np.zeros((count, DIGEST_BYTES), dtype=np.uint8), np.zeros((count, 16), dtype=np.uint8)
@@ -118,7 +118,7 @@ def looks(table: ImageTable, rows: Rows, num_workers: int) -> Iterator[Look]:
         worker_init_fn=end_when_a_batch_is_lost,
     )
     with progress_bar() as progress:
-        bar = progress.add_task("look at pictures", total=len(rows), speed="", loss="")
+        bar = progress.add_task("look at images", total=len(rows), speed="", loss="")
         for batch in batches:
             yield from batch
             progress.update(bar, advance=len(batch))
@@ -162,7 +162,7 @@ def described(image: Image.Image, mode: str, kind: str, size_px: tuple[int, int]
 
 
 def impostor(file: Path) -> str:
-    """What a file that is no picture is instead; an empty string if that is not known."""
+    """What a file that is no image is instead; an empty string if that is not known."""
     try:
         with open_regular_file(file) as stream:
             begin = stream.read(256).lstrip(b"\xef\xbb\xbf \r\n\t").lower()
@@ -174,5 +174,5 @@ def impostor(file: Path) -> str:
 def suffix_fits(path: str, found: str) -> bool:
     """Whether a file name promises the format that Pillow found in it; unknown suffixes promise nothing."""
     promised = Image.registered_extensions().get(Path(path).suffix.lower())
-    same = {"MPO": "JPEG", "DIB": "BMP"}  # JPEGs with several pictures, bitmaps without the file's header
+    same = {"MPO": "JPEG", "DIB": "BMP"}  # JPEGs with several images, bitmaps without the file's header
     return promised is None or same.get(promised, promised) == same.get(found, found)

@@ -77,10 +77,10 @@ def split_layout(root: Path, folder: Folder, known: set[str] | None) -> Layout |
     for child in empty:
         if split_of(child.name) and child.subfolders:
             raise ConfigError(
-                f"data.root='{root}': no pictures in {child.path}. Remove it to have {split_of(child.name)} cut from "
+                f"data.root='{root}': no images in {child.path}. Remove it to have {split_of(child.name)} cut from "
                 "train, or put the images there."
             )
-    notes = [f"{child.path} has no pictures: ignored." for child in empty]
+    notes = [f"{child.path} has no images: ignored." for child in empty]
     notes += [
         f"data.root='{root}': {place.path} is the {split} split."
         for split, place in found.items()

@@ -13,7 +13,7 @@ SPLIT_WORDS = {
 # Words beside these that say nothing about the classes, as in train_images and train2017.
 NEUTRAL = frozenset(
     [
-        *("image", "images", "img", "imgs", "picture", "pictures", "photo", "photos"),
+        *("image", "images", "img", "imgs", "image", "images", "photo", "photos"),
         *("data", "dataset", "set", "split", "folder", "files"),
     ]
 )

@@ -42,7 +42,7 @@ def refuse_without_classes(root: Path, folder: Folder) -> None:
             f"data.root='{root}': the images lie directly in {folder.path}, in no class folders. {expected} "
             f"{table_hint(root, folder.path)}"
         )
-    raise ConfigError(f"data.root='{root}': no pictures in {folder.path}. {expected}")
+    raise ConfigError(f"data.root='{root}': no images in {folder.path}. {expected}")
 
 
 def refuse_flat_splits(root: Path, folder: Folder, names: list[str]) -> None:

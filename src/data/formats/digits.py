@@ -11,7 +11,7 @@ from src.data.table import ImageTable, string_column
 
 
 class DigitsDataModule(ImageDataModule):
-    """1,797 grey pictures of 8 x 8 pixels, ten classes. Settings: see ImageDataModule."""
+    """1,797 grey images of 8 x 8 pixels, ten classes. Settings: see ImageDataModule."""
 
     def __init__(self, *, test_fraction: float = 0.2, **settings: Any) -> None:
         super().__init__(test_fraction=test_fraction, **settings)

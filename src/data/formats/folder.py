@@ -48,13 +48,13 @@ class ImageFolderDataModule(ImageDataModule):
         others = "".join(f" {note}" for images in found.values() for note in images.other_files())
         if empty := [str(layout.folders[split]) for split, images in found.items() if not images.files]:
             raise ConfigError(
-                f"data.root='{self.root}': no pictures in {', '.join(empty)} that can be used. Expected one folder per "
+                f"data.root='{self.root}': no images in {', '.join(empty)} that can be used. Expected one folder per "
                 f"class, each with images ({' '.join(sorted(IMAGE_SUFFIXES))}).{others}"
             )
         class_names = self.known_classes or sorted(found["all" if "all" in found else "train"].class_names)
         if len(class_names) < 2:
             raise ConfigError(
-                f"data.root='{self.root}': only one class folder with pictures, '{class_names[0]}'.{others} "
+                f"data.root='{self.root}': only one class folder with images, '{class_names[0]}'.{others} "
                 f"Classification needs at least two. {table_hint(self.root, self.root / class_names[0])}"
             )
         index_of = {same_text(name): index for index, name in enumerate(class_names)}
@@ -120,11 +120,11 @@ class FoundImages:
             return []
         most = counts.most_common(5)
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in most) + (", ..." if len(counts) > len(most) else "")
-        return [f"{self.folder}: {sum(counts.values())} files that are no pictures ignored ({kinds})."]
+        return [f"{self.folder}: {sum(counts.values())} files that are no images ignored ({kinds})."]
 
     def notes(self) -> list[str]:
         """What people should know about what was read and what was not."""
-        notes = [f"{path} has no pictures: ignored." for path in self.empty] + self.other_files()
+        notes = [f"{path} has no images: ignored." for path in self.empty] + self.other_files()
         if self.no_text:
             notes.append(
                 f"{self.folder}: {len(self.no_text)} images are left out, since their names are not UTF-8: "

@@ -138,7 +138,7 @@ def labels_of(part: Any) -> npt.NDArray[np.int64]:
         pairs = getattr(part, name, None)
         if pairs and isinstance(pairs[0], tuple):
             return np.array([label for _, label in pairs], dtype=np.int64)
-    log.info("Reading all pictures of %s once for their labels ...", type(part).__name__)
+    log.info("Reading all images of %s once for their labels ...", type(part).__name__)
     return np.array([int(part[row][1]) for row in range(len(part))], dtype=np.int64)
 
 

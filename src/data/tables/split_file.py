@@ -43,7 +43,7 @@ def read_split_file(file: Path, paths: npt.NDArray[Any]) -> tuple[dict[str, Rows
     rows, missing, used = rows_of_splits(split_of_path, paths)
     if missing:
         raise ConfigError(
-            f"data.split_file='{file}' lacks {len(missing)} of {len(paths)} pictures, e.g. {missing[0]}: give each a "
+            f"data.split_file='{file}' lacks {len(missing)} of {len(paths)} images, e.g. {missing[0]}: give each a "
             "row, with an empty split for those to leave out."
         )
     notes = []

@@ -1,4 +1,4 @@
-"""Sections of the page about a classifier: one class a picture."""
+"""Sections of the page about a classifier: one class per image."""
 
 from contextlib import suppress
 from html import escape
@@ -21,7 +21,7 @@ from src.models.preprocessing import Preprocessing
 from src.reports.charts import draw_coverage, draw_reliability
 from src.reports.drawing import draw_confusions, draw_images, heat_over
 from src.reports.parts import html_table, share_text
-from src.reports.run import RunReport, picture_cards, section
+from src.reports.run import RunReport, image_cards, section
 from src.runs.results import SplitOutputs
 from src.settings.errors import ConfigError
 
@@ -79,7 +79,7 @@ def confusion_section(report: RunReport, confusions: ConfusionCounts, names: lis
         "<p>Rows: true class; columns: predicted; classes that are mistaken for each other lie side by side.</p>",
         figure,
         "<h3>Commonest confusions</h3>" if rows else "",
-        html_table(["true", "predicted", "pictures", "of the class"], rows, 2, sortable=True) if rows else "",
+        html_table(["true", "predicted", "images", "of the class"], rows, 2, sortable=True) if rows else "",
     )
 
 
@@ -103,7 +103,7 @@ def classes_section(confusions: ConfusionCounts, names: list[str]) -> str:
         [name, f"{scores.precision[k]:.4f}", f"{scores.recall[k]:.4f}", f"{scores.f1[k]:.4f}", str(scores.images[k])]
         for k, name in enumerate(names)
     ]
-    columns = ["class", "precision", "recall", "F1", "pictures"]
+    columns = ["class", "precision", "recall", "F1", "images"]
     return section("Classes", html_table(columns, rows, sortable=True))
 
 
@@ -119,13 +119,13 @@ def mistakes_section(report: RunReport, outputs: SplitOutputs, predicted_N: Ints
         for n in chosen.tolist():
             answer = f"{table.class_names[predicted_N[n]]} {confidences_N[n]:.3f}"
             shown.append((int(outputs.rows_N[n]), answer, bool(predicted_N[n] == labels_N[n]), ""))
-        return picture_cards(table, shown, maps)
+        return image_cards(table, shown, maps)
 
     maps = draw_mistakes(report, outputs, wrong[:MISTAKES], predicted_N, confidences_N)
     count = f"{len(wrong):,} of {len(labels_N):,} answers are wrong"
     note = "; the surest come first. Some may be right, and the label wrong." if len(wrong) else "."
     if maps:
-        note += " Beside each picture, what speaks for the wrong answer: yellow most, violet not at all (Grad-CAM)."
+        note += " Beside each image, what speaks for the wrong answer: yellow most, violet not at all (Grad-CAM)."
     return section(
         "Mistakes",
         f"<p>{count}{note}</p>",
@@ -180,7 +180,7 @@ def pairs_section(
         name, other = table.class_names[true], table.class_names[predicted]
         parts.append(f"<h3>{escape(name)} taken for {escape(other)}: {count:,}</h3>")
         cards = [(int(rows_N[n]), f"{other} {confidences_N[n]:.3f}", False, "") for n in found.tolist()]
-        parts.append(picture_cards(table, cards))
+        parts.append(image_cards(table, cards))
     return section("Most confused pairs", *parts)
 
 
@@ -198,11 +198,9 @@ def calibration_section(report: RunReport, outputs: SplitOutputs, probabilities_
         "calibrated probabilities.</p>"
     )
     if report.own_data and report.split == "val":
-        note += "<p>The temperature was fitted on these very pictures, so the calibrated error flatters.</p>"
+        note += "<p>The temperature was fitted on these very images, so the calibrated error flatters.</p>"
     if len(outputs.rows_N) < 500:
-        note += (
-            f"<p>With {len(outputs.rows_N):,} pictures most bins hold a handful: read the bars with that in mind.</p>"
-        )
+        note += f"<p>With {len(outputs.rows_N):,} images most bins hold a handful: read the bars with that in mind.</p>"
     image = draw_reliability(before, after)
     return section(
         "Can the probabilities be believed?", note, report.figure("report/reliability", image, "Reliability")
@@ -224,7 +222,7 @@ def abstaining_section(report: RunReport, confidences_N: Floats, right_N: npt.ND
 
 
 def unusual_section(report: RunReport, outputs: SplitOutputs, predicted_N: Ints, confidences_N: Floats) -> str:
-    """The pictures that look least like the training's."""
+    """The images that look least like the training's."""
     scores_N = report.task.ood_scores(torch.from_numpy(outputs.outputs_NK)).numpy()
     chosen = np.argsort(-scores_N, kind="stable")[:OF_PAIR]
     names, labels_N = outputs.table.class_names, outputs.labels
@@ -234,10 +232,10 @@ def unusual_section(report: RunReport, outputs: SplitOutputs, predicted_N: Ints,
         for n in chosen.tolist()
     ]  # fmt: skip
     note = (
-        "<p><code>ood_score</code> in predictions.csv is the energy of the logits: the higher, the less a picture "
+        "<p><code>ood_score</code> in predictions.csv is the energy of the logits: the higher, the less an image "
         f"excites any class. Here the median is {np.median(scores_N):.2f}, and 1 % lie above "
-        f"{np.percentile(scores_N, 99):.2f}. It tells some pictures of another kind apart, by far not all: one that "
-        "merely looks like a class gets a low score whatever it shows. Set a limit after looking at pictures of your "
+        f"{np.percentile(scores_N, 99):.2f}. It tells some images of another kind apart, by far not all: one that "
+        "merely looks like a class gets a low score whatever it shows. Set a limit after looking at images of your "
         "own.</p>"
     )
-    return section("Least like the training pictures", note, picture_cards(outputs.table, cards))
+    return section("Least like the training images", note, image_cards(outputs.table, cards))

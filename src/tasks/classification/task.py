@@ -1,4 +1,4 @@
-"""One class a picture."""
+"""One class per image."""
 
 from typing import Any, ClassVar
 
@@ -22,7 +22,7 @@ class ClassificationTask(FineTuneTask):
         super().__init__(**settings)
         num_classes = len(self.class_names)
         self.train_acc = MulticlassAccuracy(num_classes, average="micro")
-        # ModuleDict keys may not be called "train" or hold slashes, hence one attribute a split.
+        # ModuleDict keys may not be called "train" or hold slashes, hence one attribute per split.
         self.val_metrics = classification_metrics(num_classes, "val/")
         self.test_metrics = classification_metrics(num_classes, "test/")
 
@@ -31,7 +31,7 @@ class ClassificationTask(FineTuneTask):
         return ["val/loss", *map(str, self.val_metrics.keys())]
 
     def update_training_metrics(self, outputs_BK: Tensor, targets: Tensor) -> None:
-        """Of a mixed picture, the class with the larger share counts."""
+        """Of a mixed image, the class with the larger share counts."""
         labels_B = targets.argmax(dim=1) if targets.ndim == 2 else targets
         self.train_acc.update(outputs_BK, labels_B)
         self.log("train/acc", self.train_acc, on_step=False, on_epoch=True, batch_size=len(labels_B))

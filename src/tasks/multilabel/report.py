@@ -1,4 +1,4 @@
-"""Sections of the page about a model that names any number of classes a picture."""
+"""Sections of the page about a model that names any number of classes per image."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,7 +8,7 @@ from src.evaluation import analysis
 from src.evaluation.calibration import Floats, reliability, to_probabilities
 from src.reports.charts import draw_precision_recall, draw_reliability
 from src.reports.parts import html_table
-from src.reports.run import RunReport, picture_cards, section
+from src.reports.run import RunReport, image_cards, section
 from src.runs.results import SplitOutputs
 from src.tasks.multilabel.task import MultilabelTask
 
@@ -60,18 +60,18 @@ def classes_section(report: RunReport, outputs: SplitOutputs, shown_NK: npt.NDAr
          f"{scores.f1[k]:.4f}", f"{thresholds_K[k]:.3f}", f"{true_K[k]}", f"{shown_K[k]}"]
         for k, name in enumerate(outputs.table.class_names)
     ]  # fmt: skip
-    columns = ["class", "average precision", "precision", "recall", "F1", "threshold", "pictures", "answered"]
+    columns = ["class", "average precision", "precision", "recall", "F1", "threshold", "images", "answered"]
     return section("Classes", html_table(columns, rows, sortable=True))
 
 
 def recall_precision(scores_N: Floats, labels_N: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Recall and precision [N] of the best 1, 2, ... N pictures by their score."""
+    """Recall and precision [N] of the best 1, 2, ... N images by their score."""
     hits_N = np.cumsum(labels_N[np.argsort(-scores_N, kind="stable")])
     return hits_N / max(int(labels_N.sum()), 1), hits_N / np.arange(1, len(scores_N) + 1)
 
 
 def average_precisions(outputs: SplitOutputs) -> Floats:
-    """[K], 0..1; 0 for classes that no picture shows."""
+    """[K], 0..1; 0 for classes that no image shows."""
     values = []
     for k in range(outputs.outputs_NK.shape[1]):
         recall_N, precision_N = recall_precision(outputs.outputs_NK[:, k].astype(np.float64), outputs.labels[:, k] > 0)
@@ -90,7 +90,7 @@ def curves_section(report: RunReport, outputs: SplitOutputs, probabilities_NK: F
 
 
 def mistakes_section(outputs: SplitOutputs, probabilities_NK: Floats, shown_NK: npt.NDArray[np.bool_]) -> str:
-    """Pictures by how sure the model was of its worst wrong decision."""
+    """Images by how sure the model was of its worst wrong decision."""
     labels_NK, names = outputs.labels > 0, outputs.table.class_names
     doubt_NK = np.where(labels_NK, 1 - probabilities_NK, probabilities_NK) * (labels_NK != shown_NK)
     wrong = np.flatnonzero((labels_NK != shown_NK).any(axis=1))
@@ -101,8 +101,8 @@ def mistakes_section(outputs: SplitOutputs, probabilities_NK: Floats, shown_NK: 
         absent = np.flatnonzero(labels_NK[n] & ~shown_NK[n])
         missed = "; ".join(f"{names[k]} {probabilities_NK[n, k]:.2f}" for k in absent)
         cards.append((int(outputs.rows_N[n]), answer, False, f"missed: {missed}" if missed else ""))
-    count = f"<p>{len(wrong):,} of {len(labels_NK):,} pictures have at least one class too many or too few.</p>"
-    return section("Mistakes", count, picture_cards(outputs.table, cards))
+    count = f"<p>{len(wrong):,} of {len(labels_NK):,} images have at least one class too many or too few.</p>"
+    return section("Mistakes", count, image_cards(outputs.table, cards))
 
 
 def calibration_section(report: RunReport, outputs: SplitOutputs, probabilities_NK: Floats) -> str:
@@ -110,13 +110,13 @@ def calibration_section(report: RunReport, outputs: SplitOutputs, probabilities_
     after = reliability(probabilities_NK, outputs.labels)
     scores_N = report.task.ood_scores(torch.from_numpy(outputs.outputs_NK)).numpy()
     note = (
-        f"<p>Temperature {report.task.temperature:.3f}, fitted on val. Each class of each picture is an answer; a bar "
+        f"<p>Temperature {report.task.temperature:.3f}, fitted on val. Each class of each image is an answer; a bar "
         "says how many of those with about this probability are there. Expected calibration error (15 bins of equal "
         f"width): {before.expected_error:.4f} as trained, {after.expected_error:.4f} calibrated. Thresholds are "
         "converted, so the predictions stay the same.</p>"
         "<p><code>ood_score</code> in predictions.csv is the joint energy of the logits: the higher, the less a "
-        f"picture excites any class. Here 1 % lie above {np.percentile(scores_N, 99):.2f}. It does not tell every "
-        "strange picture.</p>"
+        f"image excites any class. Here 1 % lie above {np.percentile(scores_N, 99):.2f}. It does not tell every "
+        "strange image.</p>"
     )
     image = draw_reliability(before, after)
     title = "Can the probabilities be believed?"

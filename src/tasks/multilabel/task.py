@@ -1,4 +1,4 @@
-"""Any number of classes a picture."""
+"""Any number of classes per image."""
 
 from typing import Any, ClassVar
 
@@ -12,7 +12,7 @@ from src.training.task import FineTuneTask
 class MultilabelTask(FineTuneTask):
     """Logs for val and test every metric of `multilabel_metrics`. Settings: see FineTuneTask.
 
-    Outputs are logits; labels are uint8 [B, K], 1 for each class that the picture shows. A class counts as predicted
+    Outputs are logits; labels are uint8 [B, K], 1 for each class that the image shows. A class counts as predicted
     from its threshold on: `thresholds_K`, probabilities before calibration, chosen in each validation for the best F1
     of the class and kept in the checkpoint. F1 on val is measured with thresholds chosen there and therefore somewhat
     too good; test's is not.
@@ -38,7 +38,7 @@ class MultilabelTask(FineTuneTask):
 
     def compute_metrics(self, split: str) -> dict[str, Tensor]:
         collected = getattr(self, f"{split}_scores")
-        if not collected.scores:  # none of this process's pictures could be read; the others gather two axes
+        if not collected.scores:  # none of this process's images could be read; the others gather two axes
             nothing_0K = self.thresholds_K.new_empty(0, len(self.class_names))
             collected.update(nothing_0K, nothing_0K.to(torch.uint8))
         scores_NK, labels_NK = collected.compute()

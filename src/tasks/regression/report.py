@@ -7,7 +7,7 @@ from src.evaluation import analysis
 from src.evaluation.calibration import Floats
 from src.reports.charts import draw_errors
 from src.reports.parts import html_table
-from src.reports.run import RunReport, picture_cards, section
+from src.reports.run import RunReport, image_cards, section
 from src.runs.results import SplitOutputs
 from src.tasks.regression.task import RegressionTask
 
@@ -31,7 +31,7 @@ def add_intervals(report: RunReport) -> None:
 
 
 def sections(report: RunReport) -> list[str]:
-    """Errors of each target, and the pictures with the largest ones; of the split that is looked at closely."""
+    """Errors of each target, and the images with the largest ones; of the split that is looked at closely."""
     outputs = report.measured[-1]
     return [errors_section(report, outputs), mistakes_section(report, outputs)]
 
@@ -67,4 +67,4 @@ def mistakes_section(report: RunReport, outputs: SplitOutputs) -> str:
         (int(outputs.rows_N[n]), "; ".join(f"{value:.4g}" for value in values_NT[n]), True, "")
         for n in worst.tolist()
     ]  # fmt: skip
-    return section("Largest errors", "<p>Predicted, and the label.</p>", picture_cards(outputs.table, cards))
+    return section("Largest errors", "<p>Predicted, and the label.</p>", image_cards(outputs.table, cards))

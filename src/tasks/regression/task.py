@@ -1,4 +1,4 @@
-"""One or several numbers a picture."""
+"""One or several numbers per image."""
 
 from typing import Any, ClassVar
 
@@ -18,7 +18,7 @@ class RegressionTask(FineTuneTask):
     Settings: see FineTuneTask.
     """
 
-    answer_columns: ClassVar = []  # one a target, see __init__
+    answer_columns: ClassVar = []  # one per target, see __init__
     mean_T: Tensor
     std_T: Tensor
 

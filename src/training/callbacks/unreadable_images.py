@@ -98,7 +98,7 @@ class UnreadableImages(Callback):
         if len(self.known) > self.told and trainer.is_global_zero:
             self.told = len(self.known)
             where = f"; {self.output} lists them" if self.output is not None else ""
-            log.warning("%d pictures cannot be read and were skipped%s.", len(self.known), where)
+            log.warning("%d images cannot be read and were skipped%s.", len(self.known), where)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What watches a run: progress on the terminal, one line an epoch, pictures for TensorBoard."""
+"""What watches a run: progress on the terminal, one line per epoch, images for TensorBoard."""
 
 import logging
 import math
@@ -118,7 +118,7 @@ class ProgressBar(Callback):
 
 
 class EpochLog(Callback):
-    """One log line an epoch, with a star for the best value so far of the monitored metric, and a line of a csv file.
+    """One log line per epoch, with a star for the best value so far of the monitored metric, and a line of a csv file.
 
     The file has the columns epoch and phase (both from 1), lr, seconds, and every metric.
     """
@@ -201,7 +201,7 @@ class PhaseEarlyStopping(EarlyStopping):
 
 
 class ImageGrid(Callback):
-    """Shows the first training pictures as the network gets them, with their labels, in TensorBoard."""
+    """Shows the first training images as the network gets them, with their labels, in TensorBoard."""
 
     def __init__(self, images: int = 32) -> None:
         self.images = images
@@ -215,8 +215,8 @@ class ImageGrid(Callback):
         if "image" in batch:
             images_BCHW = batch["image"][: self.images].cpu()
         else:  # features: their images have to be read for this, and may not be there any more
-            pictures = datamodule.image_dataset(rows, training=True)
-            read = [item for item in (pictures[0, n] for n in range(len(rows))) if "image" in item]
+            images = datamodule.image_dataset(rows, training=True)
+            read = [item for item in (images[0, n] for n in range(len(rows))) if "image" in item]
             images_BCHW, rows = [item["image"] for item in read], [item["index"] for item in read]
         labels = [datamodule.table.label_text(int(row)) for row in rows]
         if labels:
@@ -257,7 +257,7 @@ class ConfusionMatrixPlot(Callback):
 
 
 class OutputCollector(Callback):
-    """Keeps what the network says about each picture of an evaluation: rows of the image table [N], outputs [N, K]."""
+    """Keeps what the network says about each image of an evaluation: rows of the image table [N], outputs [N, K]."""
 
     def __init__(self) -> None:
         self.batches: list[dict[str, npt.NDArray[Any]]] = []

@@ -1,7 +1,7 @@
 """Before training: a learning rate and a batch size, found by trying them out.
 
 Both try on a copy of the task, so the run itself is as if nothing had been tried: weights, BatchNorm's statistics,
-metrics, random numbers, order of the pictures. The checkpoints carry what was found, and a resumed run goes on with it.
+metrics, random numbers, order of the images. The checkpoints carry what was found, and a resumed run goes on with it.
 """
 
 import copy
@@ -140,7 +140,7 @@ def suggest(rates: Curve, losses: Curve) -> tuple[float | None, str]:
 # --------------------------------------------------------------------------------------------------------- batch size
 
 MIN_STEPS = 8  # an epoch should have so many optimizer steps, whatever the hardware could take at once
-MIN_GAIN = 1.05  # in pictures a second, for which a batch twice as large is taken
+MIN_GAIN = 1.05  # in images per second, for which a batch twice as large is taken
 TIMED_STEPS = 3  # after one to warm up; the fastest counts, since other programs only make steps slower
 MEMORY_SHARE = 0.8  # of what is free: twice the memory of the last size has to fit into it
 
@@ -148,12 +148,12 @@ MEMORY_SHARE = 0.8  # of what is free: twice the memory of the last size has to 
 def find_batch_size(cfg: DictConfig, task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer) -> None:
     """Double data.batch_size while that is faster and fits; write what was tried into report/.
 
-    Measured on real training steps with random pictures, in the phase of the plan that trains the most parameters.
+    Measured on real training steps with random images, in the phase of the plan that trains the most parameters.
     """
     require_one_process("batch_size_find", trainer)
     given, train_rows = datamodule.batch_size, datamodule.table.splits["train"]
     largest = len(train_rows) // (MIN_STEPS * trainer.accumulate_grad_batches)
-    tried: list[tuple[int, float, int]] = []  # batch size, pictures a second, bytes
+    tried: list[tuple[int, float, int]] = []  # batch size, images per second, bytes
     with rehearsal(task, datamodule, trainer) as copied:
         begin_largest_phase(copied)
         optimizer, scaler = build_optimizer(copied, trainer)
@@ -171,7 +171,7 @@ def find_batch_size(cfg: DictConfig, task: FineTuneTask, datamodule: ImageDataMo
                 break
             memory = max(peak_bytes(copied.device) - before, 0)
             tried.append((size, size / seconds, memory))
-            log.info("Batches of %d: %.3g pictures/s, %.0f MiB", *tried[-1][:2], memory / 2**20)
+            log.info("Batches of %d: %.3g images/s, %.0f MiB", *tried[-1][:2], memory / 2**20)
             if len(tried) > 1 and tried[-1][1] < MIN_GAIN * tried[-2][1]:
                 why = f"{size} is not {MIN_GAIN - 1:.0%} faster than the size before"
                 break
@@ -193,7 +193,7 @@ def find_batch_size(cfg: DictConfig, task: FineTuneTask, datamodule: ImageDataMo
     cfg.data.batch_size = task.record["config"]["data"]["batch_size"] = found
     if not cfg.lr_find:
         log.info(
-            "optimizer.lr stays as it is. Steps on %g times the pictures may bear a higher one: %.2g times with Adam "
+            "optimizer.lr stays as it is. Steps on %g times the images may bear a higher one: %.2g times with Adam "
             "and its kin (the square root; Malladi et al. 2022, arXiv 2205.10330), %g times with SGD (Goyal et al. "
             "2017, arXiv 1706.02677). lr_find=true tries it out.",
             found / given, math.sqrt(found / given), found / given,
@@ -217,7 +217,7 @@ def begin_largest_phase(task: FineTuneTask) -> None:
 
 
 def random_batch(datamodule: ImageDataModule, size: int) -> Batch:
-    """Random pictures of the size that the network sees, with labels of training pictures."""
+    """Random images of the size that the network sees, with labels of training images."""
     rows, side = np.resize(datamodule.table.splits["train"], size), datamodule.preprocessing.crop_px
     return {
         "image": torch.randint(256, (size, 3, side, side), dtype=torch.uint8),

@@ -20,15 +20,15 @@ from src.training.tuning.finders import rehearsal
 
 log = logging.getLogger(__name__)
 
-PICTURES_PER_CLASS = 50  # on 244 photographs of two classes, all of them did no better than 50
+IMAGES_PER_CLASS = 50  # on 244 photographs of two classes, all of them did no better than 50
 NAMED_CLASSES = 10  # in the log
 
 
 def start_from_pretrained(cfg: DictConfig, task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer) -> None:
-    """Give the new head weights from the pretrained one, by what that says of up to 50 training pictures a class.
+    """Give the new head weights from the pretrained one, by what that says of up to 50 training images per class.
 
     A new class's weights are those of the pretrained classes, each counted by its mean probability on the new class's
-    pictures: the category relationship p(source | target) of Co-Tuning (You et al. 2020, NeurIPS). The mean over the
+    images: the category relationship p(source | target) of Co-Tuning (You et al. 2020, NeurIPS). The mean over the
     new classes is taken off, which softmax does not see, and the biases make the outputs 0 on the average of the
     classes. Where the pretrained classes tell the new ones not apart, the weights end near 0 like those of a new head.
 
@@ -53,7 +53,7 @@ def start_from_pretrained(cfg: DictConfig, task: FineTuneTask, datamodule: Image
                 features_KC.index_add_(0, batch["label"], features_BC)
                 seen_K.index_add_(0, batch["label"], torch.ones(len(features_BC), 1))
             progress.update(bar, advance=len(batch["label"]))
-    there_K = seen_K.flatten() > 0  # of the others no picture could be read
+    there_K = seen_K.flatten() > 0  # of the others no image could be read
     probabilities_KS /= seen_K.clamp(min=1)
     features_KC /= seen_K.clamp(min=1)
     probabilities_KS[~there_K] = probabilities_KS[there_K].mean(dim=0)
@@ -64,18 +64,18 @@ def start_from_pretrained(cfg: DictConfig, task: FineTuneTask, datamodule: Image
     with torch.no_grad():
         layer.weight.copy_(weight_KC.view_as(layer.weight))
         layer.bias.copy_(bias_K)
-    log.info("Head: starts from the pretrained classes of %s training pictures", f"{len(rows):,}")
+    log.info("Head: starts from the pretrained classes of %s training images", f"{len(rows):,}")
     if len(task.class_names) <= NAMED_CLASSES and (names := source_names(name, len(source.bias))):
         for class_name, text in zip(task.class_names, most_seen(probabilities_KS, names), strict=True):
             log.info("  %s: %s", class_name, text)
 
 
 def some_of_each_class(labels_N: npt.NDArray[Any], rows: Rows) -> Rows:
-    """Up to PICTURES_PER_CLASS of these rows a class, evenly spread over them."""
+    """Up to IMAGES_PER_CLASS of these rows per class, evenly spread over them."""
     chosen = []
     for label in np.unique(labels_N[rows]):
         of_class = rows[labels_N[rows] == label]
-        count = min(PICTURES_PER_CLASS, len(of_class))
+        count = min(IMAGES_PER_CLASS, len(of_class))
         chosen.append(of_class[np.linspace(0, len(of_class) - 1, count).round().astype(np.int64)])
     return np.sort(np.concatenate(chosen))
 
