@@ -238,7 +238,7 @@ Answered = tuple[Answers, Answers]
 def answers(run: Run, split: str) -> Answers:
     """Whether each image's class was found, by path; None if images have no single class or were not predicted."""
     file = run.folder / "report" / f"{split}_predictions.csv"
-    if run.settings.get("task.labels") != "one" or not file.is_file():
+    if run.settings.get("task.targets") != "classes" or not file.is_file():
         return None
     rows = read_table(file, ("path", "label", "prediction"))
     return {row["path"]: row["label"] == row["prediction"] for row in rows}

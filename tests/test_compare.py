@@ -45,7 +45,7 @@ def make_run(
     config: dict[str, Any] = {
         "seed": seed,
         "output_dir": str(folder),
-        "task": {"monitor": "val/acc", "mode": "max", "labels": "one"},
+        "task": {"monitor": "val/acc", "mode": "max", "targets": "classes"},
         "optimizer": {"lr": 0.001},
         "data": {"fold": 0, "folds": None},
         "callbacks": {"best": {"dirpath": f"{folder}/checkpoints"}},
@@ -220,7 +220,7 @@ def test_images_that_change(tmp_path: Path, run_compare: Compare) -> None:
 
 
 def test_several_classes_per_image_are_not_counted(tmp_path: Path, run_compare: Compare) -> None:
-    settings = {"task.labels": "several", "task.monitor": "val/map"}
+    settings = {"task.targets": "tags", "task.monitor": "val/map"}
     a = make_run(tmp_path / "a", 0, {"val/map": 0.5}, settings, "1100")
     b = make_run(tmp_path / "b", 0, {"val/map": 0.6}, settings, "1110")
     out = run_compare(a, b).out

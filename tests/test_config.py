@@ -44,7 +44,7 @@ def test_every_option_composes_and_fits_what_it_names(option: str, tmp_path: Pat
     cfg = compose(option, f"output_dir={tmp_path}", "trainer.max_epochs=20")
     for key in OmegaConf.missing_keys(cfg):
         OmegaConf.update(cfg, key, str(tmp_path))
-    cfg.task.labels = cfg.loss.labels  # the losses are for different tasks
+    cfg.task.targets = cfg.loss.targets  # the losses are for different tasks
     check_settings(cfg, {})
     check_targets(cfg)
     assert build_phases(cfg)
@@ -96,7 +96,7 @@ def test_every_setting_is_explained_by_its_file() -> None:
         (["task=regression", "data.fil=x"], ["Did you mean 'data.file'?"]),
         (
             ["loss=bce"],
-            ["BCEWithLogitsLoss is for task.labels=several, and this task has task.labels=one"],
+            ["BCEWithLogitsLoss is for task.targets=tags, and this task has task.targets=classes"],
         ),
         (
             ["task=regression", "data=digits", "data.balanced_sampling=true"],

@@ -21,7 +21,7 @@ from src.settings.errors import ConfigError
 PREPROCESSING = Preprocessing(36, 32, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
-def table(file: Path, content: str, labels: str = "one", **settings: Any) -> CsvDataModule:
+def table(file: Path, content: str, labels: str = "classes", **settings: Any) -> CsvDataModule:
     file.write_text(content, encoding="utf-8")
     defaults = {"batch_size": 8, "num_workers": 0, "augmentation": Augmentation(), "seed": 0}
     return CsvDataModule(file=str(file), preprocessing=PREPROCESSING, labels=labels, **{**defaults, **settings})  # type: ignore[arg-type]
@@ -55,8 +55,8 @@ def test_rows_without_a_split_are_left_out(tmp_path: Path) -> None:
 
 
 def test_several_classes_in_one_column_or_in_many(tmp_path: Path) -> None:
-    joined = table(tmp_path / "a.csv", "path,label\n1.png,dog; grass\n2.png,\n3.png,grass\n", "several")
-    split = table(tmp_path / "b.csv", "path,dog,grass\n1.png,1,1\n2.png,0,0\n3.png,0,1\n", "several")
+    joined = table(tmp_path / "a.csv", "path,label\n1.png,dog; grass\n2.png,\n3.png,grass\n", "tags")
+    split = table(tmp_path / "b.csv", "path,dog,grass\n1.png,1,1\n2.png,0,0\n3.png,0,1\n", "tags")
     for data in (joined, split):
         given = data.builder().finish()
         assert given.labels.tolist() == [[1, 1], [0, 0], [0, 1]] and given.class_names == ["dog", "grass"]
@@ -83,10 +83,10 @@ def test_what_separates_classes(tmp_path: Path, cells: list[str], classes: list[
     file = tmp_path / "t.csv"
     with file.open("w", newline="") as lines:
         csv.writer(lines).writerows([["path", "label"], *([f"{i}.png", cell] for i, cell in enumerate(cells))])
-    found = table(file, file.read_text(), "several").builder().finish()
+    found = table(file, file.read_text(), "tags").builder().finish()
     assert found.class_names == classes
     assert any(note in text for text in found.notes) if note else not found.notes
-    given = table(file, file.read_text(), "several", label_separator="comma").builder().finish()
+    given = table(file, file.read_text(), "tags", label_separator="comma").builder().finish()
     assert "x, y" not in given.class_names
     assert any("no label has" in text for text in given.notes) is not any("," in cell for cell in cells)
 
@@ -99,24 +99,24 @@ def test_lists_of_classes_in_parquet(tmp_path: Path) -> None:
     parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet")
     defaults: dict[str, Any] = {"batch_size": 8, "num_workers": 0, "augmentation": Augmentation(), "seed": 0}
     settings = {"file": str(tmp_path / "t.parquet"), "preprocessing": PREPROCESSING, **defaults}
-    found = CsvDataModule(labels="several", **settings).builder().finish()
+    found = CsvDataModule(labels="tags", **settings).builder().finish()
     assert found.class_names == ["a;b", "c"] and found.labels.tolist() == [[1, 1], [0, 0], [0, 0]]
     with pytest.raises(ConfigError, match="row 1: several labels, for which task=multilabel is"):
-        CsvDataModule(labels="one", **settings).builder()
+        CsvDataModule(labels="classes", **settings).builder()
 
 
 def test_true_and_false_are_0_and_1_in_a_column_per_class(tmp_path: Path) -> None:
-    found = table(tmp_path / "t.csv", "path,a,b\n1.png,True,false\n2.png,0,1\n", "several").builder().finish()
+    found = table(tmp_path / "t.csv", "path,a,b\n1.png,True,false\n2.png,0,1\n", "tags").builder().finish()
     assert found.labels.tolist() == [[1, 0], [0, 1]]
 
 
 def test_rows_that_name_an_image_again(tmp_path: Path) -> None:
     long = "path,label,group\na,x,\nb,y,g\na,y,h\n./a,,\n"
-    found = table(tmp_path / "t.csv", long, "several").builder().finish()
+    found = table(tmp_path / "t.csv", long, "tags").builder().finish()
     assert found.paths.tolist() == ["a", "b"] and found.labels.tolist() == [[1, 1], [0, 1]]
     assert found.groups_N is not None and len(set(found.groups_N)) == 2
     assert any("2 rows name an image again: its classes are put together" in note for note in found.notes)
-    for labels, text in {"one": "path,label\na,x\nb,y\na,x\n", "numbers": "path,n\na,1\nb,2\na,1.0\n"}.items():
+    for labels, text in {"classes": "path,label\na,x\nb,y\na,x\n", "numbers": "path,n\na,1\nb,2\na,1.0\n"}.items():
         found = table(tmp_path / "t.csv", text, labels).builder().finish()
         assert found.paths.tolist() == ["a", "b"]
         assert any("1 rows name an image again, with the same label" in note for note in found.notes)
@@ -178,34 +178,34 @@ def test_parquet(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "labels", "settings", "text"),
     [
-        ("file,label\nx,a\n", "one", {}, "data.path_column='path': "),
-        ("path,labell\nx,a\n", "one", {"label_columns": "label"}, "Did you mean 'labell'?"),
-        ("path,a,b\nx,1,2\n", "one", {}, "name the one with the classes, data.label_columns=<column>"),
-        ("path\nx\n", "one", {}, "has no column for labels, only: path"),
-        ("path,label\n", "one", {}, "has no rows"),
-        ("path,label\nx,a\ny,\n", "one", {}, "line 3: no label"),
-        ("path,label\nx,a\n,a\n", "one", {}, "line 3: no path"),
-        ("path,label\nx,a\ny,a\n", "one", {}, "only one class, 'a'"),
-        ("path,label\nx,a,b\n", "one", {}, "has 3 values, and the header names 2"),
-        ("path,label,split\nx,a,nope\n", "one", {}, "line 2: split 'nope' is none of train, val, test"),
+        ("file,label\nx,a\n", "classes", {}, "data.path_column='path': "),
+        ("path,labell\nx,a\n", "classes", {"label_columns": "label"}, "Did you mean 'labell'?"),
+        ("path,a,b\nx,1,2\n", "classes", {}, "name the one with the classes, data.label_columns=<column>"),
+        ("path\nx\n", "classes", {}, "has no column for labels, only: path"),
+        ("path,label\n", "classes", {}, "has no rows"),
+        ("path,label\nx,a\ny,\n", "classes", {}, "line 3: no label"),
+        ("path,label\nx,a\n,a\n", "classes", {}, "line 3: no path"),
+        ("path,label\nx,a\ny,a\n", "classes", {}, "only one class, 'a'"),
+        ("path,label\nx,a,b\n", "classes", {}, "has 3 values, and the header names 2"),
+        ("path,label,split\nx,a,nope\n", "classes", {}, "line 2: split 'nope' is none of train, val, test"),
         ("path,age\nx,old\n", "numbers", {}, "line 2: age='old' is no number"),
         ("path,age\nx,nan\n", "numbers", {}, "line 2: age='nan' is no number"),
         ("path;age\nx;0,5\n", "numbers", {}, "age='0,5' is no number: numbers are written with a point (0.5)"),
         ("path;age\nx;1.000,5\n", "numbers", {}, "numbers are written with a point (1000.5)"),
         ("path,age\n" + "x,old\n" * 9, "numbers", {}, "line 6: age='old' is no number\n  ... 4 more"),
-        ("path,label\nx,a\n" + "x,b\n" * 9, "one", {}, "\n  ... 4 more\nAn image with several classes"),
-        ("a/1.JPG,cat\na/2.jpg,dog\n", "one", {}, "It has: a/1.JPG, cat. The first line looks like data"),
-        ("path,a,b\nx,1,2\n", "several", {}, "line 2: a class column is neither 0 nor 1"),
-        ("path,label\nx,a\n", "one", {"group_column": "patient"}, "data.group_column='patient'"),
-        ("path,label\n\nx,a\n\ny,\n", "one", {}, "line 5: no label"),
-        ("path,label,split\nx,a,0\n", "one", {}, "data.split_column=null leaves the column alone"),
-        ("path,label\nx,a\ny,b\nx,b\n", "one", {}, "lines 2 and 4: x has the classes a and b"),
+        ("path,label\nx,a\n" + "x,b\n" * 9, "classes", {}, "\n  ... 4 more\nAn image with several classes"),
+        ("a/1.JPG,cat\na/2.jpg,dog\n", "classes", {}, "It has: a/1.JPG, cat. The first line looks like data"),
+        ("path,a,b\nx,1,2\n", "tags", {}, "line 2: a class column is neither 0 nor 1"),
+        ("path,label\nx,a\n", "classes", {"group_column": "patient"}, "data.group_column='patient'"),
+        ("path,label\n\nx,a\n\ny,\n", "classes", {}, "line 5: no label"),
+        ("path,label,split\nx,a,0\n", "classes", {}, "data.split_column=null leaves the column alone"),
+        ("path,label\nx,a\ny,b\nx,b\n", "classes", {}, "lines 2 and 4: x has the classes a and b"),
         ("path,age\nx,1\nx,2\n", "numbers", {}, "lines 2 and 3: x has the numbers 1 and 2"),
-        ("path,label,split\nx,a,train\nx,a,val\n", "several", {}, "lines 2 and 3: x has the splits 'train' and 'val'"),
-        ("path,label,group\nx,a,\nx,a,g\nx,a,h\n", "several", {}, "lines 2 and 4: x has the groups g and h"),
-        ('path,label\nx,"a, b, c"\ny,a\n', "several", {}, "data.label_separator=comma"),
-        ("path,label\nx,a\n", "several", {"label_separator": ""}, "data.label_separator='' is empty"),
-        ("path,label,label\nx,a,b\n", "one", {}, "has 2 columns 'label'"),
+        ("path,label,split\nx,a,train\nx,a,val\n", "tags", {}, "lines 2 and 3: x has the splits 'train' and 'val'"),
+        ("path,label,group\nx,a,\nx,a,g\nx,a,h\n", "tags", {}, "lines 2 and 4: x has the groups g and h"),
+        ('path,label\nx,"a, b, c"\ny,a\n', "tags", {}, "data.label_separator=comma"),
+        ("path,label\nx,a\n", "tags", {"label_separator": ""}, "data.label_separator='' is empty"),
+        ("path,label,label\nx,a,b\n", "classes", {}, "has 2 columns 'label'"),
     ],
 )
 def test_mistakes(tmp_path: Path, content: str, labels: str, settings: dict[str, Any], text: str) -> None:

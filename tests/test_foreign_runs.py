@@ -72,7 +72,7 @@ def test_settings_that_are_more_than_plain_data(
         ("environment.json", '{"data_fingerprint": ["f1"]}', "data_fingerprint is \"['f1']\""),
         ("environment.json", '{"data_fingerprint": "f1", "git_commit": 5}', "git_commit is '5', and must be"),
         ("environment.json", '{"data_fingerprint": "f1", "versions": [1]}', "versions is '[1]'"),
-        ("config.yaml", "task: {monitor: val/acc, mode: max, labels: one}", "seed is missing"),
+        ("config.yaml", "task: {monitor: val/acc, mode: max, targets: classes}", "seed is missing"),
         ("config.yaml", "seed: [0]\ntask: {monitor: val/acc, mode: max}", "seed is '[0]'"),
         ("config.yaml", "seed: 0\ntask: max", "task.monitor is missing"),
         ("config.yaml", "seed: 0\ndata: {fold: x}\ntask: {monitor: val/acc, mode: max}", "data.fold is 'x'"),
@@ -140,16 +140,16 @@ def test_damaged_tables(tmp_path: Path, text: str, what: str) -> None:
 @pytest.mark.parametrize(
     ("labels", "text", "what"),
     [
-        ("one", "path,label,prediction\na,b,c\n", "it has no column confidence"),
-        ("one", "path,label,prediction,confidence\na,b,c,high\n", "row 1 has no number"),
+        ("classes", "path,label,prediction\na,b,c\n", "it has no column confidence"),
+        ("classes", "path,label,prediction,confidence\na,b,c,high\n", "row 1 has no number"),
         ("numbers", "path,label,predicted:x\na,1,1\nb,1;2,\n", "row 2 has no number"),
-        ("several", "path,label\na,b\n", "it has no column prediction"),
+        ("tags", "path,label\na,b\n", "it has no column prediction"),
     ],
 )
 def test_predictions_of_another_kind(
     tmp_path: Path, command: Callable[..., Answer], labels: str, text: str, what: str
 ) -> None:
-    runs = [make_run(tmp_path / name, 0, {"val/acc": 0.9}, {"task.labels": labels}) for name in "ab"]
+    runs = [make_run(tmp_path / name, 0, {"val/acc": 0.9}, {"task.targets": labels}) for name in "ab"]
     for run in runs:
         (run / "report" / "val_predictions.csv").write_text(text)
     answer = command("report", f"runs={runs[0]}", str(runs[1]), f"output={tmp_path}/c.html")

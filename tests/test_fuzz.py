@@ -53,7 +53,7 @@ def wrong_value(default: Any, draw: random.Random) -> str:
 def mistakes(draw: random.Random, command: str) -> Iterator[tuple[str, bool]]:
     """(argument, whether it must be refused)."""
     config = OmegaConf.to_container(compose(config=command), resolve=False)
-    unread = ("loss.", "task._target_") if command == "check" else ()
+    unread = ("loss.", "task.name") if command == "check" else ()
     settings = {key: value for key, value in leaves(config) if not key.startswith(unread)}
     groups = [path.name for path in CONF_DIR.iterdir() if path.is_dir() and path.name in config and path.name != "loss"]
     while True:

@@ -23,14 +23,14 @@ DIGITS_CUT = {"train": "5fd9cd5a343f", "val": "0ed67d6621f5", "test": "eef80051d
 
 def random_labels(kind: str, size: int = 600) -> np.ndarray:
     generator = np.random.default_rng(0)
-    if kind == "one":
+    if kind == "classes":
         return generator.choice(5, size, p=[0.5, 0.3, 0.1, 0.07, 0.03])
-    if kind == "several":
+    if kind == "tags":
         return (generator.random((size, 6)) < [0.5, 0.3, 0.2, 0.1, 0.05, 0.02]).astype(np.uint8)
     return generator.gamma(2, 10, (size, 2)).astype(np.float32)
 
 
-@pytest.mark.parametrize("kind", ["one", "several", "numbers"])
+@pytest.mark.parametrize("kind", ["classes", "tags", "numbers"])
 def test_parts_are_alike_complete_and_repeatable(kind: str) -> None:
     labels = random_labels(kind)
     parts = cut(labels, FRACTIONS, seed=3)
@@ -42,12 +42,12 @@ def test_parts_are_alike_complete_and_repeatable(kind: str) -> None:
         means = [labels[rows, 0].mean() for rows in parts.values()]
         assert max(means) - min(means) < 0.1 * labels[:, 0].mean()  # 1.9 standard errors of a random cut
         return
-    members = np.eye(5)[labels] if kind == "one" else labels
+    members = np.eye(5)[labels] if kind == "classes" else labels
     for name, share in FRACTIONS.items():
         assert members[parts[name]].sum(axis=0) == pytest.approx(share * members.sum(axis=0), abs=1.6)
 
 
-@pytest.mark.parametrize("kind", ["one", "several"])
+@pytest.mark.parametrize("kind", ["classes", "tags"])
 def test_groups_are_never_cut_and_classes_still_spread(kind: str) -> None:
     labels = random_labels(kind)
     groups = np.random.default_rng(1).integers(0, 80, 600)
@@ -55,7 +55,7 @@ def test_groups_are_never_cut_and_classes_still_spread(kind: str) -> None:
     sides = [set(groups[rows]) for rows in parts.values()]
     assert not sides[0] & sides[1] and not sides[0] & sides[2] and not sides[1] & sides[2]
     assert len(parts["val"]) == pytest.approx(90, abs=12) and len(parts["test"]) == pytest.approx(120, abs=12)
-    commonest = labels == 0 if kind == "one" else labels[:, 0] == 1
+    commonest = labels == 0 if kind == "classes" else labels[:, 0] == 1
     assert commonest[parts["val"]].mean() == pytest.approx(commonest.mean(), abs=0.08)
 
 
@@ -96,16 +96,16 @@ def test_one_huge_group_leaves_no_part_empty() -> None:
         cut(np.zeros(4, dtype=np.int64), FRACTIONS, 0, np.array([0, 0, 1, 1]))
 
 
-@pytest.mark.parametrize("kind", ["one", "several", "numbers", "groups"])
+@pytest.mark.parametrize("kind", ["classes", "tags", "numbers", "groups"])
 def test_each_image_is_in_val_of_exactly_one_fold(kind: str) -> None:
-    labels = random_labels("one" if kind == "groups" else kind)
+    labels = random_labels("classes" if kind == "groups" else kind)
     groups = np.random.default_rng(1).integers(0, 80, 600) if kind == "groups" else None
     found = [fold(labels, 5, index, 0, groups) for index in range(5)]
     assert np.array_equal(np.sort(np.concatenate([val for _, val in found])), np.arange(600))
     for train, val in found:
         assert len(train) + len(val) == 600 and not set(train) & set(val)
-        assert len(val) == pytest.approx(120, abs=12 if kind != "one" else 0)
-    if kind == "one":
+        assert len(val) == pytest.approx(120, abs=12 if kind != "classes" else 0)
+    if kind == "classes":
         counts = [np.bincount(labels[val], minlength=5) for _, val in found]
         assert np.ptp(counts, axis=0).max() <= 1
     if groups is not None:

@@ -58,8 +58,8 @@ FOREIGN: dict[str, dict[str, Any]] = {
     },
     "a function of ours that is no head": {"head._target_": "src.models.heads.start_small"},
     "through one of our modules": {"head": lambda mark: {"_target_": "src.cli.run_dir.os.mkdir", "path": str(mark)}},
-    "task": {"task": lambda mark: {**runs(mark), "labels": "one", "monitor": "val/acc", "mode": "max"}},
-    "a class of ours that is no task": {"task._target_": "src.data.formats.digits.DigitsDataModule"},
+    "task": {"task": lambda mark: {**runs(mark), "targets": "classes", "monitor": "val/acc", "mode": "max"}},
+    "a module that is no task": {"task.name": "lookup"},
     "hidden in a tuple of the head": {"head.x": lambda mark: (runs(mark),)},
     "a target that is no text": {"head._target_": {"a": 1}},
 }
@@ -217,7 +217,7 @@ def test_settings_of_a_file_are_never_computed(monkeypatch: pytest.MonkeyPatch) 
         ("record:calibration.ood_score_p99", "x"),
         ("backbone.name", "../../x"),
         ("backbone", None),
-        ("task.labels", "many"),
+        ("task.targets", "many"),
         ("channels_last", "yes"),
     ],
 )

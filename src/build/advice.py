@@ -18,7 +18,7 @@ def advise_recipe(cfg: DictConfig, table: ImageTable) -> str | None:
     counts_K = counts_K[counts_K > 0]
     most, least = int(counts_K.max()), int(counts_K.min())
     balanced = cfg.data.get("balanced_sampling") or cfg.loss.get("class_weights") or "tau" in cfg.loss
-    if table.label_kind == "one" and most >= LOPSIDED * least and not balanced:
+    if table.label_kind == "classes" and most >= LOPSIDED * least and not balanced:
         return (
             f"Advice: the commonest class has {most:,} training images and the rarest {least:,}. "
             "If all classes matter alike, try experiment=long_tail, which shows them equally often, or "

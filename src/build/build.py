@@ -42,6 +42,7 @@ from src.settings.errors import ConfigError
 from src.settings.kinds import require_kind
 from src.settings.signatures import check_targets
 from src.settings.trust import plain_config
+from src.tasks.lookup import task_class
 from src.training.averaging import MovingAverage, SoupCheckpoint
 from src.training.callbacks.unreadable_images import RequireReadableImages
 from src.training.losses import class_weights
@@ -63,7 +64,7 @@ def build_datamodule(
         preprocessing = preprocessing_of(cfg.backbone.name, find_weights(cfg.backbone.name, cfg.backbone.weights))
     augmentation = Augmentation(**cast(dict[str, Any], OmegaConf.to_container(cfg.augment)))
     datamodule = instantiate(cfg.data, _partial_=True)(
-        preprocessing=preprocessing, augmentation=augmentation, labels=cfg.task.labels, seed=cfg.seed
+        preprocessing=preprocessing, augmentation=augmentation, labels=cfg.task.targets, seed=cfg.seed
     )
     require_kind(datamodule, "data", cfg.data.get("_target_"))
     datamodule.known_classes = class_names
@@ -81,7 +82,7 @@ def build_data_to_check(cfg: DictConfig) -> ImageDataModule:
     """The data of the settings, scanned and split as in training, for looking at the files: no weights, no classes."""
     preprocessing = Preprocessing(256, 224, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     datamodule = instantiate(cfg.data, _partial_=True)(
-        preprocessing=preprocessing, augmentation=Augmentation(), labels=cfg.task.labels, seed=0
+        preprocessing=preprocessing, augmentation=Augmentation(), labels=cfg.task.targets, seed=0
     )
     require_kind(datamodule, "data", cfg.data.get("_target_"))
     return cast(ImageDataModule, datamodule)
@@ -111,7 +112,7 @@ def build_task(
     model = ImageClassifier(net, head_name, preprocessing, cfg.channels_last)
     if cfg.compile:
         model.compile()  # in place: reassigning torch.compile(model) would rename every entry of the checkpoint
-    task = instantiate({"_target_": cfg.task._target_, "_partial_": True})(
+    task = task_class(cfg.task.name)(
         model=model,
         phases=build_phases(cfg),
         loss=build_loss(cfg.loss, labels, len(class_names)),
@@ -123,7 +124,6 @@ def build_task(
         mixing=build_mixing(cfg.augment, len(class_names)),
         skip_nonfinite=cfg.on_nonfinite_loss == "skip",
     )
-    assert isinstance(task, FineTuneTask)
     if labels is not None:
         task.learn_labels(labels)
     if cfg.task.monitor not in task.metric_names:
@@ -146,7 +146,7 @@ def build_loss(node: DictConfig, labels: npt.NDArray[Any] | None, num_classes: i
     Without `labels`, those of the training images, weights and counts of classes are ones: a checkpoint has them.
     """
     settings = cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))
-    settings.pop("labels", None)  # for src/settings/check.py
+    settings.pop("targets", None)  # for src/settings/check.py
     kind = settings.pop("class_weights", None)
     accepted = inspect.signature(get_object(settings["_target_"])).parameters
     if "class_counts" in accepted:
@@ -347,7 +347,7 @@ def load_task(checkpoint: dict[str, Any], record: dict[str, Any]) -> FineTuneTas
     name = config["backbone"]["name"]
     net = build_backbone(name, None, preprocessing.crop_px)
     head_name = replace_head(net, instantiate(plain_config(head)), len(record["class_names"]))
-    task = instantiate({"_target_": config["task"]["_target_"], "_partial_": True})(
+    task = task_class(config["task"]["name"])(
         model=ImageClassifier(net, head_name, preprocessing, config["channels_last"]),
         phases=[],
         loss=nn.Identity(),
@@ -356,7 +356,6 @@ def load_task(checkpoint: dict[str, Any], record: dict[str, Any]) -> FineTuneTas
         seed=0,
         record=record,
     )
-    assert isinstance(task, FineTuneTask)
     weights = OrderedDict((k, v) for k, v in checkpoint["state_dict"].items() if not k.startswith("loss."))
     # Without the version numbers in _metadata, MNASNet takes the weights for old ones and rebuilds its first layers.
     weights._metadata = task.state_dict()._metadata  # type: ignore[attr-defined]

@@ -73,7 +73,7 @@ class ImageDataModule(LightningDataModule):
         augmentation: Augmentation,
         seed: int,
         batch_size: int,
-        labels: Labels = "one",
+        labels: Labels = "classes",
         num_workers: int | None = None,
         image_size_px: int | None = None,
         resize_px: int | None = None,
@@ -421,7 +421,7 @@ class ReadingTest(Dataset[str]):
         return ""
 
 
-LABEL_WORDS = {"one": "one class", "several": "several classes", "numbers": "numbers"}
+LABEL_WORDS = {"classes": "one class", "tags": "several classes", "numbers": "numbers"}
 
 
 def as_it_is(batch: Any) -> Any:

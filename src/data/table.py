@@ -15,7 +15,7 @@ from PIL import Image
 from src.data.decode import MAX_MEGAPIXELS, UnreadableImage, read_rgb
 
 # What an image is labelled with: one of several classes, any number of them, or numbers.
-Labels = Literal["one", "several", "numbers"]
+Labels = Literal["classes", "tags", "numbers"]
 Rows = npt.NDArray[np.int64]
 CHUNK = 65536
 
@@ -52,8 +52,8 @@ class ImageTable:
     @property
     def label_kind(self) -> Labels:
         if self.labels.ndim == 1:
-            return "one"
-        return "several" if self.labels.dtype == np.uint8 else "numbers"
+            return "classes"
+        return "tags" if self.labels.dtype == np.uint8 else "numbers"
 
     def file(self, row: int) -> Path | None:
         """Where the image lies; None if it is no file."""
@@ -68,15 +68,15 @@ class ImageTable:
 
     def label_text(self, row: int) -> str:
         """As csv files show it: a class, classes with ; between them, or numbers likewise."""
-        if self.label_kind == "one":
+        if self.label_kind == "classes":
             return self.class_names[int(self.labels[row])]
-        if self.label_kind == "several":
+        if self.label_kind == "tags":
             return ";".join(self.class_names[k] for k in np.flatnonzero(self.labels[row]))
         return ";".join(f"{value:g}" for value in self.labels[row])
 
     def class_counts(self, rows: Rows) -> npt.NDArray[np.int64]:
         """Images of each class, int64 [K]."""
-        if self.label_kind == "one":
+        if self.label_kind == "classes":
             return np.bincount(self.labels[rows], minlength=len(self.class_names)).astype(np.int64)
         return self.labels[rows].astype(np.int64).sum(axis=0)  # type: ignore[no-any-return]
 

@@ -9,7 +9,6 @@ from src.tasks.multilabel.task import MultilabelTask
 from src.training.task import CALIBRATION_KEY, FineTuneTask
 
 FORMAT_VERSION = 1
-TASK_NAMES = {"one": "classification", "several": "multilabel", "numbers": "regression"}
 
 
 def make_facts(task: FineTuneTask, record: dict[str, Any], output_names: list[str]) -> dict[str, Any]:
@@ -17,7 +16,7 @@ def make_facts(task: FineTuneTask, record: dict[str, Any], output_names: list[st
     thresholds = task.calibrated_thresholds().tolist() if isinstance(task, MultilabelTask) else None
     return {
         "format_version": FORMAT_VERSION,
-        "task": TASK_NAMES[record["config"]["task"]["labels"]],
+        "task": record["config"]["task"]["name"],
         "class_names": list(task.class_names),
         "preprocessing": record["preprocessing"],
         "temperature": task.temperature if task.probability_columns else None,

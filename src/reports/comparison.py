@@ -59,9 +59,9 @@ class Comparison:
 
 def compare_runs(runs: list[Run], split: str | None) -> Comparison:
     """Raises ConfigError if the runs have no predictions of the split, or predict different things."""
-    kinds = {str(run.settings.get("task.labels")) for run in runs}
+    kinds = {str(run.settings.get("task.targets")) for run in runs}
     if len(kinds) > 1:
-        raise ConfigError(f"The runs predict different things (task.labels: {', '.join(sorted(kinds))}).")
+        raise ConfigError(f"The runs predict different things (task.targets: {', '.join(sorted(kinds))}).")
     have_test = all(predictions_file(run, "test").is_file() for run in runs)
     split = split or ("test" if have_test else "val")
     for run in runs:
@@ -86,12 +86,12 @@ def predictions_file(run: Run, split: str) -> Path:
 def read_answers(run: Run, split: str) -> dict[str, Answer]:
     """By path. Raises ConfigError, which names file and line, if a row is no prediction."""
     file, answers = predictions_file(run, split), {}
-    needed = {"numbers": (), "several": ("prediction",)}.get(
-        str(run.settings.get("task.labels")), ("prediction", "confidence")
+    needed = {"numbers": (), "tags": ("prediction",)}.get(
+        str(run.settings.get("task.targets")), ("prediction", "confidence")
     )
     for n, row in enumerate(read_table(file, ("path", "label", *needed))):
         try:
-            answers[row["path"]] = answer_of(row, run.settings.get("task.labels"))
+            answers[row["path"]] = answer_of(row, run.settings.get("task.targets"))
         except ValueError as error:
             raise unreadable(file, f"row {n + 1} has no number where one is needed, or too few") from error
     return answers
@@ -103,7 +103,7 @@ def answer_of(row: dict[str, str], kind: str | None) -> Answer:
         texts = [value for name, value in row.items() if name.startswith("predicted:")]
         true, predicted = (np.array(values, dtype=float) for values in (row["label"].split(";"), texts))
         return Answer(label, printable("; ".join(texts)), float(np.abs(true - predicted).mean()))
-    if kind == "several":
+    if kind == "tags":
         wrong = set(row["label"].split(";")) ^ set(row["prediction"].split(";"))
         return Answer(label, printable(row["prediction"]), float(len(wrong - {""})))
     text = f"{printable(row['prediction'])} {float(row['confidence']):.3f}"
@@ -117,7 +117,7 @@ def compare(first: Run, run: Run, before: dict[str, Answer], after: dict[str, An
         raise ConfigError(f"'{first.folder}' and '{run.folder}' share no image with the same label.")
     errors_2N = np.array([[answers[path].error for path in shared] for answers in (before, after)])
     differences_N = errors_2N[1] - errors_2N[0]
-    if run.settings.get("task.labels") == "one":
+    if run.settings.get("task.targets") == "classes":
         p = mcnemar_p(int((differences_N > 0).sum()), int((differences_N < 0).sum()))
     else:
         p = sign_flip_p(differences_N.tolist()) if differences_N.any() else 1.0
@@ -136,7 +136,7 @@ def compare(first: Run, run: Run, before: dict[str, Answer], after: dict[str, An
 def verdict(comparison: Comparison, change: Change) -> str:
     first, name = comparison.names[0], comparison.names[comparison.runs.index(change.run)]
     where = f"on {change.images:,} {comparison.split} images"
-    if comparison.runs[0].settings.get("task.labels") == "one":
+    if comparison.runs[0].settings.get("task.targets") == "classes":
         what = (
             f"{name} is right {where} {1 - change.mean_after:.4f} of the time, {first} {1 - change.mean_before:.4f}: "
             f"{len(change.better)} turned right, {len(change.worse)} wrong"
@@ -234,7 +234,7 @@ def number_in(text: str) -> float:
 
 def images_section(comparison: Comparison, change: Change) -> str:
     name = comparison.names[comparison.runs.index(change.run)]
-    one = comparison.runs[0].settings.get("task.labels") == "one"
+    one = comparison.runs[0].settings.get("task.targets") == "classes"
     titles = ("Wrong before, right now", "Right before, wrong now") if one else ("Nearer now", "Farther off now")
     parts = [f"<h2>{escape(name)}: images that changed</h2>"]
     for title, paths in zip(titles, (change.better, change.worse), strict=True):

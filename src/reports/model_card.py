@@ -51,7 +51,7 @@ def model_card(
     """
     found = {**accuracy_intervals(metrics, split_counts), **(intervals or {})}
     tested = any(key.startswith("test/") for key in metrics)
-    kind, name = config["task"]["labels"], config["backbone"]["name"]
+    kind, name = config["task"]["targets"], config["backbone"]["name"]
     sections = [
         front_matter(name, kind, class_names, metrics),
         f"# {plain(config.get('name') or name)}",
@@ -152,10 +152,10 @@ def front_matter(name: str, kind: str, class_names: list[str], metrics: Numbers)
 
 def what_it_is(config: Mapping[str, Any], class_names: list[str]) -> Iterator[str]:
     does = {
-        "one": f"says which of {len(class_names)} classes per image shows",
-        "several": f"says which of {len(class_names)} classes, any number of them, an image shows",
+        "classes": f"says which of {len(class_names)} classes per image shows",
+        "tags": f"says which of {len(class_names)} classes, any number of them, an image shows",
         "numbers": f"reads {len(class_names)} number{'s' if len(class_names) > 1 else ''} from an image",
-    }[config["task"]["labels"]]
+    }[config["task"]["targets"]]
     yield f"A torchvision `{config['backbone']['name']}`, fine-tuned, that {does}. {origin(config)}"
     yield ""
     shown = ", ".join(plain(name) for name in class_names[:SHOWN_CLASSES])
@@ -262,7 +262,7 @@ def limits(
             "Accuracy hides what happens to the small ones; look at balanced accuracy and at the classes."
         )
     for split in ("val", "test"):
-        if (count := split_counts.get(split, 0)) and config["task"]["labels"] == "one":
+        if (count := split_counts.get(split, 0)) and config["task"]["targets"] == "classes":
             yield f"- One image of {split} is {100 / count:.2g} points of accuracy: smaller differences mean nothing."
     wide = [key for key, (low, high) in intervals.items() if key.endswith("/acc") and high - low > 0.1]
     if wide:

@@ -9,7 +9,7 @@ from src.tasks.classification import report as classification
 from src.tasks.multilabel import report as multilabel
 from src.tasks.regression import report as regression
 
-BY_LABELS: dict[str, ModuleType] = {"one": classification, "several": multilabel, "numbers": regression}
+BY_LABELS: dict[str, ModuleType] = {"classes": classification, "tags": multilabel, "numbers": regression}
 
 
 def write_report(folder: Path, report: RunReport) -> None:

@@ -74,7 +74,7 @@ def read_run(folder: Path) -> Run:
 # What is relied on, and its kinds; None among them = it may also be missing.
 SETTINGS: dict[str, tuple[type, ...]] = {
     "seed": (int,), "data.fold": (int, type(None)), "task.monitor": (str,), "task.mode": (str,),
-    "task.labels": (str, type(None)), "output_dir": (str, type(None)), "data.root": (str, type(None)),
+    "task.targets": (str, type(None)), "output_dir": (str, type(None)), "data.root": (str, type(None)),
     "data.file": (str, type(None)),
 }  # fmt: skip
 ENVIRONMENT: dict[str, tuple[type, ...]] = {

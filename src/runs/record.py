@@ -6,8 +6,9 @@ from typing import Any
 from src.settings.errors import ConfigError
 from src.settings.plain_values import NAMES, PREPROCESSING, Rules, is_number, is_number_or_none
 from src.settings.schema import BACKBONES
+from src.settings.tasks import task_names
 
-LABEL_KINDS = ("one", "several", "numbers")
+LABEL_KINDS = ("classes", "tags", "numbers")
 
 
 def check_record(record: Any, file: Path) -> None:
@@ -42,8 +43,8 @@ ENTRIES: Rules = {
     "config.backbone.weights": (lambda name: name is None or isinstance(name, str), "a name"),
     "config.head": (is_mapping, "settings"),
     "config.task": (is_mapping, "settings"),
-    "config.task._target_": (is_text, "the name of a task"),
-    "config.task.labels": (lambda kind: kind in LABEL_KINDS, f"one of {', '.join(LABEL_KINDS)}"),
+    "config.task.name": (lambda name: name in task_names(), f"one of {', '.join(task_names())}"),
+    "config.task.targets": (lambda kind: kind in LABEL_KINDS, f"one of {', '.join(LABEL_KINDS)}"),
     "config.task.monitor": (is_text, "the name of a metric"),
     "config.task.mode": (lambda mode: mode in ("max", "min"), "max or min"),
     "config.seed": (lambda v: isinstance(v, int), "a whole number"),

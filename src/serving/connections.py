@@ -179,8 +179,8 @@ def http_server(app: ASGIApp, gate: Gate) -> uvicorn.Server:
 
 
 async def run(server: uvicorn.Server, listener: socket.socket, gate: Gate) -> None:
-    """Serve until it is told to stop. What asyncio reports of the network is said once per minute at most: where no more
-    files can be opened it reports that hundreds of times per second."""
+    """Serve until it is told to stop. What asyncio reports of the network is said once per minute at most:
+    where no more files can be opened it reports that hundreds of times per second."""
 
     def report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         if isinstance(error := context.get("exception"), OSError):

@@ -18,8 +18,6 @@ from src.serving.answers import ModelFacts, Outputs, answers
 from src.serving.facts import facts_of, parsed
 from src.settings.errors import ConfigError, first_line
 
-LABELS = {"one": "classification", "several": "multilabel", "numbers": "regression"}
-
 
 class ServedModel(ABC):
     """A model that is ready to answer. `size_px` is the height and width of the images that it takes."""
@@ -78,7 +76,7 @@ class CheckpointModel(ServedModel):
         self.task, self.device = model.task, model.device
         self.facts = ModelFacts(
             file=model.file.name,
-            task=LABELS[model.record["config"]["task"]["labels"]],
+            task=model.record["config"]["task"]["name"],
             class_names=[printable(name) for name in model.record["class_names"]],
             preprocessing=model.preprocessing,
             backbone=model.backbone,

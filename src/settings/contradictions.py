@@ -30,10 +30,10 @@ def contradictions(cfg: DictConfig) -> list[str]:
     better = "min" if str(cfg.task.monitor).split("/")[1:2] in (["loss"], ["mae"], ["rmse"]) else "max"
     if cfg.task.mode != better:
         problems.append(f"task.monitor={cfg.task.monitor} is best at its {better}imum: set task.mode={better}.")
-    if (wanted := cfg.loss.get("labels", cfg.task.labels)) != cfg.task.labels:
+    if (wanted := cfg.loss.get("targets", cfg.task.targets)) != cfg.task.targets:
         problems.append(
-            f"loss: {cfg.loss._target_} is for task.labels={wanted}, and this task has task.labels={cfg.task.labels}: "
-            "choose another loss, or another task."
+            f"loss: {cfg.loss._target_} is for task.targets={wanted}, and this task has "
+            f"task.targets={cfg.task.targets}: choose another loss, or another task."
         )
     if cfg.augment.crop_px is not None and cfg.augment.crop_scale_min is None:
         problems.append(
@@ -41,15 +41,15 @@ def contradictions(cfg: DictConfig) -> list[str]:
             "augment.crop_scale_min, or leave it null."
         )
     mixes = [f"augment.{kind}={cfg.augment[kind]:g}" for kind in ("mixup", "cutmix") if cfg.augment[kind]]
-    if mixes and cfg.task.labels == "numbers":
-        problems.append(f"{mixes[0]} mixes classes, and task.labels=numbers has none.")
+    if mixes and cfg.task.targets == "numbers":
+        problems.append(f"{mixes[0]} mixes classes, and task.targets=numbers has none.")
     if mixes and cfg.data.get("cache_views"):
         problems.append(
             f"{mixes[0]} mixes images, and data.cache_views={cfg.data.cache_views} keeps what the frozen network "
             "made of them: choose one of the two."
         )
-    if cfg.task.labels == "numbers" and cfg.data.get("balanced_sampling"):
-        problems.append("data.balanced_sampling=true needs classes, and task.labels=numbers has none.")
+    if cfg.task.targets == "numbers" and cfg.data.get("balanced_sampling"):
+        problems.append("data.balanced_sampling=true needs classes, and task.targets=numbers has none.")
     if several_processes(trainer):
         problems += [one_process_only(key) for key in FOUND_BY if cfg.get(key)]
     if trainer.get("strategy") == "fsdp":
@@ -91,8 +91,8 @@ def head_start_problems(cfg: DictConfig) -> list[str]:
     start, problems = "head.start=pretrained", []
     if cfg.backbone.weights is None:
         problems.append(f"{start} needs the classes of pretrained weights, and backbone.weights=null has none.")
-    if cfg.task.labels != "one":
-        problems.append(f"{start} is for one class per image, and this task has task.labels={cfg.task.labels}.")
+    if cfg.task.targets != "classes":
+        problems.append(f"{start} is for one class per image, and this task has task.targets={cfg.task.targets}.")
     if not str(cfg.head.get("_target_")).endswith("linear_head"):
         problems.append(f"{start} is for head=linear: other heads have no row for each class.")
     return problems

@@ -15,7 +15,6 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    r"task": Kind("task", ("src.tasks.",), "src.training.task.FineTuneTask"),
     r"head": Kind("head", ("src.models.heads",), ""),
     r"loss": Kind("loss", ("torch.nn.modules.loss", "src.training.losses"), "torch.nn.Module"),
     r"data": Kind("data module", ("src.data.",), "src.data.module.ImageDataModule"),

@@ -4,6 +4,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.settings.errors import did_you_mean
 from src.settings.plain_values import LARGEST_PX
+from src.settings.tasks import task_names
 
 # Legal ranges of numbers: (lowest, highest, is the lowest itself allowed). A setting that is absent or null is skipped.
 RANGES: dict[str, tuple[float, float, bool]] = {
@@ -74,7 +75,8 @@ WHOLE = (
 NEVER_NULL = ("data.batch_size", "data.val_fraction", "trainer.max_epochs", "optimizer.lr", "batch_size")
 CHOICES: dict[str, list[str]] = {
     "task.mode": ["max", "min"],
-    "task.labels": ["one", "several", "numbers"],
+    "task.name": task_names(),
+    "task.targets": ["classes", "tags", "numbers"],
     "data.on_error": ["skip", "fail"],
     "data.cache": ["auto", "none", "images", "features"],
     "head.start": ["small", "pretrained"],

@@ -144,8 +144,8 @@ class ParameterGroupsConfig:
 
 @dataclass
 class TaskConfig:
-    _target_: str = MISSING
-    labels: str = MISSING
+    name: str = MISSING
+    targets: str = MISSING
     monitor: str = MISSING
     mode: str = MISSING
 

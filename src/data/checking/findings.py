@@ -132,7 +132,7 @@ def wrong_levels(table: ImageTable) -> list[Finding]:
     for names in names_of.values():
         if len(names) > 1:
             found.append(Finding("alike_names", label=names[0], detail=f"beside {', '.join(names[1:])}"))
-    if table.label_kind == "one" and table.root is not None:
+    if table.label_kind == "classes" and table.root is not None:
         folders_of_class: dict[int, set[str]] = {}
         for path, label in zip(table.paths.tolist(), table.labels.tolist(), strict=True):
             folders_of_class.setdefault(label, set()).add(posixpath.basename(posixpath.dirname(path)))

@@ -112,7 +112,7 @@ class CsvDataModule(ImageDataModule):
             names = ["label"] if "label" in table.columns else [name for name in table.columns if name not in own]
         if not names:
             raise ConfigError(f"data.file='{self.file}' has no column for labels, only: {', '.join(table.columns)}.")
-        if self.labels == "one" and len(names) > 1:
+        if self.labels == "classes" and len(names) > 1:
             raise ConfigError(
                 f"data.file='{self.file}' has no column 'label', and several others ({', '.join(names)}): name the one "
                 "with the classes, data.label_columns=<column>, or choose task=multilabel or task=regression."

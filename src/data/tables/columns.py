@@ -59,7 +59,7 @@ class ColumnBuilder:
     ) -> None:
         self.table, self.kind, self.label_names = table, kind, label_names
         self.known, self.separator, self.unit = known_classes, separator, unit
-        self.one_column_per_class = kind == "several" and len(label_names) > 1
+        self.one_column_per_class = kind == "tags" and len(label_names) > 1
         self.codes: dict[str | tuple[str, ...], int] = {}  # of different label cells
         self.group_codes: dict[str, int] = {"": NO_GROUP}
         self.paths: list[npt.NDArray[Any]] = []
@@ -106,7 +106,7 @@ class ColumnBuilder:
     def add_classes(self, cells: list[Cell], lines: list[int]) -> None:
         """Codes of the cells: what they mean shows when all are known."""
         keys = [cell.strip() if isinstance(cell, str) else tuple(map(str.strip, cell)) for cell in cells]
-        if self.kind == "one":
+        if self.kind == "classes":
             several = [isinstance(key, tuple) and len(key) > 1 for key in keys]
             self.refuse(
                 [
@@ -169,11 +169,11 @@ class ColumnBuilder:
     ) -> None:
         """Give the first row of an image what its other rows say. Raises ConfigError if they contradict each other."""
         count = len(repeated.rows)
-        if self.kind == "several":
+        if self.kind == "tags":
             repeated.unite(labels)
             self.notes.append(f"{self.table}: {count} rows name an image again: its classes are put together.")
         else:
-            one = self.kind == "one"
+            one = self.kind == "classes"
             name = class_names.__getitem__ if one else numbers_text
             repeated.refuse(labels, "classes" if one else "numbers", name)
             self.notes.append(f"{self.table}: {count} rows name an image again, with the same label: left out.")
@@ -202,12 +202,12 @@ class ColumnBuilder:
         if self.known is not None and (unknown := sorted(found - set(map(same_text, self.known)))):
             raise ConfigError(f"{self.table} has classes that the model lacks: {listed(unknown)}.")
         class_names = self.known or sorted(found)
-        if len(class_names) < (2 if self.kind == "one" else 1):
+        if len(class_names) < (2 if self.kind == "classes" else 1):
             only = f"only one class, '{class_names[0]}'. It takes at least two" if class_names else "no label at all"
             raise ConfigError(f"{self.table}: {only}.")
         index_of = {same_text(name): index for index, name in enumerate(class_names)}
         codes_N = np.concatenate(self.labels)
-        if self.kind == "one":
+        if self.kind == "classes":
             return class_names, np.array([index_of[same_text(name)] for (name,) in classes_of_code])[codes_N]
         labels_CK = np.zeros((len(classes_of_code), len(class_names)), dtype=np.uint8)
         for code, names in enumerate(classes_of_code):
@@ -216,7 +216,7 @@ class ColumnBuilder:
 
     def classes_of_cells(self) -> list[list[str]]:
         """The class names in each different label cell, in the order of the codes."""
-        if self.kind == "one":
+        if self.kind == "classes":
             return [[str(key)] for key in self.codes]
         separator, note = find_separator([k for k in self.codes if isinstance(k, str)], self.separator, self.table)
         self.notes += [note] if note else []
