@@ -143,7 +143,7 @@ def test_evaluate_changes_its_own_data() -> None:
         (["freeze.phases=[{train: head, lr_factor: nan}]"], "freeze.phases.0.lr_factor=nan is out of range"),
         (["scheduler=plateau", "+trainer.limit_val_batches=0"], "measures no val"),
         (["data._target_=builtins.dict"], "data._target_='builtins.dict' is no data module"),
-        (["task.name=builtins"], "task.name=builtins"),
+        (["task.name=builtins"], "task.name='builtins' is not allowed"),
         (["+callbacks.x._target_=os.getpid"], "makes a int, and a callback (lightning.Callback) belongs there"),
         (["+callbacks.x=text"], "callbacks.x=text names nothing: give callbacks.x._target_=<class>."),
         (["output_dir=/dev/null"], "output_dir='/dev/null' cannot be used: File exists"),

@@ -86,7 +86,7 @@ def wrong_kinds(cfg: DictConfig, yaml_values: dict[str, Any]) -> list[str]:
 def nothing_chosen(cfg: DictConfig) -> list[str]:
     """Groups of which something is built, and that say nothing of what."""
     problems = []
-    for group in ("data", "task", "head", "loss", "optimizer", "scheduler", "trainer"):
+    for group in ("data", "head", "loss", "optimizer", "scheduler", "trainer"):
         if group not in cfg or OmegaConf.get_type(cfg) is EvaluateConfig:
             continue
         node = cfg[group]

@@ -65,8 +65,7 @@ def known_arguments(target: Any) -> list[str] | None:
 OWN_KEYS = {
     "head": {"start"},
     "scheduler": {"interval"},
-    "task": {"monitor", "mode", "labels"},
-    "loss": {"class_weights", "labels"},
+    "loss": {"class_weights", "targets"},
 }
 
 
