@@ -1,9 +1,9 @@
 """What a change that only moves code must leave as it is: the commands, as typed, against the files of tests/golden.
 
 A folder per task: what predict, export, serve and the report made of one small training. The folder `digits` has the
-losses, step by step, of the recipe that a plain `python -m src.train` uses. Texts and keys are compared exactly, numbers
-within what other processors make of them. Where such a change is meant, the files are written anew, to be looked
-through with `git diff`:
+losses, step by step, of the recipe that a plain `python -m src.train` uses. Texts and keys are compared exactly,
+numbers within what other processors make of them. Where such a change is meant, the files are written anew, to be
+looked through with `git diff`:
 
     GOLDEN=write pytest tests/test_golden.py
 """
@@ -66,7 +66,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_commands(task: str, here: Path, command: Command) -> None:
+def test_commands(task: str, here: Path, command: Command, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("WARNING", "torch.__trace")  # thousands of lines in which the differences would be lost
     run(command, "train", *SMALL, *TASKS[task])
     run(command, "predict", "ckpt=run", "images=images", "output=predictions.csv", "accelerator=cpu")
     run(command, "export", "ckpt=run", "output=model.onnx")
