@@ -130,7 +130,7 @@ class ImageDataModule(LightningDataModule):
             table.max_megapixels = self.max_megapixels
             if table.label_kind != self.labels:
                 raise ConfigError(
-                    f"task: it needs {LABEL_WORDS[self.labels]} an image, and these data have "
+                    f"task: it needs {LABEL_WORDS[self.labels]} per image, and these data have "
                     f"{LABEL_WORDS[table.label_kind]}: choose the task for them, or data=csv."
                 )
             if long := next((name for name in table.class_names if len(name) > LONGEST_NAME), None):

@@ -160,7 +160,7 @@ def what_it_is(config: Mapping[str, Any], class_names: list[str]) -> Iterator[st
     yield ""
     shown = ", ".join(plain(name) for name in class_names[:SHOWN_CLASSES])
     more = f" and {len(class_names) - SHOWN_CLASSES} more" if len(class_names) > SHOWN_CLASSES else ""
-    yield f"{'Targets' if config['task']['labels'] == 'numbers' else 'Classes'}: {shown}{more}."
+    yield f"{'Targets' if config['task']['targets'] == 'numbers' else 'Classes'}: {shown}{more}."
 
 
 def origin(config: Mapping[str, Any]) -> str:
