@@ -32,11 +32,12 @@ def evaluate(cfg: DictConfig) -> float | None:
         from src.reports.report import write_report
         from src.reports.run import RunReport
         from src.runs.checkpoint import environment
-        from src.runs.results import finite_outputs, scalars, write_json
+        from src.runs.results import finite_outputs, write_json
         from src.runs.trained_model import TrainedModel
         from src.training.callbacks.unreadable_images import RequireReadableImages, UnreadableImages
         from src.training.callbacks.watching import OutputCollector, ProgressBar
         from src.training.measure import how_calibrated
+        from src.training.metric_states import scalars
 
     if cfg.output is not None:
         output_file(cfg.output, "output", cfg.overwrite, reads=[cfg.ckpt])

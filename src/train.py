@@ -6,7 +6,6 @@ python -m src.train [group=option] [key=value]; --help lists them.
 import json
 import logging
 import shutil
-import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from src.data.module import ImageDataModule
     from src.data.table import ImageTable
-    from src.training.task import FineTuneTask
+    from src.training.scores_task import ScoresTask
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +35,12 @@ def train(cfg: DictConfig) -> float | None:
 
         from src.build.build import build_callbacks, build_datamodule, build_loggers, build_task, build_trainer
         from src.models.preprocessing import Preprocessing
-        from src.runs.results import scalars, write_json
+        from src.runs.record import CHECKPOINT_KEY
+        from src.runs.results import write_json
         from src.runs.resume import compare_data, lengthened, require_same_batches, resumed_settings
         from src.settings.signatures import check_targets
         from src.training.measure import measure_best, write_run_report
-        from src.training.task import CHECKPOINT_KEY
+        from src.training.metric_states import scalars
         from src.training.tuning.finders import find_batch_size, keep_batch_size
         from src.training.tuning.head_start import start_from_pretrained
 
@@ -84,7 +84,7 @@ def train(cfg: DictConfig) -> float | None:
     before: dict[str, Any] = (
         checkpoint[CHECKPOINT_KEY] if checkpoint is not None else {"fit_seconds": 0.0, "metrics": {}}
     )
-    task.fit_start = time.perf_counter() - before["fit_seconds"]
+    task.start_clock(before["fit_seconds"])
     if cfg.head.get("start") == "pretrained" and checkpoint is None and not is_dry_run(trainer):
         start_from_pretrained(cfg, task, datamodule, trainer)
     fit_phases(cfg, task, datamodule, trainer, checkpoint, checkpoint_file)
@@ -93,7 +93,7 @@ def train(cfg: DictConfig) -> float | None:
     metrics: dict[str, Any] = {f"last/{name}": value for name, value in last.items()}
     metrics |= {"epochs": trainer.current_epoch, "steps": trainer.global_step}
     metrics |= {f"lr_find/{name}": rate for name, rate in task.record.get("rates", {}).items()}
-    metrics["fit_seconds"] = round(time.perf_counter() - task.fit_start, 2)
+    metrics["fit_seconds"] = round(task.fit_seconds, 2)
     if is_dry_run(trainer):
         log.info("fast_dev_run: one batch of train and val went through.")
         return None
@@ -113,7 +113,7 @@ def train(cfg: DictConfig) -> float | None:
 
 def fit_phases(
     cfg: DictConfig,
-    task: "FineTuneTask",
+    task: "ScoresTask",
     datamodule: "ImageDataModule",
     trainer: "Trainer",
     checkpoint: dict[str, Any] | None,
@@ -123,10 +123,10 @@ def fit_phases(
 
     With a checkpoint the run goes on in the checkpoint's phase, at the epoch after the checkpoint's.
     """
+    from src.runs.record import CHECKPOINT_KEY
     from src.runs.resume import find_early_stopping, why_nothing_is_left
     from src.runs.resumed_state import unfit
     from src.training.sharding import ShardedStrategy
-    from src.training.task import CHECKPOINT_KEY
     from src.training.tuning.finders import find_rate, restore_rates
 
     first, start_epoch = 0, 0
@@ -304,7 +304,7 @@ def label_summary(table: "ImageTable") -> str:
     return "Classes in train: " + ", ".join(f"{name} {count:,}" for count, name in by_size)
 
 
-def describe_phase(task: "FineTuneTask", trainer: "Trainer") -> None:
+def describe_phase(task: "ScoresTask", trainer: "Trainer") -> None:
     from src.models.freeze import find_blocks
 
     parameters = list(task.model.net.named_parameters())

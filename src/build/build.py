@@ -37,6 +37,7 @@ from src.models.classifier import (
 )
 from src.models.preprocessing import Preprocessing
 from src.runs.checkpoint import AtomicCheckpointIO, make_record
+from src.runs.record import CALIBRATION_KEY
 from src.settings.contradictions import ONE_PROCESS
 from src.settings.errors import ConfigError
 from src.settings.kinds import require_kind
@@ -47,8 +48,9 @@ from src.training.averaging import MovingAverage, SoupCheckpoint
 from src.training.callbacks.unreadable_images import RequireReadableImages
 from src.training.losses import class_weights
 from src.training.optim import ParameterGroups
+from src.training.phases import Phase, TrainingPlan, shares
+from src.training.scores_task import ScoresTask
 from src.training.sharding import ShardedEvaluation, ShardedStrategy
-from src.training.task import CALIBRATION_KEY, FineTuneTask, Phase
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +97,7 @@ def build_task(
     fingerprint: str,
     labels: npt.NDArray[Any] | None = None,
     pretrained: bool = True,
-) -> FineTuneTask:
+) -> ScoresTask:
     """The network with a new head for these classes, and how it trains on training images with these labels.
 
     Without labels, and with `pretrained` False, for which no weights are read, it is for a checkpoint to fill.
@@ -114,15 +116,17 @@ def build_task(
         model.compile()  # in place: reassigning torch.compile(model) would rename every entry of the checkpoint
     task = task_class(cfg.task.name)(
         model=model,
-        phases=build_phases(cfg),
         loss=build_loss(cfg.loss, labels, len(class_names)),
         class_names=class_names,
-        monitor=cfg.task.monitor,
-        seed=cfg.seed,
+        plan=TrainingPlan(
+            monitor=cfg.task.monitor,
+            phases=build_phases(cfg),
+            seed=cfg.seed,
+            groups=ParameterGroups(**cfg.param_groups),
+            skip_nonfinite=cfg.on_nonfinite_loss == "skip",
+        ),
         record=make_record(cfg, class_names, preprocessing, fingerprint),
-        groups=ParameterGroups(**cfg.param_groups),
         mixing=build_mixing(cfg.augment, len(class_names)),
-        skip_nonfinite=cfg.on_nonfinite_loss == "skip",
     )
     if labels is not None:
         task.learn_labels(labels)
@@ -186,13 +190,6 @@ def build_phases(cfg: DictConfig) -> list[Phase]:
         check_targets(OmegaConf.create({f"freeze.phases.{i}": {"optimizer": optimizer, "scheduler": scheduler}}))
         phases.append(Phase(phase.train, epochs, instantiate(optimizer), instantiate(scheduler), interval))
     return phases
-
-
-def shares(epochs: list[int | None], total: int) -> list[int]:
-    """The epochs of each phase: None becomes an equal share of what the others leave of `total`."""
-    open_phases = [i for i, number in enumerate(epochs) if number is None]
-    part, over = divmod(total - sum(number or 0 for number in epochs), max(len(open_phases), 1))
-    return [part + (i == open_phases[-1]) * over if number is None else number for i, number in enumerate(epochs)]
 
 
 def clips_scaled_gradients(trainer: DictConfig) -> bool:
@@ -333,7 +330,7 @@ def find_precision(wanted: str, accelerator: str) -> str:
     return "bf16-mixed" if bf16 else "32-true"
 
 
-def load_task(checkpoint: dict[str, Any], record: dict[str, Any]) -> FineTuneTask:
+def load_task(checkpoint: dict[str, Any], record: dict[str, Any]) -> ScoresTask:
     """The trained task out of a checkpoint, for inference: no weights file, no data, and neither loss nor optimizer.
 
     Calls what its settings name for head and task: see src/settings/trust.py. Raises RuntimeError, as torch does,
@@ -349,18 +346,16 @@ def load_task(checkpoint: dict[str, Any], record: dict[str, Any]) -> FineTuneTas
     head_name = replace_head(net, instantiate(plain_config(head)), len(record["class_names"]))
     task = task_class(config["task"]["name"])(
         model=ImageClassifier(net, head_name, preprocessing, config["channels_last"]),
-        phases=[],
         loss=nn.Identity(),
         class_names=record["class_names"],
-        monitor=config["task"]["monitor"],
-        seed=0,
+        plan=TrainingPlan(config["task"]["monitor"]),
         record=record,
+        temperature=record.get(CALIBRATION_KEY, {}).get("temperature", 1.0),  # last.ckpt has none
     )
     weights = OrderedDict((k, v) for k, v in checkpoint["state_dict"].items() if not k.startswith("loss."))
     # Without the version numbers in _metadata, MNASNet takes the weights for old ones and rebuilds its first layers.
     weights._metadata = task.state_dict()._metadata  # type: ignore[attr-defined]
     task.load_state_dict(weights)
-    task.temperature = record.get(CALIBRATION_KEY, {}).get("temperature", 1.0)  # last.ckpt has none
     return task.eval()
 
 

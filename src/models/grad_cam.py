@@ -17,7 +17,7 @@ from src.settings.errors import ConfigError
 
 if TYPE_CHECKING:
     from src.models.classifier import ImageClassifier
-    from src.training.task import FineTuneTask
+    from src.training.scores_task import ScoresTask
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class MapLayer:
         return (output if self.layout == "channels first" else output.permute(0, 3, 1, 2)).float()
 
 
-def explain_batch(task: "FineTuneTask", images_BCHW: Tensor, class_indices_B: Tensor) -> Tensor:
+def explain_batch(task: "ScoresTask", images_BCHW: Tensor, class_indices_B: Tensor) -> Tensor:
     """Where each image speaks for its class: maps float32 [B, H, W] on the CPU, 0 (nothing) to 1 (the most there).
 
     A map of zeros alone means that no place speaks for the class. The task is as it was afterwards, and nothing random
@@ -64,7 +64,7 @@ def explain_batch(task: "FineTuneTask", images_BCHW: Tensor, class_indices_B: Te
 
 
 @contextmanager
-def for_explaining(task: "FineTuneTask") -> Iterator[None]:
+def for_explaining(task: "ScoresTask") -> Iterator[None]:
     """Inference mode for all modules, gradients for none of the parameters but computed where asked for."""
     training = {module: module.training for module in task.modules()}
     wanted = {parameter: parameter.requires_grad for parameter in task.parameters()}

@@ -6,14 +6,12 @@ metrics, random numbers, order of the images. The checkpoints carry what was fou
 
 import copy
 import csv
-import functools
 import itertools
 import logging
 import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +30,7 @@ from src.data.module import ImageDataModule
 from src.reports.drawing import draw_range_test
 from src.settings.contradictions import one_process_only
 from src.settings.errors import ConfigError, RunStopped
-from src.training.task import FineTuneTask
+from src.training.scores_task import ScoresTask
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +45,7 @@ MIN_FALL = 2.0  # times the standard deviation of the losses around their smooth
 FALL_SHARE = 0.9  # of the fall to the lowest smoothed loss, at which the suggestion lies
 
 
-def find_rate(task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer) -> None:
+def find_rate(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> None:
     """Give the task's current phase the rate that a range test suggests; write the test into report/.
 
     Range test: Smith 2017, arXiv 1506.01186, section 3.3. Where the loss never falls, the phase keeps the rate it has.
@@ -69,24 +67,18 @@ def find_rate(task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer)
         log.warning("%s. %s: the rate of this phase stays %g.", what, why, given)
         return
     log.info("%s. %s. The rate of this phase becomes %g (without lr_find: %g).", what, why, found, given)
-    set_rate(task, task.phase_index, found)
+    task.set_rate(task.phase_index, found)
     task.record.setdefault("rates", {})[name] = found
 
 
-def set_rate(task: FineTuneTask, index: int, rate: float) -> None:
-    """The rate of a phase, which its parameter groups have shares of; no lr_factor multiplies it."""
-    phase = task.phases[index]
-    task.phases[index] = replace(phase, optimizer=functools.partial(phase.optimizer, lr=rate))
-
-
-def restore_rates(task: FineTuneTask, checkpoint_record: dict[str, Any]) -> None:
+def restore_rates(task: ScoresTask, checkpoint_record: dict[str, Any]) -> None:
     """What was found before the run was interrupted."""
     task.record["rates"] = dict(checkpoint_record.get("rates", {}))
     for name, rate in task.record["rates"].items():
-        set_rate(task, int(name.removeprefix("phase_")) - 1, rate)
+        task.set_rate(int(name.removeprefix("phase_")) - 1, rate)
 
 
-def range_test(task: FineTuneTask, batches: Iterator[Batch], trainer: Trainer) -> tuple[Curve, Curve]:
+def range_test(task: ScoresTask, batches: Iterator[Batch], trainer: Trainer) -> tuple[Curve, Curve]:
     """Rates and losses of steps that grow until the loss has diverged; they train `task`.
 
     The rate is that of the phase: each group of parameters has its share of it, as in training.
@@ -145,7 +137,7 @@ TIMED_STEPS = 3  # after one to warm up; the fastest counts, since other program
 MEMORY_SHARE = 0.8  # of what is free: twice the memory of the last size has to fit into it
 
 
-def find_batch_size(cfg: DictConfig, task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer) -> None:
+def find_batch_size(cfg: DictConfig, task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> None:
     """Double data.batch_size while that is faster and fits; write what was tried into report/.
 
     Measured on real training steps with random images, in the phase of the plan that trains the most parameters.
@@ -208,7 +200,7 @@ def keep_batch_size(cfg: DictConfig, checkpoint_record: dict[str, Any]) -> None:
         cfg.data.batch_size = kept
 
 
-def begin_largest_phase(task: FineTuneTask) -> None:
+def begin_largest_phase(task: ScoresTask) -> None:
     def trained(index: int) -> int:
         task.begin_phase(index, 0)
         return sum(p.numel() for p in task.parameters() if p.requires_grad)
@@ -226,7 +218,7 @@ def random_batch(datamodule: ImageDataModule, size: int) -> Batch:
 
 
 def seconds_of_step(
-    task: FineTuneTask, optimizer: Optimizer, scaler: GradScaler, batch: Batch, trainer: Trainer
+    task: ScoresTask, optimizer: Optimizer, scaler: GradScaler, batch: Batch, trainer: Trainer
 ) -> float:
     seconds = []
     for _ in range(1 + TIMED_STEPS):
@@ -303,7 +295,7 @@ def unknown_memory() -> ConfigError:
 
 
 @contextmanager
-def rehearsal(task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer) -> Iterator[FineTuneTask]:
+def rehearsal(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> Iterator[ScoresTask]:
     """A copy of the task, on the trainer's device and in its precision, to train on and throw away.
 
     Random numbers are drawn as if it had never been.
@@ -323,20 +315,19 @@ def rehearsal(task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer)
             datamodule.frozen_network, datamodule.trainer = network, attached
 
 
-def build_optimizer(task: FineTuneTask, trainer: Trainer) -> tuple[Optimizer, GradScaler]:
+def build_optimizer(task: ScoresTask, trainer: Trainer) -> tuple[Optimizer, GradScaler]:
     """Of the current phase. The scaler scales nothing but float16's gradients."""
-    optimizer = task.groups.build(task.phase.optimizer, task.model.net, task.model.head_name)
-    return optimizer, GradScaler(task.device.type, enabled=trainer.precision == "16-mixed")
+    return task.build_optimizer(), GradScaler(task.device.type, enabled=trainer.precision == "16-mixed")
 
 
-def step(task: FineTuneTask, optimizer: Optimizer, scaler: GradScaler, batches: list[Batch], trainer: Trainer) -> float:
+def step(task: ScoresTask, optimizer: Optimizer, scaler: GradScaler, batches: list[Batch], trainer: Trainer) -> float:
     """One optimizer step on these batches, as Lightning makes it; their mean loss before it."""
     precision, total = trainer.precision_plugin, 0.0
     optimizer.zero_grad()
     for batch in batches:
         batch = precision.convert_input(task.transfer_batch_to_device(batch, task.device, 0))
         with precision.forward_context():
-            loss = task.loss_of(batch)[2] / len(batches)
+            loss = task.losses(batch)["loss"] / len(batches)
         scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         total += loss.item()
     if trainer.gradient_clip_val:

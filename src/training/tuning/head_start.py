@@ -15,7 +15,7 @@ from src.cli.progress import progress_bar
 from src.data.module import ImageDataModule
 from src.data.table import Rows
 from src.models.classifier import find_weights, pooled, pretrained_head
-from src.training.task import FineTuneTask
+from src.training.scores_task import ScoresTask
 from src.training.tuning.finders import rehearsal
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ IMAGES_PER_CLASS = 50  # on 244 photographs of two classes, all of them did no b
 NAMED_CLASSES = 10  # in the log
 
 
-def start_from_pretrained(cfg: DictConfig, task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer) -> None:
+def start_from_pretrained(cfg: DictConfig, task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> None:
     """Give the new head weights from the pretrained one, by what that says of up to 50 training images per class.
 
     A new class's weights are those of the pretrained classes, each counted by its mean probability on the new class's
