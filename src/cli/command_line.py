@@ -8,16 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from src.settings.errors import ConfigError
+from src.settings.free_text import NAMES, PATHS
 from src.settings.schema import CONF_DIR
 
-PATHS = (
-    "ckpt", "model", "resume", "images", "root", "output", "output_dir", "report", "data.root", "data.file",
-    "data.split_file", "data.cache_dir", "backbone.weights", "hydra.run.dir", "hydra.sweep.dir",
-)  # fmt: skip
-TEXTS = (
-    "name", "class_name", "data.path_column", "data.label_columns", "data.split_column", "data.group_column",
-    "data.name",
-)  # fmt: skip
 SEVERAL = re.compile(r".*,|(?:range|choice|interval|glob|shuffle|sort)\(")  # values of a sweep
 KEY = re.compile(r"(?:\+\+?|~)?[\w@./\\-]+")
 
@@ -83,7 +76,7 @@ def readable(argument: str, sweeping: bool) -> str:
                 f"{argument} is empty: give a path, or leave {name} out. (Is it a shell's variable that is not set?)"
             )
         return argument
-    if name in (*PATHS, *TEXTS) and is_bare(value) and not (sweeping and "," in value) and not is_list(value, name):
+    if name in (*PATHS, *NAMES) and is_bare(value) and not (sweeping and "," in value) and not is_list(value, name):
         expanded = str(Path(value).expanduser()) if name in PATHS and value.startswith("~") else value
         return f"{key}={quoted(expanded)}"
     if is_group(name) and re.fullmatch(r"[+-]?[\d.]+|true|false", value, re.IGNORECASE):

@@ -14,8 +14,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.cli.command_line import PATHS, is_group, not_understood
+from src.cli.command_line import is_group, not_understood
 from src.settings.errors import ConfigError, RunStopped, did_you_mean
+from src.settings.free_text import PATHS
 from src.settings.schema import CONF_DIR, PROJECT_ROOT
 
 GROUP_OVERRIDE = re.compile(r"^\+?([a-z_/]+)=([\w.-]+)$")
