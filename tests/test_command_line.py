@@ -9,7 +9,8 @@ import pytest
 from conftest import Answer
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from src.cli.command_line import prepare, quoted, value_of
+from src.cli.command_line import prepare
+from src.cli.quoting import quoted, value_of
 from src.settings.errors import ConfigError
 
 TEXTS = [

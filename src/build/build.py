@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torchvision.transforms import v2
 
-from src.cli.command_line import launched_id
+from src.cli.launch import launched_id
 from src.data.module import ImageDataModule
 from src.data.transforms import Augmentation
 from src.models.classifier import (

@@ -10,7 +10,8 @@ import numpy as np
 from src.data.decode import UnreadableImage, read_rgb
 from src.data.formats.digit_images import read_digit
 from src.evaluation.paired_tests import mcnemar_p, p_text, sign_flip_p
-from src.files.plain_files import read_table, unreadable
+from src.files.csv_files import read_table
+from src.files.plain_files import unreadable
 from src.files.printable import printable
 from src.reports.charts import BLUE, PALETTE, Curve, draw_curves
 from src.reports.parts import SIDE_PX, SORTING, chart, html_table, small_image, write_document
