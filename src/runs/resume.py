@@ -22,7 +22,7 @@ from src.settings.errors import ConfigError
 from src.settings.schema import TrainConfig
 from src.settings.trust import plain_config, require_own_paths, require_own_targets
 from src.train import PATHS_OF_DATA
-from src.training.callbacks.watching import PhaseEarlyStopping
+from src.training.callbacks.early_stopping import PhaseEarlyStopping
 from src.training.task import CHECKPOINT_KEY, Phase, moved
 
 log = logging.getLogger(__name__)

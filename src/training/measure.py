@@ -27,10 +27,11 @@ from src.runs.checkpoint import AtomicCheckpointIO, load_checkpoint
 from src.runs.results import SplitOutputs, finite_outputs, scalars, write_class_table, write_json, write_predictions
 from src.tasks.classification.task import ClassificationTask
 from src.training.averaging import MovingAverage, SoupCheckpoint, StateDict, average_of
-from src.training.callbacks.watching import OutputCollector, add_figure
+from src.training.callbacks.output_collector import OutputCollector
 from src.training.embeddings import EmbeddingCollector
 from src.training.sharding import load_sharded
 from src.training.task import CALIBRATION_KEY, CHECKPOINT_KEY, FineTuneTask
+from src.training.tensorboard import add_figure
 
 log = logging.getLogger(__name__)
 

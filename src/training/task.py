@@ -6,7 +6,7 @@ import inspect
 import logging
 import time
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from PIL import Image
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
@@ -162,6 +163,12 @@ class FineTuneTask(LightningModule):
 
     def learn_labels(self, labels: npt.NDArray[Any]) -> None:
         """Take over what the training labels say about the outputs, before training; see ImageTable.labels."""
+
+    def figures(
+        self, split: str, arrays: Mapping[str, npt.NDArray[Any]], labels: npt.NDArray[Any]
+    ) -> dict[str, Image.Image]:
+        """Drawn for TensorBoard, by name, of what a validation step returned [N, ...] and the images' labels [N]."""
+        return {}
 
     def to_targets(self, labels: Tensor) -> Tensor:
         """What the loss compares the outputs with."""
