@@ -258,7 +258,7 @@ def cards(comparison: Comparison, run: Run, paths: list[str]) -> str:
 
 def image(run: Run, path: str) -> str:
     """Empty where the images are no files, or not there any more."""
-    if str(run.settings.get("data._target_")).endswith("DigitsDataModule"):
+    if run.settings.get("data._target_") == "src.data.formats.digits.DigitsDataModule":
         try:
             return small_image(read_digit(int(path.rpartition("/")[2])))
         except (ValueError, IndexError):  # of somebody else's run
