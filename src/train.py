@@ -41,7 +41,7 @@ def train(cfg: DictConfig) -> float | None:
         from src.settings.signatures import check_targets
         from src.training.measure import measure_best, write_run_report
         from src.training.metric_states import scalars
-        from src.training.tuning.finders import find_batch_size, keep_batch_size
+        from src.training.tuning.batch_size import find_batch_size
         from src.training.tuning.head_start import start_from_pretrained
 
     checkpoint = checkpoint_file = preprocessing = None
@@ -77,7 +77,7 @@ def train(cfg: DictConfig) -> float | None:
     datamodule.require_images_for(trainer.world_size)
     describe(cfg, datamodule, trainer)
     if cfg.batch_size_find and checkpoint is None and not is_dry_run(trainer):
-        find_batch_size(cfg, task, datamodule, trainer)
+        use_batch_size(cfg, task, datamodule, find_batch_size(task, datamodule, trainer))
     if trainer.is_global_zero and not is_dry_run(trainer):
         write_run_facts(cfg, datamodule, fingerprint, task.record["run_id"])
 
@@ -127,7 +127,7 @@ def fit_phases(
     from src.runs.resume import find_early_stopping, why_nothing_is_left
     from src.runs.resumed_state import unfit
     from src.training.sharding import ShardedStrategy
-    from src.training.tuning.finders import find_rate, restore_rates
+    from src.training.tuning.learning_rate import find_rate, restore_rates, use_rate
 
     first, start_epoch = 0, 0
     if checkpoint is not None:
@@ -159,13 +159,34 @@ def fit_phases(
         if head_alone:
             datamodule.advise()
         if cfg.lr_find and not resuming and not is_dry_run(trainer):  # a resumed phase has its rate
-            find_rate(task, datamodule, trainer)
+            rate = find_rate(task, datamodule, trainer)
+            if rate is not None:
+                use_rate(task, rate)
         try:
             trainer.fit(task, datamodule=datamodule, ckpt_path=checkpoint_file if resuming else None, weights_only=True)
         except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
             if resuming and checkpoint_file and not task.has_started and not isinstance(error, ConfigError):
                 raise unfit(checkpoint_file, f"what it kept does not fit ({first_line(error)})") from error
             raise
+
+
+def use_batch_size(cfg: DictConfig, task: "ScoresTask", datamodule: "ImageDataModule", found: int) -> None:
+    """In the data, in the run's settings, and in those that its checkpoints carry."""
+    from src.training.tuning.batch_size import advise_rate
+
+    times = found / datamodule.batch_size
+    datamodule.batch_size = found
+    cfg.data.batch_size = task.record["config"]["data"]["batch_size"] = found
+    if times != 1 and not cfg.lr_find:
+        advise_rate(times)
+
+
+def keep_batch_size(cfg: DictConfig, checkpoint_record: dict[str, Any]) -> None:
+    """A resumed run goes on with the size that was found when it began, whatever its command line says now."""
+    kept = checkpoint_record["config"]["data"]["batch_size"]
+    if cfg.batch_size_find and cfg.data.batch_size != kept:
+        log.info("data.batch_size stays %d, as batch_size_find has found it.", kept)
+        cfg.data.batch_size = kept
 
 
 def require_no_run(output_dir: Path) -> None:

@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 from test_compare import Compare, make_run, make_sweep, run_compare
 
 from scripts.publish import main as publish
-from src.files.plain_files import read_json, read_table, read_yaml
+from src.files.csv_files import read_table
+from src.files.plain_files import read_json, read_yaml
 from src.runs.finished_runs import runs_of
 from src.settings.errors import ConfigError
 

@@ -18,12 +18,13 @@ from lightning.fabric.plugins.environments.cluster_environment import ClusterEnv
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torchvision.transforms import v2
 
-from src.cli.command_line import launched_id
+from src.cli.launch import launched_id
 from src.data.module import ImageDataModule
 from src.data.transforms import Augmentation
 from src.models.classifier import (
@@ -45,7 +46,7 @@ from src.settings.signatures import check_targets
 from src.settings.trust import plain_config
 from src.tasks.lookup import task_class
 from src.training.averaging import MovingAverage, SoupCheckpoint
-from src.training.callbacks.unreadable_images import RequireReadableImages
+from src.training.callbacks.readable_images import RequireReadableImages
 from src.training.losses import class_weights
 from src.training.optim import ParameterGroups
 from src.training.phases import Phase, TrainingPlan, shares
@@ -279,8 +280,8 @@ def build_trainer(
             plugins=plugins,
             default_root_dir=cfg.output_dir,
             use_distributed_sampler=False,  # src.data.module.EpochSampler shares the images out
-            enable_checkpointing=any("Checkpoint" in type(callback).__name__ for callback in callbacks),
-            enable_progress_bar=False,  # src.training.callbacks.watching.ProgressBar
+            enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
+            enable_progress_bar=False,  # src.training.callbacks.progress_bar
             enable_model_summary=False,  # the log says what trains, phase by phase
         )
     except Exception as error:

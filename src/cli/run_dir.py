@@ -13,7 +13,8 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from src.cli.command_line import launched_id, process_rank, resumed_run_dir, safe_name
+from src.cli.command_line import resumed_run_dir
+from src.cli.launch import launched_id, process_rank, safe_name
 from src.settings.errors import ConfigError
 
 MAX_NAME = 200  # bytes: file systems take 255, and files of the run have names too

@@ -28,11 +28,12 @@ from src.runs.record import CALIBRATION_KEY, CHECKPOINT_KEY
 from src.runs.results import SplitOutputs, finite_outputs, write_class_table, write_json, write_predictions
 from src.tasks.classification.task import ClassificationTask
 from src.training.averaging import MovingAverage, SoupCheckpoint, StateDict, average_of
-from src.training.callbacks.watching import OutputCollector, add_figure
+from src.training.callbacks.output_collector import OutputCollector
 from src.training.embeddings import EmbeddingCollector
 from src.training.metric_states import scalars
 from src.training.scores_task import ScoresTask
 from src.training.sharding import load_sharded
+from src.training.tensorboard import add_figure
 
 log = logging.getLogger(__name__)
 

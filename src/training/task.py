@@ -1,9 +1,12 @@
 """What every task shares: the steps of training and evaluation, whatever the network says."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
+import numpy.typing as npt
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.optim import Optimizer
 from torchmetrics import MeanMetric
@@ -76,6 +79,12 @@ class FineTuneTask(ResumableModule):
 
     def count_training(self) -> None:
         """Count in the batch that `losses` has just seen, and log it."""
+
+    def figures(
+        self, split: str, arrays: Mapping[str, npt.NDArray[Any]], labels: npt.NDArray[Any]
+    ) -> dict[str, Image.Image]:
+        """Drawn for TensorBoard, by name, of what a validation step returned [N, ...] and the labels [N]."""
+        return {}
 
     # ------------------------------------------------------------------------------------------------------- processes
 

@@ -1,11 +1,16 @@
 """One class per image."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
+import numpy.typing as npt
 import torch
+from PIL import Image
 from torch import Tensor
 from torchmetrics.classification import MulticlassAccuracy
 
+from src.evaluation.confusion import count_confusions
+from src.reports.drawing import draw_confusions
 from src.training.metrics import classification_metrics
 from src.training.scores_task import ScoresTask
 
@@ -43,6 +48,13 @@ class ClassificationTask(ScoresTask):
         values: dict[str, Tensor] = metrics.compute()
         metrics.reset()
         return values
+
+    def figures(
+        self, split: str, arrays: Mapping[str, npt.NDArray[Any]], labels: npt.NDArray[Any]
+    ) -> dict[str, Image.Image]:
+        """The confusion matrix."""
+        confusions = count_confusions(arrays["outputs"].argmax(axis=1), labels, len(self.class_names))
+        return {f"{split}/confusion": draw_confusions(confusions, self.class_names)}
 
     def probabilities(self, outputs_BK: Tensor) -> Tensor:
         return torch.softmax(outputs_BK.float() / self.temperature, dim=1)

@@ -16,7 +16,7 @@ from src.data.module import ImageDataModule
 from src.data.table import Rows
 from src.models.classifier import find_weights, pooled, pretrained_head
 from src.training.scores_task import ScoresTask
-from src.training.tuning.finders import rehearsal
+from src.training.tuning.rehearsal import rehearsal
 
 log = logging.getLogger(__name__)
 
