@@ -200,7 +200,8 @@ def test_gpus_that_a_process_may_use(
      (["trainer.devices=2"], False)],
 )  # fmt: skip
 def test_who_wants_one_gpu(settings: list[str], wanted: bool) -> None:
-    assert wants_one_gpu(compose(*settings, "output_dir=x")) is wanted
+    trainer = compose(*settings, "output_dir=x").trainer
+    assert wants_one_gpu(trainer.accelerator, trainer.devices) is wanted
 
 
 # ------------------------------------------------------------------------------- sweeps whose jobs run somewhere else

@@ -7,9 +7,7 @@ import re
 import subprocess
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from omegaconf import DictConfig
+from typing import TYPE_CHECKING, Any
 
 from src.cli.launch import safe_name
 
@@ -17,10 +15,9 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 
-def wants_one_gpu(cfg: DictConfig) -> bool:
-    return (
-        "trainer" in cfg and cfg.trainer.accelerator not in ("cpu", "mps") and str(cfg.trainer.devices) in ("auto", "1")
-    )
+def wants_one_gpu(accelerator: str, devices: Any) -> bool:
+    """By trainer.accelerator and trainer.devices."""
+    return accelerator not in ("cpu", "mps") and str(devices) in ("auto", "1")
 
 
 def keep_one_gpu(sweep_dir: Path) -> "BaseFileLock | None":

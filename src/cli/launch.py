@@ -57,4 +57,4 @@ def process_rank() -> int:
 
 
 def safe_name(text: str) -> str:
-    return re.sub(r"[^\w.=,+-]+", "-", str(text)).strip("-")
+    return re.sub(r"[^\w.=,+-]+", "-", str(text)).strip("-").rstrip(".")  # which Windows would drop

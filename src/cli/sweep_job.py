@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -34,11 +34,15 @@ def run_sweep_job(task: Task, cfg: DictConfig, config_name: str, failed: list[st
     number, output_dir = HydraConfig.get().job.num, Path(HydraConfig.get().runtime.output_dir)
     (output_dir / "error.txt").unlink(missing_ok=True)  # of an earlier try, if the job goes on with it
     try:
-        if "joblib" in str(HydraConfig.get().launcher._target_) and wants_one_gpu(cfg):
+        if "trainer" not in cfg:
+            return task(cfg)
+        accelerator, devices = cfg.trainer.accelerator, cfg.trainer.devices
+        if "joblib" in str(HydraConfig.get().launcher._target_) and wants_one_gpu(accelerator, devices):
             keep_one_gpu(output_dir.parent)
-        if launched_id() is None and wants_processes(cfg):
-            return run_in_processes(cfg, config_name, output_dir)
-        return task(cfg)
+        if launched_id() is not None or not wants_processes(devices):
+            return task(cfg)
+        (output_dir / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True), encoding="utf-8")
+        return run_in_processes(output_dir, config_name, cfg.task.monitor)
     except Exception as error:
         if isinstance(error, RunStopped) and error.status == TERMINATED:
             fail(f"{error}\n{SWEEP_GOES_ON}", error.status)  # the whole sweep was told to end
@@ -49,23 +53,20 @@ def run_sweep_job(task: Task, cfg: DictConfig, config_name: str, failed: list[st
         return float("nan")
 
 
-def wants_processes(cfg: DictConfig) -> bool:
-    """Whether this job trains in more than one process on this machine. In a sweep, `auto` is one."""
-    devices = cfg.trainer.devices if "trainer" in cfg else 1
+def wants_processes(devices: Any) -> bool:
+    """Whether a job with these trainer.devices trains in more than one process on this machine. `auto` is one."""
     if isinstance(devices, ListConfig):
         return len(devices) > 1
     return str(devices) not in ("auto", "0", "1")
 
 
-def run_in_processes(cfg: DictConfig, config_name: str, output_dir: Path) -> float | None:
-    """Train in a process of its own, which starts the others: Lightning gives these its own command line.
+def run_in_processes(output_dir: Path, config_name: str, monitor: str) -> float | None:
+    """Train by <output_dir>/config.yaml in a process of its own, which starts the others by its own command line.
 
     From here, that would be the whole sweep's. Returns the monitored metric; raises ConfigError if the job failed.
     """
-    settings = output_dir / "config.yaml"
-    settings.write_text(OmegaConf.to_yaml(cfg, resolve=True), encoding="utf-8")
-    typed = [sys.executable, "-m", f"src.{config_name}", JOB_OPTION, str(settings)]
-    done = subprocess.run(typed, stderr=subprocess.PIPE, text=True)
+    typed = [sys.executable, "-m", f"src.{config_name}", JOB_OPTION, str(output_dir / "config.yaml")]
+    done = subprocess.run(typed, stderr=subprocess.PIPE, text=True, errors="backslashreplace")
     sys.stderr.write(done.stderr)
     if done.returncode == TERMINATED:
         raise RunStopped("The job was told to end.", TERMINATED)
@@ -73,9 +74,9 @@ def run_in_processes(cfg: DictConfig, config_name: str, output_dir: Path) -> flo
         lines = [line for line in done.stderr.splitlines() if not LOG_LINE.match(line)]
         raise ConfigError("\n".join(lines) or f"The job ended with exit status {done.returncode}.")
     metrics = json.loads((output_dir / "metrics.json").read_text(encoding="utf-8"))
-    return cast(float | None, metrics.get(cfg.task.monitor))
+    return cast(float | None, metrics.get(monitor))
 
 
 def read_job_settings(file: Path) -> DictConfig:
-    """What `run_in_processes` wrote: every process gets the very same settings, whatever sweeper chose them."""
+    """What a sweep wrote for such a job: every process gets the very same settings, whatever sweeper chose them."""
     return cast(DictConfig, OmegaConf.merge(OmegaConf.structured(TrainConfig), OmegaConf.load(file)))

@@ -2,7 +2,6 @@
 
 import json
 import math
-import shlex
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from PIL import Image
 
 from src.data.table import ImageTable
 from src.evaluation.analysis import Interval
+from src.files.shell import shell_word
 from src.reports.charts import BLUE, Curve, draw_learning_curves
 from src.reports.drawing import ORANGE
 from src.reports.parts import SORTING, chart, html_table, small_image, thumbnail, write_document
@@ -216,7 +216,7 @@ def shown_path(path: Path | None) -> str | None:
     if path is None:
         return None
     here = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-    return shlex.quote(str(here))
+    return shell_word(str(here))
 
 
 def environment_section(report: RunReport) -> str:

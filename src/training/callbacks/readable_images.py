@@ -1,7 +1,6 @@
 """The share of the images that can be read: a warning where it falls, and the end of a run that can read none."""
 
 import logging
-import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -9,6 +8,7 @@ from typing import Any, NoReturn
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
+from src.cli.run_dir import resume_command
 from src.data.dataset import Batch
 from src.files.printable import printable
 from src.settings.errors import RunStopped
@@ -82,9 +82,8 @@ class RequireReadableImages(Callback):
         if not trainer.checkpoint_callbacks:
             text += "See that they are there and may be read, or name other data."
         elif last.is_file():
-            resume = shlex.quote(str(trainer.default_root_dir))
             text += "The checkpoints are the last good ones; when the images are there again, go on with: "
-            text += f"python -m src.train resume={resume}"
+            text += resume_command(Path(trainer.default_root_dir))
         else:
             text += "There is no checkpoint yet: when the images are there again, start again."
         raise RunStopped(text)
