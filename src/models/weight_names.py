@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision import models
 
+from src.models.catalogue import classifier_names, new_network
 from src.settings.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -83,11 +83,10 @@ def fitting_network(state_dict: Mapping[str, Tensor], tried: Mapping[str, Tensor
     best, most = "", max(0.75, overlap(state_dict, tried))  # AlexNet's head is an eighth of it
     if most > 0.9:
         return ""
-    for name in models.list_models(module=models):
-        own_way = {"aux_logits": False, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    for name in classifier_names():
         try:
             with torch.device("meta"):  # shapes alone
-                own = models.get_model(name, weights=None, **own_way).state_dict()
+                own = new_network(name, 224).state_dict()
         except NotImplementedError:  # a RegNet reckons with tensors
             continue
         share = overlap(state_dict, own)

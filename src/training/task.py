@@ -28,7 +28,8 @@ from src.runs.results import MAX_NOT_FINITE, scalars
 from src.runs.resumed_state import forget_foreign_files, require_fitting, settings_of_groups
 from src.settings.check import leaves
 from src.settings.errors import RunStopped
-from src.training.optim import ParameterGroups, convert_moves
+from src.training.parameter_groups import ParameterGroups
+from src.training.schedules import convert_moves
 from src.training.sharding import ShardedStrategy, shard
 
 log = logging.getLogger(__name__)
@@ -197,7 +198,7 @@ class FineTuneTask(LightningModule):
 
     def outputs_of(self, batch: Batch) -> Tensor:
         """[B, K], of images or of the frozen network's features of them."""
-        return self.model.classify(batch["features"]) if "features" in batch else self(batch["image"])
+        return self.model.forward_head(batch["features"]) if "features" in batch else self(batch["image"])
 
     def loss_of(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Outputs [B, K], targets as the loss takes them, and the loss of a training batch, mixed if it is to be."""
@@ -340,8 +341,7 @@ class FineTuneTask(LightningModule):
     def begin_phase(self, index: int, start_epoch: int) -> None:
         """Freeze and unfreeze for phase `index`, which starts at `start_epoch` of the whole run."""
         self.phase_index, self.phase_start_epoch = index, start_epoch
-        trained = trained_modules(self.model.net, self.model.head_name, self.phase.train)
-        self._frozen = set_trainable(self.model.net, trained)
+        self._frozen = set_trainable(self.model, trained_modules(self.model, self.phase.train))
         self.train()
 
     def train(self, mode: bool = True) -> Self:
@@ -363,11 +363,9 @@ class FineTuneTask(LightningModule):
     def frozen_fingerprint(self) -> str:
         """Changes with the weights outside the head, and with the precision in which they compute."""
         digest = hashlib.sha256(f"{self.trainer.precision} {self.model.memory_format}".encode())
-        head = f"net.{self.model.head_name}."
-        for name, value in self.model.state_dict().items():
-            if not name.startswith(head):
-                digest.update(name.encode())
-                digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        for name, value in self.model.body_state_dict().items():
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
         # Of a head on feature maps the features are averages, unless there is more to it than one affine layer.
         digest.update(type(self.model.head).__name__.encode())
         return digest.hexdigest()
@@ -377,7 +375,7 @@ class FineTuneTask(LightningModule):
         training = self.model.training
         self.model.eval()
         with torch.inference_mode(), self.trainer.precision_plugin.forward_context():
-            features = self.model.features(images_BCHW.to(self.device, non_blocking=True))
+            features = self.model.forward_features(images_BCHW.to(self.device, non_blocking=True))
         self.model.train(training)
         self.train(self.training)  # frozen modules go back to inference mode
         return features
@@ -385,7 +383,7 @@ class FineTuneTask(LightningModule):
     # ------------------------------------------------------------------------------------------------- optimization
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        optimizer = self.groups.build(self.phase.optimizer, self.model.net, self.model.head_name)
+        optimizer = self.groups.build(self.phase.optimizer, self.model)
         self.has_started = False
         total_steps, max_epochs = self.trainer.estimated_stepping_batches, self.trainer.max_epochs or 1
         self.moves_per_epoch = max(1, round(total_steps / max_epochs)) if self.phase.interval == "step" else 1

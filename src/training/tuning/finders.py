@@ -325,7 +325,7 @@ def rehearsal(task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer)
 
 def build_optimizer(task: FineTuneTask, trainer: Trainer) -> tuple[Optimizer, GradScaler]:
     """Of the current phase. The scaler scales nothing but float16's gradients."""
-    optimizer = task.groups.build(task.phase.optimizer, task.model.net, task.model.head_name)
+    optimizer = task.groups.build(task.phase.optimizer, task.model)
     return optimizer, GradScaler(task.device.type, enabled=trainer.precision == "16-mixed")
 
 

@@ -1,4 +1,4 @@
-"""Parameter groups, and learning-rate schedules as functions of the time in epochs.
+"""Learning-rate schedules as functions of the time in epochs.
 
 Each schedule takes the optimizer, and what only the task knows: how many optimizer steps per epoch has and how many
 epochs the phase. It multiplies the rate of every parameter group by the same factor, which depends on the step alone,
@@ -8,67 +8,12 @@ so a resumed run continues exactly.
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
-from src.models.freeze import find_blocks
 from src.settings.errors import RunStopped
-
-
-@dataclass(frozen=True)
-class ParameterGroups:
-    """Which parameters train at which share of the rate, and which are not decayed.
-
-    Args:
-        layer_decay: factor on the rate from each block to the one before it, from the head (1) to the input (Clark et
-            al. 2020, arXiv 2003.10555, section 3.1; Bao et al. 2022, arXiv 2106.08254). 1 = the same rate throughout.
-        head_lr_factor: factor on the head's rate, where more than the head trains.
-        decay_norms_and_biases: whether weight decay also pulls at norms, biases, embeddings of position and the like.
-    """
-
-    layer_decay: float = 1.0
-    head_lr_factor: float = 1.0
-    decay_norms_and_biases: bool = False
-
-    def build(self, optimizer: Callable[..., Optimizer], net: nn.Module, head_name: str) -> Optimizer:
-        """The optimizer of those parameters of `net` that train, one group for each pair of rate and decay.
-
-        The groups keep their proportions under any schedule that multiplies the rates it finds.
-        """
-        blocks = find_blocks(net, head_name)
-        head = f"{head_name}."
-        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
-        trained = [(name, p) for name, p in net.named_parameters() if p.requires_grad]
-        head_alone = all(name.startswith(head) for name, _ in trained)
-        for name, parameter in trained:
-            if name.startswith(head):
-                scale = 1.0 if head_alone else self.head_lr_factor
-            else:
-                # What belongs to no block, such as a class token, is added at the input.
-                at = next((i for i, block in enumerate(blocks) if name.startswith(f"{block}.")), 0)
-                scale = self.layer_decay ** (len(blocks) - at)
-            decayed = self.decay_norms_and_biases or not is_undecayed(name, parameter)
-            groups.setdefault((scale, decayed), []).append(parameter)
-        built = optimizer([
-            {"params": parameters, "lr_scale": scale, **({} if decayed else {"weight_decay": 0.0})}
-            for (scale, decayed), parameters in groups.items()
-        ])  # fmt: skip
-        for group in built.param_groups:
-            group["lr"] *= group["lr_scale"]
-        return built
-
-
-# Parameters of torchvision's transformers and ConvNeXts that are no weights of a layer, and have several dimensions.
-UNDECAYED = ("class_token", "pos_embedding", "relative_position_bias_table", "layer_scale", "logit_scale")
-
-
-def is_undecayed(name: str, parameter: Any) -> bool:
-    """Whether weight decay usually leaves this parameter alone: vectors (norms, biases), embeddings, scales."""
-    return parameter.ndim <= 1 or name.rpartition(".")[2] in UNDECAYED
 
 
 def schedule(
