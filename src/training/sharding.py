@@ -43,7 +43,7 @@ def shard(model: AdaptedNetwork, processes: DeviceMesh) -> None:
         fully_shard(model.net.get_submodule(block), mesh=processes)
     fully_shard(model, mesh=processes, reshard_after_forward=True)
     # Networks that end with a flattening; nothing writes into their outputs.
-    warnings.filterwarnings("ignore", r"FSDP2-wrapped module \(FSDPImageClassifier\) returned a view tensor")
+    warnings.filterwarnings("ignore", rf"FSDP2-wrapped module \({type(model).__name__}\) returned a view tensor")
 
 
 def load_sharded(weights: Mapping[str, Tensor], module: torch.nn.Module) -> None:
