@@ -111,6 +111,12 @@ def test_heads() -> None:
     assert dropping[0].p == 0.3
 
 
+def test_a_head_is_replaced_again() -> None:
+    model = classifier("squeezenet1_1", 32, head=mlp_head)
+    model.reset_classifier(3, linear_head)
+    assert model.head.weight.shape == (3, 512, 1, 1) and model.head_names == ["classifier.1"]
+
+
 def test_normalisation_is_torchvisions() -> None:
     """uint8 through the model equals torchvision's preset through the bare network."""
     model = classifier("squeezenet1_1", 64).eval()

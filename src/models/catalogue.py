@@ -14,7 +14,7 @@ TRAINED_WITH_HALF = ("googlenet", "inception_v3")
 
 
 def classifier_names() -> list[str]:
-    """Of all classifiers; `src/settings/schema.py` has the same list without importing torch."""
+    """Of all classifiers. The settings know the same list without importing torch; a test compares the two."""
     names: list[str] = models.list_models(module=models)
     return names
 

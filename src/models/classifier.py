@@ -32,9 +32,9 @@ class ImageClassifier(AdaptedNetwork):
         return self.net.get_submodule(self.head_names[0])
 
     @property
-    def last_layer(self) -> nn.Linear | nn.Conv2d:
-        """The affine layer that makes the logits."""
-        return [layer for layer in self.head.modules() if isinstance(layer, nn.Linear | nn.Conv2d)][-1]
+    def affine_layers(self) -> list[nn.Linear | nn.Conv2d]:
+        """Of the head; the last one makes the logits."""
+        return [layer for layer in self.head.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
 
     def reset_classifier(self, num_classes: int, head_factory: HeadFactory) -> None:
         """Put a new head in the place of the old one.
@@ -42,11 +42,11 @@ class ImageClassifier(AdaptedNetwork):
         Other layers of a classifier stay, but for the ReLU behind SqueezeNet's head: logits then can be negative, and a
         head whose outputs all fall below zero does not stop learning for good, as happened with optimizer=sgd.
         """
-        old = self.last_layer
+        old = self.affine_layers[0]
         conv = isinstance(old, nn.Conv2d)
         in_features = old.in_channels if isinstance(old, nn.Conv2d) else old.in_features
-        head = head_factory(in_features, num_classes, conv).to(memory_format=self.memory_format)
-        self.net.set_submodule(self.head_names[0], head)
+        head = head_factory(in_features, num_classes, conv)
+        self.net.set_submodule(self.head_names[0], head.to(self.device, memory_format=self.memory_format))
         for name, module in self._behind_head.items():
             if isinstance(module, nn.ReLU):
                 self.net.set_submodule(name, nn.Identity())

@@ -24,7 +24,7 @@ from src.settings.errors import ConfigError
 log = logging.getLogger(__name__)
 
 Weights: TypeAlias = WeightsEnum | Path | None
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
+_REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def find_weights(name: str, weights: str | None) -> Weights:
@@ -42,7 +42,7 @@ def find_weights(name: str, weights: str | None) -> Weights:
     enum = models.get_model_weights(name)
     if weights in enum.__members__:
         return cast(WeightsEnum, enum[weights])
-    if (file := existing_file(weights, (Path.cwd(), PROJECT_ROOT))) is not None:
+    if (file := existing_file(weights, (Path.cwd(), _REPOSITORY))) is not None:
         return file
     if not Path(weights).suffix and Path(weights).name == weights:
         members = ", ".join(enum.__members__)  # DEFAULT is one of them
@@ -75,19 +75,19 @@ def build_backbone(name: str, weights: Weights, image_size_px: int) -> nn.Module
     check_image_size(name, image_size_px)
     if weights is None:
         return new_network(name, image_size_px)
-    state_dict = pretrained_state_dict(name, weights)
+    state_dict = _pretrained_state_dict(name, weights)
     net = new_network(name, image_size_px)
     if isinstance(weights, Path):
-        state_dict = without_prefix(state_dict, body_names(net), str(weights))
+        state_dict = without_prefix(state_dict, _body_names(net), str(weights))
     load_pretrained(net, state_dict, source=str(weights))
     return net
 
 
-def pretrained_state_dict(name: str, weights: WeightsEnum | Path) -> dict[str, Tensor]:
-    return download(name, weights) if isinstance(weights, WeightsEnum) else read_state_dict(weights)
+def _pretrained_state_dict(name: str, weights: WeightsEnum | Path) -> dict[str, Tensor]:
+    return _download(name, weights) if isinstance(weights, WeightsEnum) else read_state_dict(weights)
 
 
-def download(name: str, weights: WeightsEnum) -> dict[str, Tensor]:
+def _download(name: str, weights: WeightsEnum) -> dict[str, Tensor]:
     """torchvision's own weights, from its cache or the network."""
     file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
     if not file.exists():
@@ -125,7 +125,7 @@ def _misfits(net: nn.Module, given: Mapping[str, Tensor]) -> str:
     """What is wrong with these weights, one line for each kind of mistake; empty if nothing is."""
     own = {key: value for key, value in net.state_dict().items() if not key.startswith(f"{find_head(net)}.")}
     problems = {
-        "missing": [key for key in body_names(net) if key not in given],
+        "missing": [key for key in _body_names(net) if key not in given],
         "superfluous": [key for key in given if key not in own],
         "of another shape": [key for key in own if key in given and own[key].shape != given[key].shape],
         "not finite": [
@@ -151,7 +151,7 @@ def with_versions(state_dict: Mapping[str, Tensor], module: nn.Module) -> "Order
     return versioned
 
 
-def body_names(net: nn.Module) -> list[str]:
+def _body_names(net: nn.Module) -> list[str]:
     """Names of the weights that a file must have: those of the head are replaced.
 
     Old files lack BatchNorm's batch counter, which only averaging without momentum reads.
@@ -165,7 +165,7 @@ def pretrained_head(name: str, weights: WeightsEnum | Path, head_name: str) -> n
 
     Raises ConfigError if the weights have no such layer.
     """
-    state_dict = pretrained_state_dict(name, weights)
+    state_dict = _pretrained_state_dict(name, weights)
     if isinstance(weights, Path):
         state_dict = without_prefix(state_dict, [f"{head_name}.weight", f"{head_name}.bias"], str(weights))
     weight = state_dict.get(f"{head_name}.weight")

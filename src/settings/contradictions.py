@@ -93,7 +93,7 @@ def head_start_problems(cfg: DictConfig) -> list[str]:
         problems.append(f"{start} needs the classes of pretrained weights, and backbone.weights=null has none.")
     if cfg.task.targets != "classes":
         problems.append(f"{start} is for one class per image, and this task has task.targets={cfg.task.targets}.")
-    if target_of(cfg.head) != "src.models.heads.linear_head":
+    if not str(cfg.head.get("_target_")).endswith("linear_head"):
         problems.append(f"{start} is for head=linear: other heads have no row for each class.")
     return problems
 

@@ -41,7 +41,7 @@ class ParameterGroups:
                 # What belongs to no block, such as a class token, is added at the input.
                 at = next((i for i, block in enumerate(blocks) if name.startswith(f"{block}.")), 0)
                 scale = self.layer_decay ** (len(blocks) - at)
-            decayed = self.decay_norms_and_biases or not is_undecayed(name, parameter)
+            decayed = self.decay_norms_and_biases or not _is_undecayed(name, parameter)
             groups.setdefault((scale, decayed), []).append(parameter)
         built = optimizer([
             {"params": parameters, "lr_scale": scale, **({} if decayed else {"weight_decay": 0.0})}
@@ -53,9 +53,9 @@ class ParameterGroups:
 
 
 # Parameters of torchvision's transformers and ConvNeXts that are no weights of a layer, and have several dimensions.
-UNDECAYED = ("class_token", "pos_embedding", "relative_position_bias_table", "layer_scale", "logit_scale")
+_UNDECAYED = ("class_token", "pos_embedding", "relative_position_bias_table", "layer_scale", "logit_scale")
 
 
-def is_undecayed(name: str, parameter: Any) -> bool:
+def _is_undecayed(name: str, parameter: Any) -> bool:
     """Whether weight decay usually leaves this parameter alone: vectors (norms, biases), embeddings, scales."""
-    return parameter.ndim <= 1 or name.rpartition(".")[2] in UNDECAYED
+    return parameter.ndim <= 1 or name.rpartition(".")[2] in _UNDECAYED

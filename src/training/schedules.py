@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 from src.settings.errors import RunStopped
 
 
-def schedule(
+def _schedule(
     optimizer: Optimizer, steps_per_epoch: int, warmup_epochs: float, factor: Callable[[float], float]
 ) -> LambdaLR:
     """Multiply each group's rate by `factor(epochs gone by)`; over `warmup_epochs` it also climbs linearly from 0."""
@@ -31,7 +31,7 @@ def schedule(
 
 def constant(optimizer: Optimizer, steps_per_epoch: int, epochs: int, warmup_epochs: float = 0.0) -> LambdaLR:
     """The same rate throughout."""
-    return schedule(optimizer, steps_per_epoch, warmup_epochs, lambda epoch: 1.0)
+    return _schedule(optimizer, steps_per_epoch, warmup_epochs, lambda epoch: 1.0)
 
 
 def cosine(
@@ -40,10 +40,10 @@ def cosine(
     """Half a cosine down to `final_factor` of the rate (Loshchilov and Hutter 2017, arXiv 1608.03983, no restarts)."""
 
     def factor(epoch: float) -> float:
-        progress = progress_after_warmup(epoch, epochs, warmup_epochs)
+        progress = _progress_after_warmup(epoch, epochs, warmup_epochs)
         return final_factor + (1 - final_factor) * (1 + math.cos(math.pi * progress)) / 2
 
-    return schedule(optimizer, steps_per_epoch, warmup_epochs, factor)
+    return _schedule(optimizer, steps_per_epoch, warmup_epochs, factor)
 
 
 def linear(
@@ -52,9 +52,9 @@ def linear(
     """A straight line down to `final_factor` of the rate."""
 
     def factor(epoch: float) -> float:
-        return 1 - (1 - final_factor) * progress_after_warmup(epoch, epochs, warmup_epochs)
+        return 1 - (1 - final_factor) * _progress_after_warmup(epoch, epochs, warmup_epochs)
 
-    return schedule(optimizer, steps_per_epoch, warmup_epochs, factor)
+    return _schedule(optimizer, steps_per_epoch, warmup_epochs, factor)
 
 
 def step(
@@ -66,7 +66,7 @@ def step(
     gamma: float = 0.1,
 ) -> LambdaLR:
     """A drop by `gamma` every `step_epochs` epochs."""
-    return schedule(optimizer, steps_per_epoch, warmup_epochs, lambda epoch: gamma ** (whole(epoch) // step_epochs))
+    return _schedule(optimizer, steps_per_epoch, warmup_epochs, lambda epoch: gamma ** (_whole(epoch) // step_epochs))
 
 
 def multistep(
@@ -79,16 +79,18 @@ def multistep(
 ) -> LambdaLR:
     """A drop by `gamma` at each milestone, a share 0..1 of the phase, rounded to the start of an epoch."""
     starts = [round(milestone * epochs) for milestone in milestones]
-    return schedule(
-        optimizer, steps_per_epoch, warmup_epochs, lambda epoch: gamma ** sum(whole(epoch) >= start for start in starts)
-    )
+
+    def factor(epoch: float) -> float:
+        return gamma ** sum(_whole(epoch) >= start for start in starts)
+
+    return _schedule(optimizer, steps_per_epoch, warmup_epochs, factor)
 
 
 def exponential(
     optimizer: Optimizer, steps_per_epoch: int, epochs: int, warmup_epochs: float = 0.0, gamma: float = 0.9
 ) -> LambdaLR:
     """A drop by `gamma` at the start of every epoch."""
-    return schedule(optimizer, steps_per_epoch, warmup_epochs, lambda epoch: gamma ** whole(epoch))
+    return _schedule(optimizer, steps_per_epoch, warmup_epochs, lambda epoch: gamma ** _whole(epoch))
 
 
 def onecycle(
@@ -135,11 +137,11 @@ def convert_moves(scheduler: Any, before: int, now: int) -> None:
         scheduler.step()
 
 
-def progress_after_warmup(epoch: float, epochs: int, warmup_epochs: float) -> float:
+def _progress_after_warmup(epoch: float, epochs: int, warmup_epochs: float) -> float:
     """0 at the end of the warmup, 1 at the end of the phase."""
     return min(max((epoch - warmup_epochs) / max(epochs - warmup_epochs, 1e-9), 0.0), 1.0)
 
 
-def whole(epoch: float) -> int:
+def _whole(epoch: float) -> int:
     """Whole epochs gone by; a step count divided by the steps of an epoch may lie a rounding error below."""
     return math.floor(epoch + 1e-6)

@@ -49,22 +49,22 @@ def start_from_pretrained(
     assert found is not None  # src/settings/contradictions.py refuses random weights
     source = pretrained_head(backbone, found, task.model.head_names[0])
     rows = some_of_each_class(datamodule.table.labels, datamodule.table.splits["train"])
-    probabilities_KS, features_KC, seen_K = means_by_class(source, rows, task, datamodule, trainer)
+    probabilities_KS, features_KC, seen_K = _means_by_class(source, rows, task, datamodule, trainer)
     probabilities_KS[~seen_K] = probabilities_KS[seen_K].mean(dim=0)
     weight_KC = (probabilities_KS - probabilities_KS.mean(dim=0)) @ source.weight
     bias_K = -weight_KC @ features_KC[seen_K].mean(dim=0)
-    layer = task.model.last_layer
+    layer = task.model.affine_layers[-1]
     assert layer.bias is not None
     with torch.no_grad():
         layer.weight.copy_(weight_KC.view_as(layer.weight))
         layer.bias.copy_(bias_K)
     log.info("Head: starts from the pretrained classes of %s training images", f"{len(rows):,}")
-    if len(task.class_names) <= NAMED_CLASSES and (names := source_names(backbone, len(source.bias))):
-        for class_name, text in zip(task.class_names, most_seen(probabilities_KS, names), strict=True):
+    if len(task.class_names) <= NAMED_CLASSES and (names := _source_names(backbone, len(source.bias))):
+        for class_name, text in zip(task.class_names, _most_seen(probabilities_KS, names), strict=True):
             log.info("  %s: %s", class_name, text)
 
 
-def means_by_class(
+def _means_by_class(
     source: nn.Linear, rows: Rows, task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Of the images in these rows, by new class: what the pretrained head says of them, and what it gets.
@@ -100,13 +100,13 @@ def some_of_each_class(labels_N: npt.NDArray[Any], rows: Rows) -> Rows:
     return np.sort(np.concatenate(chosen))
 
 
-def source_names(backbone: str, number: int) -> list[str]:
+def _source_names(backbone: str, number: int) -> list[str]:
     """Names of the pretrained classes, if they are those of torchvision's weights; else none."""
     names: list[str] = models.get_model_weights(backbone)["DEFAULT"].meta["categories"]
     return names if len(names) == number else []
 
 
-def most_seen(probabilities_KS: Tensor, names: list[str]) -> list[str]:
+def _most_seen(probabilities_KS: Tensor, names: list[str]) -> list[str]:
     """For each class the pretrained classes with the highest mean probability."""
     values_K3, indices_K3 = probabilities_KS.topk(min(3, len(names)))
     return [
