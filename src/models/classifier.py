@@ -46,7 +46,7 @@ class ImageClassifier(AdaptedNetwork):
         conv = isinstance(old, nn.Conv2d)
         in_features = old.in_channels if isinstance(old, nn.Conv2d) else old.in_features
         head = head_factory(in_features, num_classes, conv)
-        self.net.set_submodule(self.head_names[0], head.to(self.device, memory_format=self.memory_format))
+        self.net.set_submodule(self.head_names[0], head.to(self.device).to(memory_format=self.memory_format))
         for name, module in self._behind_head.items():
             if isinstance(module, nn.ReLU):
                 self.net.set_submodule(name, nn.Identity())
