@@ -60,8 +60,8 @@ def set_stochastic_depth(net: nn.Module, name: str, probability: float) -> None:
         block.p *= probability / highest
 
 
-def check_image_size(name: str, image_size_px: int) -> None:
-    """Raise ConfigError if the network cannot take square images of this size."""
+def check_image_size(name: str, image_size_px: int, setting: str = "data.image_size_px") -> None:
+    """Raise ConfigError, which names the setting, if the network cannot take square images of this size."""
     low, multiple = models.get_model_weights(name)["DEFAULT"].meta["min_size"][0], 1
     if name.startswith("vit_"):
         low = multiple = int(name.rsplit("_", 1)[1])  # vit_b_16: patches of 16 pixels
@@ -71,7 +71,7 @@ def check_image_size(name: str, image_size_px: int) -> None:
         low = 32  # other sizes than those of the pretraining are padded
     if image_size_px < low or image_size_px % multiple:
         rule = f"a multiple of {multiple}" if multiple > 1 else f"at least {low}"
-        raise ConfigError(f"data.image_size_px={image_size_px} does not fit {name}: it must be {rule}.")
+        raise ConfigError(f"{setting}={image_size_px} does not fit {name}: it must be {rule}.")
 
 
 def check_training_size(name: str, crop_px: int, image_size_px: int) -> None:
@@ -80,7 +80,4 @@ def check_training_size(name: str, crop_px: int, image_size_px: int) -> None:
         raise ConfigError(
             f"augment.crop_px={crop_px}: {name} takes images of one size only, {image_size_px} here: leave it null."
         )
-    try:
-        check_image_size(name, crop_px)
-    except ConfigError as error:
-        raise ConfigError(str(error).replace("data.image_size_px", "augment.crop_px")) from error
+    check_image_size(name, crop_px, "augment.crop_px")

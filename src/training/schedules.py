@@ -114,7 +114,10 @@ def onecycle(
 
 
 class OneCycle(OneCycleLR):
-    """Keeps in checkpoints only where it is: its length follows from the settings, and a resumed run may be longer."""
+    """Keeps in checkpoints only where it is: its length follows from the settings, and a resumed run may be longer.
+
+    `_step_count` is private to torch, whose schedules tell by it whether a step is the first, and warn.
+    """
 
     def state_dict(self) -> dict[str, Any]:
         return {name: value for name, value in super().state_dict().items() if name in ("last_epoch", "_step_count")}
