@@ -18,7 +18,7 @@ from src.build.build import build_task
 from src.cli import command as cli
 from src.data.formats.digits import DIGITS_FILE
 from src.export import export
-from src.models.classifier import preprocessing_of
+from src.models.weights import preprocessing_of
 from src.runs.record import CHECKPOINT_KEY
 from src.settings.schema import CONF_DIR, register
 

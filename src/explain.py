@@ -68,7 +68,7 @@ def explain(cfg: DictConfig) -> None:
             # An image with several classes has several maps.
             at_B = torch.tensor([at for at, row in enumerate(explained) for _ in row], dtype=torch.int64)
             classes_B = torch.tensor([k for row in explained for k, _ in row], dtype=torch.int64)
-            maps_BHW = explain_batch(task, images_BCHW[at_B], classes_B) if len(at_B) else torch.empty(0)
+            maps_BHW = explain_batch(task.model, images_BCHW[at_B], classes_B) if len(at_B) else torch.empty(0)
             maps = iter(maps_BHW.numpy())
             for number, path, reason in zip(numbers, batch_paths, errors, strict=True):
                 if reason is not None:

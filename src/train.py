@@ -86,7 +86,7 @@ def train(cfg: DictConfig) -> float | None:
     )
     task.start_clock(before["fit_seconds"])
     if cfg.head.get("start") == "pretrained" and checkpoint is None and not is_dry_run(trainer):
-        start_from_pretrained(cfg, task, datamodule, trainer)
+        start_from_pretrained(cfg.backbone.name, cfg.backbone.weights, task, datamodule, trainer)
     fit_phases(cfg, task, datamodule, trainer, checkpoint, checkpoint_file)
     # Without an epoch, in a run that had ended when it was resumed, there are no new values.
     last = scalars(trainer.callback_metrics) or before["metrics"]
@@ -326,12 +326,10 @@ def label_summary(table: "ImageTable") -> str:
 
 
 def describe_phase(task: "ScoresTask", trainer: "Trainer") -> None:
-    from src.models.freeze import find_blocks
-
     parameters = list(task.model.net.named_parameters())
     total, trained = sum(p.numel() for _, p in parameters), sum(p.numel() for _, p in parameters if p.requires_grad)
     names = [name for name, p in parameters if p.requires_grad]
-    blocks = [*find_blocks(task.model.net, task.model.head_name), task.model.head_name]
+    blocks = [*task.model.blocks, *task.model.head_names]
     trained_blocks = [block for block in blocks if any(name.startswith(f"{block}.") for name in names)]
     what = f"{trained_blocks[0]} to {trained_blocks[-1]}" if len(trained_blocks) > 1 else trained_blocks[0]
     log.info(

@@ -3,7 +3,6 @@
 import inspect
 import logging
 import os
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,16 +26,10 @@ from torchvision.transforms import v2
 from src.cli.launch import launched_id
 from src.data.module import ImageDataModule
 from src.data.transforms import Augmentation
-from src.models.classifier import (
-    ImageClassifier,
-    build_backbone,
-    check_training_size,
-    find_weights,
-    preprocessing_of,
-    replace_head,
-    set_stochastic_depth,
-)
+from src.models.catalogue import check_training_size, set_stochastic_depth
+from src.models.classifier import ImageClassifier
 from src.models.preprocessing import Preprocessing
+from src.models.weights import build_backbone, find_weights, preprocessing_of, with_versions
 from src.runs.checkpoint import AtomicCheckpointIO, make_record
 from src.runs.record import CALIBRATION_KEY
 from src.settings.contradictions import ONE_PROCESS
@@ -48,7 +41,7 @@ from src.tasks.lookup import task_class
 from src.training.averaging import MovingAverage, SoupCheckpoint
 from src.training.callbacks.readable_images import RequireReadableImages
 from src.training.losses import class_weights
-from src.training.optim import ParameterGroups
+from src.training.parameter_groups import ParameterGroups
 from src.training.phases import Phase, TrainingPlan, shares
 from src.training.scores_task import ScoresTask
 from src.training.sharding import ShardedEvaluation, ShardedStrategy
@@ -111,8 +104,8 @@ def build_task(
     if cfg.backbone.stochastic_depth is not None:
         set_stochastic_depth(net, name, cfg.backbone.stochastic_depth)
     head = {key: value for key, value in cfg.head.items() if key != "start"}  # of head_start.py
-    head_name = replace_head(net, instantiate(head), len(class_names))
-    model = ImageClassifier(net, head_name, preprocessing, cfg.channels_last)
+    model = ImageClassifier(net, preprocessing, cfg.channels_last)
+    model.reset_classifier(len(class_names), instantiate(head))
     if cfg.compile:
         model.compile()  # in place: reassigning torch.compile(model) would rename every entry of the checkpoint
     task = task_class(cfg.task.name)(
@@ -344,19 +337,18 @@ def load_task(checkpoint: dict[str, Any], record: dict[str, Any]) -> ScoresTask:
     }  # for src/training/tuning/head_start.py
     name = config["backbone"]["name"]
     net = build_backbone(name, None, preprocessing.crop_px)
-    head_name = replace_head(net, instantiate(plain_config(head)), len(record["class_names"]))
+    model = ImageClassifier(net, preprocessing, config["channels_last"])
+    model.reset_classifier(len(record["class_names"]), instantiate(plain_config(head)))
     task = task_class(config["task"]["name"])(
-        model=ImageClassifier(net, head_name, preprocessing, config["channels_last"]),
+        model=model,
         loss=nn.Identity(),
         class_names=record["class_names"],
         plan=TrainingPlan(config["task"]["monitor"]),
         record=record,
         temperature=record.get(CALIBRATION_KEY, {}).get("temperature", 1.0),  # last.ckpt has none
     )
-    weights = OrderedDict((k, v) for k, v in checkpoint["state_dict"].items() if not k.startswith("loss."))
-    # Without the version numbers in _metadata, MNASNet takes the weights for old ones and rebuilds its first layers.
-    weights._metadata = task.state_dict()._metadata  # type: ignore[attr-defined]
-    task.load_state_dict(weights)
+    weights = {k: v for k, v in checkpoint["state_dict"].items() if not k.startswith("loss.")}
+    task.load_state_dict(with_versions(weights, task))
     return task.eval()
 
 

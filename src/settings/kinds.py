@@ -20,7 +20,7 @@ KINDS = {
     r"data": Kind("data module", ("src.data.",), "src.data.module.ImageDataModule"),
     r"(freeze\.phases\.\d+\.)?optimizer": Kind("optimizer", ("torch.optim",), "torch.optim.Optimizer"),
     r"(freeze\.phases\.\d+\.)?scheduler": Kind(
-        "scheduler", ("torch.optim.lr_scheduler", "src.training.optim"), "torch.optim.lr_scheduler.LRScheduler"
+        "scheduler", ("torch.optim.lr_scheduler", "src.training.schedules"), "torch.optim.lr_scheduler.LRScheduler"
     ),
     r"callbacks\.\w+": Kind("callback", ("lightning.pytorch.callbacks", "src."), "lightning.Callback"),
     r"logger\.\w+": Kind("logger", ("lightning.pytorch.loggers",), "lightning.pytorch.loggers.Logger"),

@@ -99,7 +99,7 @@ class ScoresTask(FineTuneTask):
 
     def outputs(self, batch: Batch) -> Tensor:
         """[B, K], of images or of the frozen network's features of them."""
-        outputs_BK: Tensor = self.model.classify(batch["features"]) if "features" in batch else self(batch["image"])
+        outputs_BK: Tensor = self.model.forward_head(batch["features"]) if "features" in batch else self(batch["image"])
         return outputs_BK
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -142,11 +142,9 @@ class ScoresTask(FineTuneTask):
     def frozen_fingerprint(self) -> str:
         """Changes with the weights outside the head, and with the precision in which they compute."""
         digest = hashlib.sha256(f"{self.trainer.precision} {self.model.memory_format}".encode())
-        head = f"net.{self.model.head_name}."
-        for name, value in self.model.state_dict().items():
-            if not name.startswith(head):
-                digest.update(name.encode())
-                digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        for name, value in self.model.body_state_dict().items():
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
         # Of a head on feature maps the features are averages, unless there is more to it than one affine layer.
         digest.update(type(self.model.head).__name__.encode())
         return digest.hexdigest()
@@ -156,7 +154,7 @@ class ScoresTask(FineTuneTask):
         training = self.model.training
         self.model.eval()
         with torch.inference_mode(), self.trainer.precision_plugin.forward_context():
-            features = self.model.features(images_BCHW.to(self.device, non_blocking=True))
+            features = self.model.forward_features(images_BCHW.to(self.device, non_blocking=True))
         self.model.train(training)
         self.train(self.training)  # frozen modules go back to inference mode
         return features
