@@ -12,7 +12,7 @@ from torch import nn
 
 from src.models.classifier import ImageClassifier, build_backbone, preprocessing_of, replace_head
 from src.models.heads import linear_head
-from src.settings.schema import PROJECT_ROOT
+from src.settings.project import PROJECT_ROOT
 
 WEIGHTS = PROJECT_ROOT / "src" / "assets" / "squeezenet1_1_imagenet.safetensors"
 CASES = {  # channels_last, fused, bf16

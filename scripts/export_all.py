@@ -19,7 +19,8 @@ from src.cli import command as cli
 from src.data.formats.digits import DIGITS_FILE
 from src.export import export
 from src.models.classifier import preprocessing_of
-from src.settings.schema import CONF_DIR, register
+from src.settings.project import CONF_DIR
+from src.settings.schema import register
 from src.training.task import CHECKPOINT_KEY
 
 FAMILIES = (

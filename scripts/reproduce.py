@@ -26,7 +26,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from src.settings.schema import PROJECT_ROOT
+from src.settings.project import PROJECT_ROOT
 from src.sweeps.table import t_interval
 
 RUNS = PROJECT_ROOT / "logs" / "reproduce"

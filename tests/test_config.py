@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from src.build.build import build_phases
 from src.settings.check import check_settings
 from src.settings.errors import ConfigError
-from src.settings.schema import CONF_DIR, PROJECT_ROOT
+from src.settings.project import CONF_DIR, PROJECT_ROOT
 from src.settings.signatures import check_targets
 
 GROUPS = [

@@ -12,7 +12,7 @@ import torch
 from conftest import SMALL, Answer, Run, Runner, compose, resolved, run_train
 from test_train import Stop, stop_at
 
-from src.settings.schema import PROJECT_ROOT
+from src.settings.project import PROJECT_ROOT
 from src.train import train
 from src.training.tuning import finders
 from src.training.tuning.finders import (

@@ -25,7 +25,6 @@ from torchvision.transforms import v2
 
 from src.cli.command_line import launched_id
 from src.data.module import ImageDataModule
-from src.data.transforms import Augmentation
 from src.models.classifier import (
     ImageClassifier,
     build_backbone,
@@ -37,9 +36,10 @@ from src.models.classifier import (
 )
 from src.models.preprocessing import Preprocessing
 from src.runs.checkpoint import AtomicCheckpointIO, make_record
-from src.settings.contradictions import ONE_PROCESS
 from src.settings.errors import ConfigError
 from src.settings.kinds import require_kind
+from src.settings.nodes import Augmentation
+from src.settings.processes import ONE_PROCESS
 from src.settings.signatures import check_targets
 from src.settings.trust import plain_config
 from src.tasks.lookup import task_class

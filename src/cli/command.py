@@ -34,7 +34,8 @@ from src.data.workers import lost_workers_told
 from src.files.printable import printable
 from src.settings.check import check_settings
 from src.settings.errors import TERMINATED, ConfigError, RunStopped, was_interrupted
-from src.settings.schema import CONF_DIR, register
+from src.settings.project import CONF_DIR
+from src.settings.schema import register
 
 log = logging.getLogger(__name__)
 

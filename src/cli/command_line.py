@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from src.settings.errors import ConfigError
-from src.settings.schema import CONF_DIR
+from src.settings.project import CONF_DIR
 
 PATHS = (
     "ckpt", "model", "resume", "images", "root", "output", "output_dir", "report", "data.root", "data.file",

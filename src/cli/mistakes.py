@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from src.cli.command_line import PATHS, is_group, not_understood
 from src.settings.errors import ConfigError, RunStopped, did_you_mean
-from src.settings.schema import CONF_DIR, PROJECT_ROOT
+from src.settings.project import CONF_DIR, PROJECT_ROOT
 
 GROUP_OVERRIDE = re.compile(r"^\+?([a-z_/]+)=([\w.-]+)$")
 # What Python raises for mistakes of a program. Raised in our own code these are bugs of ours; anything else is about

@@ -20,7 +20,7 @@ from src.models.preprocessing import Preprocessing
 from src.models.weight_names import current_names, fitting_network, without_prefix
 from src.models.weights_file import existing_file, read_state_dict
 from src.settings.errors import ConfigError
-from src.settings.schema import PROJECT_ROOT
+from src.settings.project import PROJECT_ROOT
 
 log = logging.getLogger(__name__)
 

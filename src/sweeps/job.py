@@ -9,7 +9,7 @@ from src.cli.command import fail_with
 from src.cli.log import set_up_log
 from src.cli.run_dir import held
 from src.data.workers import lost_workers_told
-from src.settings.schema import TrainConfig
+from src.settings.train_schema import TrainConfig
 from src.train import train
 
 

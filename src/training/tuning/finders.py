@@ -30,8 +30,8 @@ from src.cli.progress import progress_bar
 from src.data.dataset import Batch, EpochSampler
 from src.data.module import ImageDataModule
 from src.reports.drawing import draw_range_test
-from src.settings.contradictions import one_process_only
 from src.settings.errors import ConfigError, RunStopped
+from src.settings.processes import one_process_only
 from src.training.task import FineTuneTask
 
 log = logging.getLogger(__name__)
