@@ -119,7 +119,8 @@ def data_to_evaluate(changes: dict[str, Any], record: dict[str, Any], trust: boo
         settings.data.update(no_download(settings.data))
     settings.data = OmegaConf.merge(settings.data if own else {}, changes)
     check_targets(OmegaConf.create({"data": settings.data}))
-    if problems := list(wrong_values(DataSettings, OmegaConf.to_container(settings.data, resolve=True), "data.")):
+    plain = cast(dict[str, Any], OmegaConf.to_container(settings.data, resolve=True))
+    if problems := list(wrong_values(DataSettings, plain, "data.")):
         raise ConfigError("\n".join(problems))
     if other:
         # No cutting, and the images as the model was trained on them: the preprocessing holds their final size.
