@@ -13,7 +13,7 @@ from torch import nn
 from src.models.classifier import ImageClassifier
 from src.models.heads import linear_head
 from src.models.weights import build_backbone, preprocessing_of
-from src.settings.schema import PROJECT_ROOT
+from src.settings.project import PROJECT_ROOT
 
 WEIGHTS = PROJECT_ROOT / "src" / "assets" / "squeezenet1_1_imagenet.safetensors"
 CASES = {  # channels_last, fused, bf16

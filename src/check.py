@@ -93,14 +93,7 @@ def one_line(text: str) -> str:
 
 
 def find_output(cfg: DictConfig) -> Path:
-    """The folder for the results, not made yet. Raises ConfigError if it cannot be, or for numbers out of range."""
-    if cfg.tiny_px < 0:
-        raise ConfigError(f"tiny_px={cfg.tiny_px} is out of range: it must be at least 0.")
-    if cfg.near_duplicate_bits is not None and not 0 <= cfg.near_duplicate_bits <= 32:
-        raise ConfigError(
-            f"near_duplicate_bits={cfg.near_duplicate_bits} is out of range: it must be at least 0 and at most 32, or "
-            "null for exact duplicates only."
-        )
+    """The folder for the results, not made yet. Raises ConfigError if it cannot be."""
     return output_folder(cfg.output, "output", ("check.csv", "check.html"), cfg.overwrite)
 
 

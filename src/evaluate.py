@@ -110,7 +110,8 @@ def data_to_evaluate(changes: dict[str, Any], record: dict[str, Any], trust: boo
     from src.build.build import build_datamodule, no_download
     from src.data.formats.csv_table import CsvDataModule
     from src.models.preprocessing import Preprocessing
-    from src.settings.ranges import out_of_range
+    from src.settings.nodes import DataSettings
+    from src.settings.rules import wrong_values
     from src.settings.signatures import check_targets
     from src.settings.trust import plain_config
 
@@ -120,9 +121,9 @@ def data_to_evaluate(changes: dict[str, Any], record: dict[str, Any], trust: boo
     if own and not trust:
         settings.data.update(no_download(settings.data))
     settings.data = OmegaConf.merge(settings.data if own else {}, changes)
-    of_data = OmegaConf.create({"data": settings.data})
-    check_targets(of_data)
-    if problems := out_of_range(of_data):
+    check_targets(OmegaConf.create({"data": settings.data}))
+    plain = cast(dict[str, Any], OmegaConf.to_container(settings.data, resolve=True))
+    if problems := list(wrong_values(DataSettings, plain, "data.")):
         raise ConfigError("\n".join(problems))
     if other:
         # No cutting, and the images as the model was trained on them: the preprocessing holds their final size.

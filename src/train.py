@@ -8,12 +8,13 @@ import logging
 import shutil
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
 from src.cli.command import command, importing
 from src.settings.errors import ConfigError, first_line
+from src.settings.train_schema import TrainConfig
 from src.settings.void_settings import void_settings
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def train(cfg: DictConfig) -> float | None:
         require_no_run(Path(cfg.output_dir))
     make_paths_absolute(cfg)
     check_targets(cfg)
-    for text in void_settings(cfg, typed_keys()):
+    for text in void_settings(cast(TrainConfig, OmegaConf.to_object(cfg)), typed_keys()):
         log.warning("%s", text)
     seed_everything(cfg.seed, verbose=False)
     torch.set_float32_matmul_precision(cfg.matmul_precision)

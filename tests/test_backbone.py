@@ -14,8 +14,8 @@ from src.models.heads import linear_head, mlp_head
 from src.models.preprocessing import Preprocessing
 from src.models.weights import build_backbone, find_weights, load_pretrained, preprocessing_of
 from src.models.weights_file import read_state_dict
+from src.settings.backbones import BACKBONES
 from src.settings.errors import ConfigError
-from src.settings.schema import BACKBONES
 
 # One member of each family, and an image size that it takes quickly.
 FAMILIES = {

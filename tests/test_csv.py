@@ -14,9 +14,9 @@ from conftest import compose, run_train
 from src.build.build import build_datamodule
 from src.data.formats.csv_table import CsvDataModule
 from src.data.module import ImageDataModule
-from src.data.transforms import Augmentation
 from src.models.preprocessing import Preprocessing
 from src.settings.errors import ConfigError
+from src.settings.nodes import Augmentation
 
 PREPROCESSING = Preprocessing(36, 32, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 

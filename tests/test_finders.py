@@ -12,7 +12,7 @@ import torch
 from conftest import SMALL, Answer, Run, Runner, compose, resolved, run_train
 from test_train import Stop, stop_at
 
-from src.settings.schema import PROJECT_ROOT
+from src.settings.project import PROJECT_ROOT
 from src.train import train
 from src.training.tuning import batch_size, learning_rate
 from src.training.tuning.batch_size import begin_largest_phase

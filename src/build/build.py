@@ -25,16 +25,16 @@ from torchvision.transforms import v2
 
 from src.cli.launch import launched_id
 from src.data.module import ImageDataModule
-from src.data.transforms import Augmentation
 from src.models.catalogue import check_training_size, set_stochastic_depth
 from src.models.classifier import ImageClassifier
 from src.models.preprocessing import Preprocessing
 from src.models.weights import build_backbone, find_weights, preprocessing_of, with_versions
 from src.runs.checkpoint import AtomicCheckpointIO, make_record
 from src.runs.record import CALIBRATION_KEY
-from src.settings.contradictions import ONE_PROCESS
 from src.settings.errors import ConfigError
 from src.settings.kinds import require_kind
+from src.settings.nodes import Augmentation
+from src.settings.processes import ONE_PROCESS
 from src.settings.signatures import check_targets
 from src.settings.trust import plain_config
 from src.tasks.lookup import task_class

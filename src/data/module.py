@@ -15,17 +15,20 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from src.cli.progress import progress_bar
-from src.data.cache.stores import cached_features, cached_images, entry_name
+from src.data.cache.entries import entry_name
+from src.data.cache.images import cached_images
+from src.data.cache.stores import cached_features
 from src.data.dataset import Batch, Collate, EpochSampler, FeatureDataset, ImageDataset, balancing_weights
 from src.data.decode import MAX_MEGAPIXELS, UnreadableImage
 from src.data.splits import SPLITS, cut, fold
 from src.data.table import ImageTable, Labels, Rows
 from src.data.tables.split_file import read_split_file
-from src.data.transforms import Augmentation, Transform, evaluation_transform, training_transform
+from src.data.transforms import Transform, evaluation_transform, training_transform
 from src.data.workers import available_workers, end_when_a_batch_is_lost, workers_that_fit
 from src.files.csv_files import CsvWriter
 from src.models.preprocessing import Preprocessing
 from src.settings.errors import ConfigError
+from src.settings.nodes import Augmentation
 from src.settings.plain_values import LONGEST_NAME
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from src.models.preprocessing import Preprocessing
 from src.runs.plain_data import is_plain_tensor, plain
 from src.runs.record import CHECKPOINT_KEY, check_record
 from src.settings.errors import ConfigError, RunStopped, first_line, was_interrupted
-from src.settings.schema import PROJECT_ROOT
+from src.settings.project import PROJECT_ROOT
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

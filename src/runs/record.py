@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from src.settings.backbones import BACKBONES
 from src.settings.errors import ConfigError
 from src.settings.plain_values import NAMES, PREPROCESSING, Rules, is_number, is_number_or_none
-from src.settings.schema import BACKBONES
 from src.settings.tasks import task_names
 
 CHECKPOINT_KEY = "finetune"

@@ -20,7 +20,7 @@ from src.runs.record import CHECKPOINT_KEY, moved
 from src.runs.resumed_state import check_resumable
 from src.settings.check import check_settings, leaves
 from src.settings.errors import ConfigError
-from src.settings.schema import TrainConfig
+from src.settings.train_schema import TrainConfig
 from src.settings.trust import plain_config, require_own_paths, require_own_targets
 from src.train import PATHS_OF_DATA
 from src.training.callbacks.early_stopping import PhaseEarlyStopping

@@ -1,6 +1,6 @@
 """The tasks that there are: the folders of src/tasks. Imports no torch."""
 
-from src.settings.schema import PROJECT_ROOT
+from src.settings.project import PROJECT_ROOT
 
 
 def task_names() -> list[str]:

@@ -8,12 +8,13 @@ so a resumed run continues exactly.
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from src.settings.errors import RunStopped
+from src.settings.rules import at_least, more_than
 
 
 def _schedule(
@@ -62,7 +63,7 @@ def step(
     steps_per_epoch: int,
     epochs: int,
     warmup_epochs: float = 0.0,
-    step_epochs: int = 7,
+    step_epochs: Annotated[int, at_least(1)] = 7,
     gamma: float = 0.1,
 ) -> LambdaLR:
     """A drop by `gamma` every `step_epochs` epochs."""
@@ -98,8 +99,8 @@ def onecycle(
     steps_per_epoch: int,
     epochs: int,
     warmup_fraction: float = 0.3,
-    start_divisor: float = 25.0,
-    final_divisor: float = 1e4,
+    start_divisor: Annotated[float, more_than(0)] = 25.0,
+    final_divisor: Annotated[float, more_than(0)] = 1e4,
 ) -> LRScheduler:
     """Up to each group's own rate and down again, momentum the other way (Smith and Topin 2018, arXiv 1708.07120)."""
     return OneCycle(

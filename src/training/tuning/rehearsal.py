@@ -15,8 +15,8 @@ from torch.optim import Optimizer
 from src.data.dataset import Batch, EpochSampler
 from src.data.module import ImageDataModule
 from src.files.csv_files import CsvWriter
-from src.settings.contradictions import one_process_only
 from src.settings.errors import ConfigError, RunStopped
+from src.settings.processes import one_process_only
 from src.training.scores_task import ScoresTask
 
 

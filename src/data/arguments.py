@@ -1,0 +1,16 @@
+"""What the constructor of a data format takes, whichever the format."""
+
+from typing import Required
+
+from src.data.table import Labels
+from src.models.preprocessing import Preprocessing
+from src.settings.nodes import Augmentation, DataSettings
+
+
+class DataArguments(DataSettings, total=False):
+    """The settings of all formats, and what comes from the task and the pretrained weights; see ImageDataModule."""
+
+    preprocessing: Required[Preprocessing]
+    augmentation: Required[Augmentation]
+    seed: Required[int]
+    labels: Labels
