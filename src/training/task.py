@@ -1,6 +1,5 @@
 """What every task shares: steps, phases, frozen modules that stay frozen, schedules, what a checkpoint carries."""
 
-import functools
 import hashlib
 import inspect
 import logging
@@ -22,6 +21,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics import MeanMetric, Metric
 
 from src.data.dataset import Batch
+from src.data.seeds import mixed_seed
 from src.models.classifier import ImageClassifier
 from src.models.freeze import set_trainable, trained_modules
 from src.runs.results import MAX_NOT_FINITE, scalars
@@ -161,7 +161,7 @@ class FineTuneTask(LightningModule):
         """
 
     def learn_labels(self, labels: npt.NDArray[Any]) -> None:
-        """Take over what the training labels say about the outputs, before training; see ImageTable.labels."""
+        """Take over what the training labels say about the outputs, before training; see src/data/targets.py."""
 
     def to_targets(self, labels: Tensor) -> Tensor:
         """What the loss compares the outputs with."""
@@ -429,8 +429,7 @@ class FineTuneTask(LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # Mixing, dropout and the like follow from the step alone: a resumed run draws what the uninterrupted one did.
-        parts = (self.seed + 1, self.current_epoch, batch_idx, self.global_rank)
-        torch.manual_seed(functools.reduce(lambda mixed, part: (mixed * 1_000_003 + part) % (1 << 63), parts))
+        torch.manual_seed(mixed_seed(self.seed + 1, self.current_epoch, batch_idx, self.global_rank))
         self.restore_training_metrics()
 
     def on_train_epoch_end(self) -> None:

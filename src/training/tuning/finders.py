@@ -27,8 +27,9 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from src.cli.progress import progress_bar
-from src.data.dataset import Batch, EpochSampler
+from src.data.dataset import Batch
 from src.data.module import ImageDataModule
+from src.data.samplers import EpochSampler
 from src.reports.drawing import draw_range_test
 from src.settings.contradictions import one_process_only
 from src.settings.errors import ConfigError, RunStopped
@@ -189,7 +190,7 @@ def find_batch_size(cfg: DictConfig, task: FineTuneTask, datamodule: ImageDataMo
     log.info("data.batch_size=%d for this run: %s.", found, why)
     if found == given:
         return
-    datamodule.batch_size = found
+    datamodule.use_batch_size(found)
     cfg.data.batch_size = task.record["config"]["data"]["batch_size"] = found
     if not cfg.lr_find:
         log.info(
@@ -316,11 +317,12 @@ def rehearsal(task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer)
         copied = trainer.precision_plugin.convert_module(copied).to(trainer.strategy.root_device)  # type: ignore[assignment]
         copied.train()
         datamodule.trainer = trainer  # which the data module knows of only from the fit on
-        datamodule.frozen_network = None if network is None else copied
+        datamodule.train_on_features_of(None if network is None else copied)
         try:
             yield copied
         finally:
-            datamodule.frozen_network, datamodule.trainer = network, attached
+            datamodule.train_on_features_of(network)
+            datamodule.trainer = attached
 
 
 def build_optimizer(task: FineTuneTask, trainer: Trainer) -> tuple[Optimizer, GradScaler]:

@@ -13,7 +13,7 @@ from torchvision import models
 
 from src.cli.progress import progress_bar
 from src.data.module import ImageDataModule
-from src.data.table import Rows
+from src.data.targets import Rows
 from src.models.classifier import find_weights, pooled, pretrained_head
 from src.training.task import FineTuneTask
 from src.training.tuning.finders import rehearsal
