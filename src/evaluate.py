@@ -128,7 +128,7 @@ def data_to_evaluate(changes: dict[str, Any], record: dict[str, Any], trust: boo
     if other:
         # No cutting, and the images as the model was trained on them: the preprocessing holds their final size.
         whole = {"val_fraction": 0.0, "test_fraction": 0.0, "image_size_px": None, "resize_px": None}
-        settings.data.update({**whole, "folds": None, "split_file": None})
+        settings.data.update({**whole, "resize_mode": None, "folds": None, "split_file": None})
     if own and "cache" in settings.data:
         settings.data.cache = "none"  # its folder may be another machine's
     for key in PLACES[:2]:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from lightning import Trainer
 
     from src.data.module import ImageDataModule
-    from src.data.table import ImageTable
     from src.training.scores_task import ScoresTask
 
 log = logging.getLogger(__name__)
@@ -135,8 +134,8 @@ def fit_phases(
         progress = checkpoint[CHECKPOINT_KEY]
         first, start_epoch = progress["phase"], progress["phase_start_epoch"]
         restore_rates(task, progress)
-        datamodule.resumed_epoch = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
-        datamodule.resumed_batches = progress["batches_done"]
+        epochs_done = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+        datamodule.resume_from(epochs_done, progress["batches_done"])
     for index in range(first, len(task.phases)):
         resuming = checkpoint is not None and index == first
         if not resuming:
@@ -144,7 +143,7 @@ def fit_phases(
         task.begin_phase(index, start_epoch)
         # Sharded weights compute only where all processes do, and features are made by one for all of them.
         head_alone = task.trains_head_alone and not isinstance(trainer.strategy, ShardedStrategy)
-        datamodule.frozen_network = task if head_alone else None
+        datamodule.train_on_features_of(task if head_alone else None)
         trainer.should_stop = False
         if not is_dry_run(trainer):
             trainer.fit_loop.max_epochs = start_epoch + task.phase.epochs
@@ -176,7 +175,7 @@ def use_batch_size(cfg: DictConfig, task: "ScoresTask", datamodule: "ImageDataMo
     from src.training.tuning.batch_size import advise_rate
 
     times = found / datamodule.batch_size
-    datamodule.batch_size = found
+    datamodule.use_batch_size(found)
     cfg.data.batch_size = task.record["config"]["data"]["batch_size"] = found
     if times != 1 and not cfg.lr_find:
         advise_rate(times)
@@ -292,9 +291,8 @@ def describe(cfg: DictConfig, datamodule: "ImageDataModule", trainer: "Trainer")
 
     table, size = datamodule.table, datamodule.preprocessing.crop_px
     parts = ", ".join(f"{len(table.splits[s]):,} {s}" for s in ("train", "val", "test") if s in table.splits)
-    what = "targets" if table.label_kind == "numbers" else "classes"
-    log.info("Data: %s images, %d %s, %d px", parts, len(table.class_names), what, size)
-    log.info("%s", label_summary(table))
+    log.info("Data: %s images, %d %s, %d px", parts, len(table.class_names), table.targets.noun, size)
+    log.info("%s", table.targets.describe(table.splits["train"]))
     log.info("Model: %s, weights %s", cfg.backbone.name, cfg.backbone.weights or "random")
     device = trainer.strategy.root_device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
@@ -307,23 +305,6 @@ def chosen_experiment() -> bool:
     from hydra.core.hydra_config import HydraConfig
 
     return HydraConfig.initialized() and HydraConfig.get().runtime.choices.get("experiment") is not None
-
-
-def label_summary(table: "ImageTable") -> str:
-    """How many training images each class has, or how the numbers spread."""
-    rows = table.splits["train"]
-    if table.label_kind == "numbers":
-        values = table.labels[rows]
-        spans = [f"{name} {values[:, t].min():g} to {values[:, t].max():g}, mean {values[:, t].mean():.4g}"
-                 for t, name in enumerate(table.class_names[:10])]  # fmt: skip
-        return "Targets in train: " + "; ".join(spans)
-    counts_K = table.class_counts(rows)
-    by_size = sorted(zip(counts_K.tolist(), table.class_names, strict=True), reverse=True)
-    if len(by_size) > 12:
-        middle = by_size[len(by_size) // 2][0]
-        most, least = by_size[0], by_size[-1]
-        return f"Classes in train: {most[1]} {most[0]:,} (most), median {middle:,}, {least[1]} {least[0]:,} (least)"
-    return "Classes in train: " + ", ".join(f"{name} {count:,}" for count, name in by_size)
 
 
 def describe_phase(task: "ScoresTask", trainer: "Trainer") -> None:

@@ -14,8 +14,9 @@ import torch
 from conftest import run_train
 from test_cache import SMALL, data_of, entries
 
-from src.data.cache.entries import find_damage, new_entry, open_entry
+from src.data.cache.entries import new_entry, open_entry
 from src.data.cache.locks import OWNER, filling_alone, machine
+from src.data.cache.manifest import find_damage
 from src.data.cache.room import MANIFEST, make_room
 from src.settings.errors import ConfigError
 

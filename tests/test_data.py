@@ -9,13 +9,14 @@ from conftest import COLORS, compose, paint
 from torchvision.transforms import v2
 
 from src.build.build import build_datamodule
-from src.data.dataset import EpochSampler
 from src.data.decode import read_rgb
 from src.data.formats.digits import DigitsDataModule
 from src.data.formats.folder import ImageFolderDataModule
 from src.data.module import ImageDataModule
+from src.data.samplers import EpochSampler
+from src.data.seeds import Seeded
 from src.data.splits import stratified_cut
-from src.data.transforms import Seeded, evaluation_transform, training_transform
+from src.data.transforms import evaluation_transform, training_transform
 from src.models.preprocessing import Preprocessing
 from src.settings.errors import ConfigError
 from src.settings.nodes import Augmentation
@@ -272,11 +273,14 @@ def test_digits_for_a_model_that_counts_them_otherwise() -> None:
     """By name, as in folders and tables; a digit that the model does not know is refused."""
 
     def module(known: list[str] | None) -> DigitsDataModule:
-        data = DigitsDataModule(
-            preprocessing=PREPROCESSING, augmentation=Augmentation(), seed=0, batch_size=64, num_workers=0
+        return DigitsDataModule(
+            preprocessing=PREPROCESSING,
+            augmentation=Augmentation(),
+            seed=0,
+            batch_size=64,
+            num_workers=0,
+            known_classes=known,
         )
-        data.known_classes = known
-        return data
 
     backwards = [*"9876543210", "none"]
     assert module(backwards).table.class_names == backwards

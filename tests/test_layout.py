@@ -34,11 +34,8 @@ def in_each(*outer: str) -> list[str]:
 
 
 def folder(root: Path, known: list[str] | None = None) -> ImageFolderDataModule:
-    data = ImageFolderDataModule(
-        root=str(root), preprocessing=PREPROCESSING, augmentation=Augmentation(), seed=0, batch_size=8, num_workers=0
-    )
-    data.known_classes = known
-    return data
+    settings = {"preprocessing": PREPROCESSING, "augmentation": Augmentation(), "known_classes": known}
+    return ImageFolderDataModule(root=str(root), seed=0, batch_size=8, num_workers=0, **settings)
 
 
 @pytest.mark.parametrize(

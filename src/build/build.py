@@ -60,10 +60,13 @@ def build_datamodule(
         preprocessing = preprocessing_of(cfg.backbone.name, find_weights(cfg.backbone.name, cfg.backbone.weights))
     augmentation = Augmentation(**cast(dict[str, Any], OmegaConf.to_container(cfg.augment)))
     datamodule = instantiate(cfg.data, _partial_=True)(
-        preprocessing=preprocessing, augmentation=augmentation, labels=cfg.task.targets, seed=cfg.seed
+        preprocessing=preprocessing,
+        augmentation=augmentation,
+        targets=cfg.task.targets,
+        seed=cfg.seed,
+        known_classes=class_names,
     )
     require_kind(datamodule, "data", cfg.data.get("_target_"))
-    datamodule.known_classes = class_names
     for note in datamodule.table.notes:
         log.info("%s", note)
     return cast(ImageDataModule, datamodule)
@@ -78,7 +81,7 @@ def build_data_to_check(cfg: DictConfig) -> ImageDataModule:
     """The data of the settings, scanned and split as in training, for looking at the files: no weights, no classes."""
     preprocessing = Preprocessing(256, 224, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     datamodule = instantiate(cfg.data, _partial_=True)(
-        preprocessing=preprocessing, augmentation=Augmentation(), labels=cfg.task.targets, seed=0
+        preprocessing=preprocessing, augmentation=Augmentation(), targets=cfg.task.targets, seed=0
     )
     require_kind(datamodule, "data", cfg.data.get("_target_"))
     return cast(ImageDataModule, datamodule)
@@ -272,7 +275,7 @@ def build_trainer(
             logger=loggers or False,
             plugins=plugins,
             default_root_dir=cfg.output_dir,
-            use_distributed_sampler=False,  # src.data.module.EpochSampler shares the images out
+            use_distributed_sampler=False,  # src.data.samplers.EpochSampler shares the images out
             enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
             enable_progress_bar=False,  # src.training.callbacks.progress_bar
             enable_model_summary=False,  # the log says what trains, phase by phase

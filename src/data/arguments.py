@@ -2,7 +2,7 @@
 
 from typing import Required
 
-from src.data.table import Labels
+from src.data.targets import Kind
 from src.models.preprocessing import Preprocessing
 from src.settings.nodes import Augmentation, DataSettings
 
@@ -13,4 +13,5 @@ class DataArguments(DataSettings, total=False):
     preprocessing: Required[Preprocessing]
     augmentation: Required[Augmentation]
     seed: Required[int]
-    labels: Labels
+    targets: Kind
+    known_classes: list[str] | None

@@ -122,6 +122,7 @@ class DataSettings(TypedDict, total=False):
     num_workers: CountOrZero | None
     image_size_px: SidePx | None
     resize_px: SidePx | None
+    resize_mode: Annotated[str | None, one_of("crop", "fit", "stretch")]
     mirror_safe: bool
     crop_safe: bool
     val_fraction: Annotated[float, more_than(0, at_most=0.9)]

@@ -21,14 +21,13 @@ class DigitsDataModule(ImageDataModule):
     def scan(self) -> ImageTable:
         with np.load(DIGITS_FILE) as file:
             digits_N = file["labels"].astype(np.int64)
-        labels_N, class_names = as_known("data=digits", digits_N, list("0123456789"), self.known_classes)
-        paths = string_column(digit_path(row) for row in range(len(labels_N)))
+        targets = as_known("data=digits", digits_N, list("0123456789"), self.known_classes)
+        paths = string_column(digit_path(row) for row in range(len(digits_N)))
         notes: list[str] = []
         return ImageTable(
             paths,
-            labels_N,
-            class_names=class_names,
-            splits=self.split({"all": np.arange(len(labels_N))}, labels_N, paths, notes),
+            targets,
+            splits=self.split({"all": np.arange(len(digits_N))}, targets, paths, notes),
             read_row=read_digit,
             notes=notes,
         )

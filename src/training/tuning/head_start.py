@@ -15,7 +15,7 @@ from torchvision import models
 
 from src.cli.progress import progress_bar
 from src.data.module import ImageDataModule
-from src.data.table import Rows
+from src.data.targets import Rows
 from src.models.classifier import pooled
 from src.models.weights import find_weights, pretrained_head
 from src.training.scores_task import ScoresTask

@@ -12,8 +12,9 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
-from src.data.dataset import Batch, EpochSampler
+from src.data.dataset import Batch
 from src.data.module import ImageDataModule
+from src.data.samplers import EpochSampler
 from src.files.csv_files import CsvWriter
 from src.settings.errors import ConfigError, RunStopped
 from src.settings.processes import one_process_only
@@ -34,11 +35,12 @@ def rehearsal(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -
         copied = trainer.precision_plugin.convert_module(copied).to(trainer.strategy.root_device)  # type: ignore[assignment]
         copied.train()
         datamodule.trainer = trainer  # which the data module knows of only from the fit on
-        datamodule.frozen_network = None if network is None else copied
+        datamodule.train_on_features_of(None if network is None else copied)
         try:
             yield copied
         finally:
-            datamodule.frozen_network, datamodule.trainer = network, attached
+            datamodule.train_on_features_of(network)
+            datamodule.trainer = attached
 
 
 def build_optimizer(task: ScoresTask, trainer: Trainer) -> tuple[Optimizer, GradScaler]:
