@@ -6,7 +6,7 @@ import inspect
 import logging
 import time
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -22,6 +22,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics import MeanMetric, Metric
 
 from src.data.dataset import Batch
+from src.evaluation.prediction import Prediction
 from src.models.classifier import ImageClassifier
 from src.models.freeze import set_trainable, trained_modules
 from src.runs.results import MAX_NOT_FINITE, scalars
@@ -29,6 +30,7 @@ from src.runs.resumed_state import forget_foreign_files, require_fitting, settin
 from src.settings.check import leaves
 from src.settings.errors import RunStopped
 from src.training.optim import ParameterGroups, convert_moves
+from src.training.output_layer import OutputLayer
 from src.training.sharding import ShardedStrategy, shard
 
 log = logging.getLogger(__name__)
@@ -75,7 +77,7 @@ class FineTuneTask(LightningModule):
         skip_nonfinite: leave out batches whose loss is not finite, instead of ending the run.
     """
 
-    answer_columns: ClassVar[list[str]]  # of predictions.csv
+    prediction: ClassVar[type[Prediction]]
 
     def __init__(
         self,
@@ -133,26 +135,17 @@ class FineTuneTask(LightningModule):
         """Of all images of val or test and all processes, by name; counting starts anew."""
 
     @abstractmethod
-    def probabilities(self, outputs_BK: Tensor) -> Tensor:
-        """float32 [B, K]: what predictions.csv has in the columns `prob:<class>`; [B, 0] if there are none."""
+    def output_layer(self) -> OutputLayer:
+        """From outputs [B, K] to those of an exported file, as calibrated now."""
 
-    @abstractmethod
+    def predictions(self, outputs: Tensor) -> Sequence[Prediction]:
+        """What is said about each image, of outputs [B, K] on any device."""
+        layer = self.output_layer()
+        return self.prediction.of(layer.arrays(outputs.to(self.device)), layer)
+
     def ood_scores(self, outputs_BK: Tensor) -> Tensor:
         """float32 [B]: the higher, the less an image looks like those of the training; [0] if outputs do not tell."""
-
-    @abstractmethod
-    def answers(self, outputs_BK: Tensor) -> list[list[str]]:
-        """For each image the texts of `answer_columns`."""
-
-    @property
-    def probability_columns(self) -> list[str]:
-        """What predictions.csv has beside the answers: one column per class, none for numbers."""
-        return [f"prob:{name}" for name in self.class_names]
-
-    def rows(self, outputs_BK: Tensor) -> list[tuple[list[str], list[str]]]:
-        """For each image the texts of `answer_columns` and of `probability_columns`."""
-        texts = [[f"{p:.6f}" for p in row] for row in self.probabilities(outputs_BK).tolist()]
-        return list(zip(self.answers(outputs_BK), texts, strict=True))
+        return self.output_layer()(outputs_BK).get("ood_score", outputs_BK.new_empty(0))
 
     def update_training_metrics(self, outputs_BK: Tensor, targets: Tensor) -> None:
         """Count in a training batch: metrics in attributes that begin with `train_`, which are logged by themselves.

@@ -1,11 +1,12 @@
 """One class per image."""
 
-from typing import Any, ClassVar
+from typing import Any
 
-import torch
 from torch import Tensor
 from torchmetrics.classification import MulticlassAccuracy
 
+from src.tasks.classification.export import ClassificationOutputs
+from src.tasks.classification.prediction import ClassificationPrediction
 from src.training.metrics import classification_metrics
 from src.training.task import FineTuneTask
 
@@ -16,7 +17,7 @@ class ClassificationTask(FineTuneTask):
     Outputs are logits; labels are class indices int64 [B].
     """
 
-    answer_columns: ClassVar = ["prediction", "confidence"]
+    prediction = ClassificationPrediction
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -45,18 +46,5 @@ class ClassificationTask(FineTuneTask):
         metrics.reset()
         return values
 
-    def probabilities(self, outputs_BK: Tensor) -> Tensor:
-        return torch.softmax(outputs_BK.float() / self.temperature, dim=1)
-
-    def ood_scores(self, outputs_BK: Tensor) -> Tensor:
-        """Energy of the logits (Liu et al. 2020, arXiv 2010.03759)."""
-        return -torch.logsumexp(outputs_BK.float(), dim=1)
-
-    def answers(self, outputs_BK: Tensor) -> list[list[str]]:
-        """The likeliest class and its probability."""
-        best_B1 = outputs_BK.argmax(dim=1, keepdim=True)
-        confidences_B = self.probabilities(outputs_BK).gather(1, best_B1).flatten()
-        return [
-            [self.class_names[k], f"{confidence:.6f}"]
-            for k, confidence in zip(best_B1.flatten().tolist(), confidences_B.tolist(), strict=True)
-        ]
+    def output_layer(self) -> ClassificationOutputs:
+        return ClassificationOutputs(self.class_names, self.temperature)
