@@ -24,12 +24,12 @@ import torch
 from conftest import Answer, Run, run_train
 from onnx import TensorProto, helper, numpy_helper, save_model
 from PIL import Image
+from src.serving.answers import answers
 from torchvision.transforms.v2.functional import center_crop
 
 from src.data.decode import UnreadableImage, read_rgb
 from src.data.transforms import evaluation_transform
 from src.models.preprocessing import Preprocessing
-from src.serving.answers import answers
 from src.serving.models import CheckpointModel, load_model
 from src.serving.pixels import read_pixels
 from src.settings.schema import PROJECT_ROOT

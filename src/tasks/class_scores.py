@@ -19,7 +19,7 @@ class ClassScores(Prediction):
 
     class_names: list[str]
     numbers: Floats
-    ood_score: float | None
+    ood_score: float
 
     @classmethod
     def output_shapes(cls, class_names: list[str]) -> dict[str, tuple[int, ...]]:
@@ -46,7 +46,6 @@ class ClassScores(Prediction):
         """Probabilities are sorted, the highest first."""
         order = np.argsort(-self.numbers, kind="stable")[:top_k].tolist()
         shares = {self.class_names[k]: finite(round(float(self.numbers[k]), 6)) for k in order}
-        assert self.ood_score is not None
         return {**self.answer_json(), "ood_score": finite(round(self.ood_score, 4)), "probabilities": shares}
 
     def explained(self, index: int) -> dict[str, str]:

@@ -15,6 +15,7 @@ class ClassificationOutputs(OutputLayer):
     """
 
     output_names = ("probabilities", "ood_score")
+    temperature: float
 
     def __init__(self, class_names: list[str], temperature: float) -> None:
         super().__init__()

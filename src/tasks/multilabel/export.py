@@ -18,6 +18,7 @@ class MultilabelOutputs(OutputLayer):
     """
 
     output_names = ("probabilities", "ood_score")
+    temperature: float
 
     def __init__(self, class_names: list[str], temperature: float, thresholds_K: Tensor) -> None:
         super().__init__()
