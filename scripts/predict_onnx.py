@@ -17,6 +17,7 @@ SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff",
     ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2",
 )  # fmt: skip
+COLUMNS = ("path", "label", "ood_score", "error")  # a target of such a name gets another column
 DRAFT_MARGIN = 3  # a JPEG may come reduced while its shorter side has this many times the pixels that are needed
 
 
@@ -43,8 +44,9 @@ class Model:
         answer = {"classification": ["prediction", "confidence"], "multilabel": ["prediction"]}.get(self.facts["task"])
         names = self.facts["class_names"]
         # Of numbers there is one column per target, and nothing else.
+        self.targets = [f"predicted:{name}" if name in COLUMNS else name for name in names]
         of_classes = ["ood_score", "error", *[f"prob:{name}" for name in names]]
-        self.columns = ["path", *answer, *of_classes] if answer else ["path", *names, "error"]
+        self.columns = ["path", *answer, *of_classes] if answer else ["path", *self.targets, "error"]
 
     def predict(self, path: Path) -> dict[str, str]:
         try:
@@ -55,7 +57,10 @@ class Model:
         first, *ood = (output[0] for output in self.session.run(None, {"images": images}))
         names = self.facts["class_names"]
         if not ood:
-            return {"path": str(path), **{name: f"{value:.6g}" for name, value in zip(names, first, strict=True)}}
+            return {
+                "path": str(path),
+                **{name: f"{value:.6g}" for name, value in zip(self.targets, first, strict=True)},
+            }
         row = {"path": str(path), "ood_score": f"{ood[0]:.4f}"}
         row |= {f"prob:{name}": f"{share:.6f}" for name, share in zip(names, first, strict=True)}
         if self.facts["task"] == "multilabel":

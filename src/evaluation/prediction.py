@@ -104,7 +104,7 @@ class Prediction(ABC):
 
     @abstractmethod
     def error(self, label: str) -> float:
-        """How wrong it is, 0 = right; the label is a text as in the csv files. Raises ValueError if it cannot be one."""
+        """How wrong it is, 0 = right; the label is a text as in the csv files. Raises ValueError if it is none."""
 
     @abstractmethod
     def same_as(self, other: Self, unit: Floats) -> bool:

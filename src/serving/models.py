@@ -3,9 +3,7 @@
 Each imports what it needs when it is loaded: an .onnx file needs no torch.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from src.evaluation.prediction import Outputs
 from src.exporting.onnx_check import ForeignPart, check_onnx
@@ -103,9 +101,7 @@ class ExportedProgramModel(ServedModel):
             found = self.module(torch.from_numpy(images_N3HW))
         if isinstance(found, torch.Tensor):
             found = [found]
-        named: Mapping[Any, Any] = (
-            found if isinstance(found, dict) else dict(zip(self.output_names, found, strict=False))
-        )
+        named = found if isinstance(found, dict) else dict(zip(self.output_names, found, strict=False))
         if not all(isinstance(named.get(name), torch.Tensor) for name in self.output_names):
             raise ConfigError(f"'{self.facts.file}' lacks the outputs {', '.join(self.output_names)}.")
         return {name: named[name].numpy() for name in self.output_names}

@@ -16,8 +16,8 @@ class OutputLayer(nn.Module, ABC):
     """Fulfils `PredictionFacts`; it is made anew where it is used, since calibration and thresholds may change.
 
     `output_names`: of what it gives, in the order of an exported file's outputs. `temperature`: by which logits are
-    divided; None if there are none. `unit`: in which numbers are compared with those of an exported file, and `unit_text`
-    what it is.
+    divided; None if there are none. `unit`: in which numbers are compared with those of an exported file, and what
+    that is (`unit_text`).
     """
 
     output_names: tuple[str, ...]

@@ -145,7 +145,8 @@ class FineTuneTask(LightningModule):
 
     def ood_scores(self, outputs_BK: Tensor) -> Tensor:
         """float32 [B]: the higher, the less an image looks like those of the training; [0] if outputs do not tell."""
-        return self.output_layer()(outputs_BK).get("ood_score", outputs_BK.new_empty(0))
+        found: dict[str, Tensor] = self.output_layer()(outputs_BK)
+        return found.get("ood_score", outputs_BK.new_empty(0))
 
     def update_training_metrics(self, outputs_BK: Tensor, targets: Tensor) -> None:
         """Count in a training batch: metrics in attributes that begin with `train_`, which are logged by themselves.

@@ -10,8 +10,8 @@ from src.training.output_layer import OutputLayer, shares_of
 class MultilabelOutputs(OutputLayer):
     """`probabilities` float32 [B, K], calibrated, and `ood_score` float32 [B], from logits [B, K].
 
-    The score is the joint energy of the logits (Wang et al. 2021, arXiv 2111.14767): the higher, the less an image looks
-    like those of the training.
+    The score is the joint energy of the logits (Wang et al. 2021, arXiv 2111.14767): the higher, the less an image
+    looks like those of the training.
 
     Args:
         thresholds_K: of probabilities before calibration; `thresholds` are converted to those after it.
