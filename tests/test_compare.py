@@ -45,7 +45,7 @@ def make_run(
     config: dict[str, Any] = {
         "seed": seed,
         "output_dir": str(folder),
-        "task": {"monitor": "val/acc", "mode": "max", "targets": "classes"},
+        "task": {"name": "classification", "monitor": "val/acc", "mode": "max", "targets": "classes"},
         "optimizer": {"lr": 0.001},
         "data": {"fold": 0, "folds": None},
         "callbacks": {"best": {"dirpath": f"{folder}/checkpoints"}},

@@ -150,7 +150,9 @@ def test_damaged_tables(tmp_path: Path, text: str, what: str) -> None:
 def test_predictions_of_another_kind(
     tmp_path: Path, command: Callable[..., Answer], labels: str, text: str, what: str
 ) -> None:
-    runs = [make_run(tmp_path / name, 0, {"val/acc": 0.9}, {"task.targets": labels}) for name in "ab"]
+    task = {"classes": "classification", "tags": "multilabel", "numbers": "regression"}[labels]
+    settings = {"task.targets": labels, "task.name": task}
+    runs = [make_run(tmp_path / name, 0, {"val/acc": 0.9}, settings) for name in "ab"]
     for run in runs:
         (run / "report" / "val_predictions.csv").write_text(text)
     answer = command("report", f"runs={runs[0]}", str(runs[1]), f"output={tmp_path}/c.html")

@@ -17,6 +17,7 @@ from src.reports.charts import BLUE, PALETTE, Curve, draw_curves
 from src.reports.parts import SIDE_PX, SORTING, chart, html_table, small_image, write_document
 from src.runs.finished_runs import Run, direction, facts
 from src.settings.errors import ConfigError
+from src.tasks.lookup import prediction_class
 
 SHOWN = 24  # images that changed, each way
 PAIRED = 12  # runs whose images are compared with the first run's
@@ -87,28 +88,14 @@ def predictions_file(run: Run, split: str) -> Path:
 def read_answers(run: Run, split: str) -> dict[str, Answer]:
     """By path. Raises ConfigError, which names file and line, if a row is no prediction."""
     file, answers = predictions_file(run, split), {}
-    needed = {"numbers": (), "tags": ("prediction",)}.get(
-        str(run.settings.get("task.targets")), ("prediction", "confidence")
-    )
-    for n, row in enumerate(read_table(file, ("path", "label", *needed))):
+    kind = prediction_class(str(run.settings.get("task.name")))
+    for n, row in enumerate(read_table(file, ("path", "label", *kind.needed_columns))):
         try:
-            answers[row["path"]] = answer_of(row, run.settings.get("task.targets"))
+            prediction, label = kind.read(row), row["label"]
+            answers[row["path"]] = Answer(printable(label), printable(prediction.words), prediction.error(label))
         except ValueError as error:
             raise unreadable(file, f"row {n + 1} has no number where one is needed, or too few") from error
     return answers
-
-
-def answer_of(row: dict[str, str], kind: str | None) -> Answer:
-    label = printable(row["label"])
-    if kind == "numbers":
-        texts = [value for name, value in row.items() if name.startswith("predicted:")]
-        true, predicted = (np.array(values, dtype=float) for values in (row["label"].split(";"), texts))
-        return Answer(label, printable("; ".join(texts)), float(np.abs(true - predicted).mean()))
-    if kind == "tags":
-        wrong = set(row["label"].split(";")) ^ set(row["prediction"].split(";"))
-        return Answer(label, printable(row["prediction"]), float(len(wrong - {""})))
-    text = f"{printable(row['prediction'])} {float(row['confidence']):.3f}"
-    return Answer(label, text, float(row["prediction"] != row["label"]))
 
 
 def compare(first: Run, run: Run, before: dict[str, Answer], after: dict[str, Answer]) -> Change:
