@@ -22,14 +22,15 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics import MeanMetric, Metric
 
 from src.data.dataset import Batch
+from src.evaluation.evidence import MAX_NOT_FINITE, Evidence
 from src.models.classifier import ImageClassifier
 from src.models.freeze import set_trainable, trained_modules
-from src.runs.results import MAX_NOT_FINITE, scalars
 from src.runs.resumed_state import forget_foreign_files, require_fitting, settings_of_groups
 from src.settings.check import leaves
 from src.settings.errors import RunStopped
 from src.training.optim import ParameterGroups, convert_moves
 from src.training.sharding import ShardedStrategy, shard
+from src.training.trainer_state import logged_metrics
 
 log = logging.getLogger(__name__)
 
@@ -167,6 +168,14 @@ class FineTuneTask(LightningModule):
         """What the loss compares the outputs with."""
         return labels
 
+    def calibrate(self, val: Evidence) -> dict[str, float]:
+        """Learn from the best weights' evidence of val, which has images; what best.ckpt then carries, if anything."""
+        return {}
+
+    def further_metrics(self, evidence: Evidence) -> dict[str, float]:
+        """Of the final weights on a split, beside those that each validation logs; there are images."""
+        return {}
+
     def setup(self, stage: str) -> None:
         """Raise RunStopped if the processes of this run were given different settings, as an adaptive sweep would."""
         if self.trainer.world_size == 1:
@@ -295,7 +304,7 @@ class FineTuneTask(LightningModule):
         return self.evaluate_batch(batch, "test")
 
     def evaluate_batch(self, batch: Batch, split: str) -> dict[str, Tensor] | None:
-        """Count in the batch's images with finite outputs; return its rows of the image table and all outputs."""
+        """Count in the batch's images with finite outputs; return its rows of the image table, and what is kept of all."""
         labels = batch["label"]
         if not len(labels):
             if self.is_sharded:
@@ -469,7 +478,7 @@ class FineTuneTask(LightningModule):
             "batches_done": batches if within_epoch else 0,
             "processes": self.trainer.world_size,
             "training_metrics": self.training_metrics() if within_epoch else {},
-            "metrics": scalars(self.trainer.callback_metrics),
+            "metrics": logged_metrics(self.trainer),
             "fit_seconds": time.perf_counter() - self.fit_start,
         }
 

@@ -1,4 +1,4 @@
-"""What a Trainer has for a while: more callbacks, or no loggers. It has no arguments for it once it is made."""
+"""State of a Trainer: what it has for a while, more callbacks or no loggers, and what it has logged."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,3 +26,8 @@ def without_loggers(trainer: Trainer) -> Iterator[None]:
         yield
     finally:
         trainer.loggers = before
+
+
+def logged_metrics(trainer: Trainer) -> dict[str, float]:
+    """As numbers, without those of single steps."""
+    return {name: float(value) for name, value in trainer.callback_metrics.items() if not name.endswith("_step")}

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torchmetrics.classification import MulticlassAccuracy
 
-from src.training.metrics import classification_metrics
-from src.training.task import FineTuneTask
+from src.tasks.classification.metrics import classification_metrics
+from src.training.calibrated import CalibratedTask
 
 
-class ClassificationTask(FineTuneTask):
+class ClassificationTask(CalibratedTask):
     """Logs `train/acc`, and for val and test every metric of `classification_metrics`. Settings: see FineTuneTask.
 
     Outputs are logits; labels are class indices int64 [B].

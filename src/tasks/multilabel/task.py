@@ -5,11 +5,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from src.training.metrics import MultilabelScores, best_thresholds, multilabel_metrics
-from src.training.task import FineTuneTask
+from src.tasks.multilabel.metrics import MultilabelOutputs, best_thresholds, multilabel_metrics
+from src.training.calibrated import CalibratedTask
 
 
-class MultilabelTask(FineTuneTask):
+class MultilabelTask(CalibratedTask):
     """Logs for val and test every metric of `multilabel_metrics`. Settings: see FineTuneTask.
 
     Outputs are logits; labels are uint8 [B, K], 1 for each class that the image shows. A class counts as predicted
@@ -23,8 +23,9 @@ class MultilabelTask(FineTuneTask):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.register_buffer("thresholds_K", torch.full((len(self.class_names),), 0.5))
-        self.val_scores, self.test_scores = MultilabelScores(), MultilabelScores()
+        num_classes = len(self.class_names)
+        self.register_buffer("thresholds_K", torch.full((num_classes,), 0.5))
+        self.val_outputs, self.test_outputs = MultilabelOutputs(num_classes), MultilabelOutputs(num_classes)
 
     @property
     def metric_names(self) -> list[str]:
@@ -34,18 +35,13 @@ class MultilabelTask(FineTuneTask):
         return labels.float()
 
     def update_metrics(self, split: str, outputs_BK: Tensor, labels: Tensor) -> None:
-        getattr(self, f"{split}_scores").update(torch.sigmoid(outputs_BK.float()), labels)
+        getattr(self, f"{split}_outputs").update(outputs_BK.float(), labels)
 
     def compute_metrics(self, split: str) -> dict[str, Tensor]:
-        collected = getattr(self, f"{split}_scores")
-        if not collected.scores:  # none of this process's images could be read; the others gather two axes
-            nothing_0K = self.thresholds_K.new_empty(0, len(self.class_names))
-            collected.update(nothing_0K, nothing_0K.to(torch.uint8))
-        scores_NK, labels_NK = collected.compute()
-        collected.reset()
+        logits_NK, labels_NK = getattr(self, f"{split}_outputs").take()
         if split == "val" and not self.trainer.sanity_checking:
-            self.thresholds_K.copy_(best_thresholds(scores_NK, labels_NK))
-        values = multilabel_metrics(scores_NK, labels_NK, self.thresholds_K)
+            self.thresholds_K.copy_(best_thresholds(torch.sigmoid(logits_NK), labels_NK))
+        values = multilabel_metrics(logits_NK, labels_NK, self.thresholds_K)
         return {f"{split}/{name}": value for name, value in values.items()}
 
     def probabilities(self, outputs_BK: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from src.training.metrics import RegressionErrors
+from src.tasks.regression.metrics import regression_metrics
 from src.training.task import FineTuneTask
 
 
@@ -28,7 +28,7 @@ class RegressionTask(FineTuneTask):
         self.answer_columns = self.class_names  # type: ignore[misc]
         self.register_buffer("mean_T", torch.zeros(targets))
         self.register_buffer("std_T", torch.ones(targets))
-        self.val_errors, self.test_errors = RegressionErrors(targets), RegressionErrors(targets)
+        self.val_errors, self.test_errors = regression_metrics(targets), regression_metrics(targets)
 
     @property
     def metric_names(self) -> list[str]:
@@ -55,7 +55,7 @@ class RegressionTask(FineTuneTask):
 
     def compute_metrics(self, split: str) -> dict[str, Tensor]:
         errors = getattr(self, f"{split}_errors")
-        by_target: dict[str, Tensor] = errors.compute()
+        by_target = {name: value.reshape(-1) for name, value in errors.compute().items()}  # a single one has no axis
         errors.reset()
         by_target |= {name: by_target[name] * self.std_T for name in ("mae", "rmse")}
         values = {f"{split}/{name}": value_T.mean() for name, value_T in by_target.items()}

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
@@ -23,7 +22,8 @@ from src.cli.progress import progress_bar
 from src.data.dataset import Batch
 from src.evaluation.confusion import count_confusions
 from src.files.csv_files import CsvWriter, read_csv_file
-from src.reports.drawing import draw_confusions, draw_images
+from src.reports.confusion_matrix import draw_confusions
+from src.reports.image_grid import draw_images
 from src.tasks.classification.task import ClassificationTask
 from src.training.callbacks.unreadable_images import (
     UnreadableImages as UnreadableImages,  # checkpoints of earlier runs name it here
@@ -254,36 +254,6 @@ class ConfusionMatrixPlot(Callback):
             labels_N, predicted_N = np.concatenate(answers, axis=1)
             confusions = count_confusions(predicted_N, labels_N, len(task.class_names))
             add_figure(trainer, "val/confusion", lambda: draw_confusions(confusions, task.class_names))
-
-
-class OutputCollector(Callback):
-    """Keeps what the network says about each image of an evaluation: rows of the image table [N], outputs [N, K]."""
-
-    def __init__(self) -> None:
-        self.batches: list[dict[str, npt.NDArray[Any]]] = []
-
-    def on_validation_batch_end(
-        self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int, loader: int = 0
-    ) -> None:
-        self.keep(outputs)
-
-    def on_test_batch_end(
-        self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int, loader: int = 0
-    ) -> None:
-        self.keep(outputs)
-
-    def keep(self, outputs: Any) -> None:
-        if outputs is not None:
-            self.batches.append({name: value.cpu().numpy() for name, value in outputs.items()})
-
-    def take(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-        """Of all processes, by row; every process has to call it."""
-        batches, self.batches = gathered(self.batches), []
-        if not batches:  # trainer.limit_val_batches=0
-            return np.empty(0, dtype=np.int64), np.empty((0, 0), dtype=np.float32)
-        rows_N = np.concatenate([batch["index"] for batch in batches])
-        order_N = np.argsort(rows_N, kind="stable")
-        return rows_N[order_N], np.concatenate([batch["outputs"] for batch in batches])[order_N]
 
 
 def find_tensorboards(trainer: Trainer) -> list[TensorBoardLogger]:

@@ -29,7 +29,7 @@ from torch.optim import Optimizer
 from src.cli.progress import progress_bar
 from src.data.dataset import Batch, EpochSampler
 from src.data.module import ImageDataModule
-from src.reports.drawing import draw_range_test
+from src.reports.range_test import draw_range_test
 from src.settings.contradictions import one_process_only
 from src.settings.errors import ConfigError, RunStopped
 from src.training.task import FineTuneTask
