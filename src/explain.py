@@ -48,8 +48,8 @@ def explain(cfg: DictConfig) -> None:
         from src.data.image_files import FileDataset, collate_files
         from src.data.transforms import evaluation_transform
         from src.models.grad_cam import explain_batch
-        from src.reports.heat_maps import draw_explanation
         from src.reports.explanations import write_page
+        from src.reports.heat_maps import draw_explanation
         from src.runs.trained_model import TrainedModel
 
     model = TrainedModel.open(cfg.ckpt, cfg.accelerator, cfg.trust)

@@ -43,7 +43,7 @@ class Columns(Protocol):
     @property
     def labels(self) -> Any: ...
     @property
-    def groups_N(self) -> npt.NDArray[np.int64] | None: ...
+    def groups_N(self) -> npt.NDArray[np.int64] | None: ...  # noqa: N802
 
 
 def finite_evidence(split: str, table: Columns, rows_N: npt.NDArray[np.int64], arrays: Arrays) -> Evidence:

@@ -6,7 +6,6 @@ from PIL import Image, ImageDraw
 
 from src.reports.drawing import INK, fitted, font
 
-
 # Dark blue, blue, green, yellow: of rising lightness, so that it reads in grey and to the colour-blind as well.
 HEAT_COLORS = np.array([[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]], dtype=np.float32)
 

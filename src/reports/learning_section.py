@@ -31,7 +31,9 @@ def learning_section(report: RunReport) -> str:
         value = best(value for value, _ in finite)
         epoch = next(epoch for v, epoch in finite if v == value)
         note = f"<p>Best {escape(monitor)}: {number_text(value)} in epoch {epoch} of {epochs[-1]}.</p>"
-    return section("Learning curves", note, report.figure("report/learning_curves", image, "Loss, metric and rate by epoch"))
+    return section(
+        "Learning curves", note, report.figure("report/learning_curves", image, "Loss, metric and rate by epoch")
+    )
 
 
 def phase_spans(report: RunReport) -> list[tuple[int, int, str]]:

@@ -14,9 +14,7 @@ from src.reports.parts import SORTING, html_table, section, write_document
 from src.reports.run_report import RunReport, TaskWords, number_text
 
 
-def write_run_page(
-    path: Path, report: RunReport, words: TaskWords, headline: list[str], details: list[str]
-) -> None:
+def write_run_page(path: Path, report: RunReport, words: TaskWords, headline: list[str], details: list[str]) -> None:
     """`headline` names metrics without their split, `details` are the task's own sections."""
     parts = [
         f"<h1>{escape(report.title)}</h1>",

@@ -4,6 +4,7 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from src.evaluation.metric_facts import facts_of
 from src.settings.ranges import out_of_range
 
 SHARDED_PRECISIONS = ("auto", "32-true", "32", "bf16-mixed")
@@ -27,8 +28,8 @@ def contradictions(cfg: DictConfig) -> list[str]:
         )
     if cfg.head.get("start") == "pretrained":
         problems += head_start_problems(cfg)
-    better = "min" if str(cfg.task.monitor).split("/")[1:2] in (["loss"], ["mae"], ["rmse"]) else "max"
-    if cfg.task.mode != better:
+    better = facts_of(str(cfg.task.monitor)).better  # nobody knows it of a metric of the user's own
+    if better and cfg.task.mode != better:
         problems.append(f"task.monitor={cfg.task.monitor} is best at its {better}imum: set task.mode={better}.")
     if (wanted := cfg.loss.get("targets", cfg.task.targets)) != cfg.task.targets:
         problems.append(

@@ -1,6 +1,7 @@
 """The validation images by what the head gets to see of them, for TensorBoard's projector."""
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +12,9 @@ from torch.nn import functional as F
 
 from src.data.table import ImageTable
 from src.models.classifier import pooled
-from src.training.callbacks.watching import find_tensorboards
 from src.training.processes import gathered
 from src.training.task import FineTuneTask
+from src.training.tensorboard import find_tensorboards
 
 MOST = 500  # images: their vectors become a text file, and the projector becomes slow with thousands
 THUMBNAIL_PX = 48
@@ -59,10 +60,13 @@ class EmbeddingCollector(Callback):
         batches = gathered(self.batches)
         if not batches:
             return None
-        return Embeddings(*(np.concatenate([batch[name] for batch in batches]) for name in Embeddings._fields))
+        return Embeddings(
+            *(np.concatenate([batch[name] for batch in batches]) for name in ("index", "embedding", "thumbnail"))
+        )
 
 
-class Embeddings(NamedTuple):
+@dataclass(frozen=True)
+class Embeddings:
     """Of some images: rows of the image table, what the head gets float32 [N, C], thumbnails uint8 [N, 3, 48, 48]."""
 
     index: npt.NDArray[np.int64]

@@ -20,10 +20,16 @@ class EvidenceCollector(Callback):
     def on_validation_batch_end(
         self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int, loader: int = 0
     ) -> None:
+        self.see(outputs)
+
+    def on_test_batch_end(
+        self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int, loader: int = 0
+    ) -> None:
+        self.see(outputs)
+
+    def see(self, outputs: Any) -> None:
         if outputs is not None:
             self.batches.append({name: value.cpu().numpy() for name, value in outputs.items()})
-
-    on_test_batch_end = on_validation_batch_end
 
     def take(self, split: str, table: ImageTable) -> Evidence:
         """Of all processes, by row, without what is not finite; every process has to call it."""

@@ -7,19 +7,19 @@ from lightning import Trainer
 from src.data.module import ImageDataModule
 from src.evaluation.evidence import Evidence
 from src.training.best_weights import keep_calibration, load_best
-from src.training.callbacks.watching import find_tensorboards
 from src.training.embeddings import EmbeddingCollector, Embeddings
 from src.training.evidence import EvidenceCollector
+from src.training.metric_states import scalars
 from src.training.soup import Measurement, try_soup
 from src.training.task import FineTuneTask
-from src.training.trainer_state import logged_metrics, watched_by, without_loggers
+from src.training.tensorboard import find_tensorboards
+from src.training.trainer_state import watched_by, without_loggers
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Of the best weights. `splits`: evidence of val and, if it is there, test. `calibration`: what was learnt from val.
-
-    `embeddings`: of val, for TensorBoard; None where nobody looks at them.
+    """Of the best weights. `splits`: evidence of val and, if it is there, test. `calibration`: what val has taught the
+    task. `embeddings`: of val, for TensorBoard; None where nobody looks at them.
     """
 
     metrics: dict[str, float]
@@ -43,7 +43,7 @@ def measure_best(task: FineTuneTask, datamodule: ImageDataModule, trainer: Train
         """Not into the curves: the best checkpoint is not one more epoch."""
         with without_loggers(trainer):
             trainer.validate(task, datamodule=datamodule, verbose=False)
-        return logged_metrics(trainer), collector.take("val", table)
+        return scalars(trainer.callback_metrics), collector.take("val", table)
 
     with watched_by(trainer, [collector, *embeddings]):
         metrics, val = try_soup(measure_val(), task, trainer, measure_val)
@@ -52,7 +52,7 @@ def measure_best(task: FineTuneTask, datamodule: ImageDataModule, trainer: Train
         splits = [val]
         if test and "test" in table.splits:
             trainer.test(task, datamodule=datamodule, verbose=False)
-            metrics |= logged_metrics(trainer)
+            metrics |= scalars(trainer.callback_metrics)
             splits.append(collector.take("test", table))
     for evidence in splits:
         metrics |= {f"{evidence.split}/{name}": value for name, value in further_metrics(task, evidence).items()}

@@ -6,7 +6,7 @@ import inspect
 import logging
 import time
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from PIL import Image
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
@@ -28,9 +29,9 @@ from src.models.freeze import set_trainable, trained_modules
 from src.runs.resumed_state import forget_foreign_files, require_fitting, settings_of_groups
 from src.settings.check import leaves
 from src.settings.errors import RunStopped
+from src.training.metric_states import scalars
 from src.training.optim import ParameterGroups, convert_moves
 from src.training.sharding import ShardedStrategy, shard
-from src.training.trainer_state import logged_metrics
 
 log = logging.getLogger(__name__)
 
@@ -163,6 +164,12 @@ class FineTuneTask(LightningModule):
 
     def learn_labels(self, labels: npt.NDArray[Any]) -> None:
         """Take over what the training labels say about the outputs, before training; see ImageTable.labels."""
+
+    def figures(
+        self, split: str, arrays: Mapping[str, npt.NDArray[Any]], labels: npt.NDArray[Any]
+    ) -> dict[str, Image.Image]:
+        """Drawn for TensorBoard, by name, of what a validation step returned [N, ...] and the images' labels [N]."""
+        return {}
 
     def to_targets(self, labels: Tensor) -> Tensor:
         """What the loss compares the outputs with."""
@@ -304,7 +311,7 @@ class FineTuneTask(LightningModule):
         return self.evaluate_batch(batch, "test")
 
     def evaluate_batch(self, batch: Batch, split: str) -> dict[str, Tensor] | None:
-        """Count in the batch's images with finite outputs; return its rows of the image table, and what is kept of all."""
+        """Count in the images with finite outputs; return the rows of the image table, and what is kept, of all."""
         labels = batch["label"]
         if not len(labels):
             if self.is_sharded:
@@ -478,7 +485,7 @@ class FineTuneTask(LightningModule):
             "batches_done": batches if within_epoch else 0,
             "processes": self.trainer.world_size,
             "training_metrics": self.training_metrics() if within_epoch else {},
-            "metrics": logged_metrics(self.trainer),
+            "metrics": scalars(self.trainer.callback_metrics),
             "fit_seconds": time.perf_counter() - self.fit_start,
         }
 

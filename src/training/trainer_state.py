@@ -1,4 +1,4 @@
-"""State of a Trainer: what it has for a while, more callbacks or no loggers, and what it has logged."""
+"""What a Trainer has for a while: more callbacks, or no loggers. It has no arguments for it once it is made."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,8 +26,3 @@ def without_loggers(trainer: Trainer) -> Iterator[None]:
         yield
     finally:
         trainer.loggers = before
-
-
-def logged_metrics(trainer: Trainer) -> dict[str, float]:
-    """As numbers, without those of single steps."""
-    return {name: float(value) for name, value in trainer.callback_metrics.items() if not name.endswith("_step")}

@@ -1,11 +1,16 @@
 """One class per image."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy.typing as npt
 import torch
+from PIL import Image
 from torch import Tensor
 from torchmetrics.classification import MulticlassAccuracy
 
+from src.evaluation.confusion import count_confusions
+from src.reports.confusion_matrix import draw_confusions
 from src.tasks.classification.metrics import classification_metrics
 from src.training.calibrated import CalibratedTask
 
@@ -44,6 +49,13 @@ class ClassificationTask(CalibratedTask):
         values: dict[str, Tensor] = metrics.compute()
         metrics.reset()
         return values
+
+    def figures(
+        self, split: str, arrays: Mapping[str, npt.NDArray[Any]], labels: npt.NDArray[Any]
+    ) -> dict[str, Image.Image]:
+        """The confusion matrix."""
+        confusions = count_confusions(arrays["outputs"].argmax(axis=1), labels, len(self.class_names))
+        return {f"{split}/confusion": draw_confusions(confusions, self.class_names)}
 
     def probabilities(self, outputs_BK: Tensor) -> Tensor:
         return torch.softmax(outputs_BK.float() / self.temperature, dim=1)

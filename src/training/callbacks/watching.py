@@ -4,7 +4,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,7 @@ import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
-from PIL import Image
 from rich.progress import Progress
 from torch import Tensor
 
@@ -30,6 +28,7 @@ from src.training.callbacks.unreadable_images import (
 )
 from src.training.processes import gathered
 from src.training.task import FineTuneTask
+from src.training.tensorboard import add_figure, find_tensorboards
 
 log = logging.getLogger(__name__)
 
@@ -254,13 +253,3 @@ class ConfusionMatrixPlot(Callback):
             labels_N, predicted_N = np.concatenate(answers, axis=1)
             confusions = count_confusions(predicted_N, labels_N, len(task.class_names))
             add_figure(trainer, "val/confusion", lambda: draw_confusions(confusions, task.class_names))
-
-
-def find_tensorboards(trainer: Trainer) -> list[TensorBoardLogger]:
-    return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-
-
-def add_figure(trainer: Trainer, name: str, draw: Callable[[], Image.Image]) -> None:
-    """Draw into TensorBoard; without it, nothing is drawn."""
-    for logger in find_tensorboards(trainer):
-        logger.experiment.add_image(name, np.asarray(draw()), trainer.global_step, dataformats="HWC")
