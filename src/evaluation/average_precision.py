@@ -25,7 +25,7 @@ class Ranking:
         self.last_NK = np.minimum.accumulate(place_NK[::-1], axis=0)[::-1]  # of the images with the same score
 
     def recall_precision(self, weights_N: Floats | None = None) -> tuple[Floats, Floats]:
-        """Recall and precision [N, K] if an image and all that score at least as much are accepted."""
+        """Recall and precision [N, K] if an image and all that score at least as much are accepted; N > 0."""
         weights_NK = np.ones(self.order_NK.shape) if weights_N is None else weights_N[self.order_NK]
         hits_NK = np.take_along_axis(np.cumsum(weights_NK * self.labels_NK, axis=0), self.last_NK, axis=0)
         accepted_NK = np.take_along_axis(np.cumsum(weights_NK, axis=0), self.last_NK, axis=0)
@@ -33,6 +33,8 @@ class Ranking:
 
     def average_precision(self, weights_N: Floats | None = None) -> Floats:
         """[K], 0..1, higher is better; 0 for classes that no image shows."""
+        if not len(self.order_NK):
+            return np.zeros(self.order_NK.shape[1])
         recall_NK, precision_NK = self.recall_precision(weights_N)
         average_K: Floats = (np.diff(recall_NK, prepend=0.0, axis=0) * precision_NK).sum(axis=0)
         return average_K

@@ -28,7 +28,7 @@ def calibration_section(
     tendency = "overconfident" if temperature > 1.02 else "underconfident" if temperature < 0.98 else "well calibrated"
     notes = [
         f"Temperature {temperature:.3f}, fitted on val: the network as trained is {tendency}. Expected calibration "
-        f"error (15 bins of equal width): {before.expected_error:.4f} as trained, {after.expected_error:.4f} calibrated. "
+        f"error (15 equal bins): {before.expected_error:.4f} as trained, {after.expected_error:.4f} calibrated. "
         "Predictions stay the same; evaluate, predict and export use the calibrated probabilities.",
         *notes,
     ]

@@ -137,10 +137,10 @@ def unusual_section(task: ClassificationTask, evidence: Evidence, answers: Answe
     chosen = np.argsort(-scores_N, kind="stable")[:OF_PAIR]
     remarks = {n: f"ood_score {scores_N[n]:.2f}" for n in chosen.tolist()}
     note = (
-        "<p>Those least like the training images. <code>ood_score</code> in predictions.csv is the energy of the "
-        f"logits: the higher, the less an image excites any class. Here the median is {np.median(scores_N):.2f}, and 1 % "
-        f"lie above {np.percentile(scores_N, 99):.2f}. It tells some images of another kind apart, by far not all: one "
-        "that merely looks like a class gets a low score whatever it shows. Set a limit after looking at images of your "
-        "own.</p>"
+        "<p>The images least like those of the training. <code>ood_score</code> in predictions.csv is the energy of "
+        "the logits: the higher, the less an image excites any class. Here the median is "
+        f"{np.median(scores_N):.2f}, and 1 % lie above {np.percentile(scores_N, 99):.2f}. It tells some images of "
+        "another kind apart, by far not all: one that merely looks like a class gets a low score whatever it shows. "
+        "Set a limit after looking at images of your own.</p>"
     )
     return section("Out-of-distribution images", note, answers.cards(chosen, remarks=remarks))

@@ -5,10 +5,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from torchmetrics import Metric
-from torchmetrics.functional.classification import multilabel_f1_score
 from torchmetrics.utilities import dim_zero_cat
 
 from src.evaluation.average_precision import Ranking
+from src.evaluation.class_scores import class_scores
 
 
 class MultilabelOutputs(Metric):
@@ -66,17 +66,19 @@ def best_thresholds(scores_NK: Tensor, labels_NK: Tensor) -> Tensor:
 def multilabel_metrics(logits_NK: Tensor, labels_NK: Tensor, thresholds_K: Tensor) -> dict[str, Tensor]:
     """All in 0..1, higher is better; classes that no image of the split shows are left out.
 
+    torchmetrics' MultilabelF1Score raises an error if there is no image, or a single class.
+
     - map: average precision (area under precision over recall), averaged over the classes.
     - f1_macro: F1 at the thresholds (of probabilities), averaged over the classes.
     - f1_micro: F1 at the thresholds, of all decisions together.
     """
-    decided = (torch.sigmoid(logits_NK) >= thresholds_K).int(), labels_NK.int(), len(thresholds_K)
-    f1_K = multilabel_f1_score(*decided, average=None, validate_args=False)  # which would refuse a single class
-    f1_micro = multilabel_f1_score(*decided, average="micro", validate_args=False)
-    occurs_K = labels_NK.sum(dim=0) > 0
-    if not occurs_K.any():
-        nothing = torch.zeros((), device=logits_NK.device)
-        return {"map": nothing, "f1_macro": nothing, "f1_micro": f1_micro}
-    average_K = Ranking(logits_NK.cpu().numpy(), labels_NK.cpu().numpy() > 0).average_precision()
-    precision_K = torch.from_numpy(average_K).float().to(logits_NK.device)
-    return {"map": precision_K[occurs_K].mean(), "f1_macro": f1_K[occurs_K].mean(), "f1_micro": f1_micro}
+    scores, there, shown = (
+        x.cpu().numpy() for x in (logits_NK, labels_NK > 0, torch.sigmoid(logits_NK) >= thresholds_K)
+    )
+    right_K, true_K, shown_K = (x.sum(axis=0) for x in (there & shown, there, shown))
+    occurs_K = true_K > 0
+    f1_K = class_scores(right_K, true_K, shown_K).f1
+    means = {"map": Ranking(scores, there).average_precision(), "f1_macro": f1_K}
+    values = {name: values_K[occurs_K].mean() if occurs_K.any() else 0.0 for name, values_K in means.items()}
+    values["f1_micro"] = 2 * right_K.sum() / max((true_K + shown_K).sum(), 1)
+    return {name: torch.tensor(float(value), device=thresholds_K.device) for name, value in values.items()}

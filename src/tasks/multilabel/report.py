@@ -68,8 +68,9 @@ def sections(report: RunReport, task: MultilabelTask) -> list[str]:
     notes = [
         "Each class of each image is an answer; a bar says how many of those with about this probability are there. "
         "Thresholds are converted along with the probabilities.",
-        "<code>ood_score</code> in predictions.csv is the joint energy of the logits: the higher, the less an image excites "
-        f"any class. Here 1 % lie above {np.percentile(scores_N, 99):.2f}. It does not tell every strange image.",
+        "<code>ood_score</code> in predictions.csv is the joint energy of the logits: the higher, the less an image "
+        f"excites any class. Here 1 % lie above {np.percentile(scores_N, 99):.2f}. It does not tell every unusual "
+        "image.",
     ]
     return [
         classes_section(task, evidence, shown_NK),
