@@ -132,9 +132,9 @@ def test_average_precision_is_that_of_torchmetrics_with_ties() -> None:
 
 
 def test_the_interval_is_that_of_the_map_that_is_reported() -> None:
-    """Half of the images have the same score: the order of the rows must not decide what is a hit."""
-    labels_NK = np.array([[1], [0]] * 100, dtype=np.uint8)
-    logits_NK = np.where(np.arange(200) < 100, 0.0, np.linspace(-3, 3, 200)).astype(np.float32)[:, None]
+    """Half of the images have the same score: the order of the rows must not decide which of them is ahead."""
+    labels_NK = np.array([[1]] * 50 + [[0]] * 50 + [[1], [0]] * 50, dtype=np.uint8)
+    logits_NK = np.concatenate([np.zeros(100), np.linspace(-3, 3, 100)]).astype(np.float32)[:, None]
     measured = multilabel_metrics(torch.from_numpy(logits_NK), torch.from_numpy(labels_NK), torch.tensor([0.5]))
     evidence = Evidence("test", np.arange(200), {"outputs": logits_NK}, labels_NK)
     low, high = tag_intervals(evidence, logits_NK >= 0)["map"]
