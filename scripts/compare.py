@@ -9,7 +9,6 @@ A folder with sweep.csv counts as all its finished jobs; FOLDER:key=value[,key=v
 
 import argparse
 import math
-import re
 import statistics
 import sys
 from typing import Any
@@ -17,10 +16,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from src.evaluation.metric_facts import facts_of, metric_name
 from src.evaluation.paired_tests import mcnemar_p, p_text, sign_flip_p, smallest_p
 from src.evaluation.student_t import t_interval, t_tails
 from src.files.csv_files import read_table
-from src.runs.finished_runs import Run, direction, facts, metric_name, runs_of
+from src.runs.finished_runs import Run, direction, facts, runs_of
 from src.settings.errors import ConfigError, did_you_mean
 
 Pair = tuple[Run, Run]
@@ -164,8 +164,7 @@ def changed_settings(runs_a: list[Run], runs_b: list[Run]) -> dict[str, tuple[st
 
 def unit(metric: str) -> tuple[float, str]:
     """Shares of 1 are told in points, hundredths; all else as it is."""
-    in_points = re.match(r"(acc|balanced_acc|f1|map|auroc|precision|recall)(_|$)", metric_name(metric))
-    return (100, " points") if in_points else (1, "")
+    return (100, " points") if facts_of(metric).unit == "share" else (1, "")
 
 
 def number(value: float, metric: str, sign: str = "") -> str:
@@ -250,7 +249,7 @@ def split_of(metric: str) -> str:
 
 def worth_of_an_image(answered: list[Answered], metric: str) -> float | None:
     """What one image adds to the metric; None if images do not all add the same, or were not predicted."""
-    is_share = metric_name(metric) in ("acc", "acc_top5") and metric.removeprefix("last/").startswith(("val/", "test/"))
+    is_share = facts_of(metric).counts_images and metric.removeprefix("last/").startswith(("val/", "test/"))
     sizes = [len(a) if a else 0 for a, _ in answered]
     return len(sizes) / sum(sizes) if is_share and all(sizes) else None
 
