@@ -15,8 +15,8 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from src.build.build import build_task
-from src.cli import command as cli
-from src.data.formats.digits import DIGITS_FILE
+from src.cli.run_dir import register_resolvers
+from src.data.formats.digit_images import DIGITS_FILE
 from src.export import export
 from src.models.classifier import preprocessing_of
 from src.settings.schema import CONF_DIR, register
@@ -31,7 +31,7 @@ FAMILIES = (
 
 def main() -> None:
     register()
-    cli.register_resolvers()
+    register_resolvers()
     with tempfile.TemporaryDirectory() as folder:
         write_images(Path(folder) / "images")
         for name in sys.argv[1:] or FAMILIES:

@@ -212,11 +212,21 @@ class PredictConfig:
 
 
 @dataclass
-class ReportConfig:
-    runs: Any = MISSING  # a path, or several
+class CompareConfig:
+    runs: Any = MISSING  # a path, several, or a list of them for each side
+    metric: str | None = MISSING
     split: str | None = MISSING
     output: str = MISSING
     overwrite: bool = MISSING
+
+
+@dataclass
+class PublishConfig:
+    ckpt: str = MISSING
+    output: str = MISSING
+    files: list[str] = MISSING
+    repo: str | None = MISSING
+    public: bool = MISSING
 
 
 @dataclass
@@ -289,7 +299,8 @@ def register() -> None:
         "train": TrainConfig,
         "evaluate": EvaluateConfig,
         "predict": PredictConfig,
-        "report": ReportConfig,
+        "compare": CompareConfig,
+        "publish": PublishConfig,
         "serve": ServeConfig,
         "explain": ExplainConfig,
         "export": ExportConfig,

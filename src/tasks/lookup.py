@@ -1,11 +1,14 @@
-"""From `task.name` to the parts of a task: the folder's name is the only registry."""
+"""From `task.name` to the parts of a task: the folder's name is the only registry. Imports no torch."""
 
 from importlib import import_module
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from src.settings.errors import ConfigError
 from src.settings.tasks import task_names
-from src.training.task import FineTuneTask
+
+if TYPE_CHECKING:
+    from src.training.task import FineTuneTask
 
 
 def part_of(task: str, part: str) -> ModuleType:
@@ -18,8 +21,10 @@ def part_of(task: str, part: str) -> ModuleType:
     return import_module(f"src.tasks.{task}.{part}")
 
 
-def task_class(task: str) -> type[FineTuneTask]:
+def task_class(task: str) -> "type[FineTuneTask]":
     """Of instance_segmentation: InstanceSegmentationTask."""
+    from src.training.task import FineTuneTask
+
     found: type[FineTuneTask] = getattr(
         part_of(task, "task"), "".join(word.title() for word in task.split("_")) + "Task"
     )
