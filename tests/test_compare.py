@@ -216,7 +216,7 @@ def test_images_that_change(tmp_path: Path, run_compare: Compare) -> None:
     twice = [make_run(tmp_path / f"{side}1", 1, {"val/acc": 0.5}, right="11110000") for side in "ab"]
     out = run_compare(f"[[{a},{twice[0]}],[{b},{twice[1]}]]").out
     assert "of 16 answers, 2 wrong with A are right with B, and 1 right" in out and "McNemar" not in out
-    assert run_compare(a, b, "--metric", "val/acc").out.count("one image is") == 1
+    assert run_compare(a, b, metric="val/acc").out.count("one image is") == 1
 
 
 def test_several_classes_per_image_are_not_counted(tmp_path: Path, run_compare: Compare) -> None:
