@@ -14,7 +14,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from src.evaluation.paired_tests import mcnemar_p, sign_flip_p, smallest_p
-from src.sweeps.table import t_interval, t_tails
+from src.evaluation.student_t import t_interval, t_tails
 from tests.conftest import Answer
 
 Compare = Callable[..., Answer]

@@ -6,8 +6,8 @@ import statistics
 
 from src.comparing.sides import Pair
 from src.evaluation.paired_tests import p_text, sign_flip_p, smallest_p
+from src.evaluation.student_t import t_interval, t_tails
 from src.runs.finished_runs import direction, metric_name
-from src.sweeps.table import t_interval, t_tails
 
 
 def unit(metric: str) -> tuple[float, str]:

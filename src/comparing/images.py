@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from src.evaluation.paired_tests import mcnemar_p, p_text, sign_flip_p
-from src.files.plain_files import read_table, unreadable
+from src.files.csv_files import read_table
+from src.files.plain_files import unreadable
 from src.files.printable import printable
 from src.runs.finished_runs import Run
 from src.settings.errors import ConfigError
-from src.tasks.lookup import part_of
+from src.tasks.lookup import prediction_class
 
 CLEAR = 0.05  # p below which a difference is called more than chance
 
@@ -78,13 +79,13 @@ class Answers:
 
 
 def read_answers(file: Path, task: str) -> dict[str, Answer]:
-    part, answers = part_of(task, "comparison"), {}
-    for n, row in enumerate(read_table(file, ("path", *part.COLUMNS))):
+    kind, answers = prediction_class(task), {}
+    for n, row in enumerate(read_table(file, ("path", "label", *kind.needed_columns))):
         try:
-            text, error = part.answer(row)
-        except ValueError as problem:
-            raise unreadable(file, f"row {n + 1} has no number where one is needed, or too few") from problem
-        answers[row["path"]] = Answer(printable(row["label"]), printable(text), error)
+            prediction, label = kind.read(row), row["label"]
+            answers[row["path"]] = Answer(printable(label), printable(prediction.words), prediction.error(label))
+        except ValueError as error:
+            raise unreadable(file, f"row {n + 1} has no number where one is needed, or too few") from error
     if not answers:
         raise ConfigError(f"'{file}' has no prediction: the network's outputs are not finite. Compare the other runs.")
     return answers

@@ -10,7 +10,7 @@ from src.comparing.images import Change
 from src.comparing.sides import changed_settings
 from src.data.decode import UnreadableImage, read_rgb
 from src.data.formats.digit_images import read_digit
-from src.files.plain_files import read_table
+from src.files.csv_files import read_table
 from src.files.printable import printable
 from src.reports.comparison import ChangedImage, ChangedImages, ComparisonPage, PairedTable
 from src.reports.parts import SIDE_PX
@@ -85,7 +85,7 @@ def changed(comparison: Comparison, change: Change) -> ChangedImages:
 
 def read_image(run: Run, path: str) -> Image.Image | None:
     """None where the images are no files, or not there any more."""
-    if str(run.settings.get("data._target_")).endswith("DigitsDataModule"):
+    if run.settings.get("data._target_") == "src.data.formats.digits.DigitsDataModule":
         try:
             return read_digit(int(path.rpartition("/")[2]))
         except (ValueError, IndexError):  # of somebody else's run

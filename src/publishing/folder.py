@@ -12,9 +12,9 @@ from omegaconf import OmegaConf
 
 from src.files.plain_files import read_json
 from src.runs.checkpoint import load_checkpoint
+from src.runs.record import CHECKPOINT_KEY
 from src.settings.errors import ConfigError
 from src.settings.trust import plain_config
-from src.training.task import CHECKPOINT_KEY
 
 CARD = "report/model_card.md"
 PRIVATE = re.compile(r"^(/|~|\.\.([/\\]|$)|[A-Za-z]:[\\/]|\\\\|file:)")

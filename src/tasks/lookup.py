@@ -1,14 +1,11 @@
-"""From `task.name` to the parts of a task: the folder's name is the only registry. Imports no torch."""
+"""From `task.name` to the parts of a task: the folder's name is the only registry."""
 
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 from src.settings.errors import ConfigError
 from src.settings.tasks import task_names
-
-if TYPE_CHECKING:
-    from src.training.task import FineTuneTask
+from src.training.scores_task import ScoresTask
 
 
 def part_of(task: str, part: str) -> ModuleType:
@@ -21,12 +18,8 @@ def part_of(task: str, part: str) -> ModuleType:
     return import_module(f"src.tasks.{task}.{part}")
 
 
-def task_class(task: str) -> "type[FineTuneTask]":
+def task_class(task: str) -> type[ScoresTask]:
     """Of instance_segmentation: InstanceSegmentationTask."""
-    from src.training.task import FineTuneTask
-
-    found: type[FineTuneTask] = getattr(
-        part_of(task, "task"), "".join(word.title() for word in task.split("_")) + "Task"
-    )
-    assert issubclass(found, FineTuneTask)
+    found: type[ScoresTask] = getattr(part_of(task, "task"), "".join(word.title() for word in task.split("_")) + "Task")
+    assert issubclass(found, ScoresTask)
     return found
