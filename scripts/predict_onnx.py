@@ -22,7 +22,8 @@ DRAFT_MARGIN = 3  # a JPEG may come reduced while its shorter side has this many
 
 def decode(path: Path, needed_px: int) -> np.ndarray:
     """RGB uint8 [1, 3, H, W], upright by its EXIF tag, transparency over white; see src/data/decode.py."""
-    with Image.open(path) as image:
+    with Image.open(path) as file:
+        image: Image.Image = file
         if image.width * image.height > 180e6 or max(image.size) > 1000 * min(image.size):
             raise ValueError(f"{image.width} x {image.height} pixels are too many, or too thin")
         image.draft(None, (DRAFT_MARGIN * needed_px, DRAFT_MARGIN * needed_px))

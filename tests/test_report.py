@@ -1,4 +1,4 @@
-"""The report page, what it is computed from, and src.report, which compares runs."""
+"""The report page, what it is computed from, and src.compare."""
 
 import csv
 import json
@@ -246,7 +246,7 @@ def worse_run(colors: Path, colors_run: Run, tmp_path_factory: pytest.TempPathFa
 
 def test_runs_side_by_side(colors_run: Run, worse_run: Run, command, tmp_path: Path) -> None:
     output = tmp_path / "c.html"
-    answer = command("report", f"runs={colors_run.directory}", str(worse_run.directory), f"output={output}")
+    answer = command("compare", f"runs={colors_run.directory}", str(worse_run.directory), f"output={output}")
     assert answer.status == 0, answer.err
     before, after = (
         {row["path"]: row["label"] == row["prediction"] for row in run.csv("report/test_predictions.csv")}
@@ -267,22 +267,23 @@ def test_runs_side_by_side(colors_run: Run, worse_run: Run, command, tmp_path: P
         (["{run}"], "is a single run, whose own page is"),
         (["{run}", "nowhere"], "There is no folder 'nowhere'."),
         (["{run}", "src"], "'src' has no metrics.json"),
-        (["{run}", "{run}", "split=train"], "has no report/train_predictions.csv"),
+        (["{run}", "{run}", "metric=val/acc"], "is on both sides: a run cannot be compared with itself"),
+        (["{run}", "{other}", "split=train"], "has no report/train_predictions.csv"),
         (["{run}", "{run}", "output=src"], "output='src' is a folder"),
         (["{run}", "{run}", "output=no/where.html"], "the folder no does not exist"),
         ([""], "runs is not set"),
     ],
 )
-def test_mistakes_in_comparing(colors_run: Run, command, runs: list[str], text: str) -> None:
-    arguments = [part.replace("{run}", str(colors_run.directory)) for part in runs]
+def test_mistakes_in_comparing(colors_run: Run, worse_run: Run, command, runs: list[str], text: str) -> None:
+    arguments = [part.format(run=colors_run.directory, other=worse_run.directory) for part in runs]
     arguments[0] = f"runs={arguments[0]}" if arguments[0] else ""
-    answer = command("report", *(part for part in arguments if part))
+    answer = command("compare", *(part for part in arguments if part))
     assert answer.status == 1 and text in answer.err and "Traceback" not in answer.err
 
 
 @pytest.mark.parametrize("runs", ["", "[]", "['']"])
 def test_nothing_to_compare(command, runs: str) -> None:
-    answer = command("report", f"runs={runs}")
+    answer = command("compare", f"runs={runs}")
     assert answer.status == 1 and answer.err == (
         "runs= names no run: give two or more, or a sweep: runs=<run dir> <run dir>.\n"
     )
