@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.table import Table
 
 from src.evaluation.paired_tests import mcnemar_p, p_text, sign_flip_p, smallest_p
-from src.files.plain_files import read_table
+from src.evaluation.student_t import t_interval, t_tails
+from src.files.csv_files import read_table
 from src.runs.finished_runs import Run, direction, facts, metric_name, runs_of
 from src.settings.errors import ConfigError, did_you_mean
-from src.sweeps.table import t_interval, t_tails
 
 Pair = tuple[Run, Run]
 

@@ -32,11 +32,14 @@ def evaluate(cfg: DictConfig) -> float | None:
         from src.reports.report import write_report
         from src.reports.run import RunReport
         from src.runs.checkpoint import environment
-        from src.runs.results import finite_outputs, scalars, write_json
+        from src.runs.results import finite_outputs, write_json
         from src.runs.trained_model import TrainedModel
-        from src.training.callbacks.unreadable_images import RequireReadableImages, UnreadableImages
-        from src.training.callbacks.watching import OutputCollector, ProgressBar
+        from src.training.callbacks.output_collector import OutputCollector
+        from src.training.callbacks.progress_bar import ProgressBar
+        from src.training.callbacks.readable_images import RequireReadableImages
+        from src.training.callbacks.unreadable_images import UnreadableImages
         from src.training.measure import how_calibrated
+        from src.training.metric_states import scalars
 
     if cfg.output is not None:
         output_file(cfg.output, "output", cfg.overwrite, reads=[cfg.ckpt])

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-    from src.training.task import FineTuneTask
+    from src.training.scores_task import ScoresTask
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ def save(map_: "Image.Image", file: Path) -> None:
         map_.save(part, pnginfo=facts)
 
 
-def find_class(name: str | None, task: "FineTuneTask") -> int | None:
+def find_class(name: str | None, task: "ScoresTask") -> int | None:
     """The index of the class or target to explain; None for what is predicted. Raises ConfigError if there is none."""
     if name is None:
         return None if task.probability_columns else 0
@@ -135,7 +135,7 @@ def find_class(name: str | None, task: "FineTuneTask") -> int | None:
 
 
 def explain_images(
-    task: "FineTuneTask", images_BCHW: "Tensor", class_index: int | None
+    task: "ScoresTask", images_BCHW: "Tensor", class_index: int | None
 ) -> list[list[tuple[int, dict[str, str]]]]:
     """For each image the classes to explain, with the columns of explanations.csv that say what the model thinks."""
     import torch

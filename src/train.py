@@ -6,7 +6,6 @@ python -m src.train [group=option] [key=value]; --help lists them.
 import json
 import logging
 import shutil
-import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from src.data.module import ImageDataModule
     from src.data.table import ImageTable
-    from src.training.task import FineTuneTask
+    from src.training.scores_task import ScoresTask
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +35,13 @@ def train(cfg: DictConfig) -> float | None:
 
         from src.build.build import build_callbacks, build_datamodule, build_loggers, build_task, build_trainer
         from src.models.preprocessing import Preprocessing
-        from src.runs.results import scalars, write_json
+        from src.runs.record import CHECKPOINT_KEY
+        from src.runs.results import write_json
         from src.runs.resume import compare_data, lengthened, require_same_batches, resumed_settings
         from src.settings.signatures import check_targets
         from src.training.measure import measure_best, write_run_report
-        from src.training.task import CHECKPOINT_KEY
-        from src.training.tuning.finders import find_batch_size, keep_batch_size
+        from src.training.metric_states import scalars
+        from src.training.tuning.batch_size import find_batch_size
         from src.training.tuning.head_start import start_from_pretrained
 
     checkpoint = checkpoint_file = preprocessing = None
@@ -77,14 +77,14 @@ def train(cfg: DictConfig) -> float | None:
     datamodule.require_images_for(trainer.world_size)
     describe(cfg, datamodule, trainer)
     if cfg.batch_size_find and checkpoint is None and not is_dry_run(trainer):
-        find_batch_size(cfg, task, datamodule, trainer)
+        use_batch_size(cfg, task, datamodule, find_batch_size(task, datamodule, trainer))
     if trainer.is_global_zero and not is_dry_run(trainer):
         write_run_facts(cfg, datamodule, fingerprint, task.record["run_id"])
 
     before: dict[str, Any] = (
         checkpoint[CHECKPOINT_KEY] if checkpoint is not None else {"fit_seconds": 0.0, "metrics": {}}
     )
-    task.fit_start = time.perf_counter() - before["fit_seconds"]
+    task.start_clock(before["fit_seconds"])
     if cfg.head.get("start") == "pretrained" and checkpoint is None and not is_dry_run(trainer):
         start_from_pretrained(cfg.backbone.name, cfg.backbone.weights, task, datamodule, trainer)
     fit_phases(cfg, task, datamodule, trainer, checkpoint, checkpoint_file)
@@ -93,7 +93,7 @@ def train(cfg: DictConfig) -> float | None:
     metrics: dict[str, Any] = {f"last/{name}": value for name, value in last.items()}
     metrics |= {"epochs": trainer.current_epoch, "steps": trainer.global_step}
     metrics |= {f"lr_find/{name}": rate for name, rate in task.record.get("rates", {}).items()}
-    metrics["fit_seconds"] = round(time.perf_counter() - task.fit_start, 2)
+    metrics["fit_seconds"] = round(task.fit_seconds, 2)
     if is_dry_run(trainer):
         log.info("fast_dev_run: one batch of train and val went through.")
         return None
@@ -113,7 +113,7 @@ def train(cfg: DictConfig) -> float | None:
 
 def fit_phases(
     cfg: DictConfig,
-    task: "FineTuneTask",
+    task: "ScoresTask",
     datamodule: "ImageDataModule",
     trainer: "Trainer",
     checkpoint: dict[str, Any] | None,
@@ -123,11 +123,11 @@ def fit_phases(
 
     With a checkpoint the run goes on in the checkpoint's phase, at the epoch after the checkpoint's.
     """
+    from src.runs.record import CHECKPOINT_KEY
     from src.runs.resume import find_early_stopping, why_nothing_is_left
     from src.runs.resumed_state import unfit
     from src.training.sharding import ShardedStrategy
-    from src.training.task import CHECKPOINT_KEY
-    from src.training.tuning.finders import find_rate, restore_rates
+    from src.training.tuning.learning_rate import find_rate, restore_rates, use_rate
 
     first, start_epoch = 0, 0
     if checkpoint is not None:
@@ -159,13 +159,34 @@ def fit_phases(
         if head_alone:
             datamodule.advise()
         if cfg.lr_find and not resuming and not is_dry_run(trainer):  # a resumed phase has its rate
-            find_rate(task, datamodule, trainer)
+            rate = find_rate(task, datamodule, trainer)
+            if rate is not None:
+                use_rate(task, rate)
         try:
             trainer.fit(task, datamodule=datamodule, ckpt_path=checkpoint_file if resuming else None, weights_only=True)
         except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
             if resuming and checkpoint_file and not task.has_started and not isinstance(error, ConfigError):
                 raise unfit(checkpoint_file, f"what it kept does not fit ({first_line(error)})") from error
             raise
+
+
+def use_batch_size(cfg: DictConfig, task: "ScoresTask", datamodule: "ImageDataModule", found: int) -> None:
+    """In the data, in the run's settings, and in those that its checkpoints carry."""
+    from src.training.tuning.batch_size import advise_rate
+
+    times = found / datamodule.batch_size
+    datamodule.batch_size = found
+    cfg.data.batch_size = task.record["config"]["data"]["batch_size"] = found
+    if times != 1 and not cfg.lr_find:
+        advise_rate(times)
+
+
+def keep_batch_size(cfg: DictConfig, checkpoint_record: dict[str, Any]) -> None:
+    """A resumed run goes on with the size that was found when it began, whatever its command line says now."""
+    kept = checkpoint_record["config"]["data"]["batch_size"]
+    if cfg.batch_size_find and cfg.data.batch_size != kept:
+        log.info("data.batch_size stays %d, as batch_size_find has found it.", kept)
+        cfg.data.batch_size = kept
 
 
 def require_no_run(output_dir: Path) -> None:
@@ -304,7 +325,7 @@ def label_summary(table: "ImageTable") -> str:
     return "Classes in train: " + ", ".join(f"{name} {count:,}" for count, name in by_size)
 
 
-def describe_phase(task: "FineTuneTask", trainer: "Trainer") -> None:
+def describe_phase(task: "ScoresTask", trainer: "Trainer") -> None:
     parameters = list(task.model.net.named_parameters())
     total, trained = sum(p.numel() for _, p in parameters), sum(p.numel() for _, p in parameters if p.requires_grad)
     names = [name for name, p in parameters if p.requires_grad]

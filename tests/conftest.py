@@ -39,7 +39,6 @@ def in_project(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     GlobalHydra.instance().clear()
     HydraConfig.instance().cfg = None  # of the command of an earlier test
-    cli.resume_changes.clear()
 
 
 def compose(*overrides: str, config: str = "train") -> Any:
@@ -129,7 +128,6 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
 
     def call(name: str, *arguments: str) -> Answer:
         monkeypatch.setattr(sys, "argv", [f"src.{name}", *arguments])
-        cli.failed_jobs.clear()
         main = importlib.import_module(f"src.{name}").main
         capfd.readouterr()
         try:

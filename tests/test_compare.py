@@ -13,7 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from scripts import compare
-from src.sweeps.table import t_interval, t_tails
+from src.evaluation.student_t import t_interval, t_tails
 from tests.conftest import Answer
 
 Compare = Callable[..., Answer]

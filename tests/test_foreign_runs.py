@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 from test_compare import Compare, make_run, make_sweep, run_compare
 
 from scripts.publish import main as publish
-from src.files.plain_files import read_json, read_table, read_yaml
+from src.files.csv_files import read_table
+from src.files.plain_files import read_json, read_yaml
 from src.runs.finished_runs import runs_of
 from src.settings.errors import ConfigError
 
@@ -158,7 +159,7 @@ def test_predictions_of_another_kind(
 
 def test_a_page_of_odd_names(tmp_path: Path, command: Callable[..., Answer]) -> None:
     """Bytes that are not UTF-8, control characters, digits that are none, curves that are no numbers."""
-    settings = {"data._target_": "x.DigitsDataModule"}
+    settings = {"data._target_": "src.data.formats.digits.DigitsDataModule"}
     runs = [make_run(tmp_path / name, 0, {"val/acc": 0.9}, settings) for name in "ab"]
     for run, answer in zip(runs, (b"ant", b"b\xff\x1b"), strict=True):
         rows = b"".join(b"%s,ant,%s,0.9\n" % (path, answer) for path in (b"\xff", b"digits/x", b"digits/99999", b"'=1"))

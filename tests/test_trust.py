@@ -97,7 +97,7 @@ FOREIGN_IN_RESUMING: dict[str, dict[str, Any]] = {
     "plugins in a tuple": {"trainer.plugins": lambda mark: (runs(mark),)},
     "an argument without a name": {
         "callbacks.epoch_log": lambda mark: {
-            "_target_": "src.training.callbacks.watching.EpochLog",
+            "_target_": "src.training.callbacks.epoch_log.EpochLog",
             "_args_": ["max", str(mark)],
         }
     },

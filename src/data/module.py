@@ -399,7 +399,7 @@ def require_all_readable(table: ImageTable, num_workers: int) -> None:
         shown = "\n  ".join(damaged[:10])
         raise ConfigError(
             f"{len(damaged)} of {len(rows)} images cannot be read (data.on_error=fail):\n  {shown}\n"
-            "Mend or remove them, or set data.on_error=skip. python -m src.check lists all that is wrong with the data."
+            "Fix or remove them, or set data.on_error=skip. python -m src.check lists all that is wrong with the data."
         )
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from src.data.decode import UnreadableImage, read_rgb
 from src.data.formats.digit_images import read_digit
 from src.evaluation.paired_tests import mcnemar_p, p_text, sign_flip_p
-from src.files.plain_files import read_table, unreadable
+from src.files.csv_files import read_table
+from src.files.plain_files import unreadable
 from src.files.printable import printable
 from src.reports.charts import BLUE, PALETTE, Curve, draw_curves
 from src.reports.parts import SIDE_PX, SORTING, chart, html_table, small_image, write_document
@@ -257,7 +258,7 @@ def cards(comparison: Comparison, run: Run, paths: list[str]) -> str:
 
 def image(run: Run, path: str) -> str:
     """Empty where the images are no files, or not there any more."""
-    if str(run.settings.get("data._target_")).endswith("DigitsDataModule"):
+    if run.settings.get("data._target_") == "src.data.formats.digits.DigitsDataModule":
         try:
             return small_image(read_digit(int(path.rpartition("/")[2])))
         except (ValueError, IndexError):  # of somebody else's run

@@ -2,7 +2,6 @@
 
 import json
 import math
-import shlex
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,11 +14,12 @@ from PIL import Image
 
 from src.data.table import ImageTable
 from src.evaluation.analysis import Interval
+from src.files.shell import shell_word
 from src.reports.charts import BLUE, Curve, draw_learning_curves
 from src.reports.drawing import ORANGE
 from src.reports.parts import SORTING, chart, html_table, small_image, thumbnail, write_document
 from src.runs.results import SplitOutputs
-from src.training.task import FineTuneTask
+from src.training.scores_task import ScoresTask
 
 
 @dataclass
@@ -33,7 +33,7 @@ class RunReport:
     """
 
     title: str
-    task: FineTuneTask
+    task: ScoresTask
     config: dict[str, Any]
     metrics: dict[str, Any]
     environment: dict[str, Any]
@@ -216,7 +216,7 @@ def shown_path(path: Path | None) -> str | None:
     if path is None:
         return None
     here = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-    return shlex.quote(str(here))
+    return shell_word(str(here))
 
 
 def environment_section(report: RunReport) -> str:

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from src.files.plain_files import read_json, read_table, read_yaml
+from src.files.csv_files import read_table
+from src.files.plain_files import read_json, read_yaml
 from src.settings.errors import ConfigError, did_you_mean
 
 

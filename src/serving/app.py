@@ -74,7 +74,7 @@ class Service:
         return HTMLResponse(self.page, headers=self.page_headers)
 
     async def health(self, _: Request) -> Response:
-        """503 as long as images cannot be computed: a broken GPU does not mend itself."""
+        """503 as long as images cannot be computed: a broken GPU does not recover by itself."""
         facts = self.model.facts
         trouble = self.batcher.trouble(self.limits.timeout_seconds)
         content = {
@@ -106,7 +106,7 @@ class Service:
         except HTTPException as refused:
             response = await refusal(request, refused)
         except ClientDisconnect:
-            response = JSONResponse({"error": "The upload was broken off."}, 400)  # nobody reads it; it is counted
+            response = JSONResponse({"error": "The upload was aborted."}, 400)  # nobody reads it; it is counted
         except ComputeError:  # told in the log by the thread that computes
             response = JSONResponse(FAILED, 500)
         except Exception:  # its text may have the name of an uploaded file

@@ -11,9 +11,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.cli.command_line import PATHS
 from src.settings.contradictions import contradictions
 from src.settings.errors import ConfigError, did_you_mean
+from src.settings.free_text import PATHS
 from src.settings.ranges import out_of_range
 from src.settings.schema import EvaluateConfig
 

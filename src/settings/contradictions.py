@@ -70,7 +70,7 @@ def problems_without_val(cfg: DictConfig) -> list[str]:
     """What looks at a metric of val in every epoch, where val is not measured in every epoch."""
     trainer, problems = cfg.trainer, []
     watching = [f"callbacks.{k}" for k, node in cfg.callbacks.items() if "EarlyStopping" in target_of(node)]
-    if str(cfg.scheduler.get("_target_")).endswith("ReduceLROnPlateau"):
+    if target_of(cfg.scheduler) == "torch.optim.lr_scheduler.ReduceLROnPlateau":
         watching.append("scheduler=plateau")
     if trainer.get("limit_val_batches") == 0 and str(cfg.task.monitor).startswith("val/"):
         problems += [
@@ -93,12 +93,12 @@ def head_start_problems(cfg: DictConfig) -> list[str]:
         problems.append(f"{start} needs the classes of pretrained weights, and backbone.weights=null has none.")
     if cfg.task.targets != "classes":
         problems.append(f"{start} is for one class per image, and this task has task.targets={cfg.task.targets}.")
-    if not str(cfg.head.get("_target_")).endswith("linear_head"):
+    if target_of(cfg.head) != "src.models.heads.linear_head":
         problems.append(f"{start} is for head=linear: other heads have no row for each class.")
     return problems
 
 
-# What src/training/tuning/finders.py finds, by the setting that asks for it.
+# What src/training/tuning finds, by the setting that asks for it.
 FOUND_BY = {"lr_find": "optimizer.lr", "batch_size_find": "data.batch_size"}
 
 

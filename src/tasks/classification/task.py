@@ -1,25 +1,29 @@
 """One class per image."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy.typing as npt
 import torch
+from PIL import Image
 from torch import Tensor
 from torchmetrics.classification import MulticlassAccuracy
 
+from src.evaluation.confusion import count_confusions
+from src.reports.drawing import draw_confusions
 from src.training.metrics import classification_metrics
-from src.training.task import FineTuneTask
+from src.training.scores_task import ScoresTask
 
 
-class ClassificationTask(FineTuneTask):
-    """Logs `train/acc`, and for val and test every metric of `classification_metrics`. Settings: see FineTuneTask.
+class ClassificationTask(ScoresTask):
+    """Logs `train/acc`, and for val and test every metric of `classification_metrics`. Settings: see ScoresTask.
 
     Outputs are logits; labels are class indices int64 [B].
     """
 
     answer_columns: ClassVar = ["prediction", "confidence"]
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    def configure_metrics(self) -> None:
         num_classes = len(self.class_names)
         self.train_acc = MulticlassAccuracy(num_classes, average="micro")
         # ModuleDict keys may not be called "train" or hold slashes, hence one attribute per split.
@@ -44,6 +48,13 @@ class ClassificationTask(FineTuneTask):
         values: dict[str, Tensor] = metrics.compute()
         metrics.reset()
         return values
+
+    def figures(
+        self, split: str, arrays: Mapping[str, npt.NDArray[Any]], labels: npt.NDArray[Any]
+    ) -> dict[str, Image.Image]:
+        """The confusion matrix."""
+        confusions = count_confusions(arrays["outputs"].argmax(axis=1), labels, len(self.class_names))
+        return {f"{split}/confusion": draw_confusions(confusions, self.class_names)}
 
     def probabilities(self, outputs_BK: Tensor) -> Tensor:
         return torch.softmax(outputs_BK.float() / self.temperature, dim=1)

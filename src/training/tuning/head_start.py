@@ -18,8 +18,8 @@ from src.data.module import ImageDataModule
 from src.data.table import Rows
 from src.models.classifier import pooled
 from src.models.weights import find_weights, pretrained_head
-from src.training.task import FineTuneTask
-from src.training.tuning.finders import rehearsal
+from src.training.scores_task import ScoresTask
+from src.training.tuning.rehearsal import rehearsal
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ NAMED_CLASSES = 10  # in the log
 
 
 def start_from_pretrained(
-    backbone: str, weights: str, task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer
+    backbone: str, weights: str, task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer
 ) -> None:
     """Give the new head weights from the pretrained one, by what that says of up to 50 training images per class.
 
@@ -65,7 +65,7 @@ def start_from_pretrained(
 
 
 def _means_by_class(
-    source: nn.Linear, rows: Rows, task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer
+    source: nn.Linear, rows: Rows, task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Of the images in these rows, by new class: what the pretrained head says of them, and what it gets.
 
