@@ -32,6 +32,7 @@ class ScoresTask(FineTuneTask):
         temperature: by which logits are divided for probabilities: src/evaluation/calibration.py.
     """
 
+    model: ImageClassifier
     answer_columns: ClassVar[list[str]]  # of predictions.csv
 
     def __init__(

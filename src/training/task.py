@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 
 from src.data.dataset import Batch
-from src.models.classifier import ImageClassifier
+from src.models.adapted import AdaptedNetwork
 from src.runs.results import MAX_NOT_FINITE
 from src.training.distributed import on_any_process, require_same_settings
 from src.training.nonfinite import NonFiniteLosses
@@ -32,7 +32,7 @@ class FineTuneTask(ResumableModule):
     """
 
     def __init__(
-        self, model: ImageClassifier, class_names: list[str], plan: TrainingPlan, record: dict[str, Any]
+        self, model: AdaptedNetwork, class_names: list[str], plan: TrainingPlan, record: dict[str, Any]
     ) -> None:
         super().__init__(model, plan, record)
         self.class_names = class_names
