@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from src.models.preprocessing import Preprocessing
-from src.settings.errors import ConfigError
+from src.settings.errors import ConfigError, first_line
 from src.tasks.regression.task import RegressionTask
 from src.training.task import FineTuneTask
 
@@ -175,8 +175,8 @@ def write_program(program: ExportedProgram, facts: dict[str, Any], file: Path) -
 
 
 def cannot_export(backbone: str, tool: str, error: Exception) -> ConfigError:
-    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return ConfigError(f"{backbone} cannot be exported: {tool} of torch {torch.__version__} says: {reason[:300]}")
+    reason = first_line(error)[:300]
+    return ConfigError(f"{backbone} cannot be exported: {tool} of torch {torch.__version__} says: {reason}")
 
 
 @contextmanager
