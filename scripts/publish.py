@@ -53,8 +53,8 @@ def gather(run: Path, folder: Path, files: Sequence[Path]) -> None:
     from omegaconf import OmegaConf
 
     from src.runs.checkpoint import load_checkpoint
+    from src.runs.record import CHECKPOINT_KEY
     from src.settings.trust import plain_config
-    from src.training.task import CHECKPOINT_KEY
 
     checkpoint = load_checkpoint(needed[0])
     record = without_paths(checkpoint[CHECKPOINT_KEY])

@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from src.evaluation.student_t import t_interval
-from src.settings.schema import PROJECT_ROOT
+from src.settings.project import PROJECT_ROOT
 
 RUNS = PROJECT_ROOT / "logs" / "reproduce"
 

@@ -32,13 +32,14 @@ def evaluate(cfg: DictConfig) -> float | None:
         from src.reports.report import write_report
         from src.reports.run import RunReport
         from src.runs.checkpoint import environment
-        from src.runs.results import finite_outputs, scalars, write_json
+        from src.runs.results import finite_outputs, write_json
         from src.runs.trained_model import TrainedModel
         from src.training.callbacks.output_collector import OutputCollector
         from src.training.callbacks.progress_bar import ProgressBar
         from src.training.callbacks.readable_images import RequireReadableImages
         from src.training.callbacks.unreadable_images import UnreadableImages
         from src.training.measure import how_calibrated
+        from src.training.metric_states import scalars
 
     if cfg.output is not None:
         output_file(cfg.output, "output", cfg.overwrite, reads=[cfg.ckpt])
@@ -109,7 +110,8 @@ def data_to_evaluate(changes: dict[str, Any], record: dict[str, Any], trust: boo
     from src.build.build import build_datamodule, no_download
     from src.data.formats.csv_table import CsvDataModule
     from src.models.preprocessing import Preprocessing
-    from src.settings.ranges import out_of_range
+    from src.settings.nodes import DataSettings
+    from src.settings.rules import wrong_values
     from src.settings.signatures import check_targets
     from src.settings.trust import plain_config
 
@@ -119,14 +121,14 @@ def data_to_evaluate(changes: dict[str, Any], record: dict[str, Any], trust: boo
     if own and not trust:
         settings.data.update(no_download(settings.data))
     settings.data = OmegaConf.merge(settings.data if own else {}, changes)
-    of_data = OmegaConf.create({"data": settings.data})
-    check_targets(of_data)
-    if problems := out_of_range(of_data):
+    check_targets(OmegaConf.create({"data": settings.data}))
+    plain = cast(dict[str, Any], OmegaConf.to_container(settings.data, resolve=True))
+    if problems := list(wrong_values(DataSettings, plain, "data.")):
         raise ConfigError("\n".join(problems))
     if other:
         # No cutting, and the images as the model was trained on them: the preprocessing holds their final size.
         whole = {"val_fraction": 0.0, "test_fraction": 0.0, "image_size_px": None, "resize_px": None}
-        settings.data.update({**whole, "folds": None, "split_file": None})
+        settings.data.update({**whole, "resize_mode": None, "folds": None, "split_file": None})
     if own and "cache" in settings.data:
         settings.data.cache = "none"  # its folder may be another machine's
     for key in PLACES[:2]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-    from src.training.task import FineTuneTask
+    from src.training.scores_task import ScoresTask
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def explain(cfg: DictConfig) -> None:
             # An image with several classes has several maps.
             at_B = torch.tensor([at for at, row in enumerate(explained) for _ in row], dtype=torch.int64)
             classes_B = torch.tensor([k for row in explained for k, _ in row], dtype=torch.int64)
-            maps_BHW = explain_batch(task, images_BCHW[at_B], classes_B) if len(at_B) else torch.empty(0)
+            maps_BHW = explain_batch(task.model, images_BCHW[at_B], classes_B) if len(at_B) else torch.empty(0)
             maps = iter(maps_BHW.numpy())
             for number, path, reason in zip(numbers, batch_paths, errors, strict=True):
                 if reason is not None:
@@ -124,7 +124,7 @@ def save(map_: "Image.Image", file: Path) -> None:
         map_.save(part, pnginfo=facts)
 
 
-def find_class(name: str | None, task: "FineTuneTask") -> int | None:
+def find_class(name: str | None, task: "ScoresTask") -> int | None:
     """The index of the class or target to explain; None for what is predicted. Raises ConfigError if there is none."""
     if name is None:
         return None if task.probability_columns else 0
@@ -135,7 +135,7 @@ def find_class(name: str | None, task: "FineTuneTask") -> int | None:
 
 
 def explain_images(
-    task: "FineTuneTask", images_BCHW: "Tensor", class_index: int | None
+    task: "ScoresTask", images_BCHW: "Tensor", class_index: int | None
 ) -> list[list[tuple[int, dict[str, str]]]]:
     """For each image the classes to explain, with the columns of explanations.csv that say what the model thinks."""
     import torch

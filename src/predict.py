@@ -20,7 +20,7 @@ from src.settings.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from src.training.task import FineTuneTask
+    from src.training.scores_task import ScoresTask
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ def same_name(path: str, other: str) -> bool:
     return Path(path).name == Path(other).name
 
 
-def named_answers(task: "FineTuneTask", outputs_BK: "Tensor") -> list[dict[str, str]]:
+def named_answers(task: "ScoresTask", outputs_BK: "Tensor") -> list[dict[str, str]]:
     """For each image its columns of the csv file, but for path and error."""
     columns = [*map(unlike_ours, task.answer_columns), *task.probability_columns]
     scores = [f"{score:.4f}" for score in task.ood_scores(outputs_BK).tolist()]

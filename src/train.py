@@ -6,23 +6,22 @@ python -m src.train [group=option] [key=value]; --help lists them.
 import json
 import logging
 import shutil
-import time
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
 from src.cli.command import command, importing
 from src.settings.errors import ConfigError, first_line
+from src.settings.train_schema import TrainConfig
 from src.settings.void_settings import void_settings
 
 if TYPE_CHECKING:
     from lightning import Trainer
 
     from src.data.module import ImageDataModule
-    from src.data.table import ImageTable
-    from src.training.task import FineTuneTask
+    from src.training.scores_task import ScoresTask
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +35,12 @@ def train(cfg: DictConfig) -> float | None:
 
         from src.build.build import build_callbacks, build_datamodule, build_loggers, build_task, build_trainer
         from src.models.preprocessing import Preprocessing
-        from src.runs.results import scalars, write_json
+        from src.runs.record import CHECKPOINT_KEY
+        from src.runs.results import write_json
         from src.runs.resume import compare_data, lengthened, require_same_batches, resumed_settings
         from src.settings.signatures import check_targets
         from src.training.measure import measure_best, write_run_report
-        from src.training.task import CHECKPOINT_KEY
+        from src.training.metric_states import scalars
         from src.training.tuning.batch_size import find_batch_size
         from src.training.tuning.head_start import start_from_pretrained
 
@@ -53,7 +53,7 @@ def train(cfg: DictConfig) -> float | None:
         require_no_run(Path(cfg.output_dir))
     make_paths_absolute(cfg)
     check_targets(cfg)
-    for text in void_settings(cfg, typed_keys()):
+    for text in void_settings(cast(TrainConfig, OmegaConf.to_object(cfg)), typed_keys()):
         log.warning("%s", text)
     seed_everything(cfg.seed, verbose=False)
     torch.set_float32_matmul_precision(cfg.matmul_precision)
@@ -84,16 +84,16 @@ def train(cfg: DictConfig) -> float | None:
     before: dict[str, Any] = (
         checkpoint[CHECKPOINT_KEY] if checkpoint is not None else {"fit_seconds": 0.0, "metrics": {}}
     )
-    task.fit_start = time.perf_counter() - before["fit_seconds"]
+    task.start_clock(before["fit_seconds"])
     if cfg.head.get("start") == "pretrained" and checkpoint is None and not is_dry_run(trainer):
-        start_from_pretrained(cfg, task, datamodule, trainer)
+        start_from_pretrained(cfg.backbone.name, cfg.backbone.weights, task, datamodule, trainer)
     fit_phases(cfg, task, datamodule, trainer, checkpoint, checkpoint_file)
     # Without an epoch, in a run that had ended when it was resumed, there are no new values.
     last = scalars(trainer.callback_metrics) or before["metrics"]
     metrics: dict[str, Any] = {f"last/{name}": value for name, value in last.items()}
     metrics |= {"epochs": trainer.current_epoch, "steps": trainer.global_step}
     metrics |= {f"lr_find/{name}": rate for name, rate in task.record.get("rates", {}).items()}
-    metrics["fit_seconds"] = round(time.perf_counter() - task.fit_start, 2)
+    metrics["fit_seconds"] = round(task.fit_seconds, 2)
     if is_dry_run(trainer):
         log.info("fast_dev_run: one batch of train and val went through.")
         return None
@@ -113,7 +113,7 @@ def train(cfg: DictConfig) -> float | None:
 
 def fit_phases(
     cfg: DictConfig,
-    task: "FineTuneTask",
+    task: "ScoresTask",
     datamodule: "ImageDataModule",
     trainer: "Trainer",
     checkpoint: dict[str, Any] | None,
@@ -123,10 +123,10 @@ def fit_phases(
 
     With a checkpoint the run goes on in the checkpoint's phase, at the epoch after the checkpoint's.
     """
+    from src.runs.record import CHECKPOINT_KEY
     from src.runs.resume import find_early_stopping, why_nothing_is_left
     from src.runs.resumed_state import unfit
     from src.training.sharding import ShardedStrategy
-    from src.training.task import CHECKPOINT_KEY
     from src.training.tuning.learning_rate import find_rate, restore_rates, use_rate
 
     first, start_epoch = 0, 0
@@ -134,8 +134,8 @@ def fit_phases(
         progress = checkpoint[CHECKPOINT_KEY]
         first, start_epoch = progress["phase"], progress["phase_start_epoch"]
         restore_rates(task, progress)
-        datamodule.resumed_epoch = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
-        datamodule.resumed_batches = progress["batches_done"]
+        epochs_done = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+        datamodule.resume_from(epochs_done, progress["batches_done"])
     for index in range(first, len(task.phases)):
         resuming = checkpoint is not None and index == first
         if not resuming:
@@ -143,7 +143,7 @@ def fit_phases(
         task.begin_phase(index, start_epoch)
         # Sharded weights compute only where all processes do, and features are made by one for all of them.
         head_alone = task.trains_head_alone and not isinstance(trainer.strategy, ShardedStrategy)
-        datamodule.frozen_network = task if head_alone else None
+        datamodule.train_on_features_of(task if head_alone else None)
         trainer.should_stop = False
         if not is_dry_run(trainer):
             trainer.fit_loop.max_epochs = start_epoch + task.phase.epochs
@@ -170,12 +170,12 @@ def fit_phases(
             raise
 
 
-def use_batch_size(cfg: DictConfig, task: "FineTuneTask", datamodule: "ImageDataModule", found: int) -> None:
+def use_batch_size(cfg: DictConfig, task: "ScoresTask", datamodule: "ImageDataModule", found: int) -> None:
     """In the data, in the run's settings, and in those that its checkpoints carry."""
     from src.training.tuning.batch_size import advise_rate
 
     times = found / datamodule.batch_size
-    datamodule.batch_size = found
+    datamodule.use_batch_size(found)
     cfg.data.batch_size = task.record["config"]["data"]["batch_size"] = found
     if times != 1 and not cfg.lr_find:
         advise_rate(times)
@@ -291,9 +291,8 @@ def describe(cfg: DictConfig, datamodule: "ImageDataModule", trainer: "Trainer")
 
     table, size = datamodule.table, datamodule.preprocessing.crop_px
     parts = ", ".join(f"{len(table.splits[s]):,} {s}" for s in ("train", "val", "test") if s in table.splits)
-    what = "targets" if table.label_kind == "numbers" else "classes"
-    log.info("Data: %s images, %d %s, %d px", parts, len(table.class_names), what, size)
-    log.info("%s", label_summary(table))
+    log.info("Data: %s images, %d %s, %d px", parts, len(table.class_names), table.targets.noun, size)
+    log.info("%s", table.targets.describe(table.splits["train"]))
     log.info("Model: %s, weights %s", cfg.backbone.name, cfg.backbone.weights or "random")
     device = trainer.strategy.root_device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
@@ -308,30 +307,11 @@ def chosen_experiment() -> bool:
     return HydraConfig.initialized() and HydraConfig.get().runtime.choices.get("experiment") is not None
 
 
-def label_summary(table: "ImageTable") -> str:
-    """How many training images each class has, or how the numbers spread."""
-    rows = table.splits["train"]
-    if table.label_kind == "numbers":
-        values = table.labels[rows]
-        spans = [f"{name} {values[:, t].min():g} to {values[:, t].max():g}, mean {values[:, t].mean():.4g}"
-                 for t, name in enumerate(table.class_names[:10])]  # fmt: skip
-        return "Targets in train: " + "; ".join(spans)
-    counts_K = table.class_counts(rows)
-    by_size = sorted(zip(counts_K.tolist(), table.class_names, strict=True), reverse=True)
-    if len(by_size) > 12:
-        middle = by_size[len(by_size) // 2][0]
-        most, least = by_size[0], by_size[-1]
-        return f"Classes in train: {most[1]} {most[0]:,} (most), median {middle:,}, {least[1]} {least[0]:,} (least)"
-    return "Classes in train: " + ", ".join(f"{name} {count:,}" for count, name in by_size)
-
-
-def describe_phase(task: "FineTuneTask", trainer: "Trainer") -> None:
-    from src.models.freeze import find_blocks
-
+def describe_phase(task: "ScoresTask", trainer: "Trainer") -> None:
     parameters = list(task.model.net.named_parameters())
     total, trained = sum(p.numel() for _, p in parameters), sum(p.numel() for _, p in parameters if p.requires_grad)
     names = [name for name, p in parameters if p.requires_grad]
-    blocks = [*find_blocks(task.model.net, task.model.head_name), task.model.head_name]
+    blocks = [*task.model.blocks, *task.model.head_names]
     trained_blocks = [block for block in blocks if any(name.startswith(f"{block}.") for name in names)]
     what = f"{trained_blocks[0]} to {trained_blocks[-1]}" if len(trained_blocks) > 1 else trained_blocks[0]
     log.info(

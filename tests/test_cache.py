@@ -13,7 +13,7 @@ from PIL import Image
 from src.build.build import build_datamodule, build_task
 from src.data.decode import UnreadableImage
 from src.data.module import ImageDataModule
-from src.data.transforms import Seeded
+from src.data.seeds import Seeded
 from src.settings.errors import ConfigError
 
 SMALL = (
@@ -219,12 +219,12 @@ def test_a_changed_file_is_read_again_and_an_unchanged_one_is_not(tmp_path: Path
 
 
 def test_an_interrupted_filling_leaves_nothing_behind(tmp_path: Path, images: Path, monkeypatch) -> None:
-    import src.data.cache.stores
+    import src.data.cache.features
 
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(src.data.cache.stores.json, "dumps", interrupted)
+    monkeypatch.setattr(src.data.cache.features.json, "dumps", interrupted)
     with pytest.raises(KeyboardInterrupt):
         data_of(images, tmp_path).val_dataloader()
     assert entries(tmp_path) == []

@@ -20,7 +20,7 @@ from src.data.transforms import evaluation_transform
 from src.exporting.graph import PillowResize
 from src.exporting.images import to_array
 from src.models.preprocessing import Preprocessing
-from src.settings.schema import PROJECT_ROOT
+from src.settings.project import PROJECT_ROOT
 
 
 def rows_of(file: Path) -> list[dict[str, str]]:

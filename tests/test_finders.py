@@ -12,7 +12,7 @@ import torch
 from conftest import SMALL, Answer, Run, Runner, compose, resolved, run_train
 from test_train import Stop, stop_at
 
-from src.settings.schema import PROJECT_ROOT
+from src.settings.project import PROJECT_ROOT
 from src.train import train
 from src.training.tuning import batch_size, learning_rate
 from src.training.tuning.batch_size import begin_largest_phase
@@ -245,14 +245,14 @@ def test_a_size_that_does_not_work_ends_the_doubling(
     """As on a GPU whose memory is full. The first size is the user's own, and its error too."""
     from src.tasks.classification.task import ClassificationTask
 
-    loss_of = ClassificationTask.loss_of
+    losses = ClassificationTask.losses
 
     def limited(self: ClassificationTask, batch: dict[str, Any]) -> Any:
         if len(batch["label"]) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nMore.")
-        return loss_of(self, batch)
+        return losses(self, batch)
 
-    monkeypatch.setattr(ClassificationTask, "loss_of", limited)
+    monkeypatch.setattr(ClassificationTask, "losses", limited)
     settings = [*plain, "batch_size_find=true", "trainer.max_epochs=1", "freeze=head_only"]
     run = run_train(tmp_path / "run", *settings, "data.batch_size=2")
     assert "data.batch_size=2 for this run: 4 does not work (CUDA out of memory. Tried to" in run.log

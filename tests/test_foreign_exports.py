@@ -20,9 +20,9 @@ from src.exporting.graph import ExportedModel, trace, write_program
 from src.exporting.run import load_program
 from src.models.preprocessing import Preprocessing
 from src.runs.checkpoint import load_checkpoint
+from src.runs.record import CHECKPOINT_KEY
 from src.serving.models import load_model as load_served
 from src.settings.errors import ConfigError
-from src.training.task import CHECKPOINT_KEY
 
 FACTS: dict[str, Any] = {
     "format_version": 1, "task": "classification", "class_names": ["ant", "bee"],

@@ -10,7 +10,7 @@ from conftest import Answer, Run, compose
 from omegaconf import OmegaConf
 
 from src.settings.check import leaves
-from src.settings.schema import CONF_DIR
+from src.settings.project import CONF_DIR
 
 COMMANDS = ("train", "train", "train", "evaluate", "predict", "explain", "export", "report", "check", "serve")
 GARBAGE = [

@@ -231,13 +231,13 @@ def spoil(monkeypatch: pytest.MonkeyPatch, row: int) -> None:
     """The network's outputs for one image are not numbers."""
     from src.tasks.classification.task import ClassificationTask
 
-    plain_outputs = ClassificationTask.outputs_of
+    plain_outputs = ClassificationTask.outputs
 
     def outputs_of(self: ClassificationTask, batch: dict) -> torch.Tensor:
         outputs_BK = plain_outputs(self, batch)
         return torch.where((batch["index"] == row)[:, None] & self.training, float("nan"), outputs_BK)
 
-    monkeypatch.setattr(ClassificationTask, "outputs_of", outputs_of)
+    monkeypatch.setattr(ClassificationTask, "outputs", outputs_of)
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_at_that_step_and_names_the_image(

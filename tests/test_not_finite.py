@@ -63,7 +63,7 @@ def test_a_few_are_left_out(colors_run: Run, monkeypatch: pytest.MonkeyPatch) ->
     labels_B = torch.arange(100) % 3
     outputs_BK = torch.nn.functional.one_hot(labels_B, 3).float()
     outputs_BK[5, 1] = float("inf")
-    monkeypatch.setattr(task, "outputs_of", lambda batch: outputs_BK)
+    monkeypatch.setattr(task, "outputs", lambda batch: outputs_BK)
     logged: dict[str, torch.Tensor] = {}
     monkeypatch.setattr(task, "log_dict", logged.update)
     task.evaluate_batch({"label": labels_B, "index": torch.arange(100)}, "val")

@@ -32,7 +32,7 @@ from src.models.preprocessing import Preprocessing
 from src.serving.answers import answers
 from src.serving.models import CheckpointModel, load_model
 from src.serving.pixels import read_pixels
-from src.settings.schema import PROJECT_ROOT
+from src.settings.project import PROJECT_ROOT
 
 NAMES = ["red", "green", "blue"]
 PREPROCESSING = {"resize_px": 36, "crop_px": 32, "interpolation": "bilinear", "mean": [0, 0, 0], "std": [1, 1, 1]}

@@ -17,7 +17,7 @@ from src.cli.command_line import prepare
 from src.cli.run_dir import job_dir
 from src.evaluation.student_t import t_interval, t_quantile, t_tails
 from src.runs.finished_runs import runs_of
-from src.settings.schema import PROJECT_ROOT
+from src.settings.project import PROJECT_ROOT
 from src.sweeps.jobs import take_new_folder, typed_values
 from src.sweeps.ranking import print_ranking, print_repetitions
 from src.sweeps.results import SweepResults

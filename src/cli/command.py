@@ -31,7 +31,8 @@ from src.cli.run_mode import compose_once
 from src.cli.sweep_job import JOB_OPTION, SWEEP_GOES_ON, Task, read_job_settings, run_sweep_job
 from src.settings.check import check_settings
 from src.settings.errors import ConfigError, was_interrupted
-from src.settings.schema import CONF_DIR, register
+from src.settings.project import CONF_DIR
+from src.settings.schema import register
 
 
 def command(config_name: str) -> Callable[[Task], Callable[[], None]]:

@@ -13,7 +13,7 @@ from src.cli.quoting import is_group, not_understood
 from src.cli.unknown_settings import group_message, missing_option_message, unknown_key_message
 from src.settings.errors import ConfigError, RunStopped, first_line
 from src.settings.free_text import PATHS
-from src.settings.schema import PROJECT_ROOT
+from src.settings.project import PROJECT_ROOT
 
 # What Python raises for mistakes of a program. Raised in our own code these are bugs of ours; anything else is about
 # the settings, the data or the machine.

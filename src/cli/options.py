@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from src.cli.quoting import is_group
-from src.settings.schema import CONF_DIR
+from src.settings.project import CONF_DIR
 
 GROUP_OVERRIDE = re.compile(r"^\+?([a-z_/]+)=([\w.-]+)$")
 

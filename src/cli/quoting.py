@@ -7,7 +7,7 @@ from typing import Any
 
 from src.settings.errors import ConfigError
 from src.settings.free_text import NAMES, PATHS
-from src.settings.schema import CONF_DIR
+from src.settings.project import CONF_DIR
 
 KEY = re.compile(r"(?:\+\+?|~)?[\w@./\\-]+")
 

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from src.runs.checkpoint import PACKAGES
+from src.runs.record import CALIBRATION_KEY
 from src.tasks.multilabel.task import MultilabelTask
-from src.training.task import CALIBRATION_KEY, FineTuneTask
+from src.training.scores_task import ScoresTask
 
 FORMAT_VERSION = 1
 
 
-def make_facts(task: FineTuneTask, record: dict[str, Any], output_names: list[str]) -> dict[str, Any]:
+def make_facts(task: ScoresTask, record: dict[str, Any], output_names: list[str]) -> dict[str, Any]:
     """Plain data; docs/export.md explains each entry."""
     thresholds = task.calibrated_thresholds().tolist() if isinstance(task, MultilabelTask) else None
     return {

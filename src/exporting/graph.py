@@ -19,7 +19,7 @@ from torch.export import Dim, ExportedProgram
 from src.models.preprocessing import Preprocessing
 from src.settings.errors import ConfigError, first_line
 from src.tasks.regression.task import RegressionTask
-from src.training.task import FineTuneTask
+from src.training.scores_task import ScoresTask
 
 PILLOW_STEP = 2.0**-22  # Pillow rounds the weights of its filters to this
 
@@ -36,7 +36,7 @@ class ExportedModel(nn.Module):
         half: compute the network in float16; what comes before and after it stays in float32.
     """
 
-    def __init__(self, task: FineTuneTask, preprocessing: Preprocessing, half: bool = False) -> None:
+    def __init__(self, task: ScoresTask, preprocessing: Preprocessing, half: bool = False) -> None:
         super().__init__()
         self.resize = PillowResize(preprocessing)
         self.network = copy.deepcopy(task.model).to(memory_format=torch.contiguous_format)

@@ -22,7 +22,7 @@ from src.models.preprocessing import Preprocessing
 from src.settings.errors import RunStopped
 from src.tasks.multilabel.task import MultilabelTask
 from src.tasks.regression.task import RegressionTask
-from src.training.task import FineTuneTask
+from src.training.scores_task import ScoresTask
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ TIE = 1e-4  # answers that are nearer to each other than this may differ
 
 
 def check_parity(
-    run: Runner, task: FineTuneTask, preprocessing: Preprocessing, images: Sequence[Image.Image], output: Path
+    run: Runner, task: ScoresTask, preprocessing: Preprocessing, images: Sequence[Image.Image], output: Path
 ) -> None:
     """Compare on images one by one, and on some batches. Raises RunStopped if any answer differs."""
     batches = [[image] for image in images]
@@ -56,7 +56,7 @@ def check_parity(
     log.info("Parity: %s", text)
 
 
-def reference(task: FineTuneTask, preprocessing: Preprocessing, images: Sequence[Image.Image]) -> Floats:
+def reference(task: ScoresTask, preprocessing: Preprocessing, images: Sequence[Image.Image]) -> Floats:
     """What src.predict says: probabilities float32 [N, K], or numbers [N, T]."""
     transform = evaluation_transform(preprocessing)
     with torch.inference_mode():
@@ -68,7 +68,7 @@ def reference(task: FineTuneTask, preprocessing: Preprocessing, images: Sequence
     return found
 
 
-def difference(task: FineTuneTask, expected_NK: Floats, found_NK: Floats) -> float:
+def difference(task: ScoresTask, expected_NK: Floats, found_NK: Floats) -> float:
     """The largest, in a probability or in standard deviations of the labels."""
     distance_NK = np.abs(expected_NK - found_NK)
     if isinstance(task, RegressionTask):
@@ -76,7 +76,7 @@ def difference(task: FineTuneTask, expected_NK: Floats, found_NK: Floats) -> flo
     return float(distance_NK.max())
 
 
-def same_answers(task: FineTuneTask, expected_NK: Floats, found_NK: Floats) -> npt.NDArray[np.bool_]:
+def same_answers(task: ScoresTask, expected_NK: Floats, found_NK: Floats) -> npt.NDArray[np.bool_]:
     """[N]: whether the likeliest class is the same, or all that are shown; of numbers, whether they are near."""
     if isinstance(task, RegressionTask):
         near_N: npt.NDArray[np.bool_] = (np.abs(expected_NK - found_NK) <= TOLERANCE * task.std_T.numpy()).all(axis=1)
@@ -98,7 +98,7 @@ class Comparison:
         runs: the files by name.
     """
 
-    def __init__(self, task: FineTuneTask, preprocessing: Preprocessing, runs: dict[str, Runner]) -> None:
+    def __init__(self, task: ScoresTask, preprocessing: Preprocessing, runs: dict[str, Runner]) -> None:
         self.task, self.preprocessing, self.runs = task, preprocessing, runs
         self.answers: dict[str, list[Floats]] = {"checkpoint": [], **{name: [] for name in runs}}
         self.labels: list[Any] = []
@@ -139,7 +139,7 @@ class Comparison:
         return {name: float(values[name]) for name in wanted}
 
 
-def to_outputs(task: FineTuneTask, answers_NK: Tensor) -> Tensor:
+def to_outputs(task: ScoresTask, answers_NK: Tensor) -> Tensor:
     """The network's outputs (logits up to a constant) of which these answers were made."""
     if isinstance(task, RegressionTask):
         return task.to_targets(answers_NK)

@@ -19,7 +19,7 @@ from src.reports.charts import BLUE, Curve, draw_learning_curves
 from src.reports.drawing import ORANGE
 from src.reports.parts import SORTING, chart, html_table, small_image, thumbnail, write_document
 from src.runs.results import SplitOutputs
-from src.training.task import FineTuneTask
+from src.training.scores_task import ScoresTask
 
 
 @dataclass
@@ -33,7 +33,7 @@ class RunReport:
     """
 
     title: str
-    task: FineTuneTask
+    task: ScoresTask
     config: dict[str, Any]
     metrics: dict[str, Any]
     environment: dict[str, Any]

@@ -19,10 +19,9 @@ from torch import Tensor
 from src.files.whole_files import replaced
 from src.models.preprocessing import Preprocessing
 from src.runs.plain_data import is_plain_tensor, plain
-from src.runs.record import check_record
+from src.runs.record import CHECKPOINT_KEY, check_record
 from src.settings.errors import ConfigError, RunStopped, first_line, was_interrupted
-from src.settings.schema import PROJECT_ROOT
-from src.training.task import CHECKPOINT_KEY
+from src.settings.project import PROJECT_ROOT
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

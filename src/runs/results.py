@@ -17,7 +17,7 @@ from src.files.csv_files import CsvWriter
 from src.files.whole_files import replaced
 
 if TYPE_CHECKING:
-    from src.training.task import FineTuneTask
+    from src.training.scores_task import ScoresTask
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ def finite_outputs(
 MAX_NAMES = 20  # of images in a message
 
 
-def write_predictions(path: Path, task: "FineTuneTask", outputs: SplitOutputs, spreadsheet_safe: bool = True) -> None:
+def write_predictions(path: Path, task: "ScoresTask", outputs: SplitOutputs, spreadsheet_safe: bool = True) -> None:
     """One row per image: path, label, the answer, and with up to 100 classes the probability of each."""
     wide = len(task.probability_columns) <= MAX_PROBABILITY_COLUMNS
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -108,8 +108,3 @@ def write_predictions(path: Path, task: "FineTuneTask", outputs: SplitOutputs, s
             for row, (answer, probabilities) in zip(outputs.rows_N[chosen], part, strict=True):
                 row_texts = [str(outputs.table.paths[row]), outputs.table.label_text(int(row)), *answer]
                 writer.write([*row_texts, *(probabilities if wide else [])])
-
-
-def scalars(metrics: dict[str, Any]) -> dict[str, float]:
-    """Logged metrics as numbers, without those of single steps."""
-    return {name: float(value) for name, value in metrics.items() if not name.endswith("_step")}

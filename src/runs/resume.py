@@ -11,19 +11,20 @@ from lightning import Callback, Trainer
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.build.build import no_download, shares
+from src.build.build import no_download
 from src.cli.command_line import changes_on_resuming, resumed_run_dir
 from src.cli.mistakes import message_of
 from src.cli.quoting import value_of
 from src.runs.checkpoint import find_checkpoint, load_checkpoint
+from src.runs.record import CHECKPOINT_KEY, moved
 from src.runs.resumed_state import check_resumable
 from src.settings.check import check_settings, leaves
 from src.settings.errors import ConfigError
-from src.settings.schema import TrainConfig
+from src.settings.train_schema import TrainConfig
 from src.settings.trust import plain_config, require_own_paths, require_own_targets
 from src.train import PATHS_OF_DATA
 from src.training.callbacks.early_stopping import PhaseEarlyStopping
-from src.training.task import CHECKPOINT_KEY, Phase, moved
+from src.training.phases import Phase, shares
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from types import ModuleType
 
 from src.settings.errors import ConfigError
 from src.settings.tasks import task_names
-from src.training.task import FineTuneTask
+from src.training.scores_task import ScoresTask
 
 
 def part_of(task: str, part: str) -> ModuleType:
@@ -18,10 +18,8 @@ def part_of(task: str, part: str) -> ModuleType:
     return import_module(f"src.tasks.{task}.{part}")
 
 
-def task_class(task: str) -> type[FineTuneTask]:
+def task_class(task: str) -> type[ScoresTask]:
     """Of instance_segmentation: InstanceSegmentationTask."""
-    found: type[FineTuneTask] = getattr(
-        part_of(task, "task"), "".join(word.title() for word in task.split("_")) + "Task"
-    )
-    assert issubclass(found, FineTuneTask)
+    found: type[ScoresTask] = getattr(part_of(task, "task"), "".join(word.title() for word in task.split("_")) + "Task")
+    assert issubclass(found, ScoresTask)
     return found

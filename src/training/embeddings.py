@@ -33,10 +33,10 @@ class EmbeddingCollector(Callback):
     def on_validation_start(self, trainer: Trainer, task: LightningModule) -> None:
         assert isinstance(task, FineTuneTask)
         self.batches = []  # a soup is measured after the best epoch
-        self.hook = task.model.head.register_forward_pre_hook(self.see)
+        self.hook = task.model.watch_head(self.see)
 
-    def see(self, head: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self.seen = inputs[0]
+    def see(self, features: Tensor) -> None:
+        self.seen = features
 
     def on_validation_batch_end(
         self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int, loader: int = 0

@@ -24,13 +24,15 @@ from src.reports.model_card import write_model_card
 from src.reports.report import write_report
 from src.reports.run import RunReport
 from src.runs.checkpoint import AtomicCheckpointIO, load_checkpoint
-from src.runs.results import SplitOutputs, finite_outputs, scalars, write_class_table, write_json, write_predictions
+from src.runs.record import CALIBRATION_KEY, CHECKPOINT_KEY
+from src.runs.results import SplitOutputs, finite_outputs, write_class_table, write_json, write_predictions
 from src.tasks.classification.task import ClassificationTask
 from src.training.averaging import MovingAverage, SoupCheckpoint, StateDict, average_of
 from src.training.callbacks.output_collector import OutputCollector
 from src.training.embeddings import EmbeddingCollector
+from src.training.metric_states import scalars
+from src.training.scores_task import ScoresTask
 from src.training.sharding import load_sharded
-from src.training.task import CALIBRATION_KEY, CHECKPOINT_KEY, FineTuneTask
 from src.training.tensorboard import add_figure
 
 log = logging.getLogger(__name__)
@@ -39,14 +41,14 @@ Metrics = dict[str, float]
 
 
 def measure_best(
-    cfg: DictConfig, task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer
+    cfg: DictConfig, task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer
 ) -> tuple[Metrics, list[SplitOutputs]]:
     """val and test metrics of the best checkpoint, or of its soup, or of the last weights if no checkpoint was kept.
 
     Its temperature is fitted on val and put into best.ckpt. Also returns the outputs for val and, if it is there, test.
     """
     load_best(task, trainer, cfg.task.monitor)
-    datamodule.frozen_network = None  # the whole network is measured, on images
+    datamodule.train_on_features_of(None)  # the whole network is measured, on images
     report_dir, collector = Path(cfg.output_dir) / "report", OutputCollector()
     if trainer.is_global_zero:
         report_dir.mkdir(exist_ok=True)
@@ -94,18 +96,18 @@ def measure_best(
 # --------------------------------------------------------------------------------------------------------- calibration
 
 
-def has_logits(task: FineTuneTask, outputs: SplitOutputs) -> bool:
+def has_logits(task: ScoresTask, outputs: SplitOutputs) -> bool:
     """Whether there are outputs (trainer.limit_val_batches=0 leaves none) of which probabilities are made."""
     return len(outputs.rows_N) > 0 and bool(task.probability_columns)
 
 
-def calibrate(task: FineTuneTask, val: SplitOutputs) -> None:
+def calibrate(task: ScoresTask, val: SplitOutputs) -> None:
     """Give the task the temperature that fits val."""
     if has_logits(task, val):
         task.temperature = fit_temperature(val.outputs_NK, val.labels)
 
 
-def keep_calibration(task: FineTuneTask, val: SplitOutputs, trainer: Trainer, monitor: str) -> None:
+def keep_calibration(task: ScoresTask, val: SplitOutputs, trainer: Trainer, monitor: str) -> None:
     """Put temperature, and what is usual for ood_score on val, into best.ckpt."""
     kept = find_best(trainer, monitor)
     if not trainer.is_global_zero or not has_logits(task, val) or kept is None:
@@ -118,7 +120,7 @@ def keep_calibration(task: FineTuneTask, val: SplitOutputs, trainer: Trainer, mo
     AtomicCheckpointIO().save_checkpoint(checkpoint, file)
 
 
-def usual_scores(task: FineTuneTask, val: SplitOutputs) -> Metrics:
+def usual_scores(task: ScoresTask, val: SplitOutputs) -> Metrics:
     """Percentiles of ood_score on val; empty where there is none."""
     if not has_logits(task, val):
         return {}
@@ -126,7 +128,7 @@ def usual_scores(task: FineTuneTask, val: SplitOutputs) -> Metrics:
     return {f"ood_score_p{q}": float(np.percentile(scores_N, q)) for q in (50, 95, 99)}
 
 
-def how_calibrated(task: FineTuneTask, outputs: SplitOutputs) -> Metrics:
+def how_calibrated(task: ScoresTask, outputs: SplitOutputs) -> Metrics:
     """`ece` and `brier` of a split, with and without temperature; empty where too few probabilities are known."""
     if not has_logits(task, outputs) or not outputs.measurable:
         return {}
@@ -142,7 +144,7 @@ def find_best(trainer: Trainer, monitor: str) -> ModelCheckpoint | None:
     return next((callback for callback in kept if not isinstance(callback, SoupCheckpoint)), None)
 
 
-def load_best(task: FineTuneTask, trainer: Trainer, monitor: str) -> None:
+def load_best(task: ScoresTask, trainer: Trainer, monitor: str) -> None:
     """Put the best weights into `task`: those of best.ckpt, or else the moving average, or else the last ones."""
     best, weights = find_best(trainer, monitor), None
     last = trainer.strategy.lightning_module_state_dict()  # sharded weights are gathered by all processes
@@ -155,7 +157,7 @@ def load_best(task: FineTuneTask, trainer: Trainer, monitor: str) -> None:
     load_everywhere(weights, task, trainer)
 
 
-def load_everywhere(weights: StateDict | None, task: FineTuneTask, trainer: Trainer) -> None:
+def load_everywhere(weights: StateDict | None, task: ScoresTask, trainer: Trainer) -> None:
     """Weights that the first process has read: the other nodes may not see its disk."""
     if task.is_sharded:
         load_sharded(weights or {}, task)
@@ -166,7 +168,7 @@ def load_everywhere(weights: StateDict | None, task: FineTuneTask, trainer: Trai
 def try_soup(
     best: Metrics,
     cfg: DictConfig,
-    task: FineTuneTask,
+    task: ScoresTask,
     trainer: Trainer,
     measure_val: Callable[[], tuple[Metrics, SplitOutputs]],
 ) -> tuple[Metrics, SplitOutputs] | None:
@@ -197,7 +199,7 @@ def try_soup(
 
 
 def write_test_report(
-    task: FineTuneTask, test: SplitOutputs, folder: Path, trainer: Trainer, spreadsheet_safe: bool
+    task: ScoresTask, test: SplitOutputs, folder: Path, trainer: Trainer, spreadsheet_safe: bool
 ) -> None:
     """From the outputs of all processes, which every process has. The figure goes into TensorBoard too."""
     if not isinstance(task, ClassificationTask):
@@ -228,7 +230,7 @@ def peak_memory() -> dict[str, float]:
 
 def write_run_report(
     cfg: DictConfig,
-    task: FineTuneTask,
+    task: ScoresTask,
     metrics: dict[str, Any],
     measured: list[SplitOutputs],
     trainer: Trainer,

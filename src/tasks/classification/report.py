@@ -156,7 +156,8 @@ def draw_mistakes(
     try:
         for part in np.array_split(np.arange(len(kept)), -(-len(kept) // MAPS_AT_ONCE)):
             classes_B = torch.from_numpy(predicted_N[[kept[b] for b in part]])
-            for b, heat_HW in zip(part, explain_batch(report.task, images_BCHW[part], classes_B).numpy(), strict=True):
+            heat_BHW = explain_batch(report.task.model, images_BCHW[part], classes_B).numpy()
+            for b, heat_HW in zip(part, heat_BHW, strict=True):
                 maps[int(outputs.rows_N[kept[b]])] = heat_over(images[b].permute(1, 2, 0).numpy(), heat_HW)
     except ConfigError:  # a network without maps
         return {}

@@ -12,19 +12,18 @@ from torchmetrics.classification import MulticlassAccuracy
 from src.evaluation.confusion import count_confusions
 from src.reports.drawing import draw_confusions
 from src.training.metrics import classification_metrics
-from src.training.task import FineTuneTask
+from src.training.scores_task import ScoresTask
 
 
-class ClassificationTask(FineTuneTask):
-    """Logs `train/acc`, and for val and test every metric of `classification_metrics`. Settings: see FineTuneTask.
+class ClassificationTask(ScoresTask):
+    """Logs `train/acc`, and for val and test every metric of `classification_metrics`. Settings: see ScoresTask.
 
     Outputs are logits; labels are class indices int64 [B].
     """
 
     answer_columns: ClassVar = ["prediction", "confidence"]
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    def configure_metrics(self) -> None:
         num_classes = len(self.class_names)
         self.train_acc = MulticlassAccuracy(num_classes, average="micro")
         # ModuleDict keys may not be called "train" or hold slashes, hence one attribute per split.

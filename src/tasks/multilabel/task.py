@@ -1,16 +1,16 @@
 """Any number of classes per image."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from src.training.metrics import MultilabelScores, best_thresholds, multilabel_metrics
-from src.training.task import FineTuneTask
+from src.training.scores_task import ScoresTask
 
 
-class MultilabelTask(FineTuneTask):
-    """Logs for val and test every metric of `multilabel_metrics`. Settings: see FineTuneTask.
+class MultilabelTask(ScoresTask):
+    """Logs for val and test every metric of `multilabel_metrics`. Settings: see ScoresTask.
 
     Outputs are logits; labels are uint8 [B, K], 1 for each class that the image shows. A class counts as predicted
     from its threshold on: `thresholds_K`, probabilities before calibration, chosen in each validation for the best F1
@@ -21,8 +21,7 @@ class MultilabelTask(FineTuneTask):
     answer_columns: ClassVar = ["prediction"]
     thresholds_K: Tensor
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    def configure_metrics(self) -> None:
         self.register_buffer("thresholds_K", torch.full((len(self.class_names),), 0.5))
         self.val_scores, self.test_scores = MultilabelScores(), MultilabelScores()
 

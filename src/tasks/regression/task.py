@@ -7,23 +7,22 @@ import torch
 from torch import Tensor
 
 from src.training.metrics import RegressionErrors
-from src.training.task import FineTuneTask
+from src.training.scores_task import ScoresTask
 
 
-class RegressionTask(FineTuneTask):
+class RegressionTask(ScoresTask):
     """Logs for val and test `mae`, `rmse` and `r2`, with several targets their means and each one's own (`mae/<name>`).
 
     Labels are float32 [B, T]. The network learns them standardised; mean and standard deviation of the training labels
     are kept in the checkpoint. The loss is in standard deviations; metrics and answers are in the units of the labels.
-    Settings: see FineTuneTask.
+    Settings: see ScoresTask.
     """
 
     answer_columns: ClassVar = []  # one per target, see __init__
     mean_T: Tensor
     std_T: Tensor
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    def configure_metrics(self) -> None:
         targets = len(self.class_names)
         self.answer_columns = self.class_names  # type: ignore[misc]
         self.register_buffer("mean_T", torch.zeros(targets))

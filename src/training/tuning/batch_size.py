@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from src.data.dataset import Batch
 from src.data.module import ImageDataModule
 from src.settings.errors import first_line
-from src.training.task import FineTuneTask
+from src.training.scores_task import ScoresTask
 from src.training.tuning.memory import free_bytes, peak_bytes, reset_peak
 from src.training.tuning.rehearsal import (
     build_optimizer,
@@ -45,7 +45,7 @@ class Trial(NamedTuple):
     bytes: int
 
 
-def find_batch_size(task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer) -> int:
+def find_batch_size(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> int:
     """The data module's batch size, doubled while that is faster and fits; what was tried is written into report/.
 
     Measured on real training steps with random images, in the phase of the plan that trains the most parameters.
@@ -70,7 +70,7 @@ def advise_rate(times: float) -> None:
     )  # fmt: skip
 
 
-def try_sizes(task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer) -> tuple[list[Trial], str]:
+def try_sizes(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> tuple[list[Trial], str]:
     """At least one trial, each on twice the size of the one before; and why there is no further one."""
     largest = len(datamodule.table.splits["train"]) // (MIN_STEPS * trainer.accumulate_grad_batches)
     trials: list[Trial] = []
@@ -107,7 +107,7 @@ def why_to_stop(trials: list[Trial], largest: int, free: int) -> str | None:
     return None
 
 
-def begin_largest_phase(task: FineTuneTask) -> None:
+def begin_largest_phase(task: ScoresTask) -> None:
     def trained(index: int) -> int:
         task.begin_phase(index, 0)
         return sum(p.numel() for p in task.parameters() if p.requires_grad)
@@ -125,7 +125,7 @@ def random_batch(datamodule: ImageDataModule, size: int) -> Batch:
 
 
 def seconds_of_step(
-    task: FineTuneTask, optimizer: Optimizer, scaler: GradScaler, batch: Batch, trainer: Trainer
+    task: ScoresTask, optimizer: Optimizer, scaler: GradScaler, batch: Batch, trainer: Trainer
 ) -> float:
     seconds = []
     for _ in range(1 + TIMED_STEPS):

@@ -4,13 +4,11 @@ Tried on a copy of the task, so the run itself is as if nothing had been tried: 
 metrics, random numbers, order of the images. The checkpoints carry what was found, and a resumed run goes on with it.
 """
 
-import functools
 import itertools
 import logging
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +19,7 @@ from src.cli.progress import progress_bar
 from src.data.dataset import Batch
 from src.data.module import ImageDataModule
 from src.reports.drawing import draw_range_test
-from src.training.task import FineTuneTask
+from src.training.scores_task import ScoresTask
 from src.training.tuning.rehearsal import (
     build_optimizer,
     rehearsal,
@@ -43,7 +41,7 @@ MIN_FALL = 2.0  # times the standard deviation of the losses around their smooth
 FALL_SHARE = 0.9  # of the fall to the lowest smoothed loss, at which the suggestion lies
 
 
-def find_rate(task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer) -> float | None:
+def find_rate(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> float | None:
     """The rate that a range test suggests for the task's current phase; the test is written into report/.
 
     Range test: Smith 2017, arXiv 1506.01186, section 3.3. None where the loss never falls: the phase keeps its rate.
@@ -68,26 +66,20 @@ def find_rate(task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer)
     return found
 
 
-def use_rate(task: FineTuneTask, rate: float) -> None:
+def use_rate(task: ScoresTask, rate: float) -> None:
     """For the task's current phase. The checkpoints carry it."""
-    set_rate(task, task.phase_index, rate)
+    task.set_rate(task.phase_index, rate)
     task.record.setdefault("rates", {})[f"phase_{task.phase_index + 1}"] = rate
 
 
-def set_rate(task: FineTuneTask, index: int, rate: float) -> None:
-    """The rate of a phase, which its parameter groups have shares of; no lr_factor multiplies it."""
-    phase = task.phases[index]
-    task.phases[index] = replace(phase, optimizer=functools.partial(phase.optimizer, lr=rate))
-
-
-def restore_rates(task: FineTuneTask, checkpoint_record: dict[str, Any]) -> None:
+def restore_rates(task: ScoresTask, checkpoint_record: dict[str, Any]) -> None:
     """What was found before the run was interrupted."""
     task.record["rates"] = dict(checkpoint_record.get("rates", {}))
     for name, rate in task.record["rates"].items():
-        set_rate(task, int(name.removeprefix("phase_")) - 1, rate)
+        task.set_rate(int(name.removeprefix("phase_")) - 1, rate)
 
 
-def range_test(task: FineTuneTask, batches: Iterator[Batch], trainer: Trainer) -> tuple[Curve, Curve]:
+def range_test(task: ScoresTask, batches: Iterator[Batch], trainer: Trainer) -> tuple[Curve, Curve]:
     """Rates and losses of steps that grow until the loss has diverged; they train `task`.
 
     The rate is that of the phase: each group of parameters has its share of it, as in training.

@@ -12,16 +12,17 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
-from src.data.dataset import Batch, EpochSampler
+from src.data.dataset import Batch
 from src.data.module import ImageDataModule
+from src.data.samplers import EpochSampler
 from src.files.csv_files import CsvWriter
-from src.settings.contradictions import one_process_only
 from src.settings.errors import ConfigError, RunStopped
-from src.training.task import FineTuneTask
+from src.settings.processes import one_process_only
+from src.training.scores_task import ScoresTask
 
 
 @contextmanager
-def rehearsal(task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer) -> Iterator[FineTuneTask]:
+def rehearsal(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> Iterator[ScoresTask]:
     """A copy of the task, on the trainer's device and in its precision, to train on and throw away.
 
     Random numbers are drawn as if it had never been.
@@ -34,27 +35,27 @@ def rehearsal(task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer)
         copied = trainer.precision_plugin.convert_module(copied).to(trainer.strategy.root_device)  # type: ignore[assignment]
         copied.train()
         datamodule.trainer = trainer  # which the data module knows of only from the fit on
-        datamodule.frozen_network = None if network is None else copied
+        datamodule.train_on_features_of(None if network is None else copied)
         try:
             yield copied
         finally:
-            datamodule.frozen_network, datamodule.trainer = network, attached
+            datamodule.train_on_features_of(network)
+            datamodule.trainer = attached
 
 
-def build_optimizer(task: FineTuneTask, trainer: Trainer) -> tuple[Optimizer, GradScaler]:
+def build_optimizer(task: ScoresTask, trainer: Trainer) -> tuple[Optimizer, GradScaler]:
     """Of the current phase. The scaler scales nothing but float16's gradients."""
-    optimizer = task.groups.build(task.phase.optimizer, task.model.net, task.model.head_name)
-    return optimizer, GradScaler(task.device.type, enabled=trainer.precision == "16-mixed")
+    return task.build_optimizer(), GradScaler(task.device.type, enabled=trainer.precision == "16-mixed")
 
 
-def step(task: FineTuneTask, optimizer: Optimizer, scaler: GradScaler, batches: list[Batch], trainer: Trainer) -> float:
+def step(task: ScoresTask, optimizer: Optimizer, scaler: GradScaler, batches: list[Batch], trainer: Trainer) -> float:
     """One optimizer step on these batches, as Lightning makes it; their mean loss before it."""
     precision, total = trainer.precision_plugin, 0.0
     optimizer.zero_grad()
     for batch in batches:
         batch = precision.convert_input(task.transfer_batch_to_device(batch, task.device, 0))
         with precision.forward_context():
-            loss = task.loss_of(batch)[2] / len(batches)
+            loss = task.losses(batch)["loss"] / len(batches)
         scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         total += loss.item()
     if trainer.gradient_clip_val:

@@ -1,8 +1,4 @@
-"""What is computed once and kept on disk: decoded and resized images, and features of the frozen network.
-
-An entry is a folder in `data.cache_dir`, named by a hash of everything that it depends on, among it the size and time
-of each file. It may be deleted at any time. src/data/cache/entries.py sees to it that entries are whole.
-"""
+"""What the frozen network makes of the images, kept on disk. src/data/cache/entries.py says what an entry is."""
 
 import json
 import logging
@@ -17,12 +13,11 @@ import torch
 from torch import Tensor
 
 from src.cli.progress import progress_bar
-from src.data.cache.entries import entry_name, new_entry, open_entry, require_space
-from src.data.cache.images import ImageCache, cached_images, readable_by_now
-from src.data.table import ImageTable, Rows
+from src.data.cache.entries import open_entry, require_space
+from src.data.cache.images import readable_by_now
+from src.data.table import ImageTable
+from src.data.targets import Rows
 from src.settings.errors import ConfigError
-
-__all__ = ["FeatureCache", "ImageCache", "cached_features", "cached_images", "entry_name", "new_entry"]
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Parameter groups, and learning-rate schedules as functions of the time in epochs.
+"""Learning-rate schedules as functions of the time in epochs.
 
 Each schedule takes the optimizer, and what only the task knows: how many optimizer steps per epoch has and how many
 epochs the phase. It multiplies the rate of every parameter group by the same factor, which depends on the step alone,
@@ -8,70 +8,16 @@ so a resumed run continues exactly.
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
-from src.models.freeze import find_blocks
 from src.settings.errors import RunStopped
+from src.settings.rules import at_least, more_than
 
 
-@dataclass(frozen=True)
-class ParameterGroups:
-    """Which parameters train at which share of the rate, and which are not decayed.
-
-    Args:
-        layer_decay: factor on the rate from each block to the one before it, from the head (1) to the input (Clark et
-            al. 2020, arXiv 2003.10555, section 3.1; Bao et al. 2022, arXiv 2106.08254). 1 = the same rate throughout.
-        head_lr_factor: factor on the head's rate, where more than the head trains.
-        decay_norms_and_biases: whether weight decay also pulls at norms, biases, embeddings of position and the like.
-    """
-
-    layer_decay: float = 1.0
-    head_lr_factor: float = 1.0
-    decay_norms_and_biases: bool = False
-
-    def build(self, optimizer: Callable[..., Optimizer], net: nn.Module, head_name: str) -> Optimizer:
-        """The optimizer of those parameters of `net` that train, one group for each pair of rate and decay.
-
-        The groups keep their proportions under any schedule that multiplies the rates it finds.
-        """
-        blocks = find_blocks(net, head_name)
-        head = f"{head_name}."
-        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
-        trained = [(name, p) for name, p in net.named_parameters() if p.requires_grad]
-        head_alone = all(name.startswith(head) for name, _ in trained)
-        for name, parameter in trained:
-            if name.startswith(head):
-                scale = 1.0 if head_alone else self.head_lr_factor
-            else:
-                # What belongs to no block, such as a class token, is added at the input.
-                at = next((i for i, block in enumerate(blocks) if name.startswith(f"{block}.")), 0)
-                scale = self.layer_decay ** (len(blocks) - at)
-            decayed = self.decay_norms_and_biases or not is_undecayed(name, parameter)
-            groups.setdefault((scale, decayed), []).append(parameter)
-        built = optimizer([
-            {"params": parameters, "lr_scale": scale, **({} if decayed else {"weight_decay": 0.0})}
-            for (scale, decayed), parameters in groups.items()
-        ])  # fmt: skip
-        for group in built.param_groups:
-            group["lr"] *= group["lr_scale"]
-        return built
-
-
-# Parameters of torchvision's transformers and ConvNeXts that are no weights of a layer, and have several dimensions.
-UNDECAYED = ("class_token", "pos_embedding", "relative_position_bias_table", "layer_scale", "logit_scale")
-
-
-def is_undecayed(name: str, parameter: Any) -> bool:
-    """Whether weight decay usually leaves this parameter alone: vectors (norms, biases), embeddings, scales."""
-    return parameter.ndim <= 1 or name.rpartition(".")[2] in UNDECAYED
-
-
-def schedule(
+def _schedule(
     optimizer: Optimizer, steps_per_epoch: int, warmup_epochs: float, factor: Callable[[float], float]
 ) -> LambdaLR:
     """Multiply each group's rate by `factor(epochs gone by)`; over `warmup_epochs` it also climbs linearly from 0."""
@@ -86,7 +32,7 @@ def schedule(
 
 def constant(optimizer: Optimizer, steps_per_epoch: int, epochs: int, warmup_epochs: float = 0.0) -> LambdaLR:
     """The same rate throughout."""
-    return schedule(optimizer, steps_per_epoch, warmup_epochs, lambda epoch: 1.0)
+    return _schedule(optimizer, steps_per_epoch, warmup_epochs, lambda epoch: 1.0)
 
 
 def cosine(
@@ -95,10 +41,10 @@ def cosine(
     """Half a cosine down to `final_factor` of the rate (Loshchilov and Hutter 2017, arXiv 1608.03983, no restarts)."""
 
     def factor(epoch: float) -> float:
-        progress = progress_after_warmup(epoch, epochs, warmup_epochs)
+        progress = _progress_after_warmup(epoch, epochs, warmup_epochs)
         return final_factor + (1 - final_factor) * (1 + math.cos(math.pi * progress)) / 2
 
-    return schedule(optimizer, steps_per_epoch, warmup_epochs, factor)
+    return _schedule(optimizer, steps_per_epoch, warmup_epochs, factor)
 
 
 def linear(
@@ -107,9 +53,9 @@ def linear(
     """A straight line down to `final_factor` of the rate."""
 
     def factor(epoch: float) -> float:
-        return 1 - (1 - final_factor) * progress_after_warmup(epoch, epochs, warmup_epochs)
+        return 1 - (1 - final_factor) * _progress_after_warmup(epoch, epochs, warmup_epochs)
 
-    return schedule(optimizer, steps_per_epoch, warmup_epochs, factor)
+    return _schedule(optimizer, steps_per_epoch, warmup_epochs, factor)
 
 
 def step(
@@ -117,11 +63,11 @@ def step(
     steps_per_epoch: int,
     epochs: int,
     warmup_epochs: float = 0.0,
-    step_epochs: int = 7,
+    step_epochs: Annotated[int, at_least(1)] = 7,
     gamma: float = 0.1,
 ) -> LambdaLR:
     """A drop by `gamma` every `step_epochs` epochs."""
-    return schedule(optimizer, steps_per_epoch, warmup_epochs, lambda epoch: gamma ** (whole(epoch) // step_epochs))
+    return _schedule(optimizer, steps_per_epoch, warmup_epochs, lambda epoch: gamma ** (_whole(epoch) // step_epochs))
 
 
 def multistep(
@@ -134,16 +80,18 @@ def multistep(
 ) -> LambdaLR:
     """A drop by `gamma` at each milestone, a share 0..1 of the phase, rounded to the start of an epoch."""
     starts = [round(milestone * epochs) for milestone in milestones]
-    return schedule(
-        optimizer, steps_per_epoch, warmup_epochs, lambda epoch: gamma ** sum(whole(epoch) >= start for start in starts)
-    )
+
+    def factor(epoch: float) -> float:
+        return gamma ** sum(_whole(epoch) >= start for start in starts)
+
+    return _schedule(optimizer, steps_per_epoch, warmup_epochs, factor)
 
 
 def exponential(
     optimizer: Optimizer, steps_per_epoch: int, epochs: int, warmup_epochs: float = 0.0, gamma: float = 0.9
 ) -> LambdaLR:
     """A drop by `gamma` at the start of every epoch."""
-    return schedule(optimizer, steps_per_epoch, warmup_epochs, lambda epoch: gamma ** whole(epoch))
+    return _schedule(optimizer, steps_per_epoch, warmup_epochs, lambda epoch: gamma ** _whole(epoch))
 
 
 def onecycle(
@@ -151,8 +99,8 @@ def onecycle(
     steps_per_epoch: int,
     epochs: int,
     warmup_fraction: float = 0.3,
-    start_divisor: float = 25.0,
-    final_divisor: float = 1e4,
+    start_divisor: Annotated[float, more_than(0)] = 25.0,
+    final_divisor: Annotated[float, more_than(0)] = 1e4,
 ) -> LRScheduler:
     """Up to each group's own rate and down again, momentum the other way (Smith and Topin 2018, arXiv 1708.07120)."""
     return OneCycle(
@@ -167,7 +115,10 @@ def onecycle(
 
 
 class OneCycle(OneCycleLR):
-    """Keeps in checkpoints only where it is: its length follows from the settings, and a resumed run may be longer."""
+    """Keeps in checkpoints only where it is: its length follows from the settings, and a resumed run may be longer.
+
+    `_step_count` is private to torch, whose schedules tell by it whether a step is the first, and warn.
+    """
 
     def state_dict(self) -> dict[str, Any]:
         return {name: value for name, value in super().state_dict().items() if name in ("last_epoch", "_step_count")}
@@ -190,11 +141,11 @@ def convert_moves(scheduler: Any, before: int, now: int) -> None:
         scheduler.step()
 
 
-def progress_after_warmup(epoch: float, epochs: int, warmup_epochs: float) -> float:
+def _progress_after_warmup(epoch: float, epochs: int, warmup_epochs: float) -> float:
     """0 at the end of the warmup, 1 at the end of the phase."""
     return min(max((epoch - warmup_epochs) / max(epochs - warmup_epochs, 1e-9), 0.0), 1.0)
 
 
-def whole(epoch: float) -> int:
+def _whole(epoch: float) -> int:
     """Whole epochs gone by; a step count divided by the steps of an epoch may lie a rounding error below."""
     return math.floor(epoch + 1e-6)
