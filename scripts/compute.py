@@ -47,7 +47,7 @@ def main() -> None:
             optimizers[name].zero_grad()
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                 loss = nn.functional.cross_entropy(models[name](images), labels)
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizers[name].step()
             seconds[name].append(time.perf_counter() - start)
     for name, times in seconds.items():

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from src.build.build import build_task
-from src.cli import command as cli
+from src.cli.run_dir import register_resolvers
 from src.data.formats.digit_images import DIGITS_FILE
 from src.export import export
 from src.models.weights import preprocessing_of
@@ -32,7 +32,7 @@ FAMILIES = (
 
 def main() -> None:
     register()
-    cli.register_resolvers()
+    register_resolvers()
     with tempfile.TemporaryDirectory() as folder:
         write_images(Path(folder) / "images")
         for name in sys.argv[1:] or FAMILIES:

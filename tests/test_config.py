@@ -219,7 +219,9 @@ def test_a_phase_with_unknown_optimizer_arguments() -> None:
         build_phases(cfg)
 
 
-@pytest.mark.parametrize("module", ["train", "evaluate", "predict", "check", "report", "explain", "export", "serve"])
+@pytest.mark.parametrize(
+    "module", ["train", "evaluate", "predict", "check", "compare", "publish", "explain", "export", "serve"]
+)
 def test_commands_start_without_torch(module: str) -> None:
     """So that a mistyped setting is answered in under a second where torch takes ten."""
     code = f"import sys, src.{module}; sys.exit('torch' in sys.modules or 'lightning' in sys.modules)"

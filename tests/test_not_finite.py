@@ -48,7 +48,7 @@ def test_nor_in_other_tasks(colors: Path, tmp_path: Path, task: str) -> None:
 
 def test_comparing_says_what_is_wrong_with_the_run(run: Run, colors_run: Run, command) -> None:
     for runs in ([run, colors_run], [colors_run, run]):
-        answer = command("report", f"runs={runs[0].directory}", str(runs[1].directory))
+        answer = command("compare", f"runs={runs[0].directory}", str(runs[1].directory))
         assert answer.status == 1 and "are not finite" in answer.err and str(run.directory) in answer.err
 
 

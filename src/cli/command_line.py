@@ -91,7 +91,9 @@ def gather_runs(arguments: Sequence[str]) -> list[str]:
         return list(arguments)
     runs, rest = [arguments[first].removeprefix("runs=")], list[str]()
     for text in arguments[first + 1 :]:
-        bare = not text.startswith("-") and ("=" not in text or Path(text).expanduser().exists())
+        folders = (text, text.rpartition(":")[0])  # a directory, or SWEEP:key=value
+        there = any(Path(folder).expanduser().exists() for folder in folders if folder)
+        bare = not text.startswith("-") and ("=" not in text or there)
         (runs if bare else rest).append(text)
     listed = ",".join(quoted(str(Path(run).expanduser())) for run in runs if run)
     return [*arguments[:first], f"runs=[{listed}]", *rest]

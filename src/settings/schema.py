@@ -7,11 +7,12 @@ from src.settings.project import CONF_DIR
 from src.settings.train_schema import TrainConfig
 from src.settings.use_schema import (
     CheckConfig,
+    CompareConfig,
     EvaluateConfig,
     ExplainConfig,
     ExportConfig,
     PredictConfig,
-    ReportConfig,
+    PublishConfig,
     ServeConfig,
 )
 
@@ -19,7 +20,8 @@ SCHEMAS = {
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
     "predict": PredictConfig,
-    "report": ReportConfig,
+    "compare": CompareConfig,
+    "publish": PublishConfig,
     "serve": ServeConfig,
     "explain": ExplainConfig,
     "export": ExportConfig,

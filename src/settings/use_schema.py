@@ -41,11 +41,21 @@ class PredictConfig:
 
 
 @dataclass
-class ReportConfig:
-    runs: Any = MISSING  # a path, or several
-    split: Split | None = MISSING
+class CompareConfig:
+    runs: Any = MISSING  # a path, several, or a list of them for each side
+    metric: str | None = MISSING
+    split: Annotated[str, one_of("val", "test")] | None = MISSING
     output: str = MISSING
     overwrite: bool = MISSING
+
+
+@dataclass
+class PublishConfig:
+    ckpt: str = MISSING
+    output: str = MISSING
+    files: list[str] = MISSING
+    repo: str | None = MISSING
+    public: bool = MISSING
 
 
 @dataclass
