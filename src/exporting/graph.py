@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from src.models.preprocessing import Preprocessing
-from src.settings.errors import ConfigError
+from src.settings.errors import ConfigError, first_line
 from src.training.scores_task import ScoresTask
 
 PILLOW_STEP = 2.0**-22  # Pillow rounds the weights of its filters to this
@@ -170,8 +170,8 @@ def write_program(program: ExportedProgram, facts: dict[str, Any], file: Path) -
 
 
 def cannot_export(backbone: str, tool: str, error: Exception) -> ConfigError:
-    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return ConfigError(f"{backbone} cannot be exported: {tool} of torch {torch.__version__} says: {reason[:300]}")
+    reason = first_line(error)[:300]
+    return ConfigError(f"{backbone} cannot be exported: {tool} of torch {torch.__version__} says: {reason}")
 
 
 @contextmanager
