@@ -67,4 +67,4 @@ ENTRIES: Rules = {
     "calibration.ood_score_p95": NUMBER,
     "calibration.ood_score_p99": NUMBER,
 }
-OPTIONAL = tuple(entry for entry in ENTRIES if entry.startswith("calibration"))
+OPTIONAL = ("preprocessing.resize_mode", *(entry for entry in ENTRIES if entry.startswith("calibration")))

@@ -3,7 +3,7 @@
 from omegaconf import DictConfig, OmegaConf
 
 from src.settings.errors import did_you_mean
-from src.settings.plain_values import LARGEST_PX
+from src.settings.plain_values import LARGEST_PX, RESIZE_MODES
 from src.settings.tasks import task_names
 
 # Legal ranges of numbers: (lowest, highest, is the lowest itself allowed). A setting that is absent or null is skipped.
@@ -78,6 +78,7 @@ CHOICES: dict[str, list[str]] = {
     "task.name": task_names(),
     "task.targets": ["classes", "tags", "numbers"],
     "data.on_error": ["skip", "fail"],
+    "data.resize_mode": list(RESIZE_MODES),
     "data.cache": ["auto", "none", "images", "features"],
     "head.start": ["small", "pretrained"],
     "loss.class_weights": ["inverse", "effective"],

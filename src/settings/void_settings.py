@@ -37,6 +37,10 @@ def splits_by_file(cfg: DictConfig) -> bool:
     return get(cfg, "data.split_file") is not None
 
 
+def keeps_whole_images(cfg: DictConfig) -> bool:
+    return get(cfg, "data.resize_mode") in ("fit", "stretch")
+
+
 RULES: list[tuple[str, Callable[[DictConfig], bool], str]] = [
     ("data.fold", lambda cfg: get(cfg, "data.folds") is None, "data.folds=<number> says that there are folds"),
     ("data.val_fraction", splits_by_file, "data.split_file says which images are val"),
@@ -45,6 +49,7 @@ RULES: list[tuple[str, Callable[[DictConfig], bool], str]] = [
     ("data.split_seed", splits_by_file, "data.split_file says how the images are split"),
     ("data.cache_views", never_trains_head_alone, "no phase of the freeze plan trains the head alone"),
     ("data.cache_dir", lambda cfg: get(cfg, "data.cache") == "none", "data.cache=none keeps nothing"),
+    ("data.resize_px", keeps_whole_images, "data.resize_mode=fit and stretch scale to data.image_size_px"),
     ("augment.horizontal_flip", lambda cfg: get(cfg, "data.mirror_safe") is False, "data.mirror_safe=false forbids it"),
     ("augment.crop_scale_min", lambda cfg: get(cfg, "data.crop_safe") is False, "data.crop_safe=false forbids crops"),
     ("augment.crop_px", lambda cfg: get(cfg, "data.crop_safe") is False, "data.crop_safe=false forbids crops"),
