@@ -98,11 +98,12 @@ def lost_workers_told() -> Iterator[None]:
             raise
         signal = next((f" (killed by signal: {one[1].strip()})" for one in found if one[1]), "")
         how = signal or next((f" ({one[2]})" for one in found if one[2]), "")
+        shared = f", or the shared memory ({SHARED_MEMORY})" if SHARED_MEMORY.is_dir() else ""
+        container = "; a container gets more with docker run --shm-size=2g" if shared else ""
         raise RunStopped(
-            f"A process that reads images was lost{how}. Most often the memory was not enough, or the shared memory "
-            f"({SHARED_MEMORY}): lower data.num_workers (in src.predict num_workers; 0 reads without such processes) or"
-            " the batch size; a container gets more with docker run --shm-size=2g. Checkpoints are unharmed: "
-            "resume=<run dir> goes on."
+            f"A process that reads images was lost{how}. Most often the memory was not enough{shared}: lower "
+            "data.num_workers (in src.predict num_workers; 0 reads without such processes) or the batch size"
+            f"{container}. Checkpoints are unharmed: resume=<run dir> goes on."
         ) from error
 
 
