@@ -15,12 +15,13 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from src.build.build import build_task
-from src.cli import command as cli
-from src.data.formats.digits import DIGITS_FILE
+from src.cli.run_dir import register_resolvers
+from src.data.formats.digit_images import DIGITS_FILE
 from src.export import export
-from src.models.classifier import preprocessing_of
-from src.settings.schema import CONF_DIR, register
-from src.training.task import CHECKPOINT_KEY
+from src.models.weights import preprocessing_of
+from src.runs.record import CHECKPOINT_KEY
+from src.settings.project import CONF_DIR
+from src.settings.schema import register
 
 FAMILIES = (
     "alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s", "googlenet", "inception_v3",
@@ -31,7 +32,7 @@ FAMILIES = (
 
 def main() -> None:
     register()
-    cli.register_resolvers()
+    register_resolvers()
     with tempfile.TemporaryDirectory() as folder:
         write_images(Path(folder) / "images")
         for name in sys.argv[1:] or FAMILIES:

@@ -15,7 +15,6 @@ Training is not advisable if
 import logging
 import sys
 import time
-from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -30,7 +29,7 @@ NOT_ADVISABLE = 2  # exit status
 
 def check(cfg: DictConfig) -> None:
     """Print a summary, and write check.csv and check.html to the folder `output` (src/reports/check.py)."""
-    output = find_output(cfg)
+    output = output_folder(cfg.output, "output", ("check.csv", "check.html"), cfg.overwrite)
 
     with importing():
         import numpy as np
@@ -76,18 +75,6 @@ def show(lines: list[str]) -> None:
     encoding = sys.stdout.encoding or "utf-8"
     for line in lines:
         print(one_line(line).encode(encoding, "backslashreplace").decode(encoding))
-
-
-def find_output(cfg: DictConfig) -> Path:
-    """The folder for the results, not made yet. Raises ConfigError if it cannot be, or for numbers out of range."""
-    if cfg.tiny_px < 0:
-        raise ConfigError(f"tiny_px={cfg.tiny_px} is out of range: it must be at least 0.")
-    if cfg.near_duplicate_bits is not None and not 0 <= cfg.near_duplicate_bits <= 32:
-        raise ConfigError(
-            f"near_duplicate_bits={cfg.near_duplicate_bits} is out of range: it must be at least 0 and at most 32, or "
-            "null for exact duplicates only."
-        )
-    return output_folder(cfg.output, "output", ("check.csv", "check.html"), cfg.overwrite)
 
 
 main = command("check")(check)

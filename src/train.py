@@ -6,22 +6,22 @@ python -m src.train [group=option] [key=value]; --help lists them.
 import json
 import logging
 import shutil
-import time
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
 from src.cli.command import command, importing
 from src.settings.errors import ConfigError, first_line
+from src.settings.train_schema import TrainConfig
 from src.settings.void_settings import void_settings
 
 if TYPE_CHECKING:
     from lightning import Trainer
 
     from src.data.module import ImageDataModule
-    from src.training.task import FineTuneTask
+    from src.training.scores_task import ScoresTask
 
 log = logging.getLogger(__name__)
 
@@ -34,13 +34,15 @@ def train(cfg: DictConfig) -> float | None:
         from lightning import seed_everything
 
         from src.build.build import build_callbacks, build_datamodule, build_loggers, build_task, build_trainer
+        from src.files.json_files import write_json
         from src.models.preprocessing import Preprocessing
-        from src.runs.results import scalars, write_json
+        from src.runs.record import CHECKPOINT_KEY
         from src.runs.resume import compare_data, lengthened, require_same_batches, resumed_settings
         from src.settings.signatures import check_targets
-        from src.training.measure import measure_best, write_run_report
-        from src.training.task import CHECKPOINT_KEY
-        from src.training.tuning.finders import find_batch_size, keep_batch_size
+        from src.tasks.reporting import write_run_report, write_tables
+        from src.training.measure import measure_best
+        from src.training.metric_states import scalars
+        from src.training.tuning.batch_size import find_batch_size
         from src.training.tuning.head_start import start_from_pretrained
 
     checkpoint = checkpoint_file = preprocessing = None
@@ -52,7 +54,7 @@ def train(cfg: DictConfig) -> float | None:
         require_no_run(Path(cfg.output_dir))
     make_paths_absolute(cfg)
     check_targets(cfg)
-    for text in void_settings(cfg, typed_keys()):
+    for text in void_settings(cast(TrainConfig, OmegaConf.to_object(cfg)), typed_keys()):
         log.warning("%s", text)
     seed_everything(cfg.seed, verbose=False)
     torch.set_float32_matmul_precision(cfg.matmul_precision)
@@ -76,34 +78,36 @@ def train(cfg: DictConfig) -> float | None:
     datamodule.require_images_for(trainer.world_size)
     describe(cfg, datamodule, trainer)
     if cfg.batch_size_find and checkpoint is None and not is_dry_run(trainer):
-        find_batch_size(cfg, task, datamodule, trainer)
+        use_batch_size(cfg, task, datamodule, find_batch_size(task, datamodule, trainer))
     if trainer.is_global_zero and not is_dry_run(trainer):
         write_run_facts(cfg, datamodule, fingerprint, task.record["run_id"])
 
     before: dict[str, Any] = (
         checkpoint[CHECKPOINT_KEY] if checkpoint is not None else {"fit_seconds": 0.0, "metrics": {}}
     )
-    task.fit_start = time.perf_counter() - before["fit_seconds"]
+    task.start_clock(before["fit_seconds"])
     if cfg.head.get("start") == "pretrained" and checkpoint is None and not is_dry_run(trainer):
-        start_from_pretrained(cfg, task, datamodule, trainer)
+        start_from_pretrained(cfg.backbone.name, cfg.backbone.weights, task, datamodule, trainer)
     fit_phases(cfg, task, datamodule, trainer, checkpoint, checkpoint_file)
     # Without an epoch, in a run that had ended when it was resumed, there are no new values.
     last = scalars(trainer.callback_metrics) or before["metrics"]
     metrics: dict[str, Any] = {f"last/{name}": value for name, value in last.items()}
     metrics |= {"epochs": trainer.current_epoch, "steps": trainer.global_step}
     metrics |= {f"lr_find/{name}": rate for name, rate in task.record.get("rates", {}).items()}
-    metrics["fit_seconds"] = round(time.perf_counter() - task.fit_start, 2)
+    metrics["fit_seconds"] = round(task.fit_seconds, 2)
     if is_dry_run(trainer):
         log.info("fast_dev_run: one batch of train and val went through.")
         return None
-    best_metrics, measured = measure_best(cfg, task, datamodule, trainer)
-    metrics |= best_metrics
+    measured = measure_best(task, datamodule, trainer, cfg.test)
+    metrics |= measured.metrics
     if trainer.is_global_zero:
+        output_dir, table = Path(cfg.output_dir), datamodule.table
+        write_tables(output_dir / "report", task, table, measured.splits, trainer, cfg.spreadsheet_safe)
         if trainer.current_epoch == datamodule.resumed_epoch:  # the resumed run had ended: its own facts stay
             kept = {k: v for k, v in read_metrics(cfg).items() if k in ("fit_seconds", "soup_epochs")}
             metrics |= {k: v for k, v in kept.items() if isinstance(v, int | float)}
-        write_json(Path(cfg.output_dir) / "metrics.json", metrics)
-        write_run_report(cfg, task, metrics, measured, trainer)
+        write_json(output_dir / "metrics.json", metrics)
+        write_run_report(output_dir, task, table, measured, metrics, trainer)
         finish(cfg, metrics, trainer)
         shutil.rmtree(Path(cfg.output_dir) / "checkpoints" / "soup", ignore_errors=True)
     monitored: float | None = metrics.get(cfg.task.monitor)
@@ -112,7 +116,7 @@ def train(cfg: DictConfig) -> float | None:
 
 def fit_phases(
     cfg: DictConfig,
-    task: "FineTuneTask",
+    task: "ScoresTask",
     datamodule: "ImageDataModule",
     trainer: "Trainer",
     checkpoint: dict[str, Any] | None,
@@ -122,11 +126,11 @@ def fit_phases(
 
     With a checkpoint the run goes on in the checkpoint's phase, at the epoch after the checkpoint's.
     """
+    from src.runs.record import CHECKPOINT_KEY
     from src.runs.resume import find_early_stopping, why_nothing_is_left
     from src.runs.resumed_state import unfit
     from src.training.sharding import ShardedStrategy
-    from src.training.task import CHECKPOINT_KEY
-    from src.training.tuning.finders import find_rate, restore_rates
+    from src.training.tuning.learning_rate import find_rate, restore_rates, use_rate
 
     first, start_epoch = 0, 0
     if checkpoint is not None:
@@ -158,13 +162,34 @@ def fit_phases(
         if head_alone:
             datamodule.advise()
         if cfg.lr_find and not resuming and not is_dry_run(trainer):  # a resumed phase has its rate
-            find_rate(task, datamodule, trainer)
+            rate = find_rate(task, datamodule, trainer)
+            if rate is not None:
+                use_rate(task, rate)
         try:
             trainer.fit(task, datamodule=datamodule, ckpt_path=checkpoint_file if resuming else None, weights_only=True)
         except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
             if resuming and checkpoint_file and not task.has_started and not isinstance(error, ConfigError):
                 raise unfit(checkpoint_file, f"what it kept does not fit ({first_line(error)})") from error
             raise
+
+
+def use_batch_size(cfg: DictConfig, task: "ScoresTask", datamodule: "ImageDataModule", found: int) -> None:
+    """In the data, in the run's settings, and in those that its checkpoints carry."""
+    from src.training.tuning.batch_size import advise_rate
+
+    times = found / datamodule.batch_size
+    datamodule.use_batch_size(found)
+    cfg.data.batch_size = task.record["config"]["data"]["batch_size"] = found
+    if times != 1 and not cfg.lr_find:
+        advise_rate(times)
+
+
+def keep_batch_size(cfg: DictConfig, checkpoint_record: dict[str, Any]) -> None:
+    """A resumed run goes on with the size that was found when it began, whatever its command line says now."""
+    kept = checkpoint_record["config"]["data"]["batch_size"]
+    if cfg.batch_size_find and cfg.data.batch_size != kept:
+        log.info("data.batch_size stays %d, as batch_size_find has found it.", kept)
+        cfg.data.batch_size = kept
 
 
 def require_no_run(output_dir: Path) -> None:
@@ -195,8 +220,8 @@ def typed_keys() -> list[str]:
 
 
 def write_run_facts(cfg: DictConfig, datamodule: "ImageDataModule", fingerprint: str, run_id: str) -> None:
+    from src.files.json_files import write_json
     from src.runs.checkpoint import environment
-    from src.runs.results import write_json
 
     output_dir = Path(cfg.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
@@ -214,7 +239,7 @@ def finish(cfg: DictConfig, metrics: dict[str, Any], trainer: "Trainer") -> None
     """The HParams tab, and the last lines of the log."""
     from lightning.pytorch.loggers import TensorBoardLogger
 
-    from src.training.measure import find_best
+    from src.training.best_weights import find_best
 
     output_dir = Path(cfg.output_dir)
     for logger in trainer.loggers:
@@ -285,13 +310,11 @@ def chosen_experiment() -> bool:
     return HydraConfig.initialized() and HydraConfig.get().runtime.choices.get("experiment") is not None
 
 
-def describe_phase(task: "FineTuneTask", trainer: "Trainer") -> None:
-    from src.models.freeze import find_blocks
-
+def describe_phase(task: "ScoresTask", trainer: "Trainer") -> None:
     parameters = list(task.model.net.named_parameters())
     total, trained = sum(p.numel() for _, p in parameters), sum(p.numel() for _, p in parameters if p.requires_grad)
     names = [name for name, p in parameters if p.requires_grad]
-    blocks = [*find_blocks(task.model.net, task.model.head_name), task.model.head_name]
+    blocks = [*task.model.blocks, *task.model.head_names]
     trained_blocks = [block for block in blocks if any(name.startswith(f"{block}.") for name in names)]
     what = f"{trained_blocks[0]} to {trained_blocks[-1]}" if len(trained_blocks) > 1 else trained_blocks[0]
     log.info(

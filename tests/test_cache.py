@@ -113,7 +113,7 @@ def test_augmented_views_are_taken_in_turn(tmp_path: Path, images: Path) -> None
     assert not torch.equal(sampled[0], sampled[1])
     with Seeded(cfg.seed, 1, int(rows[5])):
         image = data.transform_of(training=True)(data.table.read(int(rows[5])))
-    expected = task.model.eval().features(image[None])
+    expected = task.model.eval().forward_features(image[None])
     assert torch.allclose(expected, sampled[1], atol=1e-3) and not torch.allclose(expected, sampled[0], atol=0.1)
 
 
@@ -142,24 +142,24 @@ def test_augmented_training_keeps_nothing_by_itself(tmp_path: Path, images: Path
 def test_a_resumed_run_goes_on_with_the_kept_features(tmp_path: Path, images: Path) -> None:
     given = [*SMALL, f"data.root={images}", f"data.cache_dir={tmp_path}/cache", "trainer.max_epochs=3"]
     whole = run_train(tmp_path / "whole", *given)
-    import src.training.callbacks.watching
+    import src.training.callbacks.epoch_log
 
     class Stop(Exception):
         pass
 
-    original = src.training.callbacks.watching.EpochLog.on_train_epoch_start
+    original = src.training.callbacks.epoch_log.EpochLog.on_train_epoch_start
 
     def stop(self: Any, trainer: Any, task: Any) -> None:
         if trainer.current_epoch == 2:
             raise Stop
         original(self, trainer, task)
 
-    src.training.callbacks.watching.EpochLog.on_train_epoch_start = stop  # type: ignore[method-assign]
+    src.training.callbacks.epoch_log.EpochLog.on_train_epoch_start = stop  # type: ignore[method-assign]
     try:
         with pytest.raises(Stop):
             run_train(tmp_path / "cut", *given)
     finally:
-        src.training.callbacks.watching.EpochLog.on_train_epoch_start = original  # type: ignore[method-assign]
+        src.training.callbacks.epoch_log.EpochLog.on_train_epoch_start = original  # type: ignore[method-assign]
     resumed = run_train(tmp_path / "cut", f"resume={tmp_path}/cut")
     assert weights_differ(whole, resumed) == 0
 

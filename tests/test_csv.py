@@ -14,9 +14,9 @@ from conftest import compose, run_train
 from src.build.build import build_datamodule
 from src.data.formats.csv_table import CsvDataModule
 from src.data.module import ImageDataModule
-from src.data.transforms import Augmentation
 from src.models.preprocessing import Preprocessing
 from src.settings.errors import ConfigError
+from src.settings.nodes import Augmentation
 
 PREPROCESSING = Preprocessing(36, 32, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -308,7 +308,7 @@ def test_regression_from_training_to_predictions(color_table: Path, tmp_path: Pa
     reds = [float(row["red"]) for row in found if "/red/" in row["path"]]
     assert np.mean(reds) > 150
     tested = run.csv("report/test_predictions.csv")
-    errors = [abs(float(row["predicted:red"]) - float(row["label"].split(";")[0])) for row in tested]
+    errors = [abs(float(row["red"]) - float(row["label"].split(";")[0])) for row in tested]
     assert np.mean(errors) == pytest.approx(run.metrics["test/mae/red"], rel=1e-3)
 
 

@@ -16,9 +16,10 @@ from src.data.module import ImageDataModule
 from src.data.samplers import EpochSampler
 from src.data.seeds import Seeded
 from src.data.splits import stratified_cut
-from src.data.transforms import Augmentation, evaluation_transform, training_transform
+from src.data.transforms import evaluation_transform, training_transform
 from src.models.preprocessing import Preprocessing
 from src.settings.errors import ConfigError
+from src.settings.nodes import Augmentation
 
 PREPROCESSING = Preprocessing(36, 32, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 STRONG = Augmentation(crop_scale_min=0.3, horizontal_flip=0.5, color_jitter=0.4, policy="trivial", erasing=0.5)

@@ -19,7 +19,7 @@ from src.data.table import ImageTable, string_column
 from src.data.targets import Classes
 from src.data.transforms import evaluation_transform
 from src.models.preprocessing import Preprocessing
-from src.settings.schema import PROJECT_ROOT
+from src.settings.project import PROJECT_ROOT
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 

@@ -12,17 +12,12 @@ import torch
 from conftest import SMALL, Answer, Run, Runner, compose, resolved, run_train
 from test_train import Stop, stop_at
 
-from src.settings.schema import PROJECT_ROOT
+from src.settings.project import PROJECT_ROOT
 from src.train import train
-from src.training.tuning import finders
-from src.training.tuning.finders import (
-    begin_largest_phase,
-    range_test,
-    rehearsal,
-    smooth,
-    suggest,
-    training_batches,
-)
+from src.training.tuning import batch_size, learning_rate
+from src.training.tuning.batch_size import begin_largest_phase
+from src.training.tuning.learning_rate import range_test, smooth, suggest
+from src.training.tuning.rehearsal import rehearsal, training_batches
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +30,7 @@ SHORT = np.geomspace(1e-5, 0.1, 40)
 
 @pytest.fixture(autouse=True)
 def short_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finders, "RATES", SHORT)
+    monkeypatch.setattr(learning_rate, "RATES", SHORT)
 
 
 def require_equal_runs(one: Run, other: Run) -> None:
@@ -103,7 +98,7 @@ def two_phases(plain: tuple[str, ...]) -> tuple[str, ...]:
 @pytest.fixture(scope="module")
 def whole(two_phases: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Run:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(finders, "RATES", SHORT)
+        patch.setattr(learning_rate, "RATES", SHORT)
         return run_train(tmp_path_factory.mktemp("whole") / "run", *two_phases)
 
 
@@ -171,7 +166,7 @@ def test_frozen_modules_stay_frozen_and_groups_keep_their_proportions(
 def test_a_loss_that_never_falls_changes_nothing(
     tmp_path: Path, plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finders, "RATES", np.geomspace(1e-12, 1e-10, 30))
+    monkeypatch.setattr(learning_rate, "RATES", np.geomspace(1e-12, 1e-10, 30))
     run = run_train(tmp_path / "run", *plain, "lr_find=true", "trainer.max_epochs=1", "scheduler=constant")
     assert "the rate of this phase stays 0.0003" in run.log and not rates_of(run)
     assert run.checkpoint("last")["optimizer_states"][0]["param_groups"][0]["lr"] == 3e-4
@@ -196,7 +191,7 @@ def test_a_rate_is_suggested_where_the_curve_says_something() -> None:
 
 @pytest.fixture
 def faster_with_each_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finders, "MIN_GAIN", 0.0)  # whatever this machine is doing meanwhile
+    monkeypatch.setattr(batch_size, "MIN_GAIN", 0.0)  # whatever this machine is doing meanwhile
 
 
 @pytest.mark.slow
@@ -233,8 +228,8 @@ def test_the_phase_that_trains_most_is_measured(plain: tuple[str, ...]) -> None:
 def test_what_ends_the_doubling(
     tmp_path: Path, plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, constant: str, value: float, text: str
 ) -> None:
-    monkeypatch.setattr(finders, "MIN_GAIN", 0.0)
-    monkeypatch.setattr(finders, constant, value)
+    monkeypatch.setattr(batch_size, "MIN_GAIN", 0.0)
+    monkeypatch.setattr(batch_size, constant, value)
     run = run_train(
         tmp_path / "run", *plain, "data.batch_size=2", "batch_size_find=true", "trainer.max_epochs=1",
         "freeze=head_only",
@@ -250,14 +245,14 @@ def test_a_size_that_does_not_work_ends_the_doubling(
     """As on a GPU whose memory is full. The first size is the user's own, and its error too."""
     from src.tasks.classification.task import ClassificationTask
 
-    loss_of = ClassificationTask.loss_of
+    losses = ClassificationTask.losses
 
     def limited(self: ClassificationTask, batch: dict[str, Any]) -> Any:
         if len(batch["label"]) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nMore.")
-        return loss_of(self, batch)
+        return losses(self, batch)
 
-    monkeypatch.setattr(ClassificationTask, "loss_of", limited)
+    monkeypatch.setattr(ClassificationTask, "losses", limited)
     settings = [*plain, "batch_size_find=true", "trainer.max_epochs=1", "freeze=head_only"]
     run = run_train(tmp_path / "run", *settings, "data.batch_size=2")
     assert "data.batch_size=2 for this run: 4 does not work (CUDA out of memory. Tried to" in run.log
@@ -284,7 +279,7 @@ def test_a_resumed_run_keeps_the_size_it_had(
 def test_memory_is_measured() -> None:
     """In a process of its own: what other tests have freed may come back to the system at any moment."""
     code = (
-        "import torch; from src.training.tuning.finders import free_bytes, peak_bytes, reset_peak;"
+        "import torch; from src.training.tuning.memory import free_bytes, peak_bytes, reset_peak;"
         "cpu = torch.device('cpu');"
         "before = reset_peak(cpu); numbers = torch.ones(32, 2**20); del numbers;"  # 128 MiB
         "print(peak_bytes(cpu) - before, reset_peak(cpu) - before, free_bytes(cpu))"

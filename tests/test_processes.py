@@ -56,7 +56,7 @@ def rank_of_two(rank: int, port: int, folder: str, common: list[str]) -> None:
         hashes.append(digest.hexdigest())
 
     ClassificationTask.on_train_end = on_train_end
-    outputs_of = ClassificationTask.outputs_of
+    outputs_of = ClassificationTask.outputs
     with contextlib.redirect_stderr(io.StringIO()) as err:
         for plan, settings in PLANS.items():
             os.environ.update(LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
@@ -70,7 +70,7 @@ def rank_of_two(rank: int, port: int, folder: str, common: list[str]) -> None:
                     bad_B = (batch["index"] == row) & self.training
                     return torch.where(bad_B[:, None], float("nan"), outputs_BK)
 
-                ClassificationTask.outputs_of = spoilt
+                ClassificationTask.outputs = spoilt
             hashes.clear()
             run = run_train(Path(folder) / plan, *common, *settings)
             Path(folder, f"{plan}_{rank}.json").write_text(json.dumps(hashes))

@@ -11,9 +11,9 @@ from PIL import Image
 from torchvision import datasets
 
 from src.data.formats.torchvision_sets import SPLIT_VALUES, TorchvisionDataModule
-from src.data.transforms import Augmentation
 from src.models.preprocessing import Preprocessing
 from src.settings.errors import ConfigError
+from src.settings.nodes import Augmentation
 
 PREPROCESSING = Preprocessing(36, 32, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 

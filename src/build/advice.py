@@ -17,7 +17,8 @@ def advise_recipe(cfg: DictConfig, table: ImageTable) -> str | None:
         return None
     counts_K = counts_K[counts_K > 0]
     most, least = int(counts_K.max()), int(counts_K.min())
-    balanced = cfg.data.get("balanced_sampling") or cfg.loss.get("class_weights") or "tau" in cfg.loss
+    adjusted = cfg.loss._target_ == "src.training.losses.LogitAdjustedLoss"
+    balanced = cfg.data.get("balanced_sampling") or cfg.loss.get("class_weights") or adjusted
     if isinstance(table.targets, Classes) and most >= LOPSIDED * least and not balanced:
         return (
             f"Advice: the commonest class has {most:,} training images and the rarest {least:,}. "

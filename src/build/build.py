@@ -3,7 +3,6 @@
 import inspect
 import logging
 import os
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,37 +17,34 @@ from lightning.fabric.plugins.environments.cluster_environment import ClusterEnv
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torchvision.transforms import v2
 
-from src.cli.command_line import launched_id
+from src.cli.launch import launched_id
 from src.data.module import ImageDataModule
-from src.data.transforms import Augmentation
-from src.models.classifier import (
-    ImageClassifier,
-    build_backbone,
-    check_training_size,
-    find_weights,
-    preprocessing_of,
-    replace_head,
-    set_stochastic_depth,
-)
+from src.models.catalogue import check_training_size, set_stochastic_depth
+from src.models.classifier import ImageClassifier
 from src.models.preprocessing import Preprocessing
+from src.models.weights import build_backbone, find_weights, preprocessing_of, with_versions
 from src.runs.checkpoint import AtomicCheckpointIO, make_record
-from src.settings.contradictions import ONE_PROCESS
+from src.runs.record import CALIBRATION_KEY
 from src.settings.errors import ConfigError
 from src.settings.kinds import require_kind
+from src.settings.nodes import Augmentation
+from src.settings.processes import ONE_PROCESS
 from src.settings.signatures import check_targets
 from src.settings.trust import plain_config
 from src.tasks.lookup import task_class
 from src.training.averaging import MovingAverage, SoupCheckpoint
-from src.training.callbacks.unreadable_images import RequireReadableImages
+from src.training.callbacks.readable_images import RequireReadableImages
 from src.training.losses import class_weights
-from src.training.optim import ParameterGroups
+from src.training.parameter_groups import ParameterGroups
+from src.training.phases import Phase, TrainingPlan, shares
+from src.training.scores_task import ScoresTask
 from src.training.sharding import ShardedEvaluation, ShardedStrategy
-from src.training.task import CALIBRATION_KEY, FineTuneTask, Phase
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +94,7 @@ def build_task(
     fingerprint: str,
     labels: npt.NDArray[Any] | None = None,
     pretrained: bool = True,
-) -> FineTuneTask:
+) -> ScoresTask:
     """The network with a new head for these classes, and how it trains on training images with these labels.
 
     Without labels, and with `pretrained` False, for which no weights are read, it is for a checkpoint to fill.
@@ -111,21 +107,23 @@ def build_task(
     if cfg.backbone.stochastic_depth is not None:
         set_stochastic_depth(net, name, cfg.backbone.stochastic_depth)
     head = {key: value for key, value in cfg.head.items() if key != "start"}  # of head_start.py
-    head_name = replace_head(net, instantiate(head), len(class_names))
-    model = ImageClassifier(net, head_name, preprocessing, cfg.channels_last)
+    model = ImageClassifier(net, preprocessing, cfg.channels_last)
+    model.reset_classifier(len(class_names), instantiate(head))
     if cfg.compile:
         model.compile()  # in place: reassigning torch.compile(model) would rename every entry of the checkpoint
     task = task_class(cfg.task.name)(
         model=model,
-        phases=build_phases(cfg),
         loss=build_loss(cfg.loss, labels, len(class_names)),
         class_names=class_names,
-        monitor=cfg.task.monitor,
-        seed=cfg.seed,
+        plan=TrainingPlan(
+            monitor=cfg.task.monitor,
+            phases=build_phases(cfg),
+            seed=cfg.seed,
+            groups=ParameterGroups(**cfg.param_groups),
+            skip_nonfinite=cfg.on_nonfinite_loss == "skip",
+        ),
         record=make_record(cfg, class_names, preprocessing, fingerprint),
-        groups=ParameterGroups(**cfg.param_groups),
         mixing=build_mixing(cfg.augment, len(class_names)),
-        skip_nonfinite=cfg.on_nonfinite_loss == "skip",
     )
     if labels is not None:
         task.learn_labels(labels)
@@ -189,13 +187,6 @@ def build_phases(cfg: DictConfig) -> list[Phase]:
         check_targets(OmegaConf.create({f"freeze.phases.{i}": {"optimizer": optimizer, "scheduler": scheduler}}))
         phases.append(Phase(phase.train, epochs, instantiate(optimizer), instantiate(scheduler), interval))
     return phases
-
-
-def shares(epochs: list[int | None], total: int) -> list[int]:
-    """The epochs of each phase: None becomes an equal share of what the others leave of `total`."""
-    open_phases = [i for i, number in enumerate(epochs) if number is None]
-    part, over = divmod(total - sum(number or 0 for number in epochs), max(len(open_phases), 1))
-    return [part + (i == open_phases[-1]) * over if number is None else number for i, number in enumerate(epochs)]
 
 
 def clips_scaled_gradients(trainer: DictConfig) -> bool:
@@ -285,8 +276,8 @@ def build_trainer(
             plugins=plugins,
             default_root_dir=cfg.output_dir,
             use_distributed_sampler=False,  # src.data.samplers.EpochSampler shares the images out
-            enable_checkpointing=any("Checkpoint" in type(callback).__name__ for callback in callbacks),
-            enable_progress_bar=False,  # src.training.callbacks.watching.ProgressBar
+            enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
+            enable_progress_bar=False,  # src.training.callbacks.progress_bar
             enable_model_summary=False,  # the log says what trains, phase by phase
         )
     except Exception as error:
@@ -336,7 +327,7 @@ def find_precision(wanted: str, accelerator: str) -> str:
     return "bf16-mixed" if bf16 else "32-true"
 
 
-def load_task(checkpoint: dict[str, Any], record: dict[str, Any]) -> FineTuneTask:
+def load_task(checkpoint: dict[str, Any], record: dict[str, Any]) -> ScoresTask:
     """The trained task out of a checkpoint, for inference: no weights file, no data, and neither loss nor optimizer.
 
     Calls what its settings name for head and task: see src/settings/trust.py. Raises RuntimeError, as torch does,
@@ -349,21 +340,18 @@ def load_task(checkpoint: dict[str, Any], record: dict[str, Any]) -> FineTuneTas
     }  # for src/training/tuning/head_start.py
     name = config["backbone"]["name"]
     net = build_backbone(name, None, preprocessing.crop_px)
-    head_name = replace_head(net, instantiate(plain_config(head)), len(record["class_names"]))
+    model = ImageClassifier(net, preprocessing, config["channels_last"])
+    model.reset_classifier(len(record["class_names"]), instantiate(plain_config(head)))
     task = task_class(config["task"]["name"])(
-        model=ImageClassifier(net, head_name, preprocessing, config["channels_last"]),
-        phases=[],
+        model=model,
         loss=nn.Identity(),
         class_names=record["class_names"],
-        monitor=config["task"]["monitor"],
-        seed=0,
+        plan=TrainingPlan(config["task"]["monitor"]),
         record=record,
+        temperature=record.get(CALIBRATION_KEY, {}).get("temperature", 1.0),  # last.ckpt has none
     )
-    weights = OrderedDict((k, v) for k, v in checkpoint["state_dict"].items() if not k.startswith("loss."))
-    # Without the version numbers in _metadata, MNASNet takes the weights for old ones and rebuilds its first layers.
-    weights._metadata = task.state_dict()._metadata  # type: ignore[attr-defined]
-    task.load_state_dict(weights)
-    task.temperature = record.get(CALIBRATION_KEY, {}).get("temperature", 1.0)  # last.ckpt has none
+    weights = {k: v for k, v in checkpoint["state_dict"].items() if not k.startswith("loss.")}
+    task.load_state_dict(with_versions(weights, task))
     return task.eval()
 
 

@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import TextIO
 
-from src.cli.command_line import process_rank
+from src.cli.launch import process_rank
 from src.files.printable import printable
 
 

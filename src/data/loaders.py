@@ -17,9 +17,10 @@ from src.data.reading import as_it_is
 from src.data.samplers import EpochSampler, balancing_weights
 from src.data.table import ImageTable
 from src.data.targets import Rows
-from src.data.transforms import Augmentation, Transform, evaluation_transform, training_transform
+from src.data.transforms import Transform, evaluation_transform, training_transform
 from src.data.workers import available_workers, end_when_a_batch_is_lost, workers_that_fit
 from src.models.preprocessing import Preprocessing
+from src.settings.nodes import Augmentation
 
 log = logging.getLogger(__name__)
 

@@ -16,10 +16,10 @@ from src.data.split_plan import SplitPlan
 from src.data.splits import SPLITS
 from src.data.table import ImageTable
 from src.data.targets import WORDS, Kind, Rows, Targets
-from src.data.transforms import Augmentation
 from src.files.csv_files import CsvWriter
 from src.models.preprocessing import Preprocessing
 from src.settings.errors import ConfigError
+from src.settings.nodes import Augmentation
 from src.settings.plain_values import LONGEST_NAME
 
 

@@ -14,6 +14,7 @@ from torchvision.transforms import InterpolationMode, v2
 
 from src.data.resizing import ShrinkTo, resized
 from src.models.preprocessing import Preprocessing
+from src.settings.nodes import Augmentation
 
 
 @dataclass(frozen=True)
@@ -32,25 +33,6 @@ class Transform:
     def __call__(self, image: Image.Image) -> Tensor:
         """Of an image alone."""
         return self.draw(*self.prepare(image, None))[0]
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Random changes of training images; conf/augment/none.yaml explains each. The default changes nothing.
-
-    Images are mixed (mixup, cutmix) on the device, see src/training/task.py: here it only counts that they are.
-    """
-
-    crop_scale_min: float | None = None
-    horizontal_flip: float = 0.0
-    vertical_flip: float = 0.0
-    rotation_degrees: float = 0.0
-    color_jitter: float = 0.0
-    policy: str | None = None
-    erasing: float = 0.0
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    crop_px: int | None = None
 
 
 POLICIES: dict[str, type[v2.Transform]] = {

@@ -3,11 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+from src.settings.backbones import BACKBONES
 from src.settings.errors import ConfigError
 from src.settings.plain_values import NAMES, PREPROCESSING, Rules, is_number, is_number_or_none
-from src.settings.schema import BACKBONES
 from src.settings.tasks import task_names
 
+CHECKPOINT_KEY = "finetune"
+CALIBRATION_KEY = "calibration"  # below it, in best.ckpt once the run has ended
+TRAINED_WEIGHTS_KEY = "trained_state_dict"  # in checkpoints whose state_dict is a moving average of these
 LABEL_KINDS = ("classes", "tags", "numbers")
 
 
@@ -68,3 +71,14 @@ ENTRIES: Rules = {
     "calibration.ood_score_p99": NUMBER,
 }
 OPTIONAL = ("preprocessing.resize_mode", *(entry for entry in ENTRIES if entry.startswith("calibration")))
+
+
+def moved(values: Any, old: str, new: str) -> Any:
+    """Nested plain data with the folder `old` replaced by `new` in every path below it."""
+    if isinstance(values, dict):
+        return {moved(key, old, new): moved(value, old, new) for key, value in values.items()}
+    if isinstance(values, list):
+        return [moved(value, old, new) for value in values]
+    if isinstance(values, str) and (values == old or values.startswith(f"{old}/")):
+        return new + values.removeprefix(old)
+    return values

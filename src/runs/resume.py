@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -10,19 +11,20 @@ from lightning import Callback, Trainer
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.build.build import no_download, shares
-from src.cli.command import resume_changes
-from src.cli.command_line import resumed_run_dir, value_of
+from src.build.build import no_download
+from src.cli.command_line import changes_on_resuming, resumed_run_dir
 from src.cli.mistakes import message_of
+from src.cli.quoting import value_of
 from src.runs.checkpoint import find_checkpoint, load_checkpoint
+from src.runs.record import CHECKPOINT_KEY, moved
 from src.runs.resumed_state import check_resumable
 from src.settings.check import check_settings, leaves
 from src.settings.errors import ConfigError
-from src.settings.schema import TrainConfig
+from src.settings.train_schema import TrainConfig
 from src.settings.trust import plain_config, require_own_paths, require_own_targets
 from src.train import PATHS_OF_DATA
-from src.training.callbacks.watching import PhaseEarlyStopping
-from src.training.task import CHECKPOINT_KEY, Phase, moved
+from src.training.callbacks.early_stopping import PhaseEarlyStopping
+from src.training.phases import Phase, shares
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +64,7 @@ def resumed_settings(cfg: DictConfig) -> tuple[DictConfig, Path, dict[str, Any]]
     if automatic:
         for key, value in different_values(resumed, cfg).items():
             set_value(resumed, key, value, f"{key}={value}")
-    for text in resume_changes:
+    for text in changes_on_resuming(sys.argv[1:]):
         change(resumed, text)
     problems = wrong_kinds_of_changes(resumed, before)
     if problems:

@@ -10,9 +10,10 @@ from torch import nn
 from src.build.build import find_accelerator, load_loss, load_task
 from src.models.preprocessing import Preprocessing
 from src.runs.checkpoint import find_checkpoint, load_checkpoint
+from src.runs.record import CALIBRATION_KEY, CHECKPOINT_KEY
 from src.settings.errors import ConfigError, first_line
 from src.settings.trust import require_own_targets
-from src.training.task import CALIBRATION_KEY, CHECKPOINT_KEY, FineTuneTask
+from src.training.scores_task import ScoresTask
 
 FOR_INFERENCE = ("task", "head")
 FOR_EVALUATION = (*FOR_INFERENCE, "loss", "data")
@@ -27,7 +28,7 @@ class TrainedModel:
 
     file: Path
     record: dict[str, Any]
-    task: FineTuneTask
+    task: ScoresTask
     device: torch.device
 
     @property

@@ -4,7 +4,7 @@ from functools import cache
 
 from omegaconf import OmegaConf
 
-from src.settings.schema import CONF_DIR, PROJECT_ROOT
+from src.settings.project import CONF_DIR, PROJECT_ROOT
 
 
 def task_names() -> list[str]:

@@ -11,7 +11,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from src.runs.checkpoint import read_checkpoint
-from src.training.task import TRAINED_WEIGHTS_KEY
+from src.runs.record import TRAINED_WEIGHTS_KEY
 
 log = logging.getLogger(__name__)
 

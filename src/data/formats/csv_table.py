@@ -2,10 +2,11 @@
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
+from src.data.arguments import DataArguments
 from src.data.missing import require_found
 from src.data.module import ImageDataModule
 from src.data.table import ImageTable
@@ -48,7 +49,7 @@ class CsvDataModule(ImageDataModule):
         label_separator: str | None = None,
         split_column: str | None = "split",
         group_column: str | None = "group",
-        **settings: Any,
+        **settings: Unpack[DataArguments],
     ) -> None:
         super().__init__(**settings)
         self.file = Path(file).expanduser()

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
+from src.data.arguments import DataArguments
 from src.data.decode import IMAGE_SUFFIXES
 from src.data.folders.layout import Layout, find_layout
 from src.data.folders.listing import listed
@@ -32,7 +33,7 @@ class ImageFolderDataModule(ImageDataModule):
         settings: see ImageDataModule.
     """
 
-    def __init__(self, *, root: str, **settings: Any) -> None:
+    def __init__(self, *, root: str, **settings: Unpack[DataArguments]) -> None:
         super().__init__(**settings)
         self.root = Path(root).expanduser()
 

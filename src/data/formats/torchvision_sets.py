@@ -4,13 +4,14 @@ import inspect
 import logging
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from torchvision import datasets
 
+from src.data.arguments import DataArguments
 from src.data.decode import UnreadableImage
 from src.data.formats.known_classes import as_known
 from src.data.module import ImageDataModule
@@ -62,7 +63,7 @@ class TorchvisionDataModule(ImageDataModule):
         settings: see ImageDataModule. val_fraction is cut from train where the set has no val split.
     """
 
-    def __init__(self, *, name: str, root: str, download: bool = True, **settings: Any) -> None:
+    def __init__(self, *, name: str, root: str, download: bool = True, **settings: Unpack[DataArguments]) -> None:
         super().__init__(**settings)
         self.set_name, self.root, self.download = name, Path(root).expanduser(), download
         if name not in SPLIT_VALUES:

@@ -40,7 +40,7 @@ def read_csv(file: Path, setting: str, lines: TextIO) -> TableFile:
             last = (begin, end)
             if any(cell and not cell.isspace() for cell in row):
                 if len(row) != len(columns):
-                    row = mended_row(row, len(columns), f"{setting}='{file}'", begin, end)
+                    row = fitted_row(row, len(columns), f"{setting}='{file}'", begin, end)
                 chunk.rows.append([as_written(cell) if cell.startswith("'") else cell for cell in row])
                 chunk.lines.append(begin)
                 if len(chunk) == CHUNK:
@@ -73,7 +73,7 @@ def find_delimiter(header: str) -> str:
     return best if counts[best] > 1 else NO_DELIMITER
 
 
-def mended_row(row: list[str], columns: int, table: str, begin: int, end: int) -> list[str]:
+def fitted_row(row: list[str], columns: int, table: str, begin: int, end: int) -> list[str]:
     """The row without empty cells beyond the last column. Raises ConfigError if it has too many or too few others."""
     if len(row) > columns and not any(cell.strip() for cell in row[columns:]):
         return row[:columns]

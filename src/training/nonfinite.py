@@ -1,0 +1,77 @@
+"""A loss that is not finite: which images it were, and whether the run goes on."""
+
+import logging
+from pathlib import Path
+
+from lightning import LightningModule
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+
+from src.data.dataset import Batch
+from src.settings.errors import RunStopped
+from src.training.distributed import on_any_process
+
+log = logging.getLogger(__name__)
+
+MAX_NAMES = 20  # of images in a message
+MAX_SKIPPED = 20  # batches in a row
+
+
+class NonFiniteLosses:
+    """Counts the batches in a row that were left out.
+
+    Args:
+        skip: leave such batches out, instead of ending the run.
+    """
+
+    def __init__(self, skip: bool) -> None:
+        self.skip = skip
+        self.in_a_row = 0
+
+    def meet(self, task: LightningModule, batch: Batch, bad_B: Tensor, loss: Tensor) -> None:
+        """Say which images it were. Raise RunStopped, with the state saved, unless such batches are left out.
+
+        Args:
+            task: that trains.
+            batch: of this process; the loss may be finite here and not on another.
+            bad_B: bool, the images whose outputs are not finite.
+            loss: of the batch.
+        """
+        text = described(task, batch, bad_B, loss)
+        parts = [p.to_local() if isinstance(p, DTensor) else p for p in task.parameters()]
+        healthy = not on_any_process(task.trainer, not all(bool(part.isfinite().all()) for part in parts))
+        self.in_a_row += 1
+        if self.skip and healthy and self.in_a_row <= MAX_SKIPPED:
+            log.warning("Batch left out. %s", text)
+            return
+        state = Path(task.trainer.default_root_dir) / "checkpoints" / "nonfinite.ckpt"
+        if healthy:
+            task.trainer.save_checkpoint(state)
+            text += (
+                f"\nThe state before this step is in {state}. Often the rate is too high (optimizer.lr), a step too "
+                "long (trainer.gradient_clip_val=1), float16 too narrow (trainer.precision=bf16-mixed or 32-true) or a "
+                "label not finite; on_nonfinite_loss=skip leaves such batches out."
+            )
+        else:
+            text += (
+                "\nThe weights are not finite any more, since an earlier step: the gradients overflowed. Lower "
+                "optimizer.lr, or set trainer.gradient_clip_val=1. The checkpoints of earlier epochs are unharmed."
+            )
+        raise RunStopped(text)
+
+
+def described(task: LightningModule, batch: Batch, bad_B: Tensor, loss: Tensor) -> str:
+    """Where it happened, and with which images."""
+    table = task.trainer.datamodule.table  # type: ignore[attr-defined]
+    rows = batch["index"][bad_B if bad_B.any() else ...].tolist()
+    names = [str(table.paths[row]) for row in rows]
+    shown = "\n  ".join(names[:MAX_NAMES]) + (
+        f"\n  ... {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    )
+    what = "Images whose outputs are not finite" if bad_B.any() else "Its images"
+    if loss.isfinite():
+        what = "The process on which it happened names its images. Here they were"
+    return (
+        f"The loss is {'not finite' if loss.isfinite() else f'{loss.item():g}'} in epoch {task.current_epoch + 1}, "
+        f"step {task.global_step + 1}. {what}:\n  {shown}"
+    )

@@ -1,0 +1,143 @@
+"""Tasks whose network gives one row of outputs per image: scores of classes, or numbers.
+
+What only they have: a loss on rows, mixed images, features kept of a frozen network, a temperature, a score of how
+unlike the training images an image is.
+"""
+
+import hashlib
+from abc import abstractmethod
+from typing import Any
+
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+
+from src.data.dataset import Batch
+from src.models.classifier import ImageClassifier
+from src.training.phases import TrainingPlan
+from src.training.task import FineTuneTask
+
+
+class ScoresTask(FineTuneTask):
+    """Logs `<split>/loss`; a task adds its metrics.
+
+    Shapes: B images, K outputs of the network.
+
+    Args:
+        model, class_names, plan, record: see FineTuneTask.
+        loss: takes outputs [B, K] and labels as the batches have them.
+        mixing: mixup or cutmix: takes float images [B, 3, H, W] and labels, gives both mixed, the labels as shares
+            float [B, K].
+        temperature: by which logits are divided for probabilities: src/evaluation/calibration.py.
+    """
+
+    model: ImageClassifier
+
+    def __init__(
+        self,
+        *,
+        model: ImageClassifier,
+        loss: nn.Module,
+        class_names: list[str],
+        plan: TrainingPlan,
+        record: dict[str, Any],
+        mixing: nn.Module | None = None,
+        temperature: float = 1.0,
+    ) -> None:
+        super().__init__(model, class_names, plan, record)
+        self.loss, self.mixing, self.temperature = loss, mixing, temperature
+        self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
+        self._seen: tuple[Tensor, Tensor] | None = None  # outputs and targets of the current training batch
+
+    # --------------------------------------------------------------------------------------------- what a task defines
+
+    @abstractmethod
+    def update_metrics(self, split: str, outputs_BK: Tensor, labels: Tensor) -> None:
+        """Count in a batch of val or test."""
+
+    @abstractmethod
+    def compute_metrics(self, split: str) -> dict[str, Tensor]:
+        """Of all images of val or test and all processes, by name; counting starts anew."""
+
+    def ood_scores(self, outputs_BK: Tensor) -> Tensor:
+        """float32 [B]: the higher, the less an image looks like those of the training; [0] if outputs do not tell."""
+        found: dict[str, Tensor] = self.output_layer()(outputs_BK)
+        return found.get("ood_score", outputs_BK.new_empty(0))
+
+    def update_training_metrics(self, outputs_BK: Tensor, targets: Tensor) -> None:
+        """Count in a training batch: metrics in attributes that begin with `train_`, which are logged by themselves.
+
+        `targets` are as the loss got them, those of mixed images float [B, K].
+        """
+
+    def learn_labels(self, labels: npt.NDArray[Any]) -> None:
+        """Take over what the training labels say about the outputs, before training; see ImageTable.labels."""
+
+    def to_targets(self, labels: Tensor) -> Tensor:
+        """What the loss compares the outputs with."""
+        return labels
+
+    # ----------------------------------------------------------------------------------------------------------- steps
+
+    def outputs(self, batch: Batch) -> Tensor:
+        """[B, K], of images or of the frozen network's features of them."""
+        outputs_BK: Tensor = self.model.forward_head(batch["features"]) if "features" in batch else self(batch["image"])
+        return outputs_BK
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """`loss`, of images that are mixed if they are to be."""
+        if self.mixing is None:
+            outputs_BK, targets = self.outputs(batch), self.to_targets(batch["label"])
+        else:
+            images_BCHW, targets = self.mixing(batch["image"].float(), batch["label"])
+            outputs_BK = self(images_BCHW)
+        self._seen = outputs_BK.detach(), targets
+        return {"loss": self.loss(outputs_BK, targets)}
+
+    def suspects(self, batch: Batch) -> Tensor:
+        if self._seen is None or not len(batch["index"]):
+            return super().suspects(batch)
+        return ~self._seen[0].isfinite().all(dim=1)
+
+    def count_training(self) -> None:
+        assert self._seen is not None
+        self.update_training_metrics(*self._seen)
+
+    def keep(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """float32 [B, K]."""
+        return {"outputs": outputs.float()}
+
+    def count(self, split: str, outputs: Tensor, batch: Batch, finite_B: Tensor) -> None:
+        outputs_BK, labels = outputs.float()[finite_B], batch["label"][finite_B]
+        loss = self.loss(outputs_BK, self.to_targets(labels))
+        getattr(self, f"{split}_loss").update(loss, weight=len(labels))
+        self.update_metrics(split, outputs_BK, labels)
+
+    def measured(self, split: str) -> dict[str, Tensor]:
+        loss = getattr(self, f"{split}_loss")
+        values = {**self.compute_metrics(split), f"{split}/loss": loss.compute()}
+        loss.reset()
+        return values
+
+    # ----------------------------------------------------------------------------- features of a network that is frozen
+
+    def frozen_fingerprint(self) -> str:
+        """Changes with the weights outside the head, and with the precision in which they compute."""
+        digest = hashlib.sha256(f"{self.trainer.precision} {self.model.memory_format}".encode())
+        for name, value in self.model.body_state_dict().items():
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        # Of a head on feature maps the features are averages, unless there is more to it than one affine layer.
+        digest.update(type(self.model.head).__name__.encode())
+        return digest.hexdigest()
+
+    def frozen_features(self, images_BCHW: Tensor) -> Tensor:
+        """What the head gets, of uint8 images [B, 3, H, W] on any device, in inference mode and this precision."""
+        training = self.model.training
+        self.model.eval()
+        with torch.inference_mode(), self.trainer.precision_plugin.forward_context():
+            features = self.model.forward_features(images_BCHW.to(self.device, non_blocking=True))
+        self.model.train(training)
+        self.train(self.training)  # frozen modules go back to inference mode
+        return features
