@@ -65,6 +65,11 @@ class PillowResize(nn.Module):
 
     def __init__(self, preprocessing: Preprocessing) -> None:
         super().__init__()
+        if preprocessing.resize_mode != "crop":
+            raise ConfigError(
+                f"The model was trained with data.resize_mode={preprocessing.resize_mode}, and exported files can only "
+                "crop. src.predict and src.serve take the checkpoint itself."
+            )
         self.resize_px, self.crop_px = preprocessing.resize_px, preprocessing.crop_px
         self.filter = {"bilinear": triangle, "bicubic": cubic}[preprocessing.interpolation]
 

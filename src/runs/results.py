@@ -27,5 +27,5 @@ def write_predictions(
             chosen = slice(start, start + 1024)
             predictions = task.predictions(torch.from_numpy(evidence.arrays["outputs"][chosen]))
             for row, prediction in zip(evidence.rows_N[chosen].tolist(), predictions, strict=True):
-                image = {"path": str(table.paths[row]), "label": table.label_text(row)}
+                image = {"path": str(table.paths[row]), "label": table.targets.text(row)}
                 writer.write({**image, **prediction.row()})

@@ -76,7 +76,7 @@ class Embeddings:
     def log_to(self, trainer: Trainer, table: ImageTable, predictions: dict[int, str]) -> None:
         """Into TensorBoard, with labels, predictions (by row) and paths."""
         rows = [
-            [clean(text) for text in (table.label_text(row), predictions.get(row, ""), str(table.paths[row]))]
+            [clean(text) for text in (table.targets.text(row), predictions.get(row, ""), str(table.paths[row]))]
             for row in self.index.tolist()
         ]
         for logger in find_tensorboards(trainer):
