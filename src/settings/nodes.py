@@ -92,6 +92,7 @@ class SchedulerSettings(TypedDict, total=False):
     interval: Annotated[str, one_of("step", "epoch"), ReadByUs]
     warmup_epochs: PositiveOrZero
     warmup_fraction: Share
+    milestones: list[Share]
     final_factor: Share
     gamma: Share
     factor: Share
@@ -146,7 +147,9 @@ class TrainerSettings(TypedDict, total=False):
     accumulate_grad_batches: Count
     gradient_clip_val: Positive | None
     num_nodes: Count
-    deterministic: bool | str | None  # or the word warn
+    deterministic: bool
+    devices: int | str | list[Any]
+    strategy: str | dict[str, Any]  # a word, or what is to be built
     precision: Annotated[
         str | None,
         one_of(
