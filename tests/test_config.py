@@ -231,21 +231,16 @@ def test_commands_start_without_torch(module: str) -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT).returncode == 0
 
 
-@pytest.mark.parametrize(
-    "option", [option for option in OPTIONS if option.startswith(("data=", "head=", "scheduler="))]
-)
+@pytest.mark.parametrize("option", [text for text in OPTIONS if text.startswith(("data=", "head=", "scheduler="))])
 def test_numbers_of_our_own_options_have_a_type_and_a_range(option: str) -> None:
     """In src/settings/nodes.py, or in the signature of what the option names."""
     group, _, name = option.partition("=")
     values = yaml.safe_load((CONF_DIR / group / f"{name}.yaml").read_text())
     arguments, _ = arguments_of(get_object(values["_target_"]))
     for key, value in values.items():
-        if (
-            isinstance(value, int | float)
-            and not key.startswith("_")
-            and not is_declared(TrainConfig, f"{group}.{key}")
-        ):
-            assert isinstance(value, bool) or get_origin(arguments[key].annotation) is Annotated, key
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            typed = is_declared(TrainConfig, f"{group}.{key}")
+            assert typed or get_origin(arguments[key].annotation) is Annotated, key
 
 
 def test_help_lists_groups_and_backbones(command) -> None:
