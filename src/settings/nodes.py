@@ -1,8 +1,8 @@
 """Types of the groups in `conf/`, with the legal values of each setting beside it.
 
-Values and their explanations stand in the yaml files. Groups that name what is built with a `_target_` are free-form: of
-their settings those are listed here that several options share or that are typed often, so that a wrong value is told
-before torch is imported. The others say it in the signature of what the option names (signatures.py).
+Values and their explanations stand in the yaml files. Groups that name what is built with a `_target_` are free-form:
+of their settings those are listed here that several options share or that are typed often, so that a wrong value is
+told before torch is imported. The others say it in the signature of what the option names (signatures.py).
 """
 
 from dataclasses import dataclass, field
