@@ -308,7 +308,7 @@ def test_regression_from_training_to_predictions(color_table: Path, tmp_path: Pa
     reds = [float(row["red"]) for row in found if "/red/" in row["path"]]
     assert np.mean(reds) > 150
     tested = run.csv("report/test_predictions.csv")
-    errors = [abs(float(row["predicted:red"]) - float(row["label"].split(";")[0])) for row in tested]
+    errors = [abs(float(row["red"]) - float(row["label"].split(";")[0])) for row in tested]
     assert np.mean(errors) == pytest.approx(run.metrics["test/mae/red"], rel=1e-3)
 
 

@@ -2,26 +2,27 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from src.runs.checkpoint import PACKAGES
-from src.runs.record import CALIBRATION_KEY
-from src.tasks.multilabel.task import MultilabelTask
-from src.training.scores_task import ScoresTask
+if TYPE_CHECKING:
+    from src.training.scores_task import ScoresTask
 
 FORMAT_VERSION = 1
 
 
-def make_facts(task: ScoresTask, record: dict[str, Any], output_names: list[str]) -> dict[str, Any]:
+def make_facts(task: "ScoresTask", record: dict[str, Any], output_names: list[str]) -> dict[str, Any]:
     """Plain data; docs/export.md explains each entry."""
-    thresholds = task.calibrated_thresholds().tolist() if isinstance(task, MultilabelTask) else None
+    from src.runs.checkpoint import PACKAGES  # an exported file is served without torch
+    from src.runs.record import CALIBRATION_KEY
+
+    outputs = task.output_layer()
     return {
         "format_version": FORMAT_VERSION,
         "task": record["config"]["task"]["name"],
-        "class_names": list(task.class_names),
+        "class_names": list(outputs.class_names),
         "preprocessing": record["preprocessing"],
-        "temperature": task.temperature if task.probability_columns else None,
-        "thresholds": thresholds,
+        "temperature": outputs.temperature,
+        "thresholds": outputs.thresholds,
         "ood_score_p99": record.get(CALIBRATION_KEY, {}).get("ood_score_p99"),
         "backbone": record["config"]["backbone"]["name"],
         "precision": "fp32",

@@ -96,15 +96,14 @@ MAX_NAMES = 20  # of images in a message
 
 
 def write_predictions(path: Path, task: "ScoresTask", outputs: SplitOutputs, spreadsheet_safe: bool = True) -> None:
-    """One row per image: path, label, the answer, and with up to 100 classes the probability of each."""
-    wide = len(task.probability_columns) <= MAX_PROBABILITY_COLUMNS
+    """One row per image: path, label, and the columns of src.predict; probabilities only of up to 100 classes."""
+    wide = len(task.class_names) <= MAX_PROBABILITY_COLUMNS
     with path.open("w", newline="", encoding="utf-8") as file:
-        answers = [name if task.probability_columns else f"predicted:{name}" for name in task.answer_columns]
-        columns = ["path", "label", *answers, *(task.probability_columns if wide else [])]
+        columns = ["path", "label", *task.prediction.columns(task.class_names, wide)]
         writer = CsvWriter(file, columns, spreadsheet_safe)
         for start in range(0, len(outputs.rows_N), 1024):
             chosen = slice(start, start + 1024)
-            part = task.rows(torch.from_numpy(outputs.outputs_NK[chosen]).to(task.device))
-            for row, (answer, probabilities) in zip(outputs.rows_N[chosen], part, strict=True):
-                row_texts = [str(outputs.table.paths[row]), outputs.table.label_text(int(row)), *answer]
-                writer.write([*row_texts, *(probabilities if wide else [])])
+            predictions = task.predictions(torch.from_numpy(outputs.outputs_NK[chosen]))
+            for row, prediction in zip(outputs.rows_N[chosen].tolist(), predictions, strict=True):
+                image = {"path": str(outputs.table.paths[row]), "label": outputs.table.label_text(row)}
+                writer.write({**image, **prediction.row()})

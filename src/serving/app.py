@@ -26,9 +26,9 @@ from src.files.printable import printable
 from src.serving.batching import Batcher, ComputeError
 from src.serving.budget import DecodingBudget
 from src.serving.metrics import ServiceMetrics
-from src.serving.models import ServedModel
 from src.serving.origins import OwnSiteOnly
 from src.serving.pixels import read_pixels
+from src.serving.served_model import ServedModel
 from src.serving.uploads import BUSY, Limits, read_uploads
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Service:
         self.pool = ThreadPoolExecutor(decode_threads, thread_name_prefix="decode")
         self.budget = DecodingBudget(limits.decode_megapixels)
         self.pending = 0  # images of all requests that are not answered yet; at least one a request
-        self.page = PAGE_FILE.read_text(encoding="utf-8")
+        self.page = PAGE_FILE.read_text(encoding="utf-8").replace("{choice}", model.choice)
         self.page_headers = {"Content-Security-Policy": policy_of(self.page), "Referrer-Policy": "same-origin"}
 
     def app(self, hosts: Iterable[str] | None) -> ASGIApp:

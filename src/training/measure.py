@@ -79,8 +79,8 @@ def measure_best(
     for callback in watching:
         trainer.callbacks.remove(callback)  # type: ignore[attr-defined]
     if embeddings is not None:
-        answers = task.answers(torch.from_numpy(val.outputs_NK).to(task.device)) if len(val.rows_N) else []
-        predictions = {row: answer[0] for row, answer in zip(val.rows_N.tolist(), answers, strict=True)}
+        found = task.predictions(torch.from_numpy(val.outputs_NK)) if len(val.rows_N) else []
+        predictions = {row: one.answer for row, one in zip(val.rows_N.tolist(), found, strict=True)}
         embeddings.log_to(trainer, datamodule.table, predictions)
     for outputs in measured:
         metrics |= {f"{outputs.split}/{name}": value for name, value in how_calibrated(task, outputs).items()}
@@ -98,7 +98,7 @@ def measure_best(
 
 def has_logits(task: ScoresTask, outputs: SplitOutputs) -> bool:
     """Whether there are outputs (trainer.limit_val_batches=0 leaves none) of which probabilities are made."""
-    return len(outputs.rows_N) > 0 and bool(task.probability_columns)
+    return len(outputs.rows_N) > 0 and "probabilities" in task.output_layer().output_names
 
 
 def calibrate(task: ScoresTask, val: SplitOutputs) -> None:

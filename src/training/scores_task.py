@@ -6,7 +6,7 @@ unlike the training images an image is.
 
 import hashlib
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy.typing as npt
 import torch
@@ -31,8 +31,6 @@ class ScoresTask(FineTuneTask):
             float [B, K].
         temperature: by which logits are divided for probabilities: src/evaluation/calibration.py.
     """
-
-    answer_columns: ClassVar[list[str]]  # of predictions.csv
 
     def __init__(
         self,
@@ -60,27 +58,10 @@ class ScoresTask(FineTuneTask):
     def compute_metrics(self, split: str) -> dict[str, Tensor]:
         """Of all images of val or test and all processes, by name; counting starts anew."""
 
-    @abstractmethod
-    def probabilities(self, outputs_BK: Tensor) -> Tensor:
-        """float32 [B, K]: what predictions.csv has in the columns `prob:<class>`; [B, 0] if there are none."""
-
-    @abstractmethod
     def ood_scores(self, outputs_BK: Tensor) -> Tensor:
         """float32 [B]: the higher, the less an image looks like those of the training; [0] if outputs do not tell."""
-
-    @abstractmethod
-    def answers(self, outputs_BK: Tensor) -> list[list[str]]:
-        """For each image the texts of `answer_columns`."""
-
-    @property
-    def probability_columns(self) -> list[str]:
-        """What predictions.csv has beside the answers: one column per class, none for numbers."""
-        return [f"prob:{name}" for name in self.class_names]
-
-    def rows(self, outputs_BK: Tensor) -> list[tuple[list[str], list[str]]]:
-        """For each image the texts of `answer_columns` and of `probability_columns`."""
-        texts = [[f"{p:.6f}" for p in row] for row in self.probabilities(outputs_BK).tolist()]
-        return list(zip(self.answers(outputs_BK), texts, strict=True))
+        found: dict[str, Tensor] = self.output_layer()(outputs_BK)
+        return found.get("ood_score", outputs_BK.new_empty(0))
 
     def update_training_metrics(self, outputs_BK: Tensor, targets: Tensor) -> None:
         """Count in a training batch: metrics in attributes that begin with `train_`, which are logged by themselves.

@@ -1,8 +1,8 @@
 """What every task shares: the steps of training and evaluation, whatever the network says."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy.typing as npt
 import torch
@@ -12,10 +12,12 @@ from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 
 from src.data.dataset import Batch
+from src.evaluation.prediction import Prediction
 from src.models.classifier import ImageClassifier
 from src.runs.results import MAX_NOT_FINITE
 from src.training.distributed import on_any_process, require_same_settings
 from src.training.nonfinite import NonFiniteLosses
+from src.training.output_layer import OutputLayer
 from src.training.phases import TrainingPlan
 from src.training.resumable import ResumableModule
 from src.training.sharding import ShardedStrategy, shard
@@ -30,6 +32,8 @@ class FineTuneTask(ResumableModule):
         plan: of the training.
         record: plain data that each checkpoint carries: config, class names, preprocessing, versions.
     """
+
+    prediction: ClassVar[type[Prediction]]
 
     def __init__(
         self, model: ImageClassifier, class_names: list[str], plan: TrainingPlan, record: dict[str, Any]
@@ -72,6 +76,15 @@ class FineTuneTask(ResumableModule):
     @abstractmethod
     def measured(self, split: str) -> dict[str, Tensor]:
         """Of all images of val or test and all processes, by name; counting starts anew."""
+
+    @abstractmethod
+    def output_layer(self) -> OutputLayer:
+        """From the network's outputs to those of an exported file, as calibrated now."""
+
+    def predictions(self, outputs: Tensor) -> Sequence[Prediction]:
+        """What is said about each image, of the network's outputs on any device."""
+        layer = self.output_layer()
+        return self.prediction.of(layer.arrays(outputs.to(self.device)), layer)
 
     def suspects(self, batch: Batch) -> Tensor:
         """bool [B]: which images of this batch, after `losses`, have outputs that are not finite."""

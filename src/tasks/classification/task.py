@@ -1,16 +1,17 @@
 """One class per image."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy.typing as npt
-import torch
 from PIL import Image
 from torch import Tensor
 from torchmetrics.classification import MulticlassAccuracy
 
 from src.evaluation.confusion import count_confusions
 from src.reports.drawing import draw_confusions
+from src.tasks.classification.export import ClassificationOutputs
+from src.tasks.classification.prediction import ClassificationPrediction
 from src.training.metrics import classification_metrics
 from src.training.scores_task import ScoresTask
 
@@ -21,7 +22,7 @@ class ClassificationTask(ScoresTask):
     Outputs are logits; labels are class indices int64 [B].
     """
 
-    answer_columns: ClassVar = ["prediction", "confidence"]
+    prediction = ClassificationPrediction
 
     def configure_metrics(self) -> None:
         num_classes = len(self.class_names)
@@ -56,18 +57,5 @@ class ClassificationTask(ScoresTask):
         confusions = count_confusions(arrays["outputs"].argmax(axis=1), labels, len(self.class_names))
         return {f"{split}/confusion": draw_confusions(confusions, self.class_names)}
 
-    def probabilities(self, outputs_BK: Tensor) -> Tensor:
-        return torch.softmax(outputs_BK.float() / self.temperature, dim=1)
-
-    def ood_scores(self, outputs_BK: Tensor) -> Tensor:
-        """Energy of the logits (Liu et al. 2020, arXiv 2010.03759)."""
-        return -torch.logsumexp(outputs_BK.float(), dim=1)
-
-    def answers(self, outputs_BK: Tensor) -> list[list[str]]:
-        """The likeliest class and its probability."""
-        best_B1 = outputs_BK.argmax(dim=1, keepdim=True)
-        confidences_B = self.probabilities(outputs_BK).gather(1, best_B1).flatten()
-        return [
-            [self.class_names[k], f"{confidence:.6f}"]
-            for k, confidence in zip(best_B1.flatten().tolist(), confidences_B.tolist(), strict=True)
-        ]
+    def output_layer(self) -> ClassificationOutputs:
+        return ClassificationOutputs(self.class_names, self.temperature)

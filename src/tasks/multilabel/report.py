@@ -53,7 +53,7 @@ def classes_section(report: RunReport, outputs: SplitOutputs, shown_NK: npt.NDAr
     labels_NK = outputs.labels > 0
     right_K, true_K, shown_K = (x.sum(axis=0).astype(np.int64) for x in (labels_NK & shown_NK, labels_NK, shown_NK))
     scores = analysis.class_scores(right_K, true_K, shown_K)
-    thresholds_K = report.task.calibrated_thresholds().tolist()
+    thresholds_K = report.task.output_layer().thresholds or []
     average_K = average_precisions(outputs)
     rows = [
         [name, f"{average_K[k]:.4f}" if true_K[k] else "", f"{scores.precision[k]:.4f}", f"{scores.recall[k]:.4f}",

@@ -1,10 +1,10 @@
 """Any number of classes per image."""
 
-from typing import ClassVar
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from src.tasks.multilabel.export import MultilabelOutputs
+from src.tasks.multilabel.prediction import MultilabelPrediction
 from src.training.metrics import MultilabelScores, best_thresholds, multilabel_metrics
 from src.training.scores_task import ScoresTask
 
@@ -18,7 +18,7 @@ class MultilabelTask(ScoresTask):
     too good; test's is not.
     """
 
-    answer_columns: ClassVar = ["prediction"]
+    prediction = MultilabelPrediction
     thresholds_K: Tensor
 
     def configure_metrics(self) -> None:
@@ -47,18 +47,5 @@ class MultilabelTask(ScoresTask):
         values = multilabel_metrics(scores_NK, labels_NK, self.thresholds_K)
         return {f"{split}/{name}": value for name, value in values.items()}
 
-    def probabilities(self, outputs_BK: Tensor) -> Tensor:
-        return torch.sigmoid(outputs_BK.float() / self.temperature)
-
-    def calibrated_thresholds(self) -> Tensor:
-        """[K]: what calibrated probabilities are compared with, for the same answers."""
-        return torch.sigmoid(torch.logit(self.thresholds_K) / self.temperature)
-
-    def ood_scores(self, outputs_BK: Tensor) -> Tensor:
-        """Joint energy of the logits (Wang et al. 2021, arXiv 2111.14767)."""
-        return -nn.functional.softplus(outputs_BK.float()).sum(dim=1)
-
-    def answers(self, outputs_BK: Tensor) -> list[list[str]]:
-        """The classes that reach their thresholds, with ; between them."""
-        shown_BK = (torch.sigmoid(outputs_BK.float()) >= self.thresholds_K).tolist()
-        return [[";".join(name for name, on in zip(self.class_names, row, strict=True) if on)] for row in shown_BK]
+    def output_layer(self) -> MultilabelOutputs:
+        return MultilabelOutputs(self.class_names, self.temperature, self.thresholds_K)

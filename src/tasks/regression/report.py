@@ -19,7 +19,8 @@ PLOTS = 8  # targets
 def values_of(report: RunReport, outputs: SplitOutputs) -> Floats:
     """Predicted numbers [N, T], in the labels' units."""
     assert isinstance(report.task, RegressionTask)
-    values_NT: Floats = report.task.values(torch.from_numpy(outputs.outputs_NK)).numpy().astype(np.float64)
+    named = report.task.output_layer().arrays(torch.from_numpy(outputs.outputs_NK))
+    values_NT: Floats = named["values"].astype(np.float64)
     return values_NT
 
 

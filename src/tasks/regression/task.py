@@ -1,11 +1,13 @@
 """One or several numbers per image."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from src.tasks.regression.export import RegressionOutputs
+from src.tasks.regression.prediction import RegressionPrediction
 from src.training.metrics import RegressionErrors
 from src.training.scores_task import ScoresTask
 
@@ -18,13 +20,12 @@ class RegressionTask(ScoresTask):
     Settings: see ScoresTask.
     """
 
-    answer_columns: ClassVar = []  # one per target, see __init__
+    prediction = RegressionPrediction
     mean_T: Tensor
     std_T: Tensor
 
     def configure_metrics(self) -> None:
         targets = len(self.class_names)
-        self.answer_columns = self.class_names  # type: ignore[misc]
         self.register_buffer("mean_T", torch.zeros(targets))
         self.register_buffer("std_T", torch.ones(targets))
         self.val_errors, self.test_errors = RegressionErrors(targets), RegressionErrors(targets)
@@ -45,9 +46,8 @@ class RegressionTask(ScoresTask):
     def to_targets(self, labels: Tensor) -> Tensor:
         return (labels - self.mean_T) / self.std_T
 
-    def values(self, outputs_BT: Tensor) -> Tensor:
-        """float32 [B, T], in the units of the labels."""
-        return outputs_BT.float() * self.std_T + self.mean_T
+    def output_layer(self) -> RegressionOutputs:
+        return RegressionOutputs(self.class_names, self.mean_T, self.std_T)
 
     def update_metrics(self, split: str, outputs_BK: Tensor, labels: Tensor) -> None:
         getattr(self, f"{split}_errors").update(outputs_BK, self.to_targets(labels))
@@ -62,17 +62,3 @@ class RegressionTask(ScoresTask):
             for name, value_T in by_target.items():
                 values |= {f"{split}/{name}/{target}": value_T[t] for t, target in enumerate(self.class_names)}
         return values
-
-    @property
-    def probability_columns(self) -> list[str]:
-        return []
-
-    def probabilities(self, outputs_BK: Tensor) -> Tensor:
-        return outputs_BK.new_empty(len(outputs_BK), 0)
-
-    def ood_scores(self, outputs_BK: Tensor) -> Tensor:
-        return outputs_BK.new_empty(0)
-
-    def answers(self, outputs_BK: Tensor) -> list[list[str]]:
-        """The predicted numbers."""
-        return [[f"{value:.6g}" for value in row] for row in self.values(outputs_BK).tolist()]
