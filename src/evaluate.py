@@ -28,17 +28,17 @@ def evaluate(cfg: DictConfig) -> float | None:
         from lightning import Trainer
 
         from src.files.csv_files import read_csv_file
+        from src.files.json_files import write_json
         from src.files.whole_files import made_folder
-        from src.reports.report import write_report
-        from src.reports.run import RunReport
+        from src.reports.run_report import RunReport
         from src.runs.checkpoint import environment
-        from src.runs.results import finite_outputs, write_json
         from src.runs.trained_model import TrainedModel
-        from src.training.callbacks.output_collector import OutputCollector
+        from src.tasks.reporting import parameters_of, write_report
         from src.training.callbacks.progress_bar import ProgressBar
         from src.training.callbacks.readable_images import RequireReadableImages
         from src.training.callbacks.unreadable_images import UnreadableImages
-        from src.training.measure import how_calibrated
+        from src.training.evidence import EvidenceCollector
+        from src.training.measure import further_metrics
         from src.training.metric_states import scalars
 
     if cfg.output is not None:
@@ -53,7 +53,7 @@ def evaluate(cfg: DictConfig) -> float | None:
     split = cfg.split or next((name for name in ("test", "val") if name in splits), "all")
     if split not in ("all", *splits):
         raise ConfigError(f"split={split}: these data have no such split. There are: {', '.join(splits)}, all.")
-    collector = OutputCollector()
+    collector = EvidenceCollector()
     trainer = Trainer(
         accelerator={"cuda": "gpu"}.get(model.device.type, model.device.type),
         devices=1,
@@ -69,29 +69,30 @@ def evaluate(cfg: DictConfig) -> float | None:
     log.info("%s (%s) on %s: %d images", file, record["config"]["backbone"]["name"], split, images)
     trainer.test(task, dataloaders=datamodule.loader(split), verbose=False)
     metrics = {name.removeprefix("test/"): value for name, value in scalars(trainer.callback_metrics).items()}
-    outputs = finite_outputs(split, datamodule.table, *collector.take())
-    metrics |= how_calibrated(task, outputs)
+    evidence = collector.take(split, datamodule.table)
+    metrics |= further_metrics(task, evidence)
     for name, value in metrics.items():
         print(f"{split}/{printable(name):18s} {value:.4f}")
     metrics_by_split = {f"{split}/{name}": value for name, value in metrics.items()}
     if cfg.output is not None:
         write_json(Path(cfg.output).expanduser(), metrics_by_split)
         log.info("Written to %s", cfg.output)
-    if cfg.report is not None and len(outputs.rows_N):
+    if cfg.report is not None and len(evidence):
         folder, run_dir = Path(cfg.report).expanduser(), resumed_run_dir(file)
         page = RunReport(
             title=f"{run_dir.resolve().name}: {split}",
-            task=task,
+            table=datamodule.table,
             config=record["config"],
             metrics=metrics_by_split,
             environment=environment(datamodule.table.fingerprint()),
-            measured=[outputs],
+            measured=[evidence],
+            parameters=parameters_of(task),
             epochs=read_csv_file(run_dir / "epochs.csv"),
             ckpt=file.resolve(),
             own_data=not is_other_data(changes, record),
         )
         with made_folder(folder):
-            write_report(folder, page)
+            write_report(folder, page, task)
         log.info("Report: %s", folder / "index.html")
     return metrics.get(record["config"]["task"]["monitor"].split("/")[-1])
 

@@ -34,12 +34,13 @@ def train(cfg: DictConfig) -> float | None:
         from lightning import seed_everything
 
         from src.build.build import build_callbacks, build_datamodule, build_loggers, build_task, build_trainer
+        from src.files.json_files import write_json
         from src.models.preprocessing import Preprocessing
         from src.runs.record import CHECKPOINT_KEY
-        from src.runs.results import write_json
         from src.runs.resume import compare_data, lengthened, require_same_batches, resumed_settings
         from src.settings.signatures import check_targets
-        from src.training.measure import measure_best, write_run_report
+        from src.tasks.reporting import write_run_report, write_tables
+        from src.training.measure import measure_best
         from src.training.metric_states import scalars
         from src.training.tuning.batch_size import find_batch_size
         from src.training.tuning.head_start import start_from_pretrained
@@ -97,14 +98,16 @@ def train(cfg: DictConfig) -> float | None:
     if is_dry_run(trainer):
         log.info("fast_dev_run: one batch of train and val went through.")
         return None
-    best_metrics, measured = measure_best(cfg, task, datamodule, trainer)
-    metrics |= best_metrics
+    measured = measure_best(task, datamodule, trainer, cfg.test)
+    metrics |= measured.metrics
     if trainer.is_global_zero:
+        output_dir, table = Path(cfg.output_dir), datamodule.table
+        write_tables(output_dir / "report", task, table, measured.splits, trainer, cfg.spreadsheet_safe)
         if trainer.current_epoch == datamodule.resumed_epoch:  # the resumed run had ended: its own facts stay
             kept = {k: v for k, v in read_metrics(cfg).items() if k in ("fit_seconds", "soup_epochs")}
             metrics |= {k: v for k, v in kept.items() if isinstance(v, int | float)}
-        write_json(Path(cfg.output_dir) / "metrics.json", metrics)
-        write_run_report(cfg, task, metrics, measured, trainer)
+        write_json(output_dir / "metrics.json", metrics)
+        write_run_report(output_dir, task, table, measured, metrics, trainer)
         finish(cfg, metrics, trainer)
         shutil.rmtree(Path(cfg.output_dir) / "checkpoints" / "soup", ignore_errors=True)
     monitored: float | None = metrics.get(cfg.task.monitor)
@@ -217,8 +220,8 @@ def typed_keys() -> list[str]:
 
 
 def write_run_facts(cfg: DictConfig, datamodule: "ImageDataModule", fingerprint: str, run_id: str) -> None:
+    from src.files.json_files import write_json
     from src.runs.checkpoint import environment
-    from src.runs.results import write_json
 
     output_dir = Path(cfg.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
@@ -236,7 +239,7 @@ def finish(cfg: DictConfig, metrics: dict[str, Any], trainer: "Trainer") -> None
     """The HParams tab, and the last lines of the log."""
     from lightning.pytorch.loggers import TensorBoardLogger
 
-    from src.training.measure import find_best
+    from src.training.best_weights import find_best
 
     output_dir = Path(cfg.output_dir)
     for logger in trainer.loggers:

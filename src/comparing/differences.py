@@ -7,7 +7,8 @@ from src.comparing.findings import findings, number, unit, values
 from src.comparing.images import Answers
 from src.comparing.paired_images import PairedImages
 from src.comparing.sides import Side, changed_settings, named, paired
-from src.runs.finished_runs import Run, metric_name
+from src.evaluation.metric_facts import metric_name
+from src.runs.finished_runs import Run
 from src.settings.errors import ConfigError, did_you_mean
 
 

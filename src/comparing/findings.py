@@ -1,19 +1,18 @@
 """What the differences of a metric between pairs of runs say: the interval of their mean, tests, and a verdict."""
 
 import math
-import re
 import statistics
 
 from src.comparing.sides import Pair
+from src.evaluation.metric_facts import facts_of
 from src.evaluation.paired_tests import p_text, sign_flip_p, smallest_p
 from src.evaluation.student_t import t_interval, t_tails
-from src.runs.finished_runs import direction, metric_name
+from src.runs.finished_runs import direction
 
 
 def unit(metric: str) -> tuple[float, str]:
     """Shares of 1 are told in points, hundredths; all else as it is."""
-    in_points = re.match(r"(acc|balanced_acc|f1|map|auroc|precision|recall)(_|$)", metric_name(metric))
-    return (100, " points") if in_points else (1, "")
+    return (100, " points") if facts_of(metric).unit == "share" else (1, "")
 
 
 def number(value: float, metric: str, sign: str = "") -> str:

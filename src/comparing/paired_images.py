@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from src.comparing.images import Answers, changed_images, predictions_file
 from src.comparing.sides import Pair
+from src.evaluation.metric_facts import facts_of
 from src.evaluation.paired_tests import mcnemar_p, p_text
-from src.runs.finished_runs import metric_name
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,7 @@ class PairedImages:
         if not changes or not all(change.right_or_wrong for change in changes):
             return cls(split, [], 0, 0, 0, None)
         sizes = [len(answers.of(a, split)) for a, _ in pairs]
-        is_share = metric_name(metric) in ("acc", "acc_top5")
-        is_share = is_share and metric.removeprefix("last/").startswith(("val/", "test/"))
+        is_share = facts_of(metric).counts_images and metric.removeprefix("last/").startswith(("val/", "test/"))
         return cls(
             split,
             sizes,

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from src.evaluation.metric_facts import facts_of
 from src.settings.options import options_of
 from src.settings.phase_plan import phase_problems
 from src.settings.processes import process_problems
@@ -41,8 +42,8 @@ def weight_problems(settings: TrainConfig) -> Iterator[str]:
 
 def task_problems(settings: TrainConfig) -> Iterator[str]:
     task = settings.task
-    better = "min" if task.monitor.split("/")[1:2] in (["loss"], ["mae"], ["rmse"]) else "max"
-    if task.mode != better:
+    better = facts_of(task.monitor).better  # nobody knows it of a metric of the user's own
+    if better and task.mode != better:
         yield f"task.monitor={task.monitor} is best at its {better}imum: set task.mode={better}."
     if (wanted := settings.loss.get("targets", task.targets)) != task.targets:
         yield (

@@ -12,9 +12,9 @@ from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 
 from src.data.dataset import Batch
+from src.evaluation.evidence import MAX_NOT_FINITE, Evidence
 from src.evaluation.prediction import Prediction
 from src.models.classifier import ImageClassifier
-from src.runs.results import MAX_NOT_FINITE
 from src.training.distributed import on_any_process, require_same_settings
 from src.training.nonfinite import NonFiniteLosses
 from src.training.output_layer import OutputLayer
@@ -97,6 +97,14 @@ class FineTuneTask(ResumableModule):
         self, split: str, arrays: Mapping[str, npt.NDArray[Any]], labels: npt.NDArray[Any]
     ) -> dict[str, Image.Image]:
         """Drawn for TensorBoard, by name, of what a validation step returned [N, ...] and the labels [N]."""
+        return {}
+
+    def calibrate(self, val: Evidence) -> dict[str, float]:
+        """Learn from the best weights' evidence of val, which has images; what best.ckpt then carries, if anything."""
+        return {}
+
+    def further_metrics(self, evidence: Evidence) -> dict[str, float]:
+        """Of the final weights on a split, beside those that each validation logs; there are images."""
         return {}
 
     # ------------------------------------------------------------------------------------------------------- processes

@@ -9,14 +9,14 @@ from torch import Tensor
 from torchmetrics.classification import MulticlassAccuracy
 
 from src.evaluation.confusion import count_confusions
-from src.reports.drawing import draw_confusions
+from src.reports.confusion_matrix import draw_confusions
 from src.tasks.classification.export import ClassificationOutputs
+from src.tasks.classification.metrics import classification_metrics
 from src.tasks.classification.prediction import ClassificationPrediction
-from src.training.metrics import classification_metrics
-from src.training.scores_task import ScoresTask
+from src.training.calibrated import CalibratedTask
 
 
-class ClassificationTask(ScoresTask):
+class ClassificationTask(CalibratedTask):
     """Logs `train/acc`, and for val and test every metric of `classification_metrics`. Settings: see ScoresTask.
 
     Outputs are logits; labels are class indices int64 [B].

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from src.tasks.regression.export import RegressionOutputs
+from src.tasks.regression.metrics import regression_metrics
 from src.tasks.regression.prediction import RegressionPrediction
-from src.training.metrics import RegressionErrors
 from src.training.scores_task import ScoresTask
 
 
@@ -28,7 +28,7 @@ class RegressionTask(ScoresTask):
         targets = len(self.class_names)
         self.register_buffer("mean_T", torch.zeros(targets))
         self.register_buffer("std_T", torch.ones(targets))
-        self.val_errors, self.test_errors = RegressionErrors(targets), RegressionErrors(targets)
+        self.val_errors, self.test_errors = regression_metrics(targets), regression_metrics(targets)
 
     @property
     def metric_names(self) -> list[str]:
@@ -54,7 +54,7 @@ class RegressionTask(ScoresTask):
 
     def compute_metrics(self, split: str) -> dict[str, Tensor]:
         errors = getattr(self, f"{split}_errors")
-        by_target: dict[str, Tensor] = errors.compute()
+        by_target = {name: value.reshape(-1) for name, value in errors.compute().items()}  # a single one has no axis
         errors.reset()
         by_target |= {name: by_target[name] * self.std_T for name in ("mae", "rmse")}
         values = {f"{split}/{name}": value_T.mean() for name, value_T in by_target.items()}
