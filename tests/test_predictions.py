@@ -12,7 +12,7 @@ import torch
 
 from src.evaluation.prediction import Floats, Outputs, Prediction
 from src.settings.errors import ConfigError
-from src.settings.schema import PROJECT_ROOT
+from src.settings.project import PROJECT_ROOT
 from src.settings.tasks import task_names
 from src.tasks.classification.export import ClassificationOutputs
 from src.tasks.lookup import prediction_class

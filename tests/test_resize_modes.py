@@ -11,9 +11,10 @@ from conftest import Answer, run_train
 from PIL import Image
 
 from src.data.resizing import ShrinkTo
-from src.data.transforms import Augmentation, evaluation_transform, training_transform
+from src.data.transforms import evaluation_transform, training_transform
 from src.models.preprocessing import Preprocessing
 from src.serving.pixels import read_pixels
+from src.settings.nodes import Augmentation
 
 MEAN, STD = (0.4, 0.2, 0.6), (0.2, 0.2, 0.2)
 

@@ -15,8 +15,9 @@ from src.data.dataset import Collate, ImageDataset
 from src.data.seeds import mixed_seed
 from src.data.table import ImageTable, string_column
 from src.data.targets import Classes, Numbers, Rows, Tags, Targets
-from src.data.transforms import Augmentation, Transform, evaluation_transform, training_transform
+from src.data.transforms import Transform, evaluation_transform, training_transform
 from src.models.preprocessing import Preprocessing
+from src.settings.nodes import Augmentation
 from src.settings.tasks import tasks_for
 
 ALL = np.arange(4)
