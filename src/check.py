@@ -47,7 +47,7 @@ def check(cfg: DictConfig) -> None:
     with importing():
         import numpy as np
 
-        from src.build.build import build_data_to_check
+        from src.build.data import build_data_to_check
         from src.data.checking.findings import find_all, reasons_against
         from src.data.checking.look import look_at_images, say_where_missing_are
         from src.data.formats.csv_table import CsvDataModule

@@ -44,13 +44,13 @@ def explain(cfg: DictConfig) -> None:
     with importing():
         import torch
 
+        from src.build.trained_model import TrainedModel
         from src.cli.progress import progress_bar
         from src.data.image_files import FileDataset, collate_files
         from src.data.transforms import evaluation_transform
         from src.models.grad_cam import explain_batch
         from src.reports.drawing import draw_explanation
         from src.reports.explanations import write_page
-        from src.runs.trained_model import TrainedModel
 
     model = TrainedModel.open(cfg.ckpt, cfg.accelerator, cfg.trust)
     task = model.task

@@ -32,6 +32,7 @@ def export(cfg: DictConfig) -> None:
     require_packages(cfg.format)
 
     with importing():
+        from src.build.trained_model import TrainedModel
         from src.exporting.facts import make_facts, write_facts
         from src.exporting.graph import ExportedModel, trace, write_onnx, write_program
         from src.exporting.images import calibration_images, parity_images, run_data, test_images
@@ -39,11 +40,10 @@ def export(cfg: DictConfig) -> None:
         from src.exporting.parity import Comparison, check_parity, print_table
         from src.exporting.quantize import write_int8
         from src.exporting.run import open_exported
-        from src.runs.trained_model import TrainedModel
 
     opened = TrainedModel.open(cfg.ckpt, trust=cfg.trust, evaluate=True)
     file, record, task = opened.file, opened.record, opened.task
-    preprocessing, backbone = opened.preprocessing, opened.backbone
+    preprocessing, backbone = opened.preprocessing, record.backbone_name
     data = run_data(record)
     images = parity_images(cfg.images, data, preprocessing)
 

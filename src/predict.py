@@ -45,11 +45,11 @@ def predict(cfg: DictConfig) -> None:
         import torch
         from torch.utils.data import DataLoader
 
+        from src.build.trained_model import TrainedModel
         from src.cli.progress import progress_bar
         from src.data.image_files import FileDataset, collate_files
         from src.data.transforms import evaluation_transform
         from src.data.workers import available_workers, end_when_a_batch_is_lost, workers_that_fit
-        from src.runs.trained_model import TrainedModel
 
     model = TrainedModel.open(cfg.ckpt, cfg.accelerator, cfg.trust)
     task, device = model.task, model.device
@@ -71,7 +71,7 @@ def predict(cfg: DictConfig) -> None:
         pin_memory=device.type == "cuda",
     )
     start, errors, abstained, strange = time.perf_counter(), 0, 0, 0
-    usual = model.usual_ood_score
+    usual = model.record.usual_ood_score
     kept_paths: list[str] = []
     kept_embeddings: list[torch.Tensor] = []
     with GrowingFile(output) as file, torch.inference_mode(), progress_bar() as progress:

@@ -39,7 +39,6 @@ def in_project(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     GlobalHydra.instance().clear()
     HydraConfig.instance().cfg = None  # of the command of an earlier test
-    cli.resume_changes.clear()
 
 
 def compose(*overrides: str, config: str = "train") -> Any:

@@ -12,7 +12,7 @@ from conftest import Answer, Run, compose, run_train
 from omegaconf import OmegaConf
 from test_interruption import assert_same_end
 
-from src.build.build import find_environment
+from src.build.cluster import find_environment
 from src.cli import command as cli
 from src.settings.errors import RunStopped
 from src.sweeps.table import SweepTable

@@ -79,7 +79,6 @@ def rank_of_two(rank: int, port: int, folder: str, common: list[str]) -> None:
                     train(f"{plan}_{strategy}", *chosen)
                 stopping = False
                 states.clear()
-                cli.resume_changes.clear()
                 chosen.append(f"resume={folder}/{plan}_{strategy}")
             train(f"{plan}_{strategy}", *chosen)
             if rank == 0:

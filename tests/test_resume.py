@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 from conftest import Answer, Run, compose, run_train
 
-from src.cli import command as cli
+from src.runs.phase_epochs import shares
 from src.settings.errors import ConfigError, RunStopped
 from src.train import train
-from src.training.phases import shares
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +27,9 @@ def two_epochs(plain: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory)
 
 
 def resume(run: Path, *changes: str) -> Run:
-    cli.resume_changes[:] = changes
-    try:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("sys.argv", ["train", f"resume={run}", *changes])
         train(compose(f"output_dir={run.parent}/unused", f"resume={run}"))
-    finally:
-        cli.resume_changes.clear()
     return Run(run, None)
 
 

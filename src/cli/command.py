@@ -86,7 +86,7 @@ def command(config_name: str) -> Callable[[Task], Callable[[], None]]:
             register_resolvers()
             typed[:] = sys.argv[1:]
             try:
-                sys.argv[1:], resume_changes[:] = prepare(typed, config_name)
+                sys.argv[1:], _ = prepare(typed, config_name)
                 # Makes Hydra raise what is wrong with the settings, instead of printing it.
                 os.environ["HYDRA_FULL_ERROR"] = "1"
                 Hydra.get_mode = mode_of  # type: ignore[method-assign, assignment]
@@ -113,7 +113,6 @@ def command(config_name: str) -> Callable[[Task], Callable[[], None]]:
 
 
 SWEEP_GOES_ON = "The same command with hydra.sweep.dir=<the sweep's folder> resume=auto goes on with its jobs."
-resume_changes: list[str] = []  # what the command line changes in a resumed run
 
 
 def set_up_console() -> None:

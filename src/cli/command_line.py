@@ -146,6 +146,11 @@ def prepare(arguments: Sequence[str], config_name: str = "train") -> tuple[list[
     )
 
 
+def changes_on_resuming(arguments: Sequence[str]) -> list[str]:
+    """What a command line with resume= changes in the settings of the resumed run: `key=value`, and `~key`."""
+    return prepare(arguments)[1]
+
+
 WITH_VALUES = (
     "--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--info",
     "-i", "--experimental-rerun",

@@ -52,6 +52,7 @@ class ImageDataModule(LightningDataModule):
         labels: what the task trains on: one class per image, several, or numbers.
         seed: of the order and augmentation of the training images.
         batch_size: images per batch and process.
+        known_classes: of a trained model: the data then need not show every class, and no other.
         num_workers: processes that read images; None = one per core, up to 8; 0 = none but the training process.
         image_size_px, resize_px: override the preprocessing's crop and resize; None keeps them.
         mirror_safe: whether a mirrored image still shows the same class; False switches horizontal flips off.
@@ -74,6 +75,7 @@ class ImageDataModule(LightningDataModule):
         seed: int,
         batch_size: int,
         labels: Labels = "classes",
+        known_classes: list[str] | None = None,
         num_workers: int | None = None,
         image_size_px: int | None = None,
         resize_px: int | None = None,
@@ -112,11 +114,22 @@ class ImageDataModule(LightningDataModule):
                 "data.cache=features keeps one view of each image, but the training images are augmented: set "
                 "augment=none, or data.cache_views=8 to keep eight augmented views of each."
             )
-        self.known_classes: list[str] | None = None  # of a trained model: the data then need not show every class
-        self.resumed_epoch = 0  # the first epoch of a resumed run
-        self.resumed_batches = 0  # of that epoch, which were trained on before
-        self.frozen_network: FrozenNetwork | None = None  # in a phase that trains the head alone
+        self.known_classes = known_classes
+        self.resumed_epoch = self.resumed_batches = 0
+        self.frozen_network: FrozenNetwork | None = None
         self._table: ImageTable | None = None
+
+    def resume_from(self, epoch: int, batches: int) -> None:
+        """Begin with this epoch of a run, of which so many batches of this process were trained on before."""
+        self.resumed_epoch, self.resumed_batches = epoch, batches
+
+    def train_on_features_of(self, network: FrozenNetwork | None) -> None:
+        """Let batches have what the frozen part of this network makes of the images, if it is kept; None = images."""
+        self.frozen_network = network
+
+    def use_batch_size(self, batch_size: int) -> None:
+        """Make batches of so many images, whatever the settings say."""
+        self.batch_size = batch_size
 
     @abstractmethod
     def scan(self) -> ImageTable:

@@ -69,20 +69,20 @@ class CheckpointModel(ServedModel):
     """A checkpoint of src.train."""
 
     def __init__(self, path: str, accelerator: str, trust: bool = False) -> None:
-        from src.runs.trained_model import TrainedModel
+        from src.build.trained_model import TrainedModel
         from src.tasks.multilabel.task import MultilabelTask
 
         model = TrainedModel.open(path, accelerator, trust)
         self.task, self.device = model.task, model.device
         self.facts = ModelFacts(
             file=model.file.name,
-            task=model.record["config"]["task"]["name"],
-            class_names=[printable(name) for name in model.record["class_names"]],
+            task=model.record.task_name,
+            class_names=[printable(name) for name in model.record.class_names],
             preprocessing=model.preprocessing,
-            backbone=model.backbone,
+            backbone=model.record.backbone_name,
             temperature=self.task.temperature,
             thresholds=self.task.calibrated_thresholds().tolist() if isinstance(self.task, MultilabelTask) else None,
-            ood_score_p99=model.usual_ood_score,
+            ood_score_p99=model.record.usual_ood_score,
         )
         self.size_px = self.facts.preprocessing.crop_px
 

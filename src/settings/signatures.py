@@ -80,3 +80,10 @@ def unknown_arguments(path: str, node: dict[str, Any], target: Any) -> list[str]
             hint = did_you_mean(str(key), known, f"{path}.")
             problems.append(f"{path}.{key} is no argument of {node['_target_']}.{hint} It takes: {', '.join(known)}.")
     return problems
+
+
+def no_download(data: DictConfig) -> dict[str, bool]:
+    """What keeps data that a checkpoint names from being fetched; empty if they cannot be."""
+    from hydra.utils import get_object
+
+    return {"download": False} if "download" in inspect.signature(get_object(data._target_)).parameters else {}

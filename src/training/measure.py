@@ -47,7 +47,7 @@ def measure_best(
     Its temperature is fitted on val and put into best.ckpt. Also returns the outputs for val and, if it is there, test.
     """
     load_best(task, trainer, cfg.task.monitor)
-    datamodule.frozen_network = None  # the whole network is measured, on images
+    datamodule.train_on_features_of(None)  # the whole network is measured, on images
     report_dir, collector = Path(cfg.output_dir) / "report", OutputCollector()
     if trainer.is_global_zero:
         report_dir.mkdir(exist_ok=True)
@@ -245,7 +245,7 @@ def write_run_report(
     report = RunReport(
         title=output_dir.resolve().name,
         task=task,
-        config=task.record["config"],
+        config=task.record.config,
         metrics=metrics,
         environment=machine,
         measured=measured,

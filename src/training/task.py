@@ -10,6 +10,7 @@ from torchmetrics import MeanMetric
 
 from src.data.dataset import Batch
 from src.models.classifier import ImageClassifier
+from src.runs.record import RunRecord
 from src.runs.results import MAX_NOT_FINITE
 from src.training.distributed import on_any_process, require_same_settings
 from src.training.nonfinite import NonFiniteLosses
@@ -23,16 +24,13 @@ class FineTuneTask(ResumableModule):
 
     Args:
         model: takes uint8 images [B, 3, H, W].
-        class_names: of what the network tells apart, in the order of its outputs.
         plan: of the training.
-        record: plain data that each checkpoint carries: config, class names, preprocessing, versions.
+        record: what each checkpoint carries of the run: config, class names, preprocessing, versions.
     """
 
-    def __init__(
-        self, model: ImageClassifier, class_names: list[str], plan: TrainingPlan, record: dict[str, Any]
-    ) -> None:
+    def __init__(self, model: ImageClassifier, plan: TrainingPlan, record: RunRecord) -> None:
         super().__init__(model, plan, record)
-        self.class_names = class_names
+        self.class_names = record.class_names
         self.nonfinite = NonFiniteLosses(plan.skip_nonfinite)
         self.left_out = False  # the current batch
         self.train_loss = MeanMetric()
@@ -80,7 +78,7 @@ class FineTuneTask(ResumableModule):
     # ------------------------------------------------------------------------------------------------------- processes
 
     def setup(self, stage: str) -> None:
-        require_same_settings(self.trainer, self.record["config"])
+        require_same_settings(self.trainer, self.record.config)
 
     def configure_model(self) -> None:
         """Called before each fit and evaluation."""
@@ -103,7 +101,7 @@ class FineTuneTask(ResumableModule):
     def run_idle(self) -> Tensor:
         """For sharded weights, which all processes gather together: one without images runs it on a black one."""
         self.model.eval()  # no statistics of it
-        size = self.record["preprocessing"]["crop_px"]
+        size = self.record.preprocessing.crop_px
         outputs_BK: Tensor = self(torch.zeros(1, 3, size, size, dtype=torch.uint8, device=self.device))
         self.train(self.training)
         return outputs_BK.sum()

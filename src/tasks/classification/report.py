@@ -17,7 +17,6 @@ from src.evaluation.analysis import Ints
 from src.evaluation.calibration import Floats, reliability, to_probabilities
 from src.evaluation.confusion import ConfusionCounts, count_confusions
 from src.models.grad_cam import explain_batch
-from src.models.preprocessing import Preprocessing
 from src.reports.charts import draw_coverage, draw_reliability
 from src.reports.drawing import draw_confusions, draw_images, heat_over
 from src.reports.parts import html_table, share_text
@@ -139,7 +138,7 @@ def draw_mistakes(
     report: RunReport, outputs: SplitOutputs, chosen: npt.NDArray[np.intp], predicted_N: Ints, confidences_N: Floats
 ) -> dict[int, Image.Image]:
     """A figure of the mistakes for TensorBoard; by row of the table, heat maps over what the network got to see."""
-    transform = evaluation_transform(Preprocessing.from_dict(report.task.record["preprocessing"]))
+    transform = evaluation_transform(report.task.record.preprocessing)
     names, images, kept = outputs.table.class_names, [], []
     for n in chosen.tolist():
         with suppress(UnreadableImage):

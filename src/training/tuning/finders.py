@@ -13,14 +13,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from lightning import Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
-from omegaconf import DictConfig
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
@@ -68,14 +66,6 @@ def find_rate(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -
         return
     log.info("%s. %s. The rate of this phase becomes %g (without lr_find: %g).", what, why, found, given)
     task.set_rate(task.phase_index, found)
-    task.record.setdefault("rates", {})[name] = found
-
-
-def restore_rates(task: ScoresTask, checkpoint_record: dict[str, Any]) -> None:
-    """What was found before the run was interrupted."""
-    task.record["rates"] = dict(checkpoint_record.get("rates", {}))
-    for name, rate in task.record["rates"].items():
-        task.set_rate(int(name.removeprefix("phase_")) - 1, rate)
 
 
 def range_test(task: ScoresTask, batches: Iterator[Batch], trainer: Trainer) -> tuple[Curve, Curve]:
@@ -137,8 +127,8 @@ TIMED_STEPS = 3  # after one to warm up; the fastest counts, since other program
 MEMORY_SHARE = 0.8  # of what is free: twice the memory of the last size has to fit into it
 
 
-def find_batch_size(cfg: DictConfig, task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> None:
-    """Double data.batch_size while that is faster and fits; write what was tried into report/.
+def find_batch_size(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> int:
+    """Double data.batch_size while that is faster and fits; write what was tried into report/. What is found is used.
 
     Measured on real training steps with random images, in the phase of the plan that trains the most parameters.
     """
@@ -180,24 +170,17 @@ def find_batch_size(cfg: DictConfig, task: ScoresTask, datamodule: ImageDataModu
     write_csv(report_dir(trainer) / "batch_size.csv", ["batch_size", "images_per_s", "memory_mib"], rows)
     log.info("data.batch_size=%d for this run: %s.", found, why)
     if found == given:
-        return
-    datamodule.batch_size = found
-    cfg.data.batch_size = task.record["config"]["data"]["batch_size"] = found
-    if not cfg.lr_find:
+        return given
+    datamodule.use_batch_size(found)
+    task.set_batch_size(found)
+    if not task.record.setting("lr_find"):
         log.info(
             "optimizer.lr stays as it is. Steps on %g times the images may bear a higher one: %.2g times with Adam "
             "and its kin (the square root; Malladi et al. 2022, arXiv 2205.10330), %g times with SGD (Goyal et al. "
             "2017, arXiv 1706.02677). lr_find=true tries it out.",
             found / given, math.sqrt(found / given), found / given,
         )  # fmt: skip
-
-
-def keep_batch_size(cfg: DictConfig, checkpoint_record: dict[str, Any]) -> None:
-    """A resumed run goes on with the size that was found when it began, whatever its command line says now."""
-    kept = checkpoint_record["config"]["data"]["batch_size"]
-    if cfg.batch_size_find and cfg.data.batch_size != kept:
-        log.info("data.batch_size stays %d, as batch_size_find has found it.", kept)
-        cfg.data.batch_size = kept
+    return found
 
 
 def begin_largest_phase(task: ScoresTask) -> None:
@@ -308,11 +291,12 @@ def rehearsal(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -
         copied = trainer.precision_plugin.convert_module(copied).to(trainer.strategy.root_device)  # type: ignore[assignment]
         copied.train()
         datamodule.trainer = trainer  # which the data module knows of only from the fit on
-        datamodule.frozen_network = None if network is None else copied
+        datamodule.train_on_features_of(None if network is None else copied)
         try:
             yield copied
         finally:
-            datamodule.frozen_network, datamodule.trainer = network, attached
+            datamodule.train_on_features_of(network)
+            datamodule.trainer = attached
 
 
 def build_optimizer(task: ScoresTask, trainer: Trainer) -> tuple[Optimizer, GradScaler]:

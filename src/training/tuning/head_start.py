@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from lightning import Trainer
-from omegaconf import DictConfig
 from torch import Tensor, nn
 from torchvision import models
 
@@ -24,7 +23,7 @@ IMAGES_PER_CLASS = 50  # on 244 photographs of two classes, all of them did no b
 NAMED_CLASSES = 10  # in the log
 
 
-def start_from_pretrained(cfg: DictConfig, task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> None:
+def start_from_pretrained(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> None:
     """Give the new head weights from the pretrained one, by what that says of up to 50 training images per class.
 
     A new class's weights are those of the pretrained classes, each counted by its mean probability on the new class's
@@ -34,8 +33,8 @@ def start_from_pretrained(cfg: DictConfig, task: ScoresTask, datamodule: ImageDa
 
     Raises ConfigError if the weights' file has no head.
     """
-    name = cfg.backbone.name
-    weights = find_weights(name, cfg.backbone.weights)
+    name = task.record.backbone_name
+    weights = find_weights(name, task.record.setting("backbone.weights"))
     assert weights is not None  # src/settings/contradictions.py refuses random weights
     source = pretrained_head(name, weights, task.model.head_name)
     table = datamodule.table
