@@ -240,7 +240,7 @@ def test_a_checkpoint_of_before_tasks_had_names_is_one_message(
     Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
     answer = command(name, *([f"resume={file.parents[1]}"] if name == "train" else [f"ckpt={file}", *images]))
     assert answer.status == 1 and "Traceback" not in answer.err
-    assert "was written by an older version of this project" in answer.err and "train again" in answer.err
+    assert "an older version of this project wrote it" in answer.err and "train again" in answer.err
 
 
 def test_damage_is_seen(run: Run, tmp_path: Path) -> None:

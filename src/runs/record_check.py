@@ -18,8 +18,8 @@ def require_named_task(values: Any, file: Path) -> None:
     task = config.get("task") if isinstance(config, dict) else None
     if isinstance(task, dict) and "name" not in task and "_target_" in task:
         raise ConfigError(
-            f"'{file}' was written by an older version of this project, whose settings named the task by a class "
-            "(task._target_) and not by task.name: this version cannot read it. Use the version that wrote it (its "
+            f"'{file}' cannot be used: an older version of this project wrote it, whose settings named the task by a class "
+            "(task._target_) and not by task.name. Use the version that wrote it (its "
             "commit is in the run's environment.json), or train again."
         )
 
