@@ -10,9 +10,10 @@ import torch
 from rich import print
 from torch import nn
 
-from src.models.classifier import ImageClassifier, build_backbone, preprocessing_of, replace_head
+from src.models.classifier import ImageClassifier
 from src.models.heads import linear_head
-from src.settings.schema import PROJECT_ROOT
+from src.models.weights import build_backbone, preprocessing_of
+from src.settings.project import PROJECT_ROOT
 
 WEIGHTS = PROJECT_ROOT / "src" / "assets" / "squeezenet1_1_imagenet.safetensors"
 CASES = {  # channels_last, fused, bf16
@@ -27,7 +28,9 @@ ROUNDS, BATCH_SIZE = 6, 32
 def build(channels_last: bool) -> ImageClassifier:
     preprocessing = preprocessing_of("squeezenet1_1", None)
     net = build_backbone("squeezenet1_1", WEIGHTS, preprocessing.crop_px)
-    return ImageClassifier(net, replace_head(net, linear_head, 2), preprocessing, channels_last).train()
+    model = ImageClassifier(net, preprocessing, channels_last)
+    model.reset_classifier(2, linear_head)
+    return model.train()
 
 
 def main() -> None:
@@ -44,7 +47,7 @@ def main() -> None:
             optimizers[name].zero_grad()
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                 loss = nn.functional.cross_entropy(models[name](images), labels)
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizers[name].step()
             seconds[name].append(time.perf_counter() - start)
     for name, times in seconds.items():

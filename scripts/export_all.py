@@ -15,13 +15,14 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from src.build.task import untrained_task
-from src.cli import command as cli
-from src.data.formats.digits import DIGITS_FILE
+from src.cli.run_dir import register_resolvers
+from src.data.formats.digit_images import DIGITS_FILE
 from src.export import export
-from src.models.classifier import preprocessing_of
+from src.models.weights import preprocessing_of
 from src.runs.record import CHECKPOINT_KEY
 from src.runs.run import TrainingRun
-from src.settings.schema import CONF_DIR, register
+from src.settings.project import CONF_DIR
+from src.settings.schema import register
 
 FAMILIES = (
     "alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s", "googlenet", "inception_v3",
@@ -32,7 +33,7 @@ FAMILIES = (
 
 def main() -> None:
     register()
-    cli.register_resolvers()
+    register_resolvers()
     with tempfile.TemporaryDirectory() as folder:
         write_images(Path(folder) / "images")
         for name in sys.argv[1:] or FAMILIES:
@@ -56,8 +57,7 @@ def write_checkpoint(name: str, file: Path) -> None:
         cfg = hydra.compose("train", [f"backbone={name}", "backbone.weights=null", f"output_dir={file.parent}"])
     classes = [str(digit) for digit in range(10)]
     record = TrainingRun(cfg).record_of(classes, preprocessing_of(name, None), "")
-    task = untrained_task(record)
-    torch.save({"state_dict": task.state_dict(), CHECKPOINT_KEY: record.to_dict()}, file)
+    torch.save({"state_dict": untrained_task(record).state_dict(), CHECKPOINT_KEY: record.to_dict()}, file)
 
 
 def try_export(folder: Path, format: str) -> str:

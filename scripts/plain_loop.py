@@ -42,7 +42,8 @@ def build_model(num_classes: int, head_only: bool) -> nn.Module:
     if head_only:
         model.requires_grad_(False)
     model.classifier[1] = nn.Conv2d(512, num_classes, kernel_size=1)
-    return model
+    network: nn.Module = model
+    return network
 
 
 @torch.no_grad()

@@ -22,7 +22,8 @@ DRAFT_MARGIN = 3  # a JPEG may come reduced while its shorter side has this many
 
 def decode(path: Path, needed_px: int) -> np.ndarray:
     """RGB uint8 [1, 3, H, W], upright by its EXIF tag, transparency over white; see src/data/decode.py."""
-    with Image.open(path) as image:
+    with Image.open(path) as file:
+        image: Image.Image = file
         if image.width * image.height > 180e6 or max(image.size) > 1000 * min(image.size):
             raise ValueError(f"{image.width} x {image.height} pixels are too many, or too thin")
         image.draft(None, (DRAFT_MARGIN * needed_px, DRAFT_MARGIN * needed_px))
@@ -36,32 +37,34 @@ def decode(path: Path, needed_px: int) -> np.ndarray:
 
 
 class Model:
+    """Of a class per image, of classes that reach their thresholds, or of numbers: the outputs and facts tell which."""
+
     def __init__(self, file: str) -> None:
         self.session = onnxruntime.InferenceSession(file)
         metadata = self.session.get_modelmeta().custom_metadata_map
-        self.facts = {key: json.loads(metadata[key]) for key in ("task", "class_names", "preprocessing", "thresholds")}
-        answer = {"classification": ["prediction", "confidence"], "multilabel": ["prediction"]}.get(self.facts["task"])
-        names = self.facts["class_names"]
-        # Of numbers there is one column per target, and nothing else.
-        of_classes = ["ood_score", "error", *[f"prob:{name}" for name in names]]
-        self.columns = ["path", *answer, *of_classes] if answer else ["path", *names, "error"]
+        keys = ("class_names", "thresholds", "preprocessing")
+        names, self.thresholds, self.preprocessing = (json.loads(metadata[key]) for key in keys)
+        answer = ["prediction"] if self.thresholds else ["prediction", "confidence"]
+        self.names, self.columns = names, ["path", *answer, "ood_score", "error", *(f"prob:{name}" for name in names)]
+        if self.session.get_outputs()[0].name == "values":
+            self.names = [f"predicted:{n}" if n in ("path", "label", "ood_score", "error") else n for n in names]
+            self.columns = ["path", *self.names, "error"]
 
     def predict(self, path: Path) -> dict[str, str]:
         try:
-            images = np.ascontiguousarray(decode(path, self.facts["preprocessing"]["resize_px"]))
+            images = np.ascontiguousarray(decode(path, self.preprocessing["resize_px"]))
         except Exception as error:  # decoders raise whatever they like
             reason = str(error).replace(repr(str(path)), "").strip(" :") or type(error).__name__
             return {"path": str(path), "error": reason}
         first, *ood = (output[0] for output in self.session.run(None, {"images": images}))
-        names = self.facts["class_names"]
         if not ood:
-            return {"path": str(path), **{name: f"{value:.6g}" for name, value in zip(names, first, strict=True)}}
+            return {"path": str(path), **{name: f"{x:.6g}" for name, x in zip(self.names, first, strict=True)}}
         row = {"path": str(path), "ood_score": f"{ood[0]:.4f}"}
-        row |= {f"prob:{name}": f"{share:.6f}" for name, share in zip(names, first, strict=True)}
-        if self.facts["task"] == "multilabel":
-            shown = zip(names, first, self.facts["thresholds"], strict=True)
+        row |= {f"prob:{name}": f"{share:.6f}" for name, share in zip(self.names, first, strict=True)}
+        if self.thresholds:
+            shown = zip(self.names, first, self.thresholds, strict=True)
             return {**row, "prediction": ";".join(name for name, share, least in shown if share >= least)}
-        return {**row, "prediction": names[int(first.argmax())], "confidence": f"{first.max():.6f}"}
+        return {**row, "prediction": self.names[int(first.argmax())], "confidence": f"{first.max():.6f}"}
 
 
 def main(model_file: str, images: str, output: str = "predictions.csv") -> None:

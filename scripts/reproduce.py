@@ -26,8 +26,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from src.settings.schema import PROJECT_ROOT
-from src.sweeps.table import t_interval
+from src.evaluation.student_t import t_interval
+from src.settings.project import PROJECT_ROOT
 
 RUNS = PROJECT_ROOT / "logs" / "reproduce"
 

@@ -20,8 +20,8 @@ import numpy as np
 from PIL import Image
 
 from src.data.formats.csv_table import CsvDataModule
-from src.data.transforms import Augmentation
 from src.models.preprocessing import Preprocessing
+from src.settings.nodes import Augmentation
 
 IMAGES, PASSES, BATCHES, BATCH_SIZE = 1000, 6, 200, 100
 

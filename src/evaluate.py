@@ -17,7 +17,8 @@ from src.settings.errors import ConfigError
 
 if TYPE_CHECKING:
     from src.build.trained_model import TrainedModel
-    from src.runs.results import SplitOutputs
+    from src.data.table import ImageTable
+    from src.evaluation.evidence import Evidence
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ def evaluate(cfg: DictConfig) -> float | None:
 
         from src.build.data import data_to_evaluate, is_other_data
         from src.build.trained_model import TrainedModel
-        from src.runs.results import write_json
+        from src.files.json_files import write_json
         from src.training.measure_split import measure_split
 
     if cfg.output is not None:
@@ -46,41 +47,49 @@ def evaluate(cfg: DictConfig) -> float | None:
     torch.set_float32_matmul_precision(model.record.setting("matmul_precision"))
     images = len(splits[split]) if split in splits else len(datamodule.table)
     log.info("%s (%s) on %s: %d images", model.file, model.record.backbone_name, split, images)
-    metrics, outputs = measure_split(model.task, model.device, datamodule, split)
+    metrics, evidence = measure_split(model.task, model.device, datamodule, split)
     for name, value in metrics.items():
         print(f"{split}/{printable(name):18s} {value:.4f}")
+    named = {f"{split}/{name}": value for name, value in metrics.items()}
     if cfg.output is not None:
-        write_json(Path(cfg.output).expanduser(), {f"{split}/{name}": value for name, value in metrics.items()})
+        write_json(Path(cfg.output).expanduser(), named)
         log.info("Written to %s", cfg.output)
-    if cfg.report is not None and len(outputs.rows_N):
-        write_page(Path(cfg.report).expanduser(), model, metrics, outputs, not is_other_data(changes, model.record))
+    if cfg.report is not None and len(evidence):
+        own_data = not is_other_data(changes, model.record)
+        write_page(Path(cfg.report).expanduser(), model, datamodule.table, evidence, named, own_data)
     return metrics.get(model.record.monitor.split("/")[-1])
 
 
 def write_page(
-    folder: Path, model: "TrainedModel", metrics: dict[str, float], outputs: "SplitOutputs", own_data: bool
+    folder: Path,
+    model: "TrainedModel",
+    table: "ImageTable",
+    evidence: "Evidence",
+    metrics: dict[str, float],
+    own_data: bool,
 ) -> None:
     """index.html and intervals.json in the folder `report`."""
     from src.files.csv_files import read_csv_file
     from src.files.whole_files import made_folder
-    from src.reports.report import write_report
-    from src.reports.run import RunReport
+    from src.reports.run_report import RunReport
     from src.runs.environment import environment
+    from src.tasks.reporting import parameters_of, write_report
 
     run_dir = resumed_run_dir(model.file)
     page = RunReport(
-        title=f"{run_dir.resolve().name}: {outputs.split}",
-        task=model.task,
+        title=f"{run_dir.resolve().name}: {evidence.split}",
+        table=table,
         config=model.record.config,
-        metrics={f"{outputs.split}/{name}": value for name, value in metrics.items()},
-        environment=environment(outputs.table.fingerprint()),
-        measured=[outputs],
+        metrics=metrics,
+        environment=environment(table.fingerprint()),
+        measured=[evidence],
+        parameters=parameters_of(model.task),
         epochs=read_csv_file(run_dir / "epochs.csv"),
         ckpt=model.file.resolve(),
         own_data=own_data,
     )
     with made_folder(folder):
-        write_report(folder, page)
+        write_report(folder, page, model.task)
     log.info("Report: %s", folder / "index.html")
 
 

@@ -26,10 +26,10 @@ def train(cfg: DictConfig) -> float | None:
         from src.build.task import build_task
         from src.build.trainer import build_callbacks, build_loggers, build_trainer
         from src.runs.opening import open_run
+        from src.tasks.results import measure_and_write
         from src.training.describe import describe
         from src.training.fit import fit_phases
-        from src.training.outcome import measure_and_write
-        from src.training.tuning.finders import find_batch_size
+        from src.training.tuning.batch_size import use_best_batch_size
         from src.training.tuning.head_start import start_from_pretrained
 
     run = open_run(cfg, sys.argv[1:])
@@ -48,12 +48,12 @@ def train(cfg: DictConfig) -> float | None:
         log.info("%s", advice)
 
     if settings.batch_size_find and run.tries_out:
-        settings.data.batch_size = find_batch_size(task, datamodule, trainer)
+        settings.data.batch_size = use_best_batch_size(task, datamodule, trainer)
     if trainer.is_global_zero:
         run.write_facts(datamodule, task.record)
     task.start_clock(run.seconds_before)
     if settings.head.get("start") == "pretrained" and run.tries_out:
-        start_from_pretrained(task, datamodule, trainer)
+        start_from_pretrained(settings.backbone.name, settings.backbone.weights, task, datamodule, trainer)
     fit_phases(run, task, datamodule, trainer)
     if not run.leaves_results:
         log.info("fast_dev_run: one batch of train and val went through.")

@@ -20,7 +20,8 @@ from PIL import Image
 
 from src.cli import command as cli
 from src.data.formats.digit_images import DIGITS_FILE
-from src.settings.schema import CONF_DIR, PROJECT_ROOT, register
+from src.settings.project import CONF_DIR, PROJECT_ROOT
+from src.settings.schema import register
 from src.train import train
 
 torch.set_num_threads(1)  # tiny images: threads would only wait for each other
@@ -128,7 +129,6 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
 
     def call(name: str, *arguments: str) -> Answer:
         monkeypatch.setattr(sys, "argv", [f"src.{name}", *arguments])
-        cli.failed_jobs.clear()
         main = importlib.import_module(f"src.{name}").main
         capfd.readouterr()
         try:

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from torchvision.models import SqueezeNet1_1_Weights, squeezenet1_1
 
 from src.data.formats.digit_images import DIGITS_FILE
-from src.settings.schema import PROJECT_ROOT
+from src.settings.project import PROJECT_ROOT
 
 WEIGHTS = PROJECT_ROOT / "src" / "assets" / "squeezenet1_1_imagenet.safetensors"
 

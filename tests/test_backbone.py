@@ -8,21 +8,14 @@ from torch import nn
 from torchvision import models
 from torchvision.models.regnet import BlockParams
 
-from src.models.classifier import (
-    ImageClassifier,
-    build_backbone,
-    find_head,
-    find_weights,
-    load_pretrained,
-    preprocessing_of,
-    replace_head,
-)  # fmt: skip
-from src.models.freeze import find_blocks
+from src.models.catalogue import classifier_names
+from src.models.classifier import ImageClassifier
 from src.models.heads import linear_head, mlp_head
 from src.models.preprocessing import Preprocessing
+from src.models.weights import build_backbone, find_weights, load_pretrained, preprocessing_of
 from src.models.weights_file import read_state_dict
+from src.settings.backbones import BACKBONES
 from src.settings.errors import ConfigError
-from src.settings.schema import BACKBONES
 
 # One member of each family, and an image size that it takes quickly.
 FAMILIES = {
@@ -36,11 +29,13 @@ FAMILIES = {
 def classifier(name: str, size: int | None = None, classes: int = 7, head: Callable = linear_head) -> ImageClassifier:
     preprocessing = preprocessing_of(name, None).with_size(size, None)
     net = build_backbone(name, None, preprocessing.crop_px)
-    return ImageClassifier(net, replace_head(net, head, classes), preprocessing, channels_last=True)
+    model = ImageClassifier(net, preprocessing, channels_last=True)
+    model.reset_classifier(classes, head)
+    return model
 
 
 def test_list_of_backbones_is_torchvisions() -> None:
-    assert sorted(BACKBONES) == sorted(models.list_models(module=models)) and len(BACKBONES) == 80
+    assert sorted(BACKBONES) == sorted(classifier_names()) and len(BACKBONES) == 80
 
 
 @pytest.mark.slow
@@ -58,10 +53,10 @@ def test_every_backbone_gets_a_new_head(monkeypatch: pytest.MonkeyPatch) -> None
             model = classifier(name).eval()
             crop = preprocessing_of(name, None).crop_px
             logits = model(torch.zeros(2, 3, crop, crop, dtype=torch.uint8))
-            from_features = model.classify(model.features(torch.zeros(2, 3, crop, crop, dtype=torch.uint8)))
+            from_features = model.forward_head(model.forward_features(torch.zeros(2, 3, crop, crop, dtype=torch.uint8)))
         assert logits.shape == from_features.shape == (2, 7), name
-        assert list(model.net.named_parameters())[-1][0].startswith(model.head_name), f"{name}: head is not last"
-        assert len(find_blocks(model.net, model.head_name)) >= 5, name
+        assert model.in_head(list(model.net.named_parameters())[-1][0]), f"{name}: head is not last"
+        assert len(model.blocks) >= 5, name
 
 
 LARGE = ("vgg11_bn", "maxvit_t")  # take seconds
@@ -76,7 +71,9 @@ def test_every_family_trains_a_step(name: str) -> None:
     images = torch.randint(0, 256, (4, 3, size, size), dtype=torch.uint8)
     model = classifier(name, size).eval()
     with torch.inference_mode():  # in two halves, as from kept features
-        torch.testing.assert_close(model.classify(model.features(images)), model(images), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            model.forward_head(model.forward_features(images)), model(images), rtol=1e-4, atol=1e-5
+        )
     model.train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     before = model.head.weight.detach().clone()
@@ -92,7 +89,7 @@ def test_old_classifier_layers_stay() -> None:
     with torch.device("meta"):
         for name in ("vgg16", "alexnet"):
             model = classifier(name)
-            assert model.head_name == "classifier.6"
+            assert model.head_names == ["classifier.6"]
             assert [m.out_features for m in model.net.classifier if isinstance(m, nn.Linear)] == [4096, 4096, 7]
 
 
@@ -114,6 +111,12 @@ def test_heads() -> None:
     assert dropping[0].p == 0.3
 
 
+def test_a_head_is_replaced_again() -> None:
+    model = classifier("squeezenet1_1", 32, head=mlp_head)
+    model.reset_classifier(3, linear_head)
+    assert model.head.weight.shape == (3, 512, 1, 1) and model.head_names == ["classifier.1"]
+
+
 def test_normalisation_is_torchvisions() -> None:
     """uint8 through the model equals torchvision's preset through the bare network."""
     model = classifier("squeezenet1_1", 64).eval()
@@ -131,11 +134,10 @@ def test_mean_of_half_replaces_transform_input(name: str) -> None:
     )
     ours = build_backbone(name, None, 96).double().eval()
     ours.load_state_dict(theirs.state_dict())
-    head = find_head(ours)
     images = torch.randint(0, 256, (2, 3, 96, 96), dtype=torch.uint8)
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     expected = theirs((images.double() / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1))
-    actual = ImageClassifier(ours, head, preprocessing_of(name, None), channels_last=False).double()(images)
+    actual = ImageClassifier(ours, preprocessing_of(name, None), channels_last=False).double()(images)
     torch.testing.assert_close(actual, expected, rtol=1e-3, atol=1e-3 * expected.abs().max().item())
 
 

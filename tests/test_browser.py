@@ -38,7 +38,7 @@ def pages(colors_run: Run, colors: Path, command, tmp_path: Path) -> list[Path]:
     """Of a run, of an evaluation, of a comparison, of a data check."""
     run = colors_run.directory
     command("evaluate", f"ckpt={run}", f"report={tmp_path}/report", "accelerator=cpu")
-    command("report", f"runs={run}", str(run), f"output={tmp_path}/comparison.html")
+    command("compare", f"runs={run}", str(run), f"output={tmp_path}/comparison.html")
     command("check", f"data.root={colors}", f"output={tmp_path}/check")
     names = ("report/index.html", "comparison.html", "check/check.html")
     return [run / "report" / "index.html", *(tmp_path / name for name in names)]

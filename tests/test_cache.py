@@ -14,7 +14,7 @@ from src.build.data import build_datamodule
 from src.build.task import build_task
 from src.data.decode import UnreadableImage
 from src.data.module import ImageDataModule
-from src.data.transforms import Seeded
+from src.data.seeds import Seeded
 from src.runs.run import TrainingRun
 from src.settings.errors import ConfigError
 
@@ -144,24 +144,24 @@ def test_augmented_training_keeps_nothing_by_itself(tmp_path: Path, images: Path
 def test_a_resumed_run_goes_on_with_the_kept_features(tmp_path: Path, images: Path) -> None:
     given = [*SMALL, f"data.root={images}", f"data.cache_dir={tmp_path}/cache", "trainer.max_epochs=3"]
     whole = run_train(tmp_path / "whole", *given)
-    import src.training.callbacks.watching
+    import src.training.callbacks.epoch_log
 
     class Stop(Exception):
         pass
 
-    original = src.training.callbacks.watching.EpochLog.on_train_epoch_start
+    original = src.training.callbacks.epoch_log.EpochLog.on_train_epoch_start
 
     def stop(self: Any, trainer: Any, task: Any) -> None:
         if trainer.current_epoch == 2:
             raise Stop
         original(self, trainer, task)
 
-    src.training.callbacks.watching.EpochLog.on_train_epoch_start = stop  # type: ignore[method-assign]
+    src.training.callbacks.epoch_log.EpochLog.on_train_epoch_start = stop  # type: ignore[method-assign]
     try:
         with pytest.raises(Stop):
             run_train(tmp_path / "cut", *given)
     finally:
-        src.training.callbacks.watching.EpochLog.on_train_epoch_start = original  # type: ignore[method-assign]
+        src.training.callbacks.epoch_log.EpochLog.on_train_epoch_start = original  # type: ignore[method-assign]
     resumed = run_train(tmp_path / "cut", f"resume={tmp_path}/cut")
     assert weights_differ(whole, resumed) == 0
 
@@ -221,12 +221,12 @@ def test_a_changed_file_is_read_again_and_an_unchanged_one_is_not(tmp_path: Path
 
 
 def test_an_interrupted_filling_leaves_nothing_behind(tmp_path: Path, images: Path, monkeypatch) -> None:
-    import src.data.cache.stores
+    import src.data.cache.features
 
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(src.data.cache.stores.json, "dumps", interrupted)
+    monkeypatch.setattr(src.data.cache.features.json, "dumps", interrupted)
     with pytest.raises(KeyboardInterrupt):
         data_of(images, tmp_path).val_dataloader()
     assert entries(tmp_path) == []

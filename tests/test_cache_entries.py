@@ -14,10 +14,10 @@ import torch
 from conftest import run_train
 from test_cache import SMALL, data_of, entries
 
-from src.data.cache.entries import find_damage, open_entry
+from src.data.cache.entries import new_entry, open_entry
 from src.data.cache.locks import OWNER, filling_alone, machine
+from src.data.cache.manifest import find_damage
 from src.data.cache.room import MANIFEST, make_room
-from src.data.cache.stores import new_entry
 from src.settings.errors import ConfigError
 
 NAME = "images_0123456789abcdef0123"

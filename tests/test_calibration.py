@@ -128,12 +128,14 @@ def test_the_ood_score_is_the_energy(colors_run: Run) -> None:
 def test_outputs_that_are_not_finite_are_left_out_and_named(colors_run: Run, command, tmp_path: Path) -> None:
     """One image whose logits overflow must not cost a finished training its temperature, metrics and report."""
     from src.data.table import ImageTable
-    from src.runs.results import finite_outputs
+    from src.data.targets import Classes
+    from src.evaluation.evidence import finite_evidence
 
-    table = ImageTable(np.array(["a", "b", "c"]), np.array([0, 1, 0]), ["x", "y"], {"val": np.arange(3)})
+    table = ImageTable(np.array(["a", "b", "c"]), Classes(np.array([0, 1, 0]), ["x", "y"]), {"val": np.arange(3)})
     logits_NK = np.array([[1, 0], [np.nan, 2], [np.inf, 0]], dtype=np.float32)
-    kept = finite_outputs("val", table, np.arange(3), logits_NK)
-    assert kept.rows_N.tolist() == [0] and kept.outputs_NK.tolist() == [[1, 0]] and not kept.measurable
+    kept = finite_evidence("val", table, np.arange(3), {"outputs": logits_NK})
+    assert kept.rows_N.tolist() == [0] == kept.labels.tolist() and not kept.measurable
+    assert kept.arrays["outputs"].tolist() == [[1, 0]]
     checkpoint = colors_run.checkpoint()
     del checkpoint["finetune"]["calibration"]
     weight = next(name for name in checkpoint["state_dict"] if name.endswith("classifier.1.weight"))

@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 from test_interruption import assert_same_end
 
 from src.build.cluster import find_environment
-from src.cli import command as cli
+from src.cli.gpus import keep_one_gpu, visible_gpus, wants_one_gpu
+from src.cli.launch import check_launch
 from src.settings.errors import RunStopped
 from src.sweeps.table import SweepTable
 
@@ -138,11 +139,11 @@ def test_launches_that_cannot_work_are_refused(
 
 
 def test_resume_auto_goes_on_with_a_sweep_that_has_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    cli.check_launch(["-m", "seed=0,1", "resume=auto", "hydra.sweep.dir=logs/sweeps/a"])
-    cli.check_launch(["resume=auto", "output_dir=logs/runs/a"])
+    check_launch(["-m", "seed=0,1", "resume=auto", "hydra.sweep.dir=logs/sweeps/a"])
+    check_launch(["resume=auto", "output_dir=logs/runs/a"])
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "a")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    cli.check_launch(["resume=auto"])
+    check_launch(["resume=auto"])
 
 
 @pytest.mark.parametrize(
@@ -166,21 +167,18 @@ def test_who_starts_the_processes(monkeypatch: pytest.MonkeyPatch, environ: dict
 
 def test_processes_of_a_sweep_share_the_gpus_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(tmp_path / "bin", "nvidia-smi", "printf 'GPU 0: A (UUID: GPU-1)\\nGPU 1: A (UUID: GPU-2)\\n'", monkeypatch)
-    monkeypatch.setattr(cli, "gpu_locks", [])
 
     def take() -> str | None:
-        """What a process gets; its lock stays for as long as the list that is returned with it."""
+        """What a process gets."""
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-        monkeypatch.setattr(cli, "gpu_locks", [])
-        cli.keep_one_gpu(tmp_path)
-        held.append(cli.gpu_locks)
+        held.append(keep_one_gpu(tmp_path))
         return os.environ.get("CUDA_VISIBLE_DEVICES")
 
-    held: list[list[Any]] = []
+    held: list[Any] = []
     assert [take() for _ in range(5)] == ["0", "1", "0", "1", "0"]
-    cli.keep_one_gpu(tmp_path)  # the same process's next job
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0" and len(cli.gpu_locks) == 1
-    held[1][0].release()  # that process has ended
+    assert keep_one_gpu(tmp_path) is None  # the same process's next job
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+    held[1].release()  # that process has ended
     assert take() == "1"
 
 
@@ -193,7 +191,7 @@ def test_gpus_that_a_process_may_use(
     program(tmp_path / "bin", "nvidia-smi", "printf 'GPU 0: A\\n  MIG 1g\\nGPU 1: A\\n'", monkeypatch)
     if allowed is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allowed)
-    assert cli.visible_gpus() == gpus
+    assert visible_gpus() == gpus
 
 
 @pytest.mark.parametrize(
@@ -202,7 +200,8 @@ def test_gpus_that_a_process_may_use(
      (["trainer.devices=2"], False)],
 )  # fmt: skip
 def test_who_wants_one_gpu(settings: list[str], wanted: bool) -> None:
-    assert cli.wants_one_gpu(compose(*settings, "output_dir=x")) is wanted
+    trainer = compose(*settings, "output_dir=x").trainer
+    assert wants_one_gpu(trainer.accelerator, trainer.devices) is wanted
 
 
 # ------------------------------------------------------------------------------- sweeps whose jobs run somewhere else
@@ -220,9 +219,8 @@ def job(sweep: Path, number: int, ended: bool, seed: int, metrics: dict[str, flo
 
 
 def test_the_table_is_made_from_the_folders_and_names_jobs_that_were_killed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("src.sweeps.table.failed_jobs", failed := [])
     config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path / "sweep")}}})
     job(tmp_path / "sweep", 7, True, 7, {"val/acc": 0.99})
     SweepTable().on_multirun_start(config)  # an older sweep's
@@ -230,16 +228,17 @@ def test_the_table_is_made_from_the_folders_and_names_jobs_that_were_killed(
     job(tmp_path / "sweep", 2, True, 2, {"val/acc": 0.7, "fit_seconds": 3.0})
     job(tmp_path / "sweep", 0, True, 0, None, "No space left")
     job(tmp_path / "sweep", 1, False, 1, {"val/acc": 0.9})
-    SweepTable().on_multirun_end(config)
+    with pytest.raises(SystemExit) as end:
+        SweepTable().on_multirun_end(config)
     rows = Run(tmp_path / "sweep", None).csv("sweep.csv")
     assert [(row["job"], row["status"]) for row in rows[:4]] == [
         ("10_seed=10", "done"), ("2_seed=2", "done"), ("0_seed=0", "failed"), ("1_seed=1", "failed"),
     ]  # fmt: skip
-    assert failed == ["0_seed=0", "1_seed=1"]
-    out = capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert end.value.code == 1 and err == "2 job(s) of the sweep failed: 0_seed=0, 1_seed=1\n"
     assert "4 jobs, best val/acc first" in out and "Job 0_seed=0 failed: No space left" in out
     assert "Job 1_seed=1 failed: ended without a result" in out
-    assert not list((tmp_path / "sweep").glob("*.part"))
+    assert not list((tmp_path / "sweep").glob(".*part*"))
 
 
 def test_a_launcher_that_fails_is_told_in_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command) -> None:
@@ -254,7 +253,7 @@ def test_a_launcher_that_fails_is_told_in_a_message(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(Hydra, "multirun", multirun)
     answer: Answer = command("train", "-m", "seed=0,1", f"hydra.sweep.dir={tmp_path}/sweep")
     assert answer.status == 1 and "Traceback" not in answer.err and "resume=auto goes on with its jobs" in answer.err
-    assert "broken off. TerminatedWorkerError: A worker process was unexpectedly terminated" in answer.err
+    assert "aborted. TerminatedWorkerError: A worker process was unexpectedly terminated" in answer.err
 
 
 @pytest.mark.slow

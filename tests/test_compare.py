@@ -1,7 +1,8 @@
-"""scripts.compare: known statistics, made-up run folders, and two small sweeps for real."""
+"""src.compare: known statistics, made-up run folders, and two small sweeps for real."""
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,23 +13,21 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from scripts import compare
-from src.sweeps.table import t_interval, t_tails
+from src.evaluation.paired_tests import mcnemar_p, sign_flip_p, smallest_p
+from src.evaluation.student_t import t_interval, t_tails
 from tests.conftest import Answer
 
 Compare = Callable[..., Answer]
 
 
 @pytest.fixture
-def run_compare(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Compare:
-    def call(*arguments: object) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["compare", *map(str, arguments)])
-        status = 0
-        try:
-            compare.main()
-        except SystemExit as exit:
-            status = int(exit.code or 0)
-        return Answer(status, *capfd.readouterr())
+def run_compare(command: Callable[..., Answer], tmp_path: Path) -> Compare:
+    """With the sides, and settings such as metric="val/loss"."""
+
+    def call(*sides: object, **settings: object) -> Answer:
+        typed = [f"{key}={value}" for key, value in settings.items()]
+        first, *others = map(str, sides)
+        return command("compare", f"runs={first}", *others, f"output={tmp_path}/c.html", *typed)
 
     return call
 
@@ -45,7 +44,7 @@ def make_run(
     config: dict[str, Any] = {
         "seed": seed,
         "output_dir": str(folder),
-        "task": {"monitor": "val/acc", "mode": "max", "targets": "classes"},
+        "task": {"name": "classification", "monitor": "val/acc", "mode": "max", "targets": "classes"},
         "optimizer": {"lr": 0.001},
         "data": {"fold": 0, "folds": None},
         "callbacks": {"best": {"dirpath": f"{folder}/checkpoints"}},
@@ -57,8 +56,8 @@ def make_run(
     (folder / "metrics.json").write_text(json.dumps(metrics))
     (folder / "environment.json").write_text(json.dumps({"data_fingerprint": fingerprint, "git_commit": None}))
     if right:
-        rows = "".join(f"{i}.png,ant,{'ant' if digit == '1' else 'bee'}\n" for i, digit in enumerate(right))
-        (folder / "report" / "val_predictions.csv").write_text(f"path,label,prediction\n{rows}")
+        rows = "".join(f"{i}.png,ant,{'ant' if digit == '1' else 'bee'},0.9\n" for i, digit in enumerate(right))
+        (folder / "report" / "val_predictions.csv").write_text(f"path,label,prediction,confidence\n{rows}")
     return folder
 
 
@@ -88,32 +87,32 @@ DARWIN = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]
 
 
 def test_sign_flips_as_fisher_counted_them() -> None:
-    assert compare.sign_flip_p(DARWIN) == 2 * 863 / 32768
-    assert compare.sign_flip_p([-d for d in DARWIN]) == 2 * 863 / 32768
-    assert compare.sign_flip_p([1, 2, 3, 4, 5]) == 2 / 32 == compare.smallest_p(5)
-    assert compare.sign_flip_p([1, 2, -3]) == 1  # the sum is 0
-    assert compare.sign_flip_p([1, 1, 2, -1]) == 8 / 16  # sums of 3 or more: 5 once, 3 three times
+    assert sign_flip_p(DARWIN) == 2 * 863 / 32768
+    assert sign_flip_p([-d for d in DARWIN]) == 2 * 863 / 32768
+    assert sign_flip_p([1, 2, 3, 4, 5]) == 2 / 32 == smallest_p(5)
+    assert sign_flip_p([1, 2, -3]) == 1  # the sum is 0
+    assert sign_flip_p([1, 1, 2, -1]) == 8 / 16  # sums of 3 or more: 5 once, 3 three times
 
 
 def test_sign_flips_count_ties_despite_float32() -> None:
     """Of 153 images one more, one more, one fewer, as float32: every sum of signs is that of one image or more."""
     a, b = np.float32([81, 38, 118]) / np.float32(153), np.float32([82, 39, 117]) / np.float32(153)
     differences = [float(y) - float(x) for x, y in zip(a, b, strict=True)]
-    assert compare.sign_flip_p(differences) < compare.sign_flip_p(differences, 1e-6) == 1
+    assert sign_flip_p(differences) < sign_flip_p(differences, 1e-6) == 1
 
 
 def test_many_sign_flips_are_drawn() -> None:
     """Two zeros more change nothing; 20,000 draws, three standard deviations of which are 0.0047."""
-    p = compare.sign_flip_p([*DARWIN, 0, 0])
-    assert p == pytest.approx(2 * 863 / 32768, abs=0.0047) and p == compare.sign_flip_p([*DARWIN, 0, 0])
-    assert compare.sign_flip_p(list(range(1, 31))) == 1 / 20001 == compare.smallest_p(30)
+    p = sign_flip_p([*DARWIN, 0, 0])
+    assert p == pytest.approx(2 * 863 / 32768, abs=0.0047) and p == sign_flip_p([*DARWIN, 0, 0])
+    assert sign_flip_p(list(range(1, 31))) == 1 / 20001 == smallest_p(30)
 
 
 def test_exact_mcnemar() -> None:
-    assert compare.mcnemar_p(1, 9) == compare.mcnemar_p(9, 1) == 2 * (1 + 10) / 2**10
-    assert compare.mcnemar_p(0, 6) == 2 / 2**6
-    assert compare.mcnemar_p(5, 5) == compare.mcnemar_p(0, 0) == 1
-    assert compare.mcnemar_p(20_000, 20_200) == pytest.approx(0.32094, abs=1e-5)  # normal: z = 199 / sqrt(40200)
+    assert mcnemar_p(1, 9) == mcnemar_p(9, 1) == 2 * (1 + 10) / 2**10
+    assert mcnemar_p(0, 6) == 2 / 2**6
+    assert mcnemar_p(5, 5) == mcnemar_p(0, 0) == 1
+    assert mcnemar_p(20_000, 20_200) == pytest.approx(0.32094, abs=1e-5)  # normal: z = 199 / sqrt(40200)
 
 
 def test_paired_t_of_darwins_maize() -> None:
@@ -130,7 +129,7 @@ def test_a_difference_with_interval_and_both_p(tmp_path: Path, run_compare: Comp
     a = make_sweep(tmp_path / "a", [0.90, 0.91, 0.90, 0.92, 0.90])
     b = make_sweep(tmp_path / "b", [0.91, 0.93, 0.93, 0.96, 0.95], optimizer__lr=0.01, optimizer__betas=[0.9, 0.99])
     answer = run_compare(a, b)
-    assert answer.status == 0 and answer.err == ""
+    assert answer.status == 0, answer.err
     assert f"A: {a} (5 runs)" in answer.out and "optimizer.lr     0.001 -> 0.01" in answer.out
     assert "optimizer.betas  - -> [0.9, 0.99]" in answer.out
     assert "dirpath" not in answer.out and "output_dir" not in answer.out  # each run's own folder is no difference
@@ -172,7 +171,7 @@ def test_which_direction_is_better(
     """Differences 0.015, 0.02, 0.025: std 0.005, 4.3027 * 0.005 / sqrt(3) = 0.0124."""
     a = make_sweep(tmp_path / "a", [0.5, 0.5, 0.5], metric, **settings)
     b = make_sweep(tmp_path / "b", [0.515, 0.52, 0.525], metric, **settings)
-    assert run_compare(a, b, "--metric", metric).out.splitlines()[-1] == verdict
+    assert run_compare(a, b, metric=metric).out.splitlines()[-1] == verdict
 
 
 def test_the_same_difference_everywhere_has_no_interval(tmp_path: Path, run_compare: Compare) -> None:
@@ -192,12 +191,13 @@ def test_folds_claim_nothing(tmp_path: Path, run_compare: Compare) -> None:
             settings = {"data.folds": 3, "data.fold": fold}
             run = make_run(tmp_path / f"{side}{fold}", 0, {"val/acc": acc}, settings, "1" * (10 + fold), f"f{fold}")
             runs[side].append(run)
-    out = run_compare("--a", *runs["a"], "--b", *reversed(runs["b"])).out
+    sides = [",".join(map(str, runs["a"])), ",".join(map(str, reversed(runs["b"])))]
+    out = run_compare(f"[[{sides[0]}],[{sides[1]}]]").out
     assert "│ seed 0 fold 2 │ 0.9200 │ 0.9100 │         -1.00 │" in out
     assert "Mean of B - A: +1.33 points, std 2.08 over 3 pairs. No interval and no p-value" in out
     assert "10 to 12 images: one image is about 9.09 points." in out
     assert out.splitlines()[-1] == "B is better by 1.33 points, less than one image on average, in 2 of 3 pairs."
-    assert "CI" not in out and "p =" not in out
+    assert "CI" not in out and "paired t" not in out
 
 
 def test_images_that_change(tmp_path: Path, run_compare: Compare) -> None:
@@ -214,17 +214,17 @@ def test_images_that_change(tmp_path: Path, run_compare: Compare) -> None:
     assert "McNemar's exact test between these two models, on these images: p = 1" in out
     assert "B is better by 12.50 points, in one pair: whether another seed agrees is not known." in out
     twice = [make_run(tmp_path / f"{side}1", 1, {"val/acc": 0.5}, right="11110000") for side in "ab"]
-    out = run_compare("--a", a, twice[0], "--b", b, twice[1]).out
+    out = run_compare(f"[[{a},{twice[0]}],[{b},{twice[1]}]]").out
     assert "of 16 answers, 2 wrong with A are right with B, and 1 right" in out and "McNemar" not in out
-    assert run_compare(a, b, "--metric", "val/acc").out.count("one image is") == 1
+    assert run_compare(a, b, metric="val/acc").out.count("one image is") == 1
 
 
 def test_several_classes_per_image_are_not_counted(tmp_path: Path, run_compare: Compare) -> None:
-    settings = {"task.targets": "tags", "task.monitor": "val/map"}
+    settings = {"task.name": "multilabel", "task.targets": "tags", "task.monitor": "val/map"}
     a = make_run(tmp_path / "a", 0, {"val/map": 0.5}, settings, "1100")
     b = make_run(tmp_path / "b", 0, {"val/map": 0.6}, settings, "1110")
     out = run_compare(a, b).out
-    assert "answers" not in out and "images" not in out and "+10.00 points" in out
+    assert "b errs on 4 val images by 0.5 on average" in out and "answers" not in out and "+10.00 points" in out
 
 
 def test_one_sweep_can_hold_both_sides(tmp_path: Path, run_compare: Compare) -> None:
@@ -242,15 +242,16 @@ def test_one_sweep_can_hold_both_sides(tmp_path: Path, run_compare: Compare) -> 
         assert answer.status == 0, answer.err
         assert "B is better by 0.90 points, in each of 2 pairs." in answer.out
         assert "optimizer.lr  0.001 -> 0.01" in answer.out
+    other = make_run(tmp_path / "other", 0, {"val/acc": 0.9})
     for text, message in (
-        ("", "A has several runs of seed 0: "),
+        ("", f"'{tmp_path}' has several runs of seed 0: "),
+        ("", "(optimizer.lr: 0.001, 0.01)"),
+        ("", "SWEEP:optimizer.lr=1e-3"),
         (":optimizer.lr=5", f"No run in '{tmp_path}' has optimizer.lr=5. There are: 0.001, 0.01."),
         (":optimizer.lrr=5", "Did you mean 'optimizer.lr'?"),
     ):
-        answer = run_compare(f"{tmp_path}{text}", f"{tmp_path}:freeze=head")
+        answer = run_compare(f"{tmp_path}{text}", other)
         assert answer.status == 1 and message in answer.err and answer.err.count("\n") == 1 and answer.out == ""
-    answer = run_compare(tmp_path, f"{tmp_path}:freeze=head")
-    assert "(optimizer.lr: 0.001, 0.01)" in answer.err and "SWEEP:optimizer.lr=1e-3" in answer.err
 
 
 def test_runs_without_a_partner_are_named(tmp_path: Path, run_compare: Compare) -> None:
@@ -263,7 +264,7 @@ def test_runs_without_a_partner_are_named(tmp_path: Path, run_compare: Compare) 
 def test_losses_of_different_kinds_are_warned_about(tmp_path: Path, run_compare: Compare) -> None:
     a = make_sweep(tmp_path / "a", [0.9, 0.8], "val/loss", loss__label_smoothing=0.0)
     b = make_sweep(tmp_path / "b", [0.7, 0.7], "val/loss", loss__label_smoothing=0.1)
-    assert "Beware: each side measures val/loss by its own loss" in run_compare(a, b, "--metric", "val/loss").out
+    assert "Beware: each side measures val/loss by its own loss" in run_compare(a, b, metric="val/loss").out
     assert "Beware" not in run_compare(a, b).out
 
 
@@ -279,31 +280,55 @@ def test_refusals_are_one_line(tmp_path: Path, run_compare: Compare) -> None:
     failed = tmp_path / "failed"
     failed.mkdir()
     (failed / "sweep.csv").write_text("job,status\n0_x,failed\n")
-    for arguments, message in (
-        ((a,), "Two sides are needed"),
-        ((a, b, seed_1), "Two sides are needed"),
-        ((a, b, "--a", a), "Two sides are needed"),
-        (("--a", a), "Two sides are needed"),
-        ((a, tmp_path / "nowhere"), f"There is no folder '{tmp_path}/nowhere'."),
-        ((tmp_path, b), f"'{tmp_path}' has no metrics.json: expected the folder of a finished run, or of a sweep"),
-        ((failed, b), "has no finished job"),
-        ((a, seed_1), "A has seed 0; B has seed 1. Repeat both with the same seeds: sweep=seeds."),
-        ((a, a), f"'{a}' is on both sides"),
-        ((a, other_data), f"data_fingerprint in environment.json is f1 in '{a}' and f2 in '{other_data}'"),
-        ((a, other_monitor), "val/acc and val/loss: choose with --metric"),
-        (
-            (a, b, "--metric", "val/ac"),
-            "There is no metric 'val/ac'. Did you mean 'val/acc'? There are: val/acc, val/f1.",
-        ),
-        ((a, b, "--metric", "val/loss"), f"val/loss is missing or not a number in '{a}/metrics.json'."),
+    nested = f"[[{a},{seed_1}],[]]"
+    for sides, metric, message in (
+        ((a,), None, f"runs='{a}' is a single run, whose own page is {a}/report/index.html"),
+        ((nested,), None, "runs= names no run"),
+        ((a, tmp_path / "nowhere"), None, f"There is no folder '{tmp_path}/nowhere'."),
+        ((tmp_path, b), None, f"'{tmp_path}' has no metrics.json: expected the folder of a finished run, or of a"),
+        ((failed, b), None, "has no finished job"),
+        ((a, seed_1), None, f"of '{seed_1}': seed 0; seed 1. Repeat both with the same seeds: sweep=seeds."),
+        ((a, a), None, f"'{a}' is on both sides"),
+        ((a, other_data), None, f"data_fingerprint in environment.json is f1 in '{a}' and f2 in '{other_data}'"),
+        ((a, other_monitor), None, "val/acc and val/loss: choose with metric="),
+        ((a, b), "val/ac", "There is no metric 'val/ac'. Did you mean 'val/acc'? There are: val/acc, val/f1."),
+        ((a, b), "val/loss", f"val/loss is missing or not a number in '{a}/metrics.json'."),
     ):
-        answer = run_compare(*arguments)
-        assert answer.status == 1 and answer.out == "", arguments
+        answer = run_compare(*sides, **({"metric": metric} if metric else {}))
+        assert answer.status == 1 and answer.out == "", sides
         assert message in answer.err and answer.err.count("\n") == 1, answer.err
+        assert not (tmp_path / "c.html").exists()
+
+
+def test_what_cannot_be_paired_is_compared_all_the_same(tmp_path: Path, run_compare: Compare) -> None:
+    """Runs of different seeds: images, but no pairs. With metric= that is an error."""
+    a = make_run(tmp_path / "a", 0, {"val/acc": 0.5}, right="1100")
+    b = make_run(tmp_path / "b", 1, {"val/acc": 0.75}, right="1110")
+    answer = run_compare(a, b)
+    assert answer.status == 0 and "Not paired: No run of" in answer.err, answer.err
+    assert answer.out == (
+        "b is right on 4 val images 0.7500 of the time, a 0.5000: 1 turned right, 0 wrong "
+        "(p = 1, which may be chance).\n"
+    )
+    assert "Not paired" in (tmp_path / "c.html").read_text()
+    assert run_compare(a, b, metric="val/acc").status == 1
+
+
+def test_three_sides(tmp_path: Path, run_compare: Compare) -> None:
+    """Each is compared with the first, and every image with the partner's of the same seed."""
+    sweeps = []
+    for name, right in (("a", "1100"), ("b", "1110"), ("c", "0000")):
+        runs = [make_run(tmp_path / name / f"{n}_x", n, {"val/acc": 0.5 + n / 10}, right=right[n:]) for n in (0, 1)]
+        write_table(tmp_path / name, [{"job": run.name, "status": "done"} for run in runs])
+        sweeps.append(tmp_path / name)
+    answer = run_compare(*sweeps)
+    assert answer.status == 0 and answer.out.count("What differs, A -> B:") == 2, answer.err
+    for name, other in (("b/1_x", "a/1_x"), ("c/0_x", "a/0_x")):
+        assert re.search(rf"^{name} is right on \d val images [\d.]+ of the time, {other} ", answer.out, re.MULTILINE)
 
 
 def test_it_starts_without_torch() -> None:
-    code = "import sys, scripts.compare; sys.exit('torch' in sys.modules)"
+    code = "import sys, src.comparing.page, src.compare; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

@@ -1,5 +1,6 @@
 """Everything composes, and every mistake is answered by its text, without torch, in a run that leaves nothing."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from src.build.phases import build_phases
 from src.runs.run import TrainingRun
 from src.settings.check import check_settings
 from src.settings.errors import ConfigError
-from src.settings.schema import CONF_DIR, PROJECT_ROOT
+from src.settings.project import CONF_DIR, PROJECT_ROOT
 from src.settings.signatures import check_targets
 
 GROUPS = [
@@ -51,13 +52,58 @@ def test_every_option_composes_and_fits_what_it_names(option: str, tmp_path: Pat
     assert build_phases(TrainingRun(cfg))
 
 
-def test_every_setting_is_explained_by_its_file() -> None:
-    """Each yaml file parses to a mapping and says something about itself or its values."""
-    files = [file for file in CONF_DIR.rglob("*.yaml") if file.parent.name not in ("hydra", "task", "head")]
-    assert len(files) > 30
-    for file in files:
-        assert isinstance(yaml.safe_load(file.read_text()), dict), file
-        assert "#" in file.read_text() or file.stem == "none" or file.parent.name in ("trainer", "logger"), file
+def keys_of(file: Path) -> dict[str, bool]:
+    """Each dotted key of a yaml file, and whether a comment beside it or right above it says something of it."""
+    lines, found = file.read_text().splitlines(), dict[str, bool]()
+
+    def walk(node: yaml.Node | None, prefix: str) -> None:
+        if isinstance(node, yaml.SequenceNode):
+            for one in node.value:
+                walk(one, prefix)
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == "defaults" or key.value.startswith("_"):
+                    continue
+                line, end = key.start_mark.line, value.end_mark
+                behind = lines[line][end.column if end.line == line else key.end_mark.column :]
+                above = lines[line - 1].strip() if line else ""
+                name = f"{prefix}{key.value}"
+                found[name] = found.get(name, False) or " #" in behind or above.startswith("#")
+                walk(value, f"{name}.")
+
+    walk(yaml.compose(file.read_text()), "")
+    return found
+
+
+def explained_elsewhere(file: Path) -> set[str]:
+    """Keys of a yaml file that other files explain: what it builds on, what its comments name, what it changes."""
+    text = file.read_text()
+    values = yaml.safe_load(text)
+    above = [name for name in values.get("defaults", []) if isinstance(name, str)]
+    named = re.findall(r"# .*?\b(\w+)\.yaml", text)
+    others = [file.with_name(f"{name}.yaml") for name in [*above, *named]]
+    found = {key for other in others if other.exists() for key, said in keys_of(other).items() if said}
+    if text.startswith("# @package _global_"):
+        found |= {key for key, said in keys_of(CONF_DIR / "train.yaml").items() if said}
+        for group in GROUPS:
+            for option in (CONF_DIR / group).glob("*.yaml"):
+                found |= {group, *(f"{group}.{key}" for key, said in keys_of(option).items() if said)}
+    return found
+
+
+@pytest.mark.parametrize("file", sorted(CONF_DIR.rglob("*.yaml")), ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_every_setting_is_explained(file: Path) -> None:
+    """By a comment beside it or above it, here or in the file that this one changes or builds on."""
+    here = {key for key, said in keys_of(file).items() if said}
+    missing = keys_of(file).keys() - here - explained_elsewhere(file)
+    assert not missing, f"{file} says nothing of {', '.join(sorted(missing))}"
+
+
+@pytest.mark.parametrize("group", ["optimizer", "loss", "head", "scheduler"])
+def test_every_option_says_what_it_is_and_when_to_take_it(group: str) -> None:
+    for file in (CONF_DIR / group).glob("*.yaml"):
+        first = file.read_text().splitlines()[0]
+        assert first.startswith("# ") and "Take it" in first, f"{file}: {first}"
 
 
 @pytest.mark.parametrize(
@@ -73,6 +119,14 @@ def test_every_setting_is_explained_by_its_file() -> None:
         (["optimizer.lr=abc"], ["optimizer.lr='abc' is not a number."]),
         (["optimizer.lr=-1"], ["optimizer.lr=-1 is out of range: it must be more than 0."]),
         (["optimizer.betas=3"], ["optimizer.betas=3 is not a list"]),
+        (
+            ["+freeze.phases.0.optimizer.lr=-1"],
+            ["freeze.phases.0.optimizer.lr=-1 is out of range"],
+        ),
+        (["+freeze.phases.0.optimizer.lr=abc"], ["freeze.phases.0.optimizer.lr='abc' is not a number."]),
+        (["+freeze.phases.0.optimizer.betas=3"], ["freeze.phases.0.optimizer.betas=3 is not a list"]),
+        (["+freeze.phases.0.scheduler.final_factor=2"], ["freeze.phases.0.scheduler.final_factor=2 is out of range"]),
+        (["+freeze.phases.0.scheduler.interval=day"], ["freeze.phases.0.scheduler.interval='day' is not allowed."]),
         (["trainer=gpu", "trainer.max_epochs=x"], ["trainer.max_epochs='x' is not a whole number."]),
         (["data.mirror_safe=3"], ["data.mirror_safe=3 is not true or false."]),
         (["+traner.x=1"], ["traner is no setting. Did you mean 'trainer'?"]),
@@ -134,6 +188,10 @@ def test_mistakes(command, arguments: list[str], texts: list[str], tmp_path: Pat
         (["freeze.phases=[{train: layer4}]"], ["train='layer4' names no module", "head, all", "features.12"]),
         (["+optimizer.amsgard=true"], ["optimizer.amsgard is no argument", "Did you mean 'optimizer.amsgrad'?"]),
         (["+data.bach_size=3"], ["data.bach_size is no argument", "Did you mean 'data.batch_size'?"]),
+        (
+            ["scheduler=step", "scheduler.step_epochs=0"],
+            ["step_epochs=0 is out of range: it must be at least 1"],
+        ),
         (["optimizer._target_=torch.optim.Adan"], ["optimizer._target_='torch.optim.Adan' cannot be imported"]),
         (["trainer=gpu"], ["trainer.accelerator=gpu: this machine has no such device. Available: cpu"]),
         (["trainer.precision=16-mixed"], ["trainer.precision=16-mixed needs a GPU"]),
@@ -162,7 +220,9 @@ def test_a_phase_with_unknown_optimizer_arguments() -> None:
         build_phases(TrainingRun(cfg))
 
 
-@pytest.mark.parametrize("module", ["train", "evaluate", "predict", "check", "report", "explain", "export", "serve"])
+@pytest.mark.parametrize(
+    "module", ["train", "evaluate", "predict", "check", "compare", "publish", "explain", "export", "serve"]
+)
 def test_commands_start_without_torch(module: str) -> None:
     """So that a mistyped setting is answered in under a second where torch takes ten."""
     code = f"import sys, src.{module}; sys.exit('torch' in sys.modules or 'lightning' in sys.modules)"

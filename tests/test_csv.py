@@ -14,17 +14,17 @@ from conftest import compose, run_train
 from src.build.data import build_datamodule
 from src.data.formats.csv_table import CsvDataModule
 from src.data.module import ImageDataModule
-from src.data.transforms import Augmentation
 from src.models.preprocessing import Preprocessing
 from src.settings.errors import ConfigError
+from src.settings.nodes import Augmentation
 
 PREPROCESSING = Preprocessing(36, 32, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
-def table(file: Path, content: str, labels: str = "classes", **settings: Any) -> CsvDataModule:
+def table(file: Path, content: str, targets: str = "classes", **settings: Any) -> CsvDataModule:
     file.write_text(content, encoding="utf-8")
     defaults = {"batch_size": 8, "num_workers": 0, "augmentation": Augmentation(), "seed": 0}
-    return CsvDataModule(file=str(file), preprocessing=PREPROCESSING, labels=labels, **{**defaults, **settings})  # type: ignore[arg-type]
+    return CsvDataModule(file=str(file), preprocessing=PREPROCESSING, targets=targets, **{**defaults, **settings})  # type: ignore[arg-type]
 
 
 def rows(count: int, line: str) -> str:
@@ -59,7 +59,7 @@ def test_several_classes_in_one_column_or_in_many(tmp_path: Path) -> None:
     split = table(tmp_path / "b.csv", "path,dog,grass\n1.png,1,1\n2.png,0,0\n3.png,0,1\n", "tags")
     for data in (joined, split):
         given = data.builder().finish()
-        assert given.labels.tolist() == [[1, 1], [0, 0], [0, 1]] and given.class_names == ["dog", "grass"]
+        assert given.targets.values.tolist() == [[1, 1], [0, 0], [0, 1]] and given.targets.names == ["dog", "grass"]
 
 
 def test_blanks_belong_to_no_name(tmp_path: Path) -> None:
@@ -84,10 +84,10 @@ def test_what_separates_classes(tmp_path: Path, cells: list[str], classes: list[
     with file.open("w", newline="") as lines:
         csv.writer(lines).writerows([["path", "label"], *([f"{i}.png", cell] for i, cell in enumerate(cells))])
     found = table(file, file.read_text(), "tags").builder().finish()
-    assert found.class_names == classes
+    assert found.targets.names == classes
     assert any(note in text for text in found.notes) if note else not found.notes
     given = table(file, file.read_text(), "tags", label_separator="comma").builder().finish()
-    assert "x, y" not in given.class_names
+    assert "x, y" not in given.targets.names
     assert any("no label has" in text for text in given.notes) is not any("," in cell for cell in cells)
 
 
@@ -99,21 +99,21 @@ def test_lists_of_classes_in_parquet(tmp_path: Path) -> None:
     parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet")
     defaults: dict[str, Any] = {"batch_size": 8, "num_workers": 0, "augmentation": Augmentation(), "seed": 0}
     settings = {"file": str(tmp_path / "t.parquet"), "preprocessing": PREPROCESSING, **defaults}
-    found = CsvDataModule(labels="tags", **settings).builder().finish()
-    assert found.class_names == ["a;b", "c"] and found.labels.tolist() == [[1, 1], [0, 0], [0, 0]]
+    found = CsvDataModule(targets="tags", **settings).builder().finish()
+    assert found.targets.names == ["a;b", "c"] and found.targets.values.tolist() == [[1, 1], [0, 0], [0, 0]]
     with pytest.raises(ConfigError, match="row 1: several labels, for which task=multilabel is"):
-        CsvDataModule(labels="classes", **settings).builder()
+        CsvDataModule(targets="classes", **settings).builder()
 
 
 def test_true_and_false_are_0_and_1_in_a_column_per_class(tmp_path: Path) -> None:
     found = table(tmp_path / "t.csv", "path,a,b\n1.png,True,false\n2.png,0,1\n", "tags").builder().finish()
-    assert found.labels.tolist() == [[1, 0], [0, 1]]
+    assert found.targets.values.tolist() == [[1, 0], [0, 1]]
 
 
 def test_rows_that_name_an_image_again(tmp_path: Path) -> None:
     long = "path,label,group\na,x,\nb,y,g\na,y,h\n./a,,\n"
     found = table(tmp_path / "t.csv", long, "tags").builder().finish()
-    assert found.paths.tolist() == ["a", "b"] and found.labels.tolist() == [[1, 1], [0, 1]]
+    assert found.paths.tolist() == ["a", "b"] and found.targets.values.tolist() == [[1, 1], [0, 1]]
     assert found.groups_N is not None and len(set(found.groups_N)) == 2
     assert any("2 rows name an image again: its classes are put together" in note for note in found.notes)
     for labels, text in {"classes": "path,label\na,x\nb,y\na,x\n", "numbers": "path,n\na,1\nb,2\na,1.0\n"}.items():
@@ -133,11 +133,10 @@ def test_a_class_in_two_ways_of_unicode(tmp_path: Path) -> None:
     one, other = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
     text = f"path,label\n1.png,{one}\n2.png,{other}\n3.png,bar\n"
     found = table(tmp_path / "t.csv", text).builder().finish()
-    assert found.class_names == ["bar", one] and found.labels.tolist() == [1, 1, 0]
+    assert found.targets.names == ["bar", one] and found.targets.values.tolist() == [1, 1, 0]
     assert any("written in 2 ways of Unicode" in note for note in found.notes)
-    known = table(tmp_path / "t.csv", text)
-    known.known_classes = [other, "bar", "more"]  # as an older model calls them
-    assert known.builder().finish().labels.tolist() == [0, 0, 1]
+    known = table(tmp_path / "t.csv", text, known_classes=[other, "bar", "more"])  # as an older model calls them
+    assert known.builder().finish().targets.values.tolist() == [0, 0, 1]
 
 
 def test_a_trained_model_needs_no_rows_to_train_on(tmp_path: Path) -> None:
@@ -145,8 +144,7 @@ def test_a_trained_model_needs_no_rows_to_train_on(tmp_path: Path) -> None:
     data = table(tmp_path / "t.csv", text)
     with pytest.raises(ConfigError, match=r"rows for test and none for train\. data\.split_column=null"):
         data.table  # noqa: B018
-    data.known_classes = ["c0", "c1"]
-    assert sizes(data) == {"test": 4}
+    assert sizes(table(tmp_path / "t.csv", text, known_classes=["c0", "c1"])) == {"test": 4}
 
 
 def test_backslashes_and_blanks_in_paths(tmp_path: Path) -> None:
@@ -310,7 +308,7 @@ def test_regression_from_training_to_predictions(color_table: Path, tmp_path: Pa
     reds = [float(row["red"]) for row in found if "/red/" in row["path"]]
     assert np.mean(reds) > 150
     tested = run.csv("report/test_predictions.csv")
-    errors = [abs(float(row["predicted:red"]) - float(row["label"].split(";")[0])) for row in tested]
+    errors = [abs(float(row["red"]) - float(row["label"].split(";")[0])) for row in tested]
     assert np.mean(errors) == pytest.approx(run.metrics["test/mae/red"], rel=1e-3)
 
 

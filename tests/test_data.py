@@ -9,15 +9,17 @@ from conftest import COLORS, compose, paint
 from torchvision.transforms import v2
 
 from src.build.data import build_datamodule
-from src.data.dataset import EpochSampler
 from src.data.decode import read_rgb
 from src.data.formats.digits import DigitsDataModule
 from src.data.formats.folder import ImageFolderDataModule
 from src.data.module import ImageDataModule
+from src.data.samplers import EpochSampler
+from src.data.seeds import Seeded
 from src.data.splits import stratified_cut
-from src.data.transforms import Augmentation, Seeded, evaluation_transform, training_transform
+from src.data.transforms import evaluation_transform, training_transform
 from src.models.preprocessing import Preprocessing
 from src.settings.errors import ConfigError
+from src.settings.nodes import Augmentation
 
 PREPROCESSING = Preprocessing(36, 32, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 STRONG = Augmentation(crop_scale_min=0.3, horizontal_flip=0.5, color_jitter=0.4, policy="trivial", erasing=0.5)
@@ -271,11 +273,14 @@ def test_digits_for_a_model_that_counts_them_otherwise() -> None:
     """By name, as in folders and tables; a digit that the model does not know is refused."""
 
     def module(known: list[str] | None) -> DigitsDataModule:
-        data = DigitsDataModule(
-            preprocessing=PREPROCESSING, augmentation=Augmentation(), seed=0, batch_size=64, num_workers=0
+        return DigitsDataModule(
+            preprocessing=PREPROCESSING,
+            augmentation=Augmentation(),
+            seed=0,
+            batch_size=64,
+            num_workers=0,
+            known_classes=known,
         )
-        data.known_classes = known
-        return data
 
     backwards = [*"9876543210", "none"]
     assert module(backwards).table.class_names == backwards

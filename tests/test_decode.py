@@ -16,9 +16,10 @@ from src.data.checking.look import look_at
 from src.data.decode import UnreadableImage, read_rgb
 from src.data.image_files import FileDataset
 from src.data.table import ImageTable, string_column
+from src.data.targets import Classes
 from src.data.transforms import evaluation_transform
 from src.models.preprocessing import Preprocessing
-from src.settings.schema import PROJECT_ROOT
+from src.settings.project import PROJECT_ROOT
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -270,7 +271,9 @@ def test_pipes_sockets_and_devices_are_no_images(tmp_path: Path, monkeypatch: py
     kinds = {"pipe": "a named pipe", "link": "a named pipe", "device": "a device", "socket": "a socket"}
     names = [f"{kind}.png" for kind in kinds]
     transform = evaluation_transform(Preprocessing(8, 8, "bilinear", (0, 0, 0), (1, 1, 1)))
-    table = ImageTable(string_column([*names, "empty.png"]), np.zeros(5, dtype=np.int64), ["a"], {}, root=tmp_path)
+    table = ImageTable(
+        string_column([*names, "empty.png"]), Classes(np.zeros(5, dtype=np.int64), ["a"]), {}, root=tmp_path
+    )
     for row, (name, kind) in enumerate(zip(names, kinds.values(), strict=True)):
         reason = f"Is {kind} and not a file"
         assert FileDataset(tmp_path, [name], transform)[0] == (None, name, reason)

@@ -11,24 +11,21 @@ from conftest import Answer, Run, Runner
 from PIL import Image
 from torch import Tensor, nn
 
-from src.models.classifier import ImageClassifier, build_backbone, find_weights, preprocessing_of, replace_head
+from src.models.classifier import ImageClassifier
 from src.models.grad_cam import explain_batch, find_map_layer, for_explaining
 from src.models.heads import linear_head
+from src.models.weights import build_backbone, find_weights, preprocessing_of
 from src.settings.errors import ConfigError
 
 
-class TaskOf(nn.Module):
-    """As much of a task as explaining needs: its network."""
-
-    device = torch.device("cpu")
-
-    def __init__(self, name: str, weights: str | None, size_px: int, classes: int = 2) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        preprocessing = preprocessing_of(name, None).with_size(size_px, None)
-        net = build_backbone(name, find_weights(name, weights), size_px)
-        head = replace_head(net, linear_head, classes)
-        self.model = ImageClassifier(net, head, preprocessing, channels_last=False)
+def network(name: str, weights: str | None, size_px: int) -> ImageClassifier:
+    """For two classes."""
+    torch.manual_seed(0)
+    preprocessing = preprocessing_of(name, None).with_size(size_px, None)
+    net = build_backbone(name, find_weights(name, weights), size_px)
+    model = ImageClassifier(net, preprocessing, channels_last=False)
+    model.reset_classifier(2, linear_head)
+    return model
 
 
 SQUEEZENET = "src/assets/squeezenet1_1_imagenet.safetensors"
@@ -58,25 +55,25 @@ def patches(count: int, size_px: int = 96, patch_px: int = 32) -> tuple[Tensor, 
 
 
 @pytest.fixture(scope="module")
-def patch_task() -> TaskOf:
-    task = TaskOf("squeezenet1_1", SQUEEZENET, 96)
+def patch_model() -> ImageClassifier:
+    model = network("squeezenet1_1", SQUEEZENET, 96)
     images_BCHW, labels_B, _ = patches(64)
-    optimizer = torch.optim.Adam(task.parameters(), lr=3e-4)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-4)
     for step in range(40):
         rows = torch.arange(16) + 16 * (step % 4)
         optimizer.zero_grad()
-        nn.functional.cross_entropy(task.model(images_BCHW[rows]), labels_B[rows]).backward()
+        nn.functional.cross_entropy(model(images_BCHW[rows]), labels_B[rows]).backward()
         optimizer.step()
     with torch.inference_mode():
-        right = (task.eval().model(images_BCHW).argmax(dim=1) == labels_B).float().mean()
+        right = (model.eval()(images_BCHW).argmax(dim=1) == labels_B).float().mean()
     assert right > 0.95
-    return task
+    return model
 
 
-def test_the_map_lies_on_the_object(patch_task: TaskOf) -> None:
+def test_the_map_lies_on_the_object(patch_model: ImageClassifier) -> None:
     """Pointing game (Zhang et al. 2018): the highest place is in the patch, which covers a ninth of the image."""
     images_BCHW, labels_B, corners = patches(24)
-    maps_BHW = explain_batch(patch_task, images_BCHW, labels_B)
+    maps_BHW = explain_batch(patch_model, images_BCHW, labels_B)
     assert maps_BHW.shape == (24, 96, 96) and maps_BHW.dtype == torch.float32
     assert maps_BHW.min() >= 0 and maps_BHW.amax(dim=(1, 2)).max() == 1
     hits, shares = 0, []
@@ -88,12 +85,12 @@ def test_the_map_lies_on_the_object(patch_task: TaskOf) -> None:
     assert hits >= 21 and np.mean(shares) > 0.28  # by chance a ninth
 
 
-def test_random_weights_give_other_maps(patch_task: TaskOf) -> None:
+def test_random_weights_give_other_maps(patch_model: ImageClassifier) -> None:
     """Adebayo et al. 2018, arXiv 1810.03292: a map that stayed the same would show the image and not the model."""
     images_BCHW, labels_B, _ = patches(24)
-    trained = explain_batch(patch_task, images_BCHW, labels_B)
-    again = explain_batch(patch_task, images_BCHW, labels_B)
-    random = explain_batch(TaskOf("squeezenet1_1", None, 96), images_BCHW, labels_B)
+    trained = explain_batch(patch_model, images_BCHW, labels_B)
+    again = explain_batch(patch_model, images_BCHW, labels_B)
+    random = explain_batch(network("squeezenet1_1", None, 96), images_BCHW, labels_B)
     assert rank_correlation(trained, again) == pytest.approx(1)
     correlations = [rank_correlation(one, other) for one, other in zip(trained, random, strict=True)]
     print("rank correlation", np.mean(correlations))
@@ -114,11 +111,11 @@ def test_random_weights_give_other_maps(patch_task: TaskOf) -> None:
     ],
 )
 def test_the_layer_is_found(name: str, size_px: int, layer: str, side: int) -> None:
-    task, images_BCHW = TaskOf(name, None, size_px), noise(2, size_px)
-    with for_explaining(task):
-        found = find_map_layer(task.model, images_BCHW[:1])
+    model, images_BCHW = network(name, None, size_px), noise(2, size_px)
+    with for_explaining(model):
+        found = find_map_layer(model, images_BCHW[:1])
     assert (found.name, found.side) == (layer, side)
-    maps_BHW = explain_batch(task, images_BCHW, torch.tensor([0, 1]))
+    maps_BHW = explain_batch(model, images_BCHW, torch.tensor([0, 1]))
     assert maps_BHW.shape == (2, size_px, size_px) and maps_BHW.min() >= 0 and maps_BHW.max() <= 1
 
 
@@ -133,27 +130,27 @@ def test_channels_last_maps_and_tokens_are_read_as_the_same_maps() -> None:
         assert layer is not None and torch.equal(layer.to_maps(output), maps_1Chw)
 
 
-def test_the_task_is_left_as_it_was(patch_task: TaskOf) -> None:
+def test_the_network_is_left_as_it_was(patch_model: ImageClassifier) -> None:
     """Frozen throughout, in training mode, inside inference mode, as a report might call it."""
     images_BCHW, labels_B, _ = patches(2)
-    want = explain_batch(patch_task, images_BCHW, labels_B)
-    patch_task.train()
-    patch_task.model.net.features[0].training = False
-    patch_task.requires_grad_(False)
-    patch_task.model.head.requires_grad_(True)
-    before = {name: value.clone() for name, value in patch_task.state_dict().items()}
-    flags = [(m.training, len(m._forward_hooks), len(m._forward_pre_hooks)) for m in patch_task.modules()]
-    wanted = [p.requires_grad for p in patch_task.parameters()]
+    want = explain_batch(patch_model, images_BCHW, labels_B)
+    patch_model.train()
+    patch_model.net.features[0].training = False
+    patch_model.requires_grad_(False)
+    patch_model.head.requires_grad_(True)
+    before = {name: value.clone() for name, value in patch_model.state_dict().items()}
+    flags = [(m.training, len(m._forward_hooks), len(m._forward_pre_hooks)) for m in patch_model.modules()]
+    wanted = [p.requires_grad for p in patch_model.parameters()]
     state = torch.get_rng_state()
     with torch.inference_mode():
-        maps_BHW = explain_batch(patch_task, images_BCHW.clone(), labels_B.clone())
+        maps_BHW = explain_batch(patch_model, images_BCHW.clone(), labels_B.clone())
     assert torch.equal(maps_BHW, want)
     assert torch.equal(state, torch.get_rng_state())
-    assert flags == [(m.training, len(m._forward_hooks), len(m._forward_pre_hooks)) for m in patch_task.modules()]
-    assert wanted == [p.requires_grad for p in patch_task.parameters()]
-    assert all(torch.equal(value, before[name]) for name, value in patch_task.state_dict().items())
-    patch_task.requires_grad_(True)
-    patch_task.eval()
+    assert flags == [(m.training, len(m._forward_hooks), len(m._forward_pre_hooks)) for m in patch_model.modules()]
+    assert wanted == [p.requires_grad for p in patch_model.parameters()]
+    assert all(torch.equal(value, before[name]) for name, value in patch_model.state_dict().items())
+    patch_model.requires_grad_(True)
+    patch_model.eval()
 
 
 def test_nothing_to_draw_is_said() -> None:
@@ -165,25 +162,24 @@ def test_nothing_to_draw_is_said() -> None:
         def forward(self, images_BCHW: Tensor) -> Tensor:
             return self.head(self.conv(images_BCHW).flatten(1))
 
-    task = TaskOf("squeezenet1_1", None, 32)
-    task.model = ImageClassifier(OnePlace(), "head", preprocessing_of("squeezenet1_1", None), channels_last=False)
+    model = ImageClassifier(OnePlace(), preprocessing_of("squeezenet1_1", None), channels_last=False)
     with pytest.raises(ConfigError, match="OnePlace has no layer whose maps have more than one place"):
-        explain_batch(task, noise(1, 32), torch.tensor([0]))
+        explain_batch(model, noise(1, 32), torch.tensor([0]))
 
 
 def test_same_maps_as_captum() -> None:
     """uv run --with captum pytest tests/test_explain.py -k captum"""
     attr = pytest.importorskip("captum.attr")
     for name, size_px in (("squeezenet1_1", 96), ("resnet18", 96)):
-        task, images_BCHW, labels_B = TaskOf(name, None, size_px).eval(), noise(3, size_px), torch.tensor([0, 1, 1])
-        with for_explaining(task):
-            layer = find_map_layer(task.model, images_BCHW[:1])
-        method = attr.LayerGradCam(task.model.net, task.model.net.get_submodule(layer.name))
-        inputs_BCHW = task.model.normalise(images_BCHW).detach()
+        model, images_BCHW, labels_B = network(name, None, size_px).eval(), noise(3, size_px), torch.tensor([0, 1, 1])
+        with for_explaining(model):
+            layer = find_map_layer(model, images_BCHW[:1])
+        method = attr.LayerGradCam(model.net, model.net.get_submodule(layer.name))
+        inputs_BCHW = model.normalise(images_BCHW).detach()
         theirs = method.attribute(inputs_BCHW, target=labels_B, relu_attributions=True).detach()
         theirs = nn.functional.interpolate(theirs, size=(size_px, size_px), mode="bilinear")[:, 0]
         theirs = theirs / theirs.amax(dim=(1, 2), keepdim=True).clamp_min(1e-30)
-        torch.testing.assert_close(explain_batch(task, images_BCHW, labels_B), theirs, atol=1e-4, rtol=0)
+        torch.testing.assert_close(explain_batch(model, images_BCHW, labels_B), theirs, atol=1e-4, rtol=0)
 
 
 # ------------------------------------------------------------------------------------------------------------- command

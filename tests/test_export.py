@@ -15,12 +15,11 @@ import torch
 from conftest import Answer, Run, Runner
 from PIL import Image
 
-from src import export as export_module
 from src.data.transforms import evaluation_transform
 from src.exporting.graph import PillowResize
 from src.exporting.images import to_array
 from src.models.preprocessing import Preprocessing
-from src.settings.schema import PROJECT_ROOT
+from src.settings.project import PROJECT_ROOT
 
 
 def rows_of(file: Path) -> list[dict[str, str]]:
@@ -251,7 +250,7 @@ def test_mistakes(colors_run: Run, here: Path, command, arguments: list[str], te
 
 def test_a_missing_extra_is_named(colors_run: Run, here: Path, command, monkeypatch: pytest.MonkeyPatch) -> None:
     there = importlib.util.find_spec
-    monkeypatch.setattr(export_module, "find_spec", lambda name: None if name == "onnxscript" else there(name))
+    monkeypatch.setattr("src.exporting.output.find_spec", lambda name: None if name == "onnxscript" else there(name))
     answer: Answer = command("export", f"ckpt={colors_run.directory}")
     assert answer.status == 1 and "needs onnxscript: uv sync --extra export" in answer.err
 

@@ -12,17 +12,12 @@ import torch
 from conftest import SMALL, Answer, Run, Runner, compose, resolved, run_train
 from test_train import Stop, stop_at
 
-from src.settings.schema import PROJECT_ROOT
+from src.settings.project import PROJECT_ROOT
 from src.train import train
-from src.training.tuning import finders
-from src.training.tuning.finders import (
-    begin_largest_phase,
-    range_test,
-    rehearsal,
-    smooth,
-    suggest,
-    training_batches,
-)
+from src.training.tuning import batch_size, learning_rate
+from src.training.tuning.batch_size import begin_largest_phase
+from src.training.tuning.learning_rate import range_test, smooth, suggest
+from src.training.tuning.rehearsal import rehearsal, training_batches
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +30,7 @@ SHORT = np.geomspace(1e-5, 0.1, 40)
 
 @pytest.fixture(autouse=True)
 def short_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finders, "RATES", SHORT)
+    monkeypatch.setattr(learning_rate, "RATES", SHORT)
 
 
 def require_equal_runs(one: Run, other: Run) -> None:
@@ -103,7 +98,7 @@ def two_phases(plain: tuple[str, ...]) -> tuple[str, ...]:
 @pytest.fixture(scope="module")
 def whole(two_phases: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Run:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(finders, "RATES", SHORT)
+        patch.setattr(learning_rate, "RATES", SHORT)
         return run_train(tmp_path_factory.mktemp("whole") / "run", *two_phases)
 
 
@@ -175,7 +170,7 @@ def test_frozen_modules_stay_frozen_and_groups_keep_their_proportions(
 def test_a_loss_that_never_falls_changes_nothing(
     tmp_path: Path, plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finders, "RATES", np.geomspace(1e-12, 1e-10, 30))
+    monkeypatch.setattr(learning_rate, "RATES", np.geomspace(1e-12, 1e-10, 30))
     run = run_train(tmp_path / "run", *plain, "lr_find=true", "trainer.max_epochs=1", "scheduler=constant")
     assert "the rate of this phase stays 0.0003" in run.log and not rates_of(run)
     assert run.checkpoint("last")["optimizer_states"][0]["param_groups"][0]["lr"] == 3e-4
@@ -200,7 +195,7 @@ def test_a_rate_is_suggested_where_the_curve_says_something() -> None:
 
 @pytest.fixture
 def faster_with_each_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finders, "MIN_GAIN", 0.0)  # whatever this machine is doing meanwhile
+    monkeypatch.setattr(batch_size, "MIN_GAIN", 0.0)  # whatever this machine is doing meanwhile
 
 
 @pytest.mark.slow
@@ -237,8 +232,8 @@ def test_the_phase_that_trains_most_is_measured(plain: tuple[str, ...]) -> None:
 def test_what_ends_the_doubling(
     tmp_path: Path, plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, constant: str, value: float, text: str
 ) -> None:
-    monkeypatch.setattr(finders, "MIN_GAIN", 0.0)
-    monkeypatch.setattr(finders, constant, value)
+    monkeypatch.setattr(batch_size, "MIN_GAIN", 0.0)
+    monkeypatch.setattr(batch_size, constant, value)
     run = run_train(
         tmp_path / "run", *plain, "data.batch_size=2", "batch_size_find=true", "trainer.max_epochs=1",
         "freeze=head_only",
@@ -288,7 +283,7 @@ def test_a_resumed_run_keeps_the_size_it_had(
 def test_memory_is_measured() -> None:
     """In a process of its own: what other tests have freed may come back to the system at any moment."""
     code = (
-        "import torch; from src.training.tuning.finders import free_bytes, peak_bytes, reset_peak;"
+        "import torch; from src.training.tuning.memory import free_bytes, peak_bytes, reset_peak;"
         "cpu = torch.device('cpu');"
         "before = reset_peak(cpu); numbers = torch.ones(32, 2**20); del numbers;"  # 128 MiB
         "print(peak_bytes(cpu) - before, reset_peak(cpu) - before, free_bytes(cpu))"

@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -12,8 +11,8 @@ from conftest import Answer
 from omegaconf import OmegaConf
 from test_compare import Compare, make_run, make_sweep, run_compare
 
-from scripts.publish import main as publish
-from src.files.plain_files import read_json, read_table, read_yaml
+from src.files.csv_files import read_table
+from src.files.plain_files import read_json, read_yaml
 from src.runs.finished_runs import runs_of
 from src.settings.errors import ConfigError
 
@@ -78,14 +77,12 @@ def test_settings_that_are_more_than_plain_data(
         ("config.yaml", "seed: 0\ndata: {fold: x}\ntask: {monitor: val/acc, mode: max}", "data.fold is 'x'"),
     ],
 )  # fmt: skip
-def test_entries_of_another_kind(
-    tmp_path: Path, run_compare: Compare, command: Callable[..., Answer], name: str, text: str, what: str
-) -> None:
+def test_entries_of_another_kind(tmp_path: Path, run_compare: Compare, name: str, text: str, what: str) -> None:
     a, b = (make_run(tmp_path / name, 0, {"val/acc": 0.9}, right="10") for name in "ab")
     (b / name).write_text(text)
-    for answer in (run_compare(a, b), command("report", f"runs={a}", str(b), f"output={tmp_path}/c.html")):
-        assert answer.status == 1 and f"'{b}/{name}'" in answer.err and what in answer.err, answer.err
-        assert "Traceback" not in answer.err and not (tmp_path / "c.html").exists()
+    answer = run_compare(a, b)
+    assert answer.status == 1 and f"'{b}/{name}'" in answer.err and what in answer.err, answer.err
+    assert "Traceback" not in answer.err and not (tmp_path / "c.html").exists()
 
 
 def test_nothing_is_resolved_and_no_terminal_obeys(
@@ -149,22 +146,24 @@ def test_damaged_tables(tmp_path: Path, text: str, what: str) -> None:
 def test_predictions_of_another_kind(
     tmp_path: Path, command: Callable[..., Answer], labels: str, text: str, what: str
 ) -> None:
-    runs = [make_run(tmp_path / name, 0, {"val/acc": 0.9}, {"task.targets": labels}) for name in "ab"]
+    task = {"classes": "classification", "tags": "multilabel", "numbers": "regression"}[labels]
+    settings = {"task.targets": labels, "task.name": task}
+    runs = [make_run(tmp_path / name, 0, {"val/acc": 0.9}, settings) for name in "ab"]
     for run in runs:
         (run / "report" / "val_predictions.csv").write_text(text)
-    answer = command("report", f"runs={runs[0]}", str(runs[1]), f"output={tmp_path}/c.html")
+    answer = command("compare", f"runs={runs[0]}", str(runs[1]), f"output={tmp_path}/c.html")
     assert answer.status == 1 and "val_predictions.csv' cannot be read: " in answer.err and what in answer.err
 
 
 def test_a_page_of_odd_names(tmp_path: Path, command: Callable[..., Answer]) -> None:
     """Bytes that are not UTF-8, control characters, digits that are none, curves that are no numbers."""
-    settings = {"data._target_": "x.DigitsDataModule"}
+    settings = {"data._target_": "src.data.formats.digits.DigitsDataModule"}
     runs = [make_run(tmp_path / name, 0, {"val/acc": 0.9}, settings) for name in "ab"]
     for run, answer in zip(runs, (b"ant", b"b\xff\x1b"), strict=True):
         rows = b"".join(b"%s,ant,%s,0.9\n" % (path, answer) for path in (b"\xff", b"digits/x", b"digits/99999", b"'=1"))
         (run / "report" / "val_predictions.csv").write_bytes(b"path,label,prediction,confidence\n" + rows)
         (run / "epochs.csv").write_text("epoch,val/acc\n0,high\n1,0.5\n")
-    answer = command("report", f"runs={runs[0]}", str(runs[1]), f"output={tmp_path}/c.html")
+    answer = command("compare", f"runs={runs[0]}", str(runs[1]), f"output={tmp_path}/c.html")
     assert answer.status == 0, answer.err
     assert "\\udcff" in (page := (tmp_path / "c.html").read_text()) and ">=1<" in page and "\x1b" not in page
 
@@ -174,23 +173,24 @@ def test_cells_come_back_as_they_were(tmp_path: Path) -> None:
     assert list(read_table(tmp_path / "t.csv")) == [{"job": "-a", "=x": "@b"}, {"job": "c", "=x": ""}]
 
 
-def test_settings_that_cannot_be_written_are_not_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_settings_that_cannot_be_written_are_not_published(tmp_path: Path, command: Callable[..., Answer]) -> None:
     run = make_run(tmp_path / "run", 0, {"val/acc": 0.9})
     (run / "checkpoints").mkdir()
     (run / "report" / "model_card.md").write_text("card")
     for record in ({"config": {"x": "${bad"}}, {}, {"config": 5}):
         torch.save({"state_dict": {}, "finetune": record}, run / "checkpoints" / "best.ckpt")
-        assert publish([f"run={run}", "--folder", str(tmp_path / "hub")]) == 1
-        assert f"'{run}/checkpoints/best.ckpt' cannot be used: its entry finetune.config" in capsys.readouterr().err
+        answer = command("publish", f"ckpt={run}", f"output={tmp_path}/hub")
+        assert answer.status == 1
+        assert f"'{run}/checkpoints/best.ckpt' cannot be used: its entry finetune.config" in answer.err
     assert not (tmp_path / "hub").exists()
 
 
-def test_links_out_of_a_run_are_not_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_links_out_of_a_run_are_not_published(tmp_path: Path, command: Callable[..., Answer]) -> None:
     run = make_run(tmp_path / "run", 0, {"val/acc": 0.9})
     (run / "checkpoints").mkdir()
     (run / "checkpoints" / "best.ckpt").write_bytes(b"")
     (tmp_path / "secret").write_text("secret")
     (run / "report" / "model_card.md").symlink_to(tmp_path / "secret")
-    arguments: list[Any] = [f"run={run}", "--folder", str(tmp_path / "hub")]
-    assert publish(arguments) == 1 and "a link that leads out of the run" in capsys.readouterr().err
+    answer = command("publish", f"ckpt={run}", f"output={tmp_path}/hub")
+    assert answer.status == 1 and "a link that leads out of the run" in answer.err
     assert not (tmp_path / "hub").exists() and json.loads((run / "metrics.json").read_text())

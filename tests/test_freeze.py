@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -6,44 +7,74 @@ from conftest import Run, Runner
 from torch import nn
 from torchvision import models
 
-from src.models.classifier import find_head
-from src.models.freeze import find_blocks, set_trainable, trained_modules
+from src.models.adapted import AdaptedNetwork
+from src.models.classifier import ImageClassifier
+from src.models.freeze import set_trainable, trained_modules
+from src.models.weights import preprocessing_of
 from src.settings.errors import ConfigError
+from src.training.parameter_groups import ParameterGroups
 
 
-def trained(net: nn.Module, head: str, train: str) -> list[str]:
+def classifier(name: str) -> ImageClassifier:
+    return ImageClassifier(models.get_model(name), preprocessing_of(name, None), channels_last=False)
+
+
+def trained(model: AdaptedNetwork, train: str) -> list[str]:
     """Top-level names of what gets gradients."""
-    set_trainable(net, trained_modules(net, head, train))
-    return list(dict.fromkeys(name.split(".")[0] for name, p in net.named_parameters() if p.requires_grad))
+    set_trainable(model, trained_modules(model, train))
+    return list(dict.fromkeys(name.split(".")[0] for name, p in model.net.named_parameters() if p.requires_grad))
 
 
 def test_what_trains_in_a_resnet() -> None:
-    net = models.resnet18()
-    assert find_blocks(net, "fc") == ["conv1", "bn1", "layer1", "layer2", "layer3", "layer4"]
-    assert trained(net, "fc", "head") == ["fc"]
-    assert trained(net, "fc", "layer4") == ["layer4", "fc"]
-    assert trained(net, "fc", "all") == ["conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc"]
-    set_trainable(net, trained_modules(net, "fc", "layer4.1"))
-    assert not net.layer4[0].conv1.weight.requires_grad and net.layer4[1].conv1.weight.requires_grad
+    model = classifier("resnet18")
+    assert model.blocks == ["conv1", "bn1", "layer1", "layer2", "layer3", "layer4"]
+    assert trained(model, "head") == ["fc"]
+    assert trained(model, "layer4") == ["layer4", "fc"]
+    assert trained(model, "all") == ["conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc"]
+    set_trainable(model, trained_modules(model, "layer4.1"))
+    assert not model.net.layer4[0].conv1.weight.requires_grad and model.net.layer4[1].conv1.weight.requires_grad
 
 
 @pytest.mark.parametrize(("share", "first"), [("0%", "fc"), ("17%", "layer4"), ("50%", "layer2"), ("100%", "conv1")])
 def test_a_share_counts_blocks_from_the_output(share: str, first: str) -> None:
-    net = models.resnet18()
+    model = classifier("resnet18")
     expected = {"fc": ["fc"], "layer4": ["layer4", "fc"], "layer2": ["layer2", "layer3", "layer4", "fc"]}
-    assert trained(net, "fc", share)[0] == first
-    assert first not in expected or trained(net, "fc", share) == expected[first]
+    assert trained(model, share)[0] == first
+    assert first not in expected or trained(model, share) == expected[first]
 
 
 def test_unknown_module_lists_the_valid_ones() -> None:
     with pytest.raises(ConfigError, match=r"train='layer5' names no module.*Did you mean 'layer\d'.*head, all.*layer4"):
-        trained_modules(models.resnet18(), "fc", "layer5")
+        trained_modules(classifier("resnet18"), "layer5")
 
 
 def test_frozen_modules_do_nothing_but_infer() -> None:
-    net = models.resnet18()
-    frozen = set_trainable(net, trained_modules(net, "fc", "layer4"))
+    model = classifier("resnet18")
+    frozen = set_trainable(model, trained_modules(model, "layer4"))
     assert "bn1" in frozen and "layer4" not in frozen and "fc" not in frozen
+
+
+class Pyramid(AdaptedNetwork):
+    """Shaped as a detector is: a pretrained body, and new parts in several places."""
+
+    def __init__(self) -> None:
+        parts = {"body": models.resnet18(), "fpn": nn.Conv2d(512, 8, 1), "rpn": nn.Conv2d(8, 8, 1)}
+        parts["boxes"] = nn.ModuleDict({"shared": nn.Linear(8, 8), "scores": nn.Linear(8, 3), "sizes": nn.Linear(8, 4)})
+        names = ["fpn", "boxes.scores", "boxes.sizes"]
+        super().__init__(nn.ModuleDict(parts), names, preprocessing_of("resnet18", None), channels_last=False)
+
+
+def test_a_head_of_several_modules() -> None:
+    """The pretrained parts between them stay frozen, and each is a block of its own."""
+    model = Pyramid()
+    assert model.blocks[-3:] == ["body.fc", "rpn", "boxes.shared"] and "body.layer4" in model.blocks
+    set_trainable(model, trained_modules(model, "head"))
+    names = {name.rpartition(".")[0] for name, p in model.net.named_parameters() if p.requires_grad}
+    assert names == {"fpn", "boxes.scores", "boxes.sizes"}
+    assert trained(model, "10%") == ["fpn", "boxes"] and model.net["boxes"]["shared"].weight.requires_grad
+    assert not any(model.in_head(name.removeprefix("net.")) for name in model.body_state_dict())
+    optimizer = ParameterGroups(layer_decay=0.5, head_lr_factor=10.0).build(partial(torch.optim.SGD, lr=1.0), model)
+    assert sorted(group["lr"] for group in optimizer.param_groups if group["params"][0].ndim > 1) == [0.5, 10.0]
 
 
 @pytest.mark.parametrize("backbone", ["shufflenet_v2_x0_5", "mobilenet_v3_small"])
@@ -51,17 +82,16 @@ def test_frozen_parts_are_bit_equal_after_training(
     backbone: str, trained: Runner, colors: Path, tmp_path: Path
 ) -> None:
     """Parameters and buffers, BatchNorm's statistics among them; what trains has moved, its statistics too."""
-    net = models.get_model(backbone)
-    before = {key: value.clone() for key, value in net.state_dict().items()}
+    model = classifier(backbone)
+    before = {key: value.clone() for key, value in model.net.state_dict().items()}
     torch.save(before, tmp_path / "w.pth")
     run = trained(
         "data=folder", f"data.root={colors}", "data.image_size_px=32", f"backbone={backbone}",
         f"backbone.weights={tmp_path}/w.pth", "freeze.phases=[{train: '30%'}]", "test=false",
     )  # fmt: skip
     after = {key.removeprefix("model.net."): value for key, value in run.checkpoint("last")["state_dict"].items()}
-    head = find_head(net)
-    moving = set(trained_modules(net, head, "30%"))
-    moved = {key for key in before if not key.startswith(head) and not torch.equal(before[key], after[key])}
+    moving = set(trained_modules(model, "30%"))
+    moved = {key for key in before if not model.in_head(key) and not torch.equal(before[key], after[key])}
     assert all(key.rpartition(".")[0] in moving for key in moved)
     assert any("running_mean" in key for key in moved) and any("conv" in key or "0.weight" in key for key in moved)
     assert len(moved) < len(before) / 2

@@ -116,7 +116,7 @@ def test_weights_are_those_of_ddp_after_each_phase(two: Path, plan: str) -> None
 
 @pytest.mark.slow
 def test_frozen_weights_are_the_pretrained_ones(two: Path) -> None:
-    from src.models.classifier import build_backbone, find_weights
+    from src.models.weights import build_backbone, find_weights
 
     file = "src/assets/squeezenet1_1_imagenet.safetensors"
     pretrained = build_backbone("squeezenet1_1", find_weights("squeezenet1_1", file), 32).state_dict()

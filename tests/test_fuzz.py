@@ -10,9 +10,9 @@ from conftest import Answer, Run, compose
 from omegaconf import OmegaConf
 
 from src.settings.check import leaves
-from src.settings.schema import CONF_DIR
+from src.settings.project import CONF_DIR
 
-COMMANDS = ("train", "train", "train", "evaluate", "predict", "explain", "export", "report", "check", "serve")
+COMMANDS = ("train", "train", "train", "evaluate", "predict", "explain", "export", "compare", "check", "serve")
 GARBAGE = [
     "[",
     "]",
@@ -82,7 +82,7 @@ def base(command: str, run: Run, colors: Path, tmp_path: Path) -> list[str]:
         "predict": [ckpt, f"images={colors}/red", f"output={tmp_path}/p.csv", "num_workers=0", "accelerator=cpu"],
         "explain": [ckpt, f"images={colors}/red/0001.png", f"output={tmp_path}/e", "accelerator=cpu"],
         "export": [ckpt, "format=torch", f"output={tmp_path}/m.pt2", "test_images=0"],
-        "report": [f"runs=[{run.directory},{run.directory}]", f"output={tmp_path}/c.html"],
+        "compare": [f"runs=[{run.directory},{run.directory}]", f"output={tmp_path}/c.html"],
         "check": ["data=folder", f"data.root={colors}", f"output={tmp_path}/c", "data.num_workers=0"],
         "serve": ["model=nowhere.onnx", "port=0"],
     }[command]

@@ -12,9 +12,9 @@ from src.data.folders.layout import find_layout
 from src.data.folders.split_names import split_and_rest
 from src.data.folders.walk import walk
 from src.data.formats.folder import ImageFolderDataModule
-from src.data.transforms import Augmentation
 from src.models.preprocessing import Preprocessing
 from src.settings.errors import ConfigError
+from src.settings.nodes import Augmentation
 
 PREPROCESSING = Preprocessing(36, 32, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 BOTH = ("cat", "dog")
@@ -34,11 +34,8 @@ def in_each(*outer: str) -> list[str]:
 
 
 def folder(root: Path, known: list[str] | None = None) -> ImageFolderDataModule:
-    data = ImageFolderDataModule(
-        root=str(root), preprocessing=PREPROCESSING, augmentation=Augmentation(), seed=0, batch_size=8, num_workers=0
-    )
-    data.known_classes = known
-    return data
+    settings = {"preprocessing": PREPROCESSING, "augmentation": Augmentation(), "known_classes": known}
+    return ImageFolderDataModule(root=str(root), seed=0, batch_size=8, num_workers=0, **settings)
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,18 @@ import pytest
 import torch
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassF1Score
+from torchmetrics.functional.classification import multilabel_average_precision
 
+from src.evaluation.average_precision import Ranking
 from src.evaluation.confusion import count_confusions
-from src.reports.drawing import draw_confusion_matrix, draw_confusions
+from src.evaluation.evidence import Evidence
+from src.evaluation.metric_facts import facts_of
+from src.reports.confusion_matrix import draw_confusion_matrix, draw_confusions
+from src.tasks.classification.metrics import classification_metrics
+from src.tasks.multilabel.metrics import multilabel_metrics
+from src.tasks.multilabel.report import tag_intervals
+from src.tasks.regression.metrics import regression_metrics
 from src.training.losses import FocalLoss
-from src.training.metrics import classification_metrics
 
 
 def test_metrics_against_hand_counts() -> None:
@@ -60,7 +67,7 @@ def test_counting_by_class_needs_no_matrix_of_all_classes() -> None:
     """20,000 classes: 3.2 GB if a batch made a matrix of them, here within 300 MB."""
     script = (
         "import resource, torch\n"
-        "from src.training.metrics import classification_metrics\n"
+        "from src.tasks.classification.metrics import classification_metrics\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "metrics = classification_metrics(20_000, '')\n"
         "metrics.update(torch.randn(8, 20_000), torch.arange(8))\n"
@@ -102,3 +109,54 @@ def test_focal_loss() -> None:
     torch.testing.assert_close(FocalLoss(gamma=0)(logits, labels), F.cross_entropy(logits, labels))
     p = logits.softmax(1).gather(1, labels[:, None]).squeeze(1)
     torch.testing.assert_close(FocalLoss(gamma=2)(logits, labels), ((1 - p) ** 2 * -p.log()).mean())
+
+
+@pytest.mark.parametrize("name", ["mae", "rmse"])
+def test_errors_of_regression_by_hand(name: str) -> None:
+    errors = regression_metrics(2)
+    errors.update(torch.tensor([[1.0, 0.0], [3.0, 4.0]]), torch.zeros(2, 2))
+    expected = {"mae": [2.0, 2.0], "rmse": [5**0.5, 8**0.5]}
+    assert errors.compute()[name].tolist() == pytest.approx(expected[name])
+
+
+def test_average_precision_is_that_of_torchmetrics_with_ties() -> None:
+    generator = np.random.default_rng(0)
+    scores_NK = generator.integers(1, 6, size=(60, 3)) / 10  # five scores for 60 images
+    labels_NK = generator.random((60, 3)) < 0.4
+    expected = multilabel_average_precision(torch.from_numpy(scores_NK), torch.from_numpy(labels_NK).int(), 3, None)
+    assert Ranking(scores_NK, labels_NK).average_precision() == pytest.approx(expected.numpy(), abs=1e-6)
+    weights_N = generator.integers(0, 3, size=60)
+    drawn_N = np.repeat(np.arange(60), weights_N)  # a weight is how often an image counts
+    again = Ranking(scores_NK[drawn_N], labels_NK[drawn_N]).average_precision()
+    assert Ranking(scores_NK, labels_NK).average_precision(weights_N.astype(float)) == pytest.approx(again)
+
+
+def test_the_interval_is_that_of_the_map_that_is_reported() -> None:
+    """Half of the images have the same score: the order of the rows must not decide which of them is ahead."""
+    labels_NK = np.array([[1]] * 50 + [[0]] * 50 + [[1], [0]] * 50, dtype=np.uint8)
+    logits_NK = np.concatenate([np.zeros(100), np.linspace(-3, 3, 100)]).astype(np.float32)[:, None]
+    measured = multilabel_metrics(torch.from_numpy(logits_NK), torch.from_numpy(labels_NK), torch.tensor([0.5]))
+    evidence = Evidence("test", np.arange(200), {"outputs": logits_NK}, labels_NK)
+    low, high = tag_intervals(evidence, logits_NK >= 0)["map"]
+    assert low < float(measured["map"]) < high and (low + high) / 2 == pytest.approx(float(measured["map"]), abs=0.02)
+
+
+def test_logits_that_float32_probabilities_do_not_tell_apart_are_no_ties() -> None:
+    logits_NK = torch.tensor([[18.0], [20.0], [19.0], [1.0]])
+    labels_NK = torch.tensor([[0], [1], [1], [0]], dtype=torch.uint8)
+    assert multilabel_metrics(logits_NK, labels_NK, torch.tensor([0.5]))["map"] == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "better", "unit"),
+    [
+        ("val/acc", "max", "share"),
+        ("last/test/mae/age", "min", ""),
+        ("test/ece_uncalibrated", "min", ""),
+        ("fit_seconds", "min", "seconds"),
+        ("lr_find/phase_1", "", ""),
+        ("val/their_own", "", ""),
+    ],
+)
+def test_facts_of_metrics(key: str, better: str, unit: str) -> None:
+    assert (facts_of(key).better, facts_of(key).unit) == (better, unit)

@@ -6,8 +6,11 @@ import pytest
 import yaml
 from conftest import Run, resolved
 
-from src.evaluation.analysis import wilson_interval
-from src.reports.model_card import model_card, plain
+from src.evaluation.intervals import wilson_interval
+from src.reports.card_facts import CardFacts
+from src.reports.markdown import plain
+from src.reports.model_card import model_card
+from src.tasks.classification.report import words
 
 
 def test_every_training_writes_one(colors_run: Run) -> None:
@@ -38,6 +41,7 @@ NASTY = [
 
 def card_of(colors_run: Run, **changes) -> str:
     facts = {
+        "words": words(NASTY),
         "config": resolved(colors_run.directory / "config.yaml"),
         "metrics": {"val/acc": 0.9, "val/loss": 0.2},
         "environment": {},
@@ -45,7 +49,7 @@ def card_of(colors_run: Run, **changes) -> str:
         "split_counts": {"train": 1000, "val": 100},
         "class_counts": {"train": [500, *[60] * 8], "val": [20, *[10] * 8]},
     }
-    return model_card(**(facts | changes))
+    return model_card(CardFacts(**(facts | changes)))
 
 
 def test_nasty_names_stay_text(colors_run: Run) -> None:
@@ -65,7 +69,10 @@ def test_limits_follow_from_the_numbers(colors_run: Run) -> None:
     card = card_of(colors_run)
     assert "Not tested" in card and "Imbalanced: the largest class has 500" in card
     assert "One image of val is 1 points" in card and "Few images" not in card
-    tested = card_of(colors_run, metrics={"test/acc": 0.5}, split_counts={"train": 9, "test": 10}, unreadable=3)
+    tested = card_of(
+        colors_run, metrics={"test/acc": 0.5}, intervals={"test/acc": wilson_interval(5, 10)}, unreadable=3,
+        split_counts={"train": 9, "test": 10},
+    )  # fmt: skip
     assert "Not tested" not in tested and "wider than 10 points" in tested and "skipped: 3" in tested
 
 

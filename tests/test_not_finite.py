@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import Run, run_train
 
-from src.sweeps.table import SweepTable
+from src.sweeps.results import SweepResults
 
 
 def diverged(folder: Path, *overrides: str) -> Run:
@@ -31,10 +31,8 @@ def test_no_metric_of_outputs_that_are_not_finite(run: Run, colors_run: Run) -> 
             assert run.metrics[key] is None, key
     assert " *" not in next(line for line in run.log.splitlines() if "epoch 1/1" in line)
     assert "report/index.html" not in run.log and "there are no metrics of test" in run.log
-    table = SweepTable()
-    table.rows = [{"job": "0", **run.metrics}, {"job": "1", **colors_run.metrics}]
-    table.monitor, table.mode = "val/acc", "max"
-    assert [row["job"] for row in table.ranked()] == ["1", "0"]
+    rows = [{"job": "0", **run.metrics}, {"job": "1", **colors_run.metrics}]
+    assert [row["job"] for row in SweepResults(Path(), rows, "val/acc").ranked()] == ["1", "0"]
 
 
 @pytest.mark.parametrize("task", ["multilabel", "regression"])
@@ -50,7 +48,7 @@ def test_nor_in_other_tasks(colors: Path, tmp_path: Path, task: str) -> None:
 
 def test_comparing_says_what_is_wrong_with_the_run(run: Run, colors_run: Run, command) -> None:
     for runs in ([run, colors_run], [colors_run, run]):
-        answer = command("report", f"runs={runs[0].directory}", str(runs[1].directory))
+        answer = command("compare", f"runs={runs[0].directory}", str(runs[1].directory))
         assert answer.status == 1 and "are not finite" in answer.err and str(run.directory) in answer.err
 
 

@@ -87,7 +87,7 @@ def test_the_commands_ask_before(tmp_path: Path, colors_run: Run, colors: Path, 
         ("evaluate", f"ckpt={run}", f"output={tmp_path}/mine.json"),
         ("evaluate", f"ckpt={run}", f"report={tmp_path}"),
         ("explain", f"ckpt={run}", f"images={colors}/red", f"output={tmp_path}"),
-        ("report", f"runs={run}", f"output={tmp_path}/index.html"),
+        ("compare", f"runs={run}", f"output={tmp_path}/index.html"),
     ):
         answer = command(name, *arguments)
         assert answer.status == 1 and "Traceback" not in answer.err, name
@@ -191,7 +191,7 @@ def test_a_full_disk_leaves_nothing_half_written(
     page.write_text(OURS["d.html"])
     small_disk(2000)
     for name, *arguments in (
-        ("report", f"runs=[{run},{run}]", f"output={page}"),
+        ("compare", f"runs=[{run},{run}]", f"output={page}"),
         ("evaluate", f"ckpt={run}", f"report={tmp_path}/new/report"),
         ("explain", f"ckpt={run}", f"images={image}", f"output={tmp_path}/maps"),
     ):

@@ -1,4 +1,4 @@
-"""scripts.publish: a folder that others can use, with nothing of this machine in it."""
+"""src.publish: a folder that others can use, with nothing of this machine in it."""
 
 import json
 from pathlib import Path
@@ -7,14 +7,14 @@ import pytest
 import torch
 from conftest import Answer, Run
 
-from scripts.publish import main, without_paths
+from src.publishing.folder import without_paths
 
 
-def test_the_folder(colors: Path, colors_run: Run, tmp_path: Path, command, capfd) -> None:
+def test_the_folder(colors: Path, colors_run: Run, tmp_path: Path, command) -> None:
     folder, extra = tmp_path / "hub", tmp_path / "model.onnx"
     extra.write_bytes(b"onnx")
-    assert main([f"run={colors_run.directory}", "--folder", str(folder), "--files", str(extra)]) == 0
-    assert "TO FILL IN" in capfd.readouterr().out
+    answer: Answer = command("publish", f"ckpt={colors_run.directory}", f"output={folder}", f"files=[{extra}]")
+    assert answer.status == 0 and "TO FILL IN" in answer.err, answer.err
     names = ["README.md", "best.ckpt", "config.yaml", "metrics.json", "model.onnx"]
     assert sorted(path.name for path in folder.iterdir()) == names
     for path in folder.iterdir():  # the checkpoint is a zip file without compression
@@ -28,24 +28,27 @@ def test_the_folder(colors: Path, colors_run: Run, tmp_path: Path, command, capf
     answers = []
     for ckpt in (folder / "best.ckpt", colors_run.directory):
         out = tmp_path / "p.csv"
-        answer: Answer = command("predict", f"ckpt={ckpt}", f"images={image}", f"output={out}", "accelerator=cpu")
+        answer = command("predict", f"ckpt={ckpt}", f"images={image}", f"output={out}", "accelerator=cpu")
         assert answer.status == 0, answer.err
         answers.append(out.read_text())
     assert answers[0] == answers[1]
 
 
-def test_mistakes(colors_run: Run, tmp_path: Path, capsys) -> None:
+def test_mistakes(colors_run: Run, tmp_path: Path, command) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").touch()
-    run = f"run={colors_run.directory}"
+    (tmp_path / "other").mkdir()
+    run, new = f"ckpt={colors_run.directory}", f"output={tmp_path}/a"
     for arguments, text in (
-        (["run=nope", "--folder", str(tmp_path / "a")], "'nope/checkpoints/best.ckpt' does not exist"),
-        ([run, "--folder", str(tmp_path / "full")], "is there already and not empty"),
-        ([run, "--folder", str(tmp_path / "a"), "--files", "no.onnx"], "'no.onnx' does not exist"),
-        ([run, "--folder", str(tmp_path / "a"), "--repo", "just-a-name"], "is no repository: give owner/name"),
+        (["ckpt=nope", new], "ckpt='nope' does not exist"),
+        ([f"ckpt={tmp_path}/other", new], f"'{tmp_path}/other/checkpoints/best.ckpt' does not exist"),
+        ([run, f"output={tmp_path}/full"], "is there already and not empty"),
+        ([run, new, "files=[no.onnx]"], "'no.onnx' does not exist"),
+        ([run, new, "repo=just-a-name"], "repo='just-a-name' is no repository: give owner/name"),
+        ([run], "output is not set"),
     ):
-        assert main(arguments) == 1
-        assert text in capsys.readouterr().err
+        answer = command("publish", *arguments)
+        assert answer.status == 1 and text in answer.err and answer.err.count("\n") == 1, answer.err
     assert not (tmp_path / "a").exists()
 
 

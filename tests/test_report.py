@@ -1,4 +1,4 @@
-"""The report page, what it is computed from, and src.report, which compares runs."""
+"""The report page, what it is computed from, and src.compare."""
 
 import csv
 import json
@@ -11,12 +11,16 @@ import numpy as np
 import pytest
 from conftest import Run, Runner, paint, run_train
 
-from src.evaluation import analysis
+from src.data.table import ImageTable
+from src.evaluation import abstaining, intervals
 from src.evaluation.confusion import ConfusionCounts, count_confusions
-from src.reports.run import RunReport
-from src.tasks.classification.report import confusion_section
-from src.training.metrics import classification_metrics
-from src.training.task import FineTuneTask
+from src.evaluation.evidence import Evidence
+from src.reports.run_report import RunReport
+from src.tasks.classification.confusion_section import confusion_section
+from src.tasks.classification.metrics import classification_metrics
+from src.tasks.classification.report import class_intervals
+from src.tasks.regression.metrics import regression_metrics
+from src.tasks.regression.report import number_intervals
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -62,7 +66,7 @@ def test_the_page_loads_nothing_and_holds_everything(page: Page, colors_run: Run
             assert (attributes.get(name) or "data:image/").startswith("data:image/"), (tag, attributes)
     policy = next(a["content"] for tag, a in page.tags if a.get("http-equiv"))
     assert policy is not None and "default-src 'none'" in policy and "unsafe-inline'; script" in policy
-    wanted = "Metrics|Training|Confusion mat|Classes|Mistakes|Can the prob|What if only|Least like|Speed|Commands|Sett"
+    wanted = "Metrics|Learning c|Confusion mat|Precision, rec|Worst|Calibration|Abstaining|Out-of-d|Speed|Commands|Sett"
     headings = re.findall(wanted, page.text)
     assert len(dict.fromkeys(headings)) == 11
     assert f"{colors_run.metrics['test/acc']:.4f}" in page.text and "42 train, 9 val, 9 test" in page.text
@@ -117,10 +121,10 @@ def test_other_tasks_have_their_own_sections(kind: str, colors: Path, tmp_path: 
     run = trained(f"task={kind}", f"data.file={tmp_path}/t.csv", "data.image_size_px=32", *columns)
     text = Page(run.directory / "report" / "index.html").text
     if kind == "multilabel":
-        assert "average precision" in text and "Precision by recall" in text and "too many or too few" in text
+        assert "average precision" in text and "Precision-recall curves" in text and "too many or too few" in text
         assert run.metrics["test/ece"] >= 0
     else:
-        assert "95 % below" in text and "Largest errors" in text and "temperature" not in run.metrics
+        assert "95 % below" in text and "The largest errors" in text and "temperature" not in run.metrics
     intervals = json.loads((run.directory / "report" / "intervals.json").read_text())
     name = "test/map" if kind == "multilabel" else "test/mae"
     assert intervals[name][0] <= run.metrics[name] <= intervals[name][1]
@@ -150,7 +154,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     hits = 0
     for trial in range(60):
         right_N = generator.random(80) < 0.8
-        found = analysis.bootstrap(lambda w_N, r_N=right_N: {"acc": float(w_N @ r_N / w_N.sum())}, 80, None, trial)
+        found = intervals.bootstrap(lambda w_N, r_N=right_N: {"acc": float(w_N @ r_N / w_N.sum())}, 80, None, trial)
         hits += found["acc"][0] <= 0.8 <= found["acc"][1]
     assert 50 <= hits <= 60
 
@@ -160,7 +164,7 @@ def test_groups_widen_the_interval() -> None:
     groups_N = np.repeat(np.arange(20), 10)
 
     def width(groups: Any) -> float:
-        found = analysis.bootstrap(lambda w_N: {"acc": float(w_N @ right_N / w_N.sum())}, 200, groups)["acc"]
+        found = intervals.bootstrap(lambda w_N: {"acc": float(w_N @ right_N / w_N.sum())}, 200, groups)["acc"]
         return found[1] - found[0]
 
     assert width(groups_N) > 2 * width(None)
@@ -176,16 +180,17 @@ def test_intervals_are_of_the_metrics_that_are_reported() -> None:
     metrics = classification_metrics(4, "")
     metrics.update(torch.from_numpy(probabilities_NK), torch.from_numpy(labels_N))
     expected = metrics.compute()
-    intervals = analysis.classification_intervals(probabilities_NK, labels_N)
+    found = class_intervals(probabilities_NK, Evidence("test", np.arange(300), {}, labels_N))
     for name in ("acc", "balanced_acc", "f1"):
-        low, high = intervals[name]
+        low, high = found[name]
         assert low < float(expected[name]) < high and high - low < 0.15
         assert (low + high) / 2 == pytest.approx(float(expected[name]), abs=0.01)
 
 
 def test_without_a_mistake_accuracy_has_an_interval_all_the_same() -> None:
     probabilities_NK = np.tile([0.9, 0.1], (20, 1))
-    low, high = analysis.classification_intervals(probabilities_NK, np.zeros(20, dtype=np.int64))["acc"]
+    evidence = Evidence("test", np.arange(20), {}, np.zeros(20, dtype=np.int64))
+    low, high = class_intervals(probabilities_NK, evidence)["acc"]
     assert high == 1 and low == pytest.approx(0.839, abs=0.001)  # Wilson's interval of 20 of 20
 
 
@@ -207,9 +212,11 @@ def test_confusions_and_their_order() -> None:
 
 def test_abstaining_by_hand() -> None:
     confidences_N, right_N = np.array([0.95, 0.6, 0.8, 0.4]), np.array([True, False, True, False])
-    coverage_N, accuracy_N = analysis.accuracy_by_coverage(confidences_N, right_N)
+    coverage_N, accuracy_N = abstaining.accuracy_by_coverage(confidences_N, right_N)
     assert coverage_N.tolist() == [0.25, 0.5, 0.75, 1] and accuracy_N.tolist() == pytest.approx([1, 1, 2 / 3, 0.5])
-    rows = {threshold: (answered, right) for threshold, answered, right in analysis.abstaining(confidences_N, right_N)}
+    rows = {
+        threshold: (answered, right) for threshold, answered, right in abstaining.abstaining(confidences_N, right_N)
+    }
     assert rows[0.0] == (1, 0.5) and rows[0.7] == (0.5, 1) and rows[0.99] == (0, None)
 
 
@@ -218,7 +225,7 @@ def test_two_hundred_classes_are_readable() -> None:
     generator = np.random.default_rng(0)
     matrix_KK = np.diag(generator.integers(20, 40, size=200))
     matrix_KK[7, 150], matrix_KK[150, 7], matrix_KK[3, 4] = 9, 8, 2
-    report = RunReport("x", cast(FineTuneTask, None), {}, {}, {}, [])
+    report = RunReport("x", cast(ImageTable, None), {}, {}, {}, [], 0)
     html = confusion_section(report, counts_of(matrix_KK), [f"class {k}" for k in range(200)])
     table = re.findall(r"<td[^>]*>([^<]*)</td>", html)
     assert table[:3] == ["class 7", "class 150", "9"] and "3" not in table[:3]
@@ -239,7 +246,7 @@ def worse_run(colors: Path, colors_run: Run, tmp_path_factory: pytest.TempPathFa
 
 def test_runs_side_by_side(colors_run: Run, worse_run: Run, command, tmp_path: Path) -> None:
     output = tmp_path / "c.html"
-    answer = command("report", f"runs={colors_run.directory}", str(worse_run.directory), f"output={output}")
+    answer = command("compare", f"runs={colors_run.directory}", str(worse_run.directory), f"output={output}")
     assert answer.status == 0, answer.err
     before, after = (
         {row["path"]: row["label"] == row["prediction"] for row in run.csv("report/test_predictions.csv")}
@@ -260,22 +267,23 @@ def test_runs_side_by_side(colors_run: Run, worse_run: Run, command, tmp_path: P
         (["{run}"], "is a single run, whose own page is"),
         (["{run}", "nowhere"], "There is no folder 'nowhere'."),
         (["{run}", "src"], "'src' has no metrics.json"),
-        (["{run}", "{run}", "split=train"], "has no report/train_predictions.csv"),
+        (["{run}", "{run}", "metric=val/acc"], "is on both sides: a run cannot be compared with itself"),
+        (["{run}", "{other}", "split=train"], "has no report/train_predictions.csv"),
         (["{run}", "{run}", "output=src"], "output='src' is a folder"),
         (["{run}", "{run}", "output=no/where.html"], "the folder no does not exist"),
         ([""], "runs is not set"),
     ],
 )
-def test_mistakes_in_comparing(colors_run: Run, command, runs: list[str], text: str) -> None:
-    arguments = [part.replace("{run}", str(colors_run.directory)) for part in runs]
+def test_mistakes_in_comparing(colors_run: Run, worse_run: Run, command, runs: list[str], text: str) -> None:
+    arguments = [part.format(run=colors_run.directory, other=worse_run.directory) for part in runs]
     arguments[0] = f"runs={arguments[0]}" if arguments[0] else ""
-    answer = command("report", *(part for part in arguments if part))
+    answer = command("compare", *(part for part in arguments if part))
     assert answer.status == 1 and text in answer.err and "Traceback" not in answer.err
 
 
 @pytest.mark.parametrize("runs", ["", "[]", "['']"])
 def test_nothing_to_compare(command, runs: str) -> None:
-    answer = command("report", f"runs={runs}")
+    answer = command("compare", f"runs={runs}")
     assert answer.status == 1 and answer.err == (
         "runs= names no run: give two or more, or a sweep: runs=<run dir> <run dir>.\n"
     )
@@ -284,10 +292,8 @@ def test_nothing_to_compare(command, runs: str) -> None:
 def test_equal_labels_have_an_r2_of_zero() -> None:
     import torch
 
-    from src.training.metrics import RegressionErrors
-
-    errors = RegressionErrors(1)
+    errors = regression_metrics(1)
     errors.update(torch.linspace(0, 1, 50)[:, None], torch.full((50, 1), 1 / 3))
     assert float(errors.compute()["r2"]) == 0  # torchmetrics drops the axis of a single target
-    found = analysis.regression_intervals(np.linspace(0, 1, 50)[:, None], np.full((50, 1), 1 / 3), None)
+    found = number_intervals(np.linspace(0, 1, 50)[:, None], np.full((50, 1), 1 / 3), None)
     assert "r2" not in found  # no width: it is 0 in every resample

@@ -27,8 +27,8 @@ def two_epochs(plain: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory)
 
 
 def resume(run: Path, *changes: str) -> Run:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("sys.argv", ["train", f"resume={run}", *changes])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["src.train", f"resume={run}", *changes])
         train(compose(f"output_dir={run.parent}/unused", f"resume={run}"))
     return Run(run, None)
 

@@ -13,7 +13,7 @@ from conftest import Answer, Run
 
 from src.cli.run_dir import held, new_dir, remove_if_unused, run_dir
 from src.settings.errors import ConfigError
-from src.settings.schema import PROJECT_ROOT
+from src.settings.project import PROJECT_ROOT
 
 
 def test_runs_that_start_together_have_directories_of_their_own(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import ast
 import re
 
-from src.settings.schema import PROJECT_ROOT
+from src.settings.project import PROJECT_ROOT
 
 
 def test_every_promise_has_its_test() -> None:

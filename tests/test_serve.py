@@ -29,10 +29,9 @@ from torchvision.transforms.v2.functional import center_crop
 from src.data.decode import UnreadableImage, read_rgb
 from src.data.transforms import evaluation_transform
 from src.models.preprocessing import Preprocessing
-from src.serving.answers import answers
 from src.serving.models import CheckpointModel, load_model
 from src.serving.pixels import read_pixels
-from src.settings.schema import PROJECT_ROOT
+from src.settings.project import PROJECT_ROOT
 
 NAMES = ["red", "green", "blue"]
 PREPROCESSING = {"resize_px": 36, "crop_px": 32, "interpolation": "bilinear", "mean": [0, 0, 0], "std": [1, 1, 1]}
@@ -464,7 +463,7 @@ def test_several_classes_and_numbers_as_predict_does(colors: Path, command: Any,
         model = load_model(str(run.directory), None, "cpu")
         assert isinstance(model, CheckpointModel) and model.facts.task == task
         images = np.stack([read_pixels(path.open("rb"), model.facts.preprocessing, 32, 50) for path in paths])
-        for row, result in zip(rows, answers(model.facts, model.compute(images)), strict=True):
+        for row, result in zip(rows, model.answers(model.compute(images)), strict=True):
             if task == "regression":
                 assert result == {"values": {"label": pytest.approx(float(row["label"]), rel=1e-4)}}
                 continue
@@ -484,7 +483,7 @@ def test_exported_program_with_torch_alone(tmp_path: Path) -> None:
     torch.export.save(program, tmp_path / "model.pt2", extra_files={"finetune.json": json.dumps(METADATA)})
     model = load_model(None, str(tmp_path / "model.pt2"), "auto")
     pixels = read_pixels(io.BytesIO(GREEN), model.facts.preprocessing, model.size_px, 50)
-    first, second = answers(model.facts, model.compute(np.stack([pixels, pixels])))
+    first, second = model.answers(model.compute(np.stack([pixels, pixels])))
     assert first == second and first["prediction"] == "green" and first["ood_score"] < -7
 
 
@@ -493,13 +492,11 @@ def test_multilabel_regression_and_abstaining(tmp_path: Path) -> None:
     several = load_model(
         None, str(write_onnx(tmp_path / "a.onnx", task="multilabel", thresholds=[0.3, 0.3, 0.4])), "cpu"
     )
-    assert answers(several.facts, several.compute(pixels))[0]["prediction"] == ["red", "green"]
+    assert several.answers(several.compute(pixels))[0]["prediction"] == ["red", "green"]
     numbers = load_model(None, str(write_onnx(tmp_path / "b.onnx", task="regression")), "cpu")
-    assert answers(numbers.facts, numbers.compute(pixels)) == [
-        {"values": {"red": 100.0, "green": 100.0, "blue": 100.0}}
-    ]
+    assert numbers.answers(numbers.compute(pixels)) == [{"values": {"red": 100.0, "green": 100.0, "blue": 100.0}}]
     one = load_model(None, str(write_onnx(tmp_path / "c.onnx")), "cpu")
-    (answer,) = answers(one.facts, one.compute(pixels), abstain_below=0.5, top_k=1)
+    (answer,) = one.answers(one.compute(pixels), abstain_below=0.5, top_k=1)
     assert answer["prediction"] is None and answer["confidence"] == pytest.approx(1 / 3, abs=1e-5)
     assert list(answer["probabilities"]) == ["red"]
 

@@ -11,9 +11,10 @@ import pytest
 import torch
 from conftest import Run, run_train
 
-from src.data.dataset import EpochSampler, balancing_weights
 from src.data.formats.digit_images import DIGITS_FILE
+from src.data.samplers import EpochSampler, balancing_weights
 from src.data.splits import cut, fold
+from src.data.targets import Classes, Numbers, Tags, Targets
 from src.settings.errors import ConfigError
 from src.training.losses import FocalLoss, LogitAdjustedLoss, class_weights
 
@@ -30,13 +31,19 @@ def random_labels(kind: str, size: int = 600) -> np.ndarray:
     return generator.gamma(2, 10, (size, 2)).astype(np.float32)
 
 
+def targets_of(labels: np.ndarray) -> Targets:
+    kind = Classes if labels.ndim == 1 else Tags if labels.dtype == np.uint8 else Numbers
+    return kind(labels, [str(k) for k in range(6)])
+
+
 @pytest.mark.parametrize("kind", ["classes", "tags", "numbers"])
 def test_parts_are_alike_complete_and_repeatable(kind: str) -> None:
     labels = random_labels(kind)
-    parts = cut(labels, FRACTIONS, seed=3)
+    strata = targets_of(labels).strata(np.arange(len(labels)))
+    parts = cut(strata, FRACTIONS, seed=3)
     assert np.array_equal(np.sort(np.concatenate(list(parts.values()))), np.arange(600))
     assert len(parts["val"]) == pytest.approx(90, abs=6) and len(parts["test"]) == pytest.approx(120, abs=6)
-    again, other = cut(labels, FRACTIONS, seed=3), cut(labels, FRACTIONS, seed=4)
+    again, other = cut(strata, FRACTIONS, seed=3), cut(strata, FRACTIONS, seed=4)
     assert np.array_equal(parts["val"], again["val"]) and not np.array_equal(parts["val"], other["val"])
     if kind == "numbers":
         means = [labels[rows, 0].mean() for rows in parts.values()]
@@ -100,7 +107,7 @@ def test_one_huge_group_leaves_no_part_empty() -> None:
 def test_each_image_is_in_val_of_exactly_one_fold(kind: str) -> None:
     labels = random_labels("classes" if kind == "groups" else kind)
     groups = np.random.default_rng(1).integers(0, 80, 600) if kind == "groups" else None
-    found = [fold(labels, 5, index, 0, groups) for index in range(5)]
+    found = [fold(targets_of(labels), 5, index, 0, groups) for index in range(5)]
     assert np.array_equal(np.sort(np.concatenate([val for _, val in found])), np.arange(600))
     for train, val in found:
         assert len(train) + len(val) == 600 and not set(train) & set(val)

@@ -15,10 +15,13 @@ from omegaconf import OmegaConf
 
 from src.cli.command_line import prepare
 from src.cli.run_dir import job_dir
+from src.evaluation.student_t import t_interval, t_quantile, t_tails
 from src.runs.finished_runs import runs_of
-from src.settings.schema import PROJECT_ROOT
+from src.settings.project import PROJECT_ROOT
 from src.sweeps.jobs import take_new_folder, typed_values
-from src.sweeps.table import SweepTable, t_interval, t_quantile, t_tails
+from src.sweeps.ranking import print_ranking, print_repetitions
+from src.sweeps.results import SweepResults
+from src.sweeps.table import write_out_of_fold, write_table
 
 SLEEP = [1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4]  # hours gained, Student 1908, Biometrika 6:1
 
@@ -41,25 +44,28 @@ def test_interval_of_a_mean() -> None:
     assert t_tails(0.0, 4) == 1 and t_tails(0.0, 5) == 1
 
 
-def table_of(folder: Path, rows: list[dict[str, Any]]) -> SweepTable:
-    table = SweepTable()
-    table.folder, table.monitor = folder, "val/acc"
-    table.rows = [{"job": f"{i}_x", "status": "done", **row} for i, row in enumerate(rows)]
-    return table
+def table_of(folder: Path, rows: list[dict[str, Any]]) -> SweepResults:
+    done = [{"job": f"{i}_x", "status": "done", **row} for i, row in enumerate(rows)]
+    return SweepResults(folder, done, "val/acc")
+
+
+def print_all(results: SweepResults) -> None:
+    print_ranking(results)
+    print_repetitions(results)
 
 
 def test_seeds_get_an_interval_and_the_last_epoch_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     accs = [0.91, 0.92, 0.93, 0.94, 0.95]
     rows = [{"seed": str(i), "val/acc": acc, "last/val/acc": acc - 0.01, "epochs": 3} for i, acc in enumerate(accs)]
     table = table_of(tmp_path, rows)
-    table.write()
+    write_table(table, True)
     with (tmp_path / "sweep.csv").open(newline="") as file:
         summary = {row["status"]: row for row in csv.DictReader(file) if row["status"] != "done"}
     assert list(summary) == ["mean", "std", "min", "max", "ci95_low", "ci95_high"]
     assert float(summary["ci95_low"]["val/acc"]) == pytest.approx(0.93 - 0.019632, abs=1e-6)
     assert float(summary["ci95_high"]["val/acc"]) == pytest.approx(0.93 + 0.019632, abs=1e-6)
     assert float(summary["ci95_low"]["epochs"]) == 3
-    table.report()
+    print_all(table)
     lines = capsys.readouterr().out.splitlines()
     assert "val/acc 0.9300, 95 % CI 0.9104..0.9496, std 0.0158 [0.9100..0.9500] over 5 jobs" in lines
     assert "last/val/acc 0.9200, 95 % CI 0.9004..0.9396, std 0.0158 [0.9000..0.9400] over 5 jobs" in lines
@@ -71,9 +77,9 @@ def test_folds_get_no_interval(tmp_path: Path, capsys: pytest.CaptureFixture[str
     for row in table.rows:
         (tmp_path / row["job"] / "report").mkdir(parents=True)
         (tmp_path / row["job"] / "report" / "val_predictions.csv").write_text("path,label\na,b\n")
-    table.write()
+    write_table(table, True)
     assert "std" in (tmp_path / "sweep.csv").read_text() and "ci95" not in (tmp_path / "sweep.csv").read_text()
-    table.report()
+    print_all(table)
     out = capsys.readouterr().out
     assert "val/acc 0.9100, std 0.0100 [0.9000..0.9200] over 3 jobs\n" in out
     assert "CI" not in out and "last/" not in out
@@ -81,7 +87,7 @@ def test_folds_get_no_interval(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_seeds_of_one_fold_get_an_interval(tmp_path: Path) -> None:
     rows = [{"data.fold": "1", "seed": str(i), "val/acc": 0.9 + i / 100} for i in range(3)]
-    table_of(tmp_path, rows).write()
+    write_table(table_of(tmp_path, rows), True)
     assert "ci95_low" in (tmp_path / "sweep.csv").read_text()
 
 
@@ -112,9 +118,8 @@ def test_no_spreadsheet_computes_the_tables(tmp_path: Path) -> None:
         (tmp_path / row["job"] / "report").mkdir(parents=True)
         (tmp_path / row["job"] / "report" / "val_predictions.csv").write_text("path,label\n'=a.png,b\n")
     for safe, cell in ((True, "'=1+1"), (False, "=1+1")):
-        table.spreadsheet_safe = safe
-        table.write()
-        assert table.write_out_of_fold() == tmp_path / "out_of_fold.csv"
+        write_table(table, safe)
+        assert write_out_of_fold(table, safe) == tmp_path / "out_of_fold.csv"
         with (tmp_path / "sweep.csv").open(newline="") as file:
             assert {(row["head"], row["optimizer.lr"]) for row in csv.DictReader(file)} == {(cell, "-1")}
         name = "'=a.png" if safe else "=a.png"

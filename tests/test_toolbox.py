@@ -11,10 +11,11 @@ from test_backbone import FAMILIES, classifier
 from torch.nn import functional as F
 
 from src.build.task import build_mixing
-from src.models.classifier import new_network, set_stochastic_depth
-from src.models.freeze import find_blocks, set_trainable, trained_modules
+from src.models.catalogue import new_network, set_stochastic_depth
+from src.models.freeze import set_trainable, trained_modules
 from src.training.losses import FocalLoss
-from src.training.optim import ParameterGroups, cosine, onecycle
+from src.training.parameter_groups import ParameterGroups
+from src.training.schedules import cosine, onecycle
 
 
 @pytest.fixture(scope="module")
@@ -30,16 +31,16 @@ def test_layer_decay_falls_from_the_head_to_the_input_in_every_family(name: str)
     with torch.device("meta" if "regnet" not in name else "cpu"):
         model = classifier(name, FAMILIES[name])
     adamw = partial(torch.optim.AdamW, lr=1.0, weight_decay=0.1)
-    optimizer = ParameterGroups(layer_decay=0.5, head_lr_factor=10.0).build(adamw, model.net, model.head_name)
+    optimizer = ParameterGroups(layer_decay=0.5, head_lr_factor=10.0).build(adamw, model)
     rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
     assert len(rates) == len(list(model.net.parameters()))  # each in one group
-    blocks = find_blocks(model.net, model.head_name)
+    blocks = model.blocks
     assert len(blocks) > 5
     by_name = {parameter_name: rates[id(p)] for parameter_name, p in model.net.named_parameters()}
     for depth, block in enumerate(blocks):
         inside = {rate for parameter, rate in by_name.items() if parameter.startswith(f"{block}.")}
         assert inside == {0.5 ** (len(blocks) - depth)}, block
-    assert {rate for parameter, rate in by_name.items() if parameter.startswith(f"{model.head_name}.")} == {10.0}
+    assert {rate for parameter, rate in by_name.items() if model.in_head(parameter)} == {10.0}
     for parameter in ("class_token", "encoder.pos_embedding"):
         if parameter in by_name:
             assert by_name[parameter] == 0.5 ** len(blocks)
@@ -50,7 +51,7 @@ def test_norms_biases_and_embeddings_are_not_decayed() -> None:
         with torch.device("meta"):
             model = classifier(name, FAMILIES[name])
         adamw = partial(torch.optim.AdamW, lr=1.0, weight_decay=0.1)
-        optimizer = ParameterGroups(**settings).build(adamw, model.net, model.head_name)
+        optimizer = ParameterGroups(**settings).build(adamw, model)
         free = {id(p) for group in optimizer.param_groups if group["weight_decay"] == 0 for p in group["params"]}
         return {parameter for parameter, p in model.net.named_parameters() if id(p) in free}
 
@@ -69,7 +70,7 @@ def test_groups_keep_their_proportions_under_any_schedule() -> None:
     groups = ParameterGroups(layer_decay=0.5, head_lr_factor=3.0)
     for schedule in (cosine, onecycle):
         sgd = partial(torch.optim.SGD, lr=0.1, momentum=0.9)
-        optimizer = groups.build(sgd, model.net, model.head_name)
+        optimizer = groups.build(sgd, model)
         scheduler = schedule(optimizer, steps_per_epoch=3, epochs=2)
         for _ in range(6):
             factors = {round(group["lr"] / group["lr_scale"], 9) for group in optimizer.param_groups}
@@ -77,8 +78,8 @@ def test_groups_keep_their_proportions_under_any_schedule() -> None:
             optimizer.step()
             scheduler.step()
     # The head alone has nothing to be faster than.
-    set_trainable(model.net, trained_modules(model.net, model.head_name, "head"))
-    optimizer = groups.build(partial(torch.optim.SGD, lr=0.1), model.net, model.head_name)
+    set_trainable(model, trained_modules(model, "head"))
+    optimizer = groups.build(partial(torch.optim.SGD, lr=0.1), model)
     assert {group["lr"] for group in optimizer.param_groups} == {0.1}
 
 

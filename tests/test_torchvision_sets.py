@@ -11,9 +11,9 @@ from PIL import Image
 from torchvision import datasets
 
 from src.data.formats.torchvision_sets import SPLIT_VALUES, TorchvisionDataModule
-from src.data.transforms import Augmentation
 from src.models.preprocessing import Preprocessing
 from src.settings.errors import ConfigError
+from src.settings.nodes import Augmentation
 
 PREPROCESSING = Preprocessing(36, 32, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -110,12 +110,11 @@ def test_sets_with_their_own_splits(
 
 def test_names_decide_and_not_their_order(tmp_path: Path) -> None:
     make_dtd(tmp_path)
-    own, other = module("DTD", tmp_path), module("DTD", tmp_path)
-    other.known_classes = ["red", "green", "blue"]
+    own = module("DTD", tmp_path)
+    other = module("DTD", tmp_path, known_classes=["red", "green", "blue"])
     assert other.class_names == ["red", "green", "blue"]
     np.testing.assert_array_equal(other.table.labels, np.array([2, 0])[own.table.labels])
-    unknown = module("DTD", tmp_path)
-    unknown.known_classes = ["red", "green"]
+    unknown = module("DTD", tmp_path, known_classes=["red", "green"])
     with pytest.raises(ConfigError, match=r"data\.name=DTD has classes that the model lacks: blue"):
         unknown.table  # noqa: B018
 

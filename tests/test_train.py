@@ -158,7 +158,7 @@ def test_a_phase_may_have_its_own_optimizer_and_schedule(trained: Runner, plain:
     run = trained(
         *plain, "logger=tensorboard", "trainer.log_every_n_steps=1",
         "freeze.phases=[{train: head, epochs: 1, optimizer: {_target_: torch.optim.SGD, lr: 0.05}, "
-        "scheduler: {_target_: src.training.optim.constant}}, {train: all, lr_factor: 0.5}]",
+        "scheduler: {_target_: src.training.schedules.constant}}, {train: all, lr_factor: 0.5}]",
         "scheduler=constant",
     )  # fmt: skip
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

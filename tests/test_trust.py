@@ -79,7 +79,7 @@ FOREIGN_IN_RESUMING: dict[str, dict[str, Any]] = {
     "sympy": {"optimizer": lambda mark: {"_target_": "sympy.sympify", "a": f"open({str(mark)!r}, 'w')"}},
     "nested in the optimizer": {"optimizer.lr": runs},
     "scheduler": {"scheduler": runs},
-    "a helper of ours that is no schedule": {"scheduler._target_": "src.training.optim.warnings.warn"},
+    "a helper of ours that is no schedule": {"scheduler._target_": "src.training.schedules.warnings.warn"},
     "optimizer of a phase": {"freeze.phases.0.optimizer": runs},
     "scheduler of a phase": {"freeze.phases.0.scheduler": runs},
     "callback": {"callbacks.x": runs},
@@ -98,7 +98,7 @@ FOREIGN_IN_RESUMING: dict[str, dict[str, Any]] = {
     "plugins in a tuple": {"trainer.plugins": lambda mark: (runs(mark),)},
     "an argument without a name": {
         "callbacks.epoch_log": lambda mark: {
-            "_target_": "src.training.callbacks.watching.EpochLog",
+            "_target_": "src.training.callbacks.epoch_log.EpochLog",
             "_args_": ["max", str(mark)],
         }
     },

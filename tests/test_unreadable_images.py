@@ -79,7 +79,7 @@ def test_without_val_the_training_ends_by_itself(tmp_path: Path, images: Path) -
 
 
 def test_a_long_epoch_is_not_tried_to_its_end(tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("src.training.callbacks.unreadable_images.MAX_EMPTY_BATCHES", 5)
+    monkeypatch.setattr("src.training.callbacks.readable_images.MAX_EMPTY_BATCHES", 5)
     with pytest.raises(RunStopped, match="train images of epoch 2 could be read"):
         run_train(tmp_path / "run", *SMALL, f"data.root={images}", "data.batch_size=2", *happening(images))
     assert Happening.batches < 10 < 42 / 2

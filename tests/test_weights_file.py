@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision import models
 
-from src.models.classifier import build_backbone, find_weights, pretrained_head
+from src.models.weights import build_backbone, find_weights, pretrained_head
 from src.models.weights_file import read_state_dict
 from src.settings.errors import ConfigError
 

@@ -1,9 +1,9 @@
 """Which settings fit the data, where no recipe was chosen: one line in the log, with the reason."""
 
-import numpy as np
 from omegaconf import DictConfig
 
 from src.data.table import ImageTable
+from src.data.targets import Classes
 
 FEW_IMAGES = 1000  # in train; the recipes for few were measured on 244
 LOPSIDED = 5  # times as many images of the commonest class as of the rarest
@@ -11,14 +11,15 @@ LOPSIDED = 5  # times as many images of the commonest class as of the rarest
 
 def advise_recipe(cfg: DictConfig, table: ImageTable) -> str | None:
     """One sentence, or None if there is nothing to say: numbers to predict, random weights, settings that do it."""
-    if table.label_kind == "numbers" or cfg.backbone.weights is None:
-        return None
     rows = table.splits["train"]
-    counts_K = np.asarray(table.class_counts(rows))
+    counts_K = table.targets.counts(rows)
+    if counts_K is None or cfg.backbone.weights is None:
+        return None
     counts_K = counts_K[counts_K > 0]
     most, least = int(counts_K.max()), int(counts_K.min())
-    balanced = cfg.data.get("balanced_sampling") or cfg.loss.get("class_weights") or "tau" in cfg.loss
-    if table.label_kind == "classes" and most >= LOPSIDED * least and not balanced:
+    adjusted = cfg.loss._target_ == "src.training.losses.LogitAdjustedLoss"
+    balanced = cfg.data.get("balanced_sampling") or cfg.loss.get("class_weights") or adjusted
+    if isinstance(table.targets, Classes) and most >= LOPSIDED * least and not balanced:
         return (
             f"Advice: the commonest class has {most:,} training images and the rarest {least:,}. "
             "If all classes matter alike, try experiment=long_tail, which shows them equally often, or "

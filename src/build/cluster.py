@@ -6,7 +6,7 @@ from lightning.fabric.plugins.environments.cluster_environment import ClusterEnv
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
-from src.cli.command_line import launched_id
+from src.cli.launch import launched_id
 
 
 def find_environment() -> list[ClusterEnvironment]:

@@ -9,13 +9,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.data.formats.csv_table import CsvDataModule
 from src.data.module import ImageDataModule
-from src.data.transforms import Augmentation
-from src.models.classifier import find_weights, preprocessing_of
 from src.models.preprocessing import Preprocessing
+from src.models.weights import find_weights, preprocessing_of
 from src.runs.record import RunRecord
 from src.settings.errors import ConfigError, first_line
 from src.settings.kinds import require_kind
-from src.settings.ranges import out_of_range
+from src.settings.nodes import Augmentation, DataSettings
+from src.settings.rules import wrong_values
 from src.settings.signatures import check_targets, no_download
 from src.settings.trust import plain_config
 
@@ -54,7 +54,7 @@ def instantiated(
     datamodule = instantiate(cfg.data, _partial_=True)(
         preprocessing=preprocessing,
         augmentation=augmentation,
-        labels=cfg.task.targets,
+        targets=cfg.task.targets,
         seed=seed,
         known_classes=known_classes,
     )
@@ -107,14 +107,14 @@ def settings_to_evaluate(changes: dict[str, Any], record: RunRecord, trust: bool
     if own and not trust:
         settings.data.update(no_download(settings.data))
     settings.data = OmegaConf.merge(settings.data if own else {}, changes)
-    of_data = OmegaConf.create({"data": settings.data})
-    check_targets(of_data)
-    if problems := out_of_range(of_data):
+    check_targets(OmegaConf.create({"data": settings.data}))
+    plain = cast(dict[str, Any], OmegaConf.to_container(settings.data, resolve=True))
+    if problems := list(wrong_values(DataSettings, plain, "data.")):
         raise ConfigError("\n".join(problems))
     if is_other_data(changes, record):
         # No cutting, and the images as the model was trained on them: the preprocessing holds their final size.
         whole = {"val_fraction": 0.0, "test_fraction": 0.0, "image_size_px": None, "resize_px": None}
-        settings.data.update({**whole, "folds": None, "split_file": None})
+        settings.data.update({**whole, "resize_mode": None, "folds": None, "split_file": None})
     if own and "cache" in settings.data:
         settings.data.cache = "none"  # its folder may be another machine's
     return settings

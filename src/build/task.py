@@ -1,7 +1,5 @@
 """The network with its head, and how it trains; for training, or out of a checkpoint."""
 
-from collections import OrderedDict
-
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor, nn
@@ -10,20 +8,15 @@ from torchvision.transforms import v2
 from src.build.losses import build_loss
 from src.build.phases import build_phases
 from src.data.module import ImageDataModule
-from src.models.classifier import (
-    ImageClassifier,
-    build_backbone,
-    check_training_size,
-    find_weights,
-    replace_head,
-    set_stochastic_depth,
-)
+from src.models.catalogue import check_training_size, set_stochastic_depth
+from src.models.classifier import ImageClassifier
+from src.models.weights import build_backbone, find_weights, with_versions
 from src.runs.record import RunRecord
 from src.runs.run import TrainingRun
 from src.settings.errors import ConfigError
 from src.settings.trust import plain_config
 from src.tasks.lookup import task_class
-from src.training.optim import ParameterGroups
+from src.training.parameter_groups import ParameterGroups
 from src.training.phases import TrainingPlan
 from src.training.scores_task import ScoresTask
 
@@ -73,8 +66,9 @@ def build_model(settings: DictConfig, record: RunRecord, pretrained: bool) -> Im
 
 def with_head(net: nn.Module, settings: DictConfig, record: RunRecord) -> ImageClassifier:
     head = {key: value for key, value in settings.head.items() if key != "start"}  # of head_start.py
-    head_name = replace_head(net, instantiate(head), len(record.class_names))
-    return ImageClassifier(net, head_name, record.preprocessing, settings.channels_last)
+    model = ImageClassifier(net, record.preprocessing, settings.channels_last)
+    model.reset_classifier(len(record.class_names), instantiate(head))
+    return model
 
 
 def build_mixing(augment: DictConfig, num_classes: int) -> nn.Module | None:
@@ -101,10 +95,8 @@ def untrained_task(record: RunRecord) -> ScoresTask:
 def load_task(state_dict: dict[str, Tensor], record: RunRecord) -> ScoresTask:
     """With the weights of its checkpoint. Raises RuntimeError, as torch does, if they do not fit."""
     task = untrained_task(record)
-    weights = OrderedDict((k, v) for k, v in state_dict.items() if not k.startswith(LOSS))
-    # Without the version numbers in _metadata, MNASNet takes the weights for old ones and rebuilds its first layers.
-    weights._metadata = task.state_dict()._metadata  # type: ignore[attr-defined]
-    task.load_state_dict(weights)
+    weights = {name: value for name, value in state_dict.items() if not name.startswith(LOSS)}
+    task.load_state_dict(with_versions(weights, task))
     return task.eval()
 
 

@@ -16,11 +16,11 @@ from src.build.cluster import find_environment
 from src.build.device import find_accelerator, find_precision
 from src.runs.checkpoint import AtomicCheckpointIO
 from src.runs.run import TrainingRun
-from src.settings.contradictions import ONE_PROCESS
 from src.settings.errors import ConfigError
 from src.settings.kinds import require_kind
+from src.settings.processes import ONE_PROCESS
 from src.training.averaging import MovingAverage, SoupCheckpoint
-from src.training.callbacks.unreadable_images import RequireReadableImages
+from src.training.callbacks.readable_images import RequireReadableImages
 from src.training.sharding import ShardedEvaluation, ShardedStrategy
 
 log = logging.getLogger(__name__)
@@ -34,9 +34,9 @@ def build_trainer(run: TrainingRun, callbacks: list[Callback], loggers: list[Log
             logger=loggers or False,
             plugins=[AtomicCheckpointIO(run.own_folder), *find_environment()],
             default_root_dir=run.settings.output_dir,
-            use_distributed_sampler=False,  # src.data.module.EpochSampler shares the images out
+            use_distributed_sampler=False,  # src.data.samplers.EpochSampler shares the images out
             enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
-            enable_progress_bar=False,  # src.training.callbacks.watching.ProgressBar
+            enable_progress_bar=False,  # src.training.callbacks.progress_bar
             enable_model_summary=False,  # the log says what trains, phase by phase
         )
     except Exception as error:

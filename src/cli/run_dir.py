@@ -3,7 +3,6 @@
 import getpass
 import json
 import os
-import shlex
 import socket
 import sys
 import time
@@ -13,7 +12,9 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from src.cli.command_line import launched_id, process_rank, resumed_run_dir, safe_name
+from src.cli.command_line import resumed_run_dir
+from src.cli.launch import launched_id, process_rank, safe_name
+from src.files.shell import shell_word
 from src.settings.errors import ConfigError
 
 MAX_NAME = 200  # bytes: file systems take 255, and files of the run have names too
@@ -54,7 +55,7 @@ def short(name: str) -> str:
 
 def job_dir(number: int, overrides: str) -> str:
     """`<number>_<key=value,...>` of a sweep's job, with what `prepare` left in Hydra's override_dirname."""
-    return f"{number}_{safe_name(overrides)}"[:100].rstrip("_")
+    return f"{number}_{safe_name(overrides)}"[:100].rstrip("_.")
 
 
 @contextmanager
@@ -134,7 +135,12 @@ def owner_text(owner: Path) -> str:
 def interrupted_message(run_dir: Path) -> str:
     if not (run_dir / "checkpoints" / "last.ckpt").is_file():
         return "Interrupted before the first epoch ended: nothing to go on with, start again."
-    return f"Interrupted. Go on with: python -m src.train resume={shlex.quote(str(run_dir))}"
+    return f"Interrupted. Go on with: {resume_command(run_dir)}"
+
+
+def resume_command(run_dir: Path) -> str:
+    """To be typed as it is."""
+    return f"python -m src.train resume={shell_word(str(run_dir))}"
 
 
 def remove_if_unused(folder: Path) -> None:

@@ -5,37 +5,32 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from src.data.table import Rows
+from src.data.targets import Classes, Rows, Targets
 from src.settings.errors import ConfigError
 
 SPLITS = ("train", "val", "test")
-MAX_BINS = 10  # of numbers, for stratifying by them
 MISSED_SHARE = 0.1  # by which a part may miss its fraction, relatively
 
 
 def cut(
-    labels: npt.NDArray[Any], fractions: dict[str, float], seed: int, groups_N: npt.NDArray[np.int64] | None = None
+    strata: npt.NDArray[Any], fractions: dict[str, float], seed: int, groups_N: npt.NDArray[np.int64] | None = None
 ) -> dict[str, Rows]:
     """Positions, sorted, of each named part and of `train`, which gets the rest.
 
-    Classes are spread evenly over the parts, several an image too; numbers by up to ten ranges of the first of them.
-    A group goes to one part whole. The result depends on labels, groups and seed alone.
+    Strata are spread evenly over the parts. A group goes to one part whole. The result depends on strata, groups and
+    seed alone.
 
     Args:
-        labels: as ImageTable.labels.
+        strata: int64 [N] or uint8 [N, K], as in `Targets.strata`.
         fractions: share of the images, 0..1, by name of the part.
         seed: of the draw.
         groups_N: group of each image; None = each image on its own.
     """
     if not fractions:
-        return {"train": np.arange(len(labels))}
-    if labels.ndim == 2 and labels.dtype != np.uint8:
-        bins = min(max(len(labels) // 20, 1), MAX_BINS)
-        edges = np.quantile(labels[:, 0], np.linspace(0, 1, bins + 1)[1:-1])
-        labels = np.searchsorted(edges, labels[:, 0]).astype(np.int64)
+        return {"train": np.arange(len(strata))}
     if groups_N is not None:
-        return group_cut(labels, groups_N, fractions, seed)
-    return stratified_cut(labels, fractions, seed) if labels.ndim == 1 else multilabel_cut(labels, fractions, seed)
+        return group_cut(strata, groups_N, fractions, seed)
+    return stratified_cut(strata, fractions, seed) if strata.ndim == 1 else combined_cut(strata, fractions, seed)
 
 
 def stratified_cut(labels_N: npt.NDArray[np.int64], fractions: dict[str, float], seed: int) -> dict[str, Rows]:
@@ -92,7 +87,7 @@ def shared_counts(sizes_K: npt.NDArray[np.int64], fractions: list[float], seed: 
     return counts_KP
 
 
-def multilabel_cut(labels_NK: npt.NDArray[np.uint8], fractions: dict[str, float], seed: int) -> dict[str, Rows]:
+def combined_cut(labels_NK: npt.NDArray[np.uint8], fractions: dict[str, float], seed: int) -> dict[str, Rows]:
     """The rarest label first, its images go to the parts that still lack it most; then those without any label.
 
     After Sechidis et al. 2011, "On the stratification of multi-label data", but all images with the same labels at
@@ -128,7 +123,7 @@ def largest_remainders(weights_P: npt.NDArray[np.float64], total: int) -> npt.ND
 
 
 def group_cut(
-    labels: npt.NDArray[Any], groups_N: npt.NDArray[np.int64], fractions: dict[str, float], seed: int
+    strata: npt.NDArray[Any], groups_N: npt.NDArray[np.int64], fractions: dict[str, float], seed: int
 ) -> dict[str, Rows]:
     """Group by group, the largest first (equal ones in random order): each goes where classes and images are still
     lacking most for their share.
@@ -143,7 +138,7 @@ def group_cut(
             "cuts without groups; data.val_fraction=0 or data.test_fraction=0 asks for fewer parts."
         )
     # Classes [N, K], and one column more that counts every image.
-    classes_NK = np.eye(int(labels.max()) + 1, dtype=np.uint8)[labels] if labels.ndim == 1 else labels
+    classes_NK = np.eye(int(strata.max()) + 1, dtype=np.uint8)[strata] if strata.ndim == 1 else strata
     counts_GK = np.zeros((groups, classes_NK.shape[1] + 1))
     np.add.at(counts_GK[:, :-1], group_N, classes_NK)
     counts_GK[:, -1] = np.bincount(group_N)
@@ -167,17 +162,18 @@ def group_cut(
 
 
 def fold(
-    labels: npt.NDArray[Any], folds: int, index: int, seed: int, groups_N: npt.NDArray[np.int64] | None = None
+    targets: Targets, folds: int, index: int, seed: int, groups_N: npt.NDArray[np.int64] | None = None
 ) -> tuple[Rows, Rows]:
     """Positions (train, val) of fold `index` out of `folds`: every image is in val exactly once."""
-    if labels.ndim == 1 and groups_N is None and np.issubdtype(labels.dtype, np.integer):
+    strata = targets.strata(np.arange(len(targets)))
+    if isinstance(targets, Classes) and groups_N is None:
         # Class after class, shuffled, dealt out in turn: parts differ by one image, of each class and in all.
         generator = np.random.default_rng(seed)
-        dealt = np.concatenate([generator.permutation(np.flatnonzero(labels == k)) for k in np.unique(labels)])
+        dealt = np.concatenate([generator.permutation(np.flatnonzero(strata == k)) for k in np.unique(strata)])
         val = np.sort(dealt[index::folds])
     else:
-        parts = cut(labels, {f"{part}": 1 / folds for part in range(1, folds)}, seed, groups_N)
+        parts = cut(strata, {f"{part}": 1 / folds for part in range(1, folds)}, seed, groups_N)
         val = list(parts.values())[index]
-    if not len(val) or len(val) == len(labels):
+    if not len(val) or len(val) == len(strata):
         raise ConfigError(f"data.folds={folds}: fold {index} is empty; there are too few images or groups.")
-    return np.setdiff1d(np.arange(len(labels)), val), val
+    return np.setdiff1d(np.arange(len(strata)), val), val

@@ -6,17 +6,15 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from src.data.decode import MAX_MEGAPIXELS, UnreadableImage, read_rgb
+from src.data.targets import Rows, Targets
 
-# What an image is labelled with: one of several classes, any number of them, or numbers.
-Labels = Literal["classes", "tags", "numbers"]
-Rows = npt.NDArray[np.int64]
 CHUNK = 65536
 
 
@@ -30,15 +28,13 @@ class ImageTable:
     """Every image of a data set. Columns of equal length N.
 
     `paths`: names of the images, as people know them; files below `root`, or, where `read_row` is given, just names.
-    `labels`: int64 [N] (index into class_names), or uint8 [N, K] (0 or 1 for each class), or float32 [N, T] (numbers).
-    `class_names`: K classes or T numbers.
+    `targets`: what each image is labelled with.
     `splits`: the rows of each split; a split that does not exist is absent.
     `groups_N`: images with the same number stay in the same split.
     """
 
     paths: npt.NDArray[Any]
-    labels: npt.NDArray[Any]
-    class_names: list[str]
+    targets: Targets
     splits: dict[str, Rows]
     root: Path | None = None
     read_row: Callable[[int], Image.Image] | None = None
@@ -50,10 +46,25 @@ class ImageTable:
         return len(self.paths)
 
     @property
-    def label_kind(self) -> Labels:
-        if self.labels.ndim == 1:
-            return "classes"
-        return "tags" if self.labels.dtype == np.uint8 else "numbers"
+    def class_names(self) -> list[str]:
+        return self.targets.names
+
+    @property
+    def labels(self) -> npt.NDArray[Any]:
+        values: npt.NDArray[Any] = self.targets.values
+        return values
+
+    @property
+    def label_kind(self) -> str:
+        return self.targets.kind
+
+    def label_text(self, row: int) -> str:
+        return self.targets.text(row)
+
+    def class_counts(self, rows: Rows) -> npt.NDArray[np.int64]:
+        counts_K = self.targets.counts(rows)
+        assert counts_K is not None
+        return counts_K
 
     def file(self, row: int) -> Path | None:
         """Where the image lies; None if it is no file."""
@@ -66,29 +77,15 @@ class ImageTable:
         assert self.root is not None
         return read_rgb(self.root / self.paths[row], needed_px, self.max_megapixels)
 
-    def label_text(self, row: int) -> str:
-        """As csv files show it: a class, classes with ; between them, or numbers likewise."""
-        if self.label_kind == "classes":
-            return self.class_names[int(self.labels[row])]
-        if self.label_kind == "tags":
-            return ";".join(self.class_names[k] for k in np.flatnonzero(self.labels[row]))
-        return ";".join(f"{value:g}" for value in self.labels[row])
-
-    def class_counts(self, rows: Rows) -> npt.NDArray[np.int64]:
-        """Images of each class, int64 [K]."""
-        if self.label_kind == "classes":
-            return np.bincount(self.labels[rows], minlength=len(self.class_names)).astype(np.int64)
-        return self.labels[rows].astype(np.int64).sum(axis=0)  # type: ignore[no-any-return]
-
     def fingerprint(self) -> str:
         """Changes when an image is added, taken away, renamed, or gets another label or split."""
-        digest = hashlib.sha256("\n".join(self.class_names).encode())
+        digest = hashlib.sha256("\n".join(self.targets.names).encode())
         for name, rows in sorted(self.splits.items()):
             digest.update(name.encode())
             for start in range(0, len(rows), CHUNK):
                 part = rows[start : start + CHUNK]
                 digest.update("\n".join(self.paths[part].tolist()).encode())
-                digest.update(self.labels[part].tobytes())
+                digest.update(self.targets.digest(part))
         return digest.hexdigest()[:16]
 
     def content_stamp(self, rows: Rows) -> str:

@@ -1,20 +1,15 @@
-"""The processes that read images (workers of a DataLoader): how many fit, and what to say when one is lost.
+"""The processes that read images (workers of a DataLoader): how many fit, and how one of them ends.
 
 Imports no torch.
 """
 
 import logging
 import os
-import re
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
-
-from src.settings.errors import RunStopped
 
 log = logging.getLogger(__name__)
 
@@ -23,12 +18,6 @@ FREE_SHARE = 0.9  # of what is free there may be needed
 PREFETCHED = 2  # batches that each worker holds ready (DataLoader's default)
 IN_USE = 2  # batches that the training process has taken already
 SMALLEST_BYTES = 2**16  # that a worker needs there in any case, for its queues
-
-MAX_CAUSES = 20  # of an error
-LOST = re.compile(
-    r"DataLoader worker \(pid(?:\(s\))? [\d, ]+\) (?:is killed by signal: ([\w ]+)|exited unexpectedly)"
-    r"|(unable to \w+ (?:shared memory|file </?torch_|to file </?torch_))"
-)
 
 
 def available_workers() -> int:
@@ -81,35 +70,3 @@ def end_when_a_batch_is_lost(worker: int) -> None:
 def _end(error: Exception, batch: Any) -> None:
     print(f"A batch could not be handed over: {error}", file=sys.stderr, flush=True)
     os._exit(1)
-
-
-@contextmanager
-def lost_workers_told() -> Iterator[None]:
-    """Turns torch's error about a worker that was killed, or found no shared memory, into RunStopped.
-
-    torch raises it wherever the training happens to be when the signal comes, so it may be the cause of another error:
-    a checkpoint that could not be written, say.
-    """
-    try:
-        yield
-    except Exception as error:
-        found = list(LOST.finditer("\n".join(_texts(error))))
-        if not found:
-            raise
-        signal = next((f" (killed by signal: {one[1].strip()})" for one in found if one[1]), "")
-        how = signal or next((f" ({one[2]})" for one in found if one[2]), "")
-        raise RunStopped(
-            f"A process that reads images was lost{how}. Most often the memory was not enough, or the shared memory "
-            f"({SHARED_MEMORY}): lower data.num_workers (in src.predict num_workers; 0 reads without such processes) or"
-            " the batch size; a container gets more with docker run --shm-size=2g. Checkpoints are unharmed: "
-            "resume=<run dir> goes on."
-        ) from error
-
-
-def _texts(error: BaseException | None) -> list[str]:
-    """Of an error and of those that led to it."""
-    texts: list[str] = []
-    while error is not None and len(texts) < MAX_CAUSES:
-        texts.append(str(error))
-        error = error.__cause__ or error.__context__
-    return texts

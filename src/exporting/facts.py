@@ -2,25 +2,26 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from src.runs.record import PACKAGES, RunRecord
-from src.tasks.multilabel.task import MultilabelTask
-from src.training.scores_task import ScoresTask
+
+if TYPE_CHECKING:
+    from src.training.scores_task import ScoresTask
 
 FORMAT_VERSION = 1
 
 
-def make_facts(task: ScoresTask, record: RunRecord, output_names: list[str]) -> dict[str, Any]:
+def make_facts(task: "ScoresTask", record: RunRecord, output_names: list[str]) -> dict[str, Any]:
     """Plain data; docs/export.md explains each entry."""
-    thresholds = task.calibrated_thresholds().tolist() if isinstance(task, MultilabelTask) else None
+    outputs = task.output_layer()
     return {
         "format_version": FORMAT_VERSION,
         "task": record.task_name,
-        "class_names": list(task.class_names),
+        "class_names": list(outputs.class_names),
         "preprocessing": record.preprocessing.as_dict(),
-        "temperature": task.temperature if task.probability_columns else None,
-        "thresholds": thresholds,
+        "temperature": outputs.temperature,
+        "thresholds": outputs.thresholds,
         "ood_score_p99": record.usual_ood_score,
         "backbone": record.backbone_name,
         "precision": "fp32",

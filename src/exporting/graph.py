@@ -18,7 +18,6 @@ from torch.export import Dim, ExportedProgram
 
 from src.models.preprocessing import Preprocessing
 from src.settings.errors import ConfigError
-from src.tasks.regression.task import RegressionTask
 from src.training.scores_task import ScoresTask
 
 PILLOW_STEP = 2.0**-22  # Pillow rounds the weights of its filters to this
@@ -27,8 +26,8 @@ PILLOW_STEP = 2.0**-22  # Pillow rounds the weights of its filters to this
 class ExportedModel(nn.Module):
     """Everything that src.predict does to decoded images.
 
-    Takes RGB images uint8 [B, 3, H, W] of any size, all of one size, and returns float32 `probabilities` [B, K]
-    (regression: `values` [B, T], in the units of the labels), and for classes also `ood_score` [B].
+    Takes RGB images uint8 [B, 3, H, W] of any size, all of one size, and returns what the task's output layer gives, in
+    the order of its `output_names`.
 
     Args:
         task: in eval mode, on the CPU.
@@ -43,17 +42,13 @@ class ExportedModel(nn.Module):
         self.network.memory_format = torch.contiguous_format
         self.dtype = torch.float16 if half else torch.float32
         self.network.net.to(self.dtype)
-        self.output_names = ["probabilities", "ood_score"] if task.probability_columns else ["values"]
-        # In a tuple, since the task's metrics and its own network are no part of the file.
-        self.task = (task,)
+        self.outputs = copy.deepcopy(task.output_layer())
+        self.output_names = list(self.outputs.output_names)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         pixels_BCSS = self.resize(images)
-        outputs_BK = self.network.net(self.network.normalise(pixels_BCSS).to(self.dtype)).float()
-        (task,) = self.task
-        if isinstance(task, RegressionTask):
-            return (task.values(outputs_BK),)
-        return task.probabilities(outputs_BK), task.ood_scores(outputs_BK)
+        outputs = self.outputs(self.network.net(self.network.normalise(pixels_BCSS).to(self.dtype)).float())
+        return tuple(outputs[name] for name in self.output_names)
 
 
 class PillowResize(nn.Module):

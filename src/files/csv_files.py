@@ -6,15 +6,18 @@ A spreadsheet takes a cell that begins with = + - @ for a formula, and names of 
 
 import csv
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from src.files.plain_files import check_size, unreadable
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
 FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")  # the last four are = + - @ of East Asian widths
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+MOST_TABLE, LONGEST_CELL = 2**30, 2**20  # bytes that are read
 
 
 def as_text(cell: str) -> str:
@@ -53,10 +56,27 @@ class CsvWriter:
             self.write(row)
 
 
+def read_table(file: Path, needed: tuple[str, ...] = ()) -> Iterator[dict[str, str]]:
+    """The rows of a csv file by column, as `CsvWriter` was given them, one after the other.
+
+    The file may be somebody else's. Cells that a row lacks are "". Raises ConfigError, which names the file, if it
+    cannot be read or lacks a needed column.
+    """
+    check_size(file, MOST_TABLE)
+    csv.field_size_limit(LONGEST_CELL)
+    try:
+        with file.open(newline="", encoding="utf-8", errors="surrogateescape") as lines:
+            rows = csv.DictReader(lines, restval="")
+            columns = [as_written(name) for name in rows.fieldnames or ()]
+            if missing := [name for name in needed if name not in columns]:
+                raise unreadable(file, f"it has no column {', '.join(missing)}")
+            for row in rows:
+                cells = [row[name] for name in rows.fieldnames or ()]
+                yield dict(zip(columns, map(as_written, cells), strict=True))
+    except (OSError, csv.Error) as error:
+        raise unreadable(file, str(error)) from error
+
+
 def read_csv_file(file: Path) -> list[dict[str, str]]:
-    """The rows of a csv file that `CsvWriter` wrote, by column; none if there is no such file."""
-    if not file.exists():
-        return []
-    with file.open(newline="", encoding="utf-8", errors="surrogateescape") as lines:
-        rows = csv.DictReader(lines, restval="")
-        return [{as_written(name): as_written(cell) for name, cell in row.items() if name is not None} for row in rows]
+    """All rows, as by `read_table`; none if there is no such file."""
+    return list(read_table(file)) if file.exists() else []

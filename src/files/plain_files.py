@@ -1,21 +1,18 @@
 """Files of a run that may be somebody else's, read as plain data: nothing in them is resolved, and all is bounded."""
 
-import csv
 import json
 import math
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from src.files.csv_files import as_written
 from src.files.printable import printable
 from src.settings.errors import ConfigError
 
-MOST_YAML, MOST_JSON, MOST_TABLE = 2**20, 2**24, 2**30  # bytes
-DEEPEST, LONGEST_CELL = 30, 2**20
+MOST_YAML, MOST_JSON = 2**20, 2**24  # bytes
+DEEPEST = 30
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -71,26 +68,6 @@ PlainLoader.add_implicit_resolver(
                r"|[-+]?\.(?:Inf|INF)|\.(?:NaN|NAN)"),
     list("-+0123456789."),
 )  # fmt: skip
-
-
-def read_table(file: Path, needed: tuple[str, ...] = ()) -> Iterator[dict[str, str]]:
-    """The rows of a csv file by column, as `CsvWriter` was given them, one after the other.
-
-    Cells that a row lacks are "". Raises ConfigError, which names the file, if it lacks a needed column.
-    """
-    check_size(file, MOST_TABLE)
-    csv.field_size_limit(LONGEST_CELL)
-    try:
-        with file.open(newline="", encoding="utf-8", errors="surrogateescape") as lines:
-            rows = csv.DictReader(lines, restval="")
-            columns = [as_written(name) for name in rows.fieldnames or ()]
-            if missing := [name for name in needed if name not in columns]:
-                raise unreadable(file, f"it has no column {', '.join(missing)}")
-            for row in rows:
-                cells = [row[name] for name in rows.fieldnames or ()]
-                yield dict(zip(columns, map(as_written, cells), strict=True))
-    except (OSError, csv.Error) as error:
-        raise unreadable(file, str(error)) from error
 
 
 # ------------------------------------------------------------------------------------------------------------- bounds

@@ -11,13 +11,14 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def replaced(file: Path) -> Iterator[Path]:
+def replaced(file: Path, writer: str = "") -> Iterator[Path]:
     """A hidden name beside `file`, with its ending, to write to: it takes the place of `file` if the block ends well.
 
     Else it is removed. An OSError of a full or broken disk gets the name of `file`. Of a link, the target is replaced.
+    `writer` is in the hidden name, and tells processes apart that may write the same file at one moment.
     """
     place = Path(os.path.realpath(file))
-    part = place.with_name(f".{place.stem}.part{place.suffix}")
+    part = place.with_name(f".{place.stem}{writer and f'.{writer}'}.part{place.suffix}")
     try:
         with named_errors(file):
             yield part

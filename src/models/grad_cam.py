@@ -7,17 +7,13 @@ W pixels, h and w places of a feature map, N tokens of a transformer, K classes.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from src.models.classifier import StopForward
+from src.models.classifier import ImageClassifier
 from src.settings.errors import ConfigError
-
-if TYPE_CHECKING:
-    from src.models.classifier import ImageClassifier
-    from src.training.scores_task import ScoresTask
 
 
 @dataclass(frozen=True)
@@ -40,40 +36,37 @@ class MapLayer:
         return (output if self.layout == "channels first" else output.permute(0, 3, 1, 2)).float()
 
 
-def explain_batch(task: "ScoresTask", images_BCHW: Tensor, class_indices_B: Tensor) -> Tensor:
+def explain_batch(model: ImageClassifier, images_BCHW: Tensor, class_indices_B: Tensor) -> Tensor:
     """Where each image speaks for its class: maps float32 [B, H, W] on the CPU, 0 (nothing) to 1 (the most there).
 
-    A map of zeros alone means that no place speaks for the class. The task is as it was afterwards, and nothing random
-    is drawn. All images are computed at once.
+    A map of zeros alone means that no place speaks for the class. The network is as it was afterwards, and nothing
+    random is drawn. All images are computed at once.
 
     Args:
-        task: with a network that looks at images; frozen parts need no gradients.
+        model: on any device; frozen parts need no gradients.
         images_BCHW: uint8 images [B, 3, H, W], on any device.
-        class_indices_B: int64 [B], the class to explain in each image; of a regression the target.
+        class_indices_B: int64 [B], the output to explain in each image: a class, or a target of numbers.
 
     Raises:
         ConfigError: if the network has no layer with maps of more than one place in front of its head.
     """
     if not len(images_BCHW):
         return torch.zeros(0, *images_BCHW.shape[2:])
-    with for_explaining(task):
+    with for_explaining(model):
         # Copies: what was made in inference mode cannot be part of a computation with gradients.
-        images_BCHW, class_indices_B = images_BCHW.to(task.device).clone(), class_indices_B.to(task.device).clone()
-        layer = find_map_layer(task.model, images_BCHW[:1])
-        return grad_cam(task.model, layer, images_BCHW, class_indices_B).cpu()
+        images_BCHW, class_indices_B = images_BCHW.to(model.device).clone(), class_indices_B.to(model.device).clone()
+        layer = find_map_layer(model, images_BCHW[:1])
+        return grad_cam(model, layer, images_BCHW, class_indices_B).cpu()
 
 
 @contextmanager
-def for_explaining(task: "ScoresTask") -> Iterator[None]:
+def for_explaining(model: nn.Module) -> Iterator[None]:
     """Inference mode for all modules, gradients for none of the parameters but computed where asked for."""
-    training = {module: module.training for module in task.modules()}
-    wanted = {parameter: parameter.requires_grad for parameter in task.parameters()}
+    training = {module: module.training for module in model.modules()}
+    wanted = {parameter: parameter.requires_grad for parameter in model.parameters()}
     random_state = torch.get_rng_state()
     try:
-        for module in training:  # without task.eval(), which tasks override
-            module.training = False
-        for parameter in wanted:
-            parameter.requires_grad_(False)
+        model.eval().requires_grad_(False)
         with torch.inference_mode(False), torch.enable_grad():
             yield
     finally:
@@ -84,7 +77,7 @@ def for_explaining(task: "ScoresTask") -> Iterator[None]:
         torch.set_rng_state(random_state)
 
 
-def grad_cam(model: "ImageClassifier", layer: MapLayer, images_BCHW: Tensor, class_indices_B: Tensor) -> Tensor:
+def grad_cam(model: ImageClassifier, layer: MapLayer, images_BCHW: Tensor, class_indices_B: Tensor) -> Tensor:
     """float32 [B, H, W], each 0..1. Nothing in front of the layer keeps its activations, so batches may be large."""
     seen: list[Tensor] = []
 
@@ -109,39 +102,30 @@ def grad_cam(model: "ImageClassifier", layer: MapLayer, images_BCHW: Tensor, cla
     return torch.where(highest_B11 > 0, heat_BHW / highest_B11.clamp_min(1e-30), 0.0)
 
 
-def find_map_layer(model: "ImageClassifier", image_1CHW: Tensor) -> MapLayer:
+def find_map_layer(model: ImageClassifier, image_1CHW: Tensor) -> MapLayer:
     """The last module in front of the head that gives maps, and whose places the network still reads.
 
     Found by running an image and asking for gradients, not by names: after its last attention a vision transformer
     reads the class token alone, so the tokens behind it have no gradient. Raises ConfigError if there is none.
     """
     found: list[tuple[MapLayer, Tensor]] = []
-    hooks = []
+    handles = []
 
     def keep(name: str, output: Any) -> None:
         if isinstance(output, Tensor) and (layer := layer_of(name, output)) is not None:
             found.append((layer, output))
 
-    def stop(_: nn.Module, inputs: tuple[Tensor]) -> None:
-        ends.append(inputs[0])
-        raise StopForward
-
-    ends: list[Tensor] = []
     for name, module in model.net.named_modules():
         # Pooling to a fixed size repeats places where maps are smaller (VGG and AlexNet with small images).
         if name and not isinstance(module, nn.AdaptiveAvgPool2d):
-            hooks.append(module.register_forward_hook(lambda _, __, output, name=name: keep(name, output)))
-    hooks.append(model.head.register_forward_pre_hook(stop))
+            handles.append(module.register_forward_hook(lambda _, __, output, name=name: keep(name, output)))
     try:
         # normalise() makes a copy, so the image itself stays without gradient.
-        model.net(model.normalise(image_1CHW).detach().requires_grad_())
-    except StopForward:
-        pass
+        end = model.until_head(model.normalise(image_1CHW).detach().requires_grad_()).float()
     finally:
-        for hook in hooks:
-            hook.remove()
+        for handle in handles:
+            handle.remove()
     # A sum of the head's inputs would not do: behind a normalisation it is nearly constant.
-    end = ends[0].float()
     score = (end * torch.linspace(1, 2, end.shape[1], device=end.device).view(1, -1, *[1] * (end.ndim - 2))).sum()
     for layer, output in reversed(found):
         (gradient,) = torch.autograd.grad(score, output, retain_graph=True, allow_unused=True)

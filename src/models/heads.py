@@ -10,7 +10,7 @@ HeadFactory = Callable[[int, int, bool], nn.Module]
 
 def linear_head(in_features: int, num_classes: int, conv: bool, dropout: float = 0.0) -> nn.Module:
     """One affine layer. With no dropout the state dict keeps torchvision's own key names."""
-    layer = affine(in_features, num_classes, conv)
+    layer = _affine(in_features, num_classes, conv)
     start_small(layer)
     return nn.Sequential(nn.Dropout(dropout), layer) if dropout > 0 else layer
 
@@ -19,12 +19,12 @@ def mlp_head(
     in_features: int, num_classes: int, conv: bool, hidden_features: int = 512, dropout: float = 0.2
 ) -> nn.Module:
     """Two affine layers with a ReLU and dropout between them."""
-    last = affine(hidden_features, num_classes, conv)
+    last = _affine(hidden_features, num_classes, conv)
     start_small(last)
-    return nn.Sequential(affine(in_features, hidden_features, conv), nn.ReLU(), nn.Dropout(dropout), last)
+    return nn.Sequential(_affine(in_features, hidden_features, conv), nn.ReLU(), nn.Dropout(dropout), last)
 
 
-def affine(in_features: int, out_features: int, conv: bool) -> nn.Linear | nn.Conv2d:
+def _affine(in_features: int, out_features: int, conv: bool) -> nn.Linear | nn.Conv2d:
     return nn.Conv2d(in_features, out_features, kernel_size=1) if conv else nn.Linear(in_features, out_features)
 
 

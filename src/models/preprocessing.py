@@ -1,15 +1,20 @@
 """How an image becomes the network's input. Belongs to the weights, is kept in the checkpoint, and used everywhere."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+RESIZE_MODES = ("crop", "fit", "stretch")
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Resize the shorter side, crop the centre, then normalise RGB in 0..1 by channel.
+    """Resize to a square, then normalise RGB in 0..1 by channel.
 
-    Sizes are in pixels. `interpolation` is a torchvision InterpolationMode value ("bilinear", "bicubic"); resizing
-    antialiases, as torchvision's own evaluation does.
+    `resize_mode` says how: `crop` scales the shorter side to `resize_px` and cuts out the centre, as torchvision's
+    classifiers were trained; `fit` scales the longer side to `crop_px` and pads the other with the mean colour;
+    `stretch` scales both. Sizes are in pixels; the network sees `crop_px` by `crop_px`. `interpolation` is a
+    torchvision InterpolationMode value ("bilinear", "bicubic"); resizing antialiases, as torchvision's own evaluation
+    does.
     """
 
     resize_px: int
@@ -17,17 +22,30 @@ class Preprocessing:
     interpolation: str
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    resize_mode: str = "crop"
 
-    def with_size(self, image_size_px: int | None, resize_px: int | None) -> "Preprocessing":
-        """The same for images of another size; `resize_px` None keeps the proportion of resize and crop."""
+    @property
+    def needed_px(self) -> int:
+        """What the shorter side of an image must have, so that nothing is lost."""
+        return self.resize_px if self.resize_mode == "crop" else self.crop_px
+
+    def with_size(
+        self, image_size_px: int | None, resize_px: int | None, resize_mode: str | None = None
+    ) -> "Preprocessing":
+        """The same for images of another size or way of resizing; None keeps what it is.
+
+        `resize_px` None keeps the proportion of resize and crop.
+        """
         crop_px = self.crop_px if image_size_px is None else image_size_px
         if resize_px is None:
             resize_px = round(self.resize_px * crop_px / self.crop_px)
-        return Preprocessing(max(resize_px, crop_px), crop_px, self.interpolation, self.mean, self.std)
+        mode = self.resize_mode if resize_mode is None else resize_mode
+        return replace(self, resize_px=max(resize_px, crop_px), crop_px=crop_px, resize_mode=mode)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain numbers, strings and lists, for checkpoints and json."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        """Plain numbers, strings and lists, for checkpoints and json; without `resize_mode` where it is crop."""
+        values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return {key: value for key, value in values.items() if (key, value) != ("resize_mode", "crop")}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":

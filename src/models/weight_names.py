@@ -8,25 +8,25 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision import models
 
+from src.models.catalogue import classifier_names, new_network
 from src.settings.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
 # Under these names programs keep the weights; of a network and its moving average, the network.
-WRAPPERS = (
+_WRAPPERS = (
     "state_dict", "model_state_dict", "model", "net", "network", "module", "weights", "params", "state_dict_ema",
     "model_ema", "ema_state_dict", "ema",
 )  # fmt: skip
-DEEPEST = 4  # wrappers within wrappers
+_DEEPEST = 4  # wrappers within wrappers
 
 
-def state_dict_in(content: Any, depth: int = DEEPEST) -> dict[str, Tensor] | None:
+def state_dict_in(content: Any, depth: int = _DEEPEST) -> dict[str, Tensor] | None:
     """The names and tensors in there, without the wrappers around them; None if there are none."""
     if not isinstance(content, Mapping) or not depth:
         return None
-    for wrapper in WRAPPERS:
+    for wrapper in _WRAPPERS:
         if (found := state_dict_in(content.get(wrapper), depth - 1)) is not None:
             return found
     tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
@@ -46,7 +46,7 @@ def without_prefix(state_dict: dict[str, Tensor], wanted: Iterable[str], source:
     of the program. Raises ConfigError if the file has several networks of these names.
     """
     wanted = set(wanted)
-    counts = prefix_counts(state_dict, wanted)
+    counts = _prefix_counts(state_dict, wanted)
     complete = [prefix for prefix, count in counts.items() if count == len(wanted)]
     if not counts or "" in complete:
         return state_dict
@@ -64,7 +64,7 @@ def without_prefix(state_dict: dict[str, Tensor], wanted: Iterable[str], source:
     return stripped | others
 
 
-def prefix_counts(state_dict: Iterable[str], wanted: set[str]) -> collections.Counter[str]:
+def _prefix_counts(state_dict: Iterable[str], wanted: set[str]) -> collections.Counter[str]:
     """How many wanted names there are behind each prefix, "" included."""
     counts: collections.Counter[str] = collections.Counter()
     for key in state_dict:
@@ -80,28 +80,27 @@ def fitting_network(state_dict: Mapping[str, Tensor], tried: Mapping[str, Tensor
 
     Also "" if none has more of them than `tried`, the weights of the network that they were meant for.
     """
-    best, most = "", max(0.75, overlap(state_dict, tried))  # AlexNet's head is an eighth of it
+    best, most = "", max(0.75, _overlap(state_dict, tried))  # AlexNet's head is an eighth of it
     if most > 0.9:
         return ""
-    for name in models.list_models(module=models):
-        own_way = {"aux_logits": False, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    for name in classifier_names():
         try:
             with torch.device("meta"):  # shapes alone
-                own = models.get_model(name, weights=None, **own_way).state_dict()
+                own = new_network(name, 224).state_dict()
         except NotImplementedError:  # a RegNet reckons with tensors
             continue
-        share = overlap(state_dict, own)
+        share = _overlap(state_dict, own)
         best, most = (name, share) if share > most else (best, most)
     return best
 
 
-def overlap(state_dict: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> float:
+def _overlap(state_dict: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> float:
     """0..1: how many of the names and shapes of both are common to them, whatever prefix the first has."""
-    ((prefix, _),) = prefix_counts(state_dict, set(own)).most_common(1) or [("", 0)]
-    one, other = shapes(state_dict, prefix), shapes(own, "")
+    ((prefix, _),) = _prefix_counts(state_dict, set(own)).most_common(1) or [("", 0)]
+    one, other = _shapes(state_dict, prefix), _shapes(own, "")
     return len(one & other) / len(one | other)
 
 
-def shapes(state_dict: Mapping[str, Tensor], prefix: str) -> set[tuple[str, torch.Size]]:
+def _shapes(state_dict: Mapping[str, Tensor], prefix: str) -> set[tuple[str, torch.Size]]:
     names = {key.removeprefix(prefix): value for key, value in state_dict.items()}
     return {(name, value.shape) for name, value in names.items() if not name.endswith("num_batches_tracked")}

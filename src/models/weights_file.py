@@ -17,7 +17,7 @@ from src.files.printable import printable
 from src.models.weight_names import current_names, state_dict_in
 from src.settings.errors import ConfigError
 
-IN_A_RUN = ("checkpoints/best.ckpt", "best.ckpt")
+_IN_A_RUN = ("checkpoints/best.ckpt", "best.ckpt")
 
 
 def existing_file(text: str, folders: Iterable[Path]) -> Path | None:
@@ -30,11 +30,11 @@ def existing_file(text: str, folders: Iterable[Path]) -> Path | None:
         if place.is_file():
             return place
         if place.is_dir():
-            for name in IN_A_RUN:
+            for name in _IN_A_RUN:
                 if (place / name).is_file():
                     return place / name
             raise ConfigError(
-                f"backbone.weights='{text}' is a folder without {IN_A_RUN[0]}: give a run that has ended its first "
+                f"backbone.weights='{text}' is a folder without {_IN_A_RUN[0]}: give a run that has ended its first "
                 "epoch, or the file itself."
             )
     return None
@@ -46,34 +46,34 @@ def read_state_dict(file: Path) -> dict[str, Tensor]:
     Wrappers (`{"state_dict": ...}`, `{"model": ...}`, and others, also one in another) are taken off.
     Raises ConfigError if the file holds something else, or what could run code.
     """
-    found = state_dict_in(read_content(file))
+    found = state_dict_in(_read_content(file))
     if found is None:
         raise ConfigError(f"backbone.weights='{file}' holds no state dict (names and tensors).")
     return current_names(found)
 
 
-def read_content(file: Path) -> Any:
+def _read_content(file: Path) -> Any:
     try:
         with file.open("rb") as stream:
             start = stream.read(200)
-        if reason := no_weights(start):
+        if reason := _no_weights(start):
             raise ConfigError(f"backbone.weights='{file}' cannot be read: {reason}")
         if start[8:9] == b"{":  # behind the length of its header
             from safetensors.torch import load_file
 
             return load_file(file)
-        with torch.serialization.safe_globals(plain_data()):
+        with torch.serialization.safe_globals(_plain_data()):
             return torch.load(file, map_location="cpu", weights_only=True)
     except ConfigError:
         raise
     except Exception as error:
-        raise ConfigError(f"backbone.weights='{file}' cannot be read: {explained(file, error)}") from error
+        raise ConfigError(f"backbone.weights='{file}' cannot be read: {_explained(file, error)}") from error
 
 
 # ----------------------------------------------------------------------------------------------------- what went wrong
 
 
-def no_weights(start: bytes) -> str:
+def _no_weights(start: bytes) -> str:
     """What a file that begins like this is instead, or ""."""
     text = start.lstrip().lower()
     if not start:
@@ -94,9 +94,9 @@ def no_weights(start: bytes) -> str:
     return "" if known else "it is no file of torch.save or safetensors."
 
 
-def explained(file: Path, error: Exception) -> str:
+def _explained(file: Path, error: Exception) -> str:
     """The reason in a sentence, with the way out where there is one."""
-    names = foreign_objects(file, str(error))
+    names = _foreign_objects(file, str(error))
     script = f'python -c "import torch; m = torch.load({str(file)!r}, weights_only=False); torch.save('
     is_zip = zipfile.is_zipfile(file)
     if is_zip and any(name.endswith("/constants.pkl") for name in zipfile.ZipFile(file).namelist()):
@@ -104,16 +104,16 @@ def explained(file: Path, error: Exception) -> str:
             'it is a TorchScript program, which would be run. Save its state_dict alone: python -c "import torch; '
             f"torch.save(torch.jit.load({str(file)!r}).state_dict(), 'weights.pth')\""
         )
-    if runs := [name for name in names if name.startswith(RUNNING)]:
-        return f"it would call {shown(runs)} while it is read, which no weights need: do not use this file."
+    if runs := [name for name in names if name.startswith(_RUNNING)]:
+        return f"it would call {_shown(runs)} while it is read, which no weights need: do not use this file."
     if any(name.startswith(("torch.nn.modules.", "torchvision.models.", "timm.")) for name in names):
         return (
-            f"it is a whole pickled model ({shown(names)}), and unpickling could run code. Save model.state_dict() "
+            f"it is a whole pickled model ({_shown(names)}), and unpickling could run code. Save model.state_dict() "
             f"alone, if you trust where it came from: {script}m.state_dict(), 'weights.pth')\""
         )
     if names:
         return (
-            f"beside tensors it holds Python objects ({shown(names)}), and unpickling them could run code. Save the "
+            f"beside tensors it holds Python objects ({_shown(names)}), and unpickling them could run code. Save the "
             f"state_dict alone, if you trust where it came from: {script}m['state_dict'], 'weights.pth')\", with the "
             "name under which the file keeps it."
         )
@@ -128,30 +128,30 @@ def explained(file: Path, error: Exception) -> str:
 
 
 # Modules, and functions of Python, with which a file that is unpickled does what it likes.
-RUNNING = (
+_RUNNING = (
     "posix.", "nt.", "os.", "subprocess.", "sys.", "runpy.", "shutil.", "socket.", "importlib.", "webbrowser.",
     "builtins.eval", "builtins.exec", "builtins.getattr", "builtins.__import__", "builtins.compile", "builtins.open",
 )  # fmt: skip
 
 
-def foreign_objects(file: Path, message: str) -> list[str]:
+def _foreign_objects(file: Path, message: str) -> list[str]:
     """Names of what the file wants to import beyond plain data; empty if that is not what is wrong with it."""
     if "eights only load failed" not in message and "weights_only" not in message:
         return []
     with_names = re.findall(r"(?:GLOBAL|class|global) `?'?([\w.]+\.[\w.]+)", message)
     try:
-        with torch.serialization.safe_globals(plain_data()):
+        with torch.serialization.safe_globals(_plain_data()):
             names = torch.serialization.get_unsafe_globals_in_checkpoint(file) or with_names
     except Exception:  # of the format before 2020, or damaged
         names = with_names
     return sorted(set(names), key=lambda name: (name.startswith("torch."), name))
 
 
-def shown(names: list[str]) -> str:
+def _shown(names: list[str]) -> str:
     return printable(", ".join(names[:3])) + (", ..." if len(names) > 3 else "")
 
 
-class Ignored:
+class _Ignored:
     """In the place of numpy's values, which no weights need: its own way to read them takes bytes for pointers."""
 
     def __init__(self, *_: Any) -> None: ...
@@ -159,7 +159,7 @@ class Ignored:
     def __setstate__(self, _: Any) -> None: ...
 
 
-def plain_data() -> list[Any]:
+def _plain_data() -> list[Any]:
     """What checkpoints hold beside tensors and can do no harm: arguments, paths; numbers of numpy are read over.
 
     Pairs of what is made and the name in the file: paths of the other system become plain paths, and numpy has moved
@@ -169,8 +169,8 @@ def plain_data() -> list[Any]:
     for module in ("pathlib", "pathlib._local"):
         found += [(pathlib.PurePosixPath, f"{module}.{name}") for name in ("PosixPath", "PurePosixPath")]
         found += [(pathlib.PureWindowsPath, f"{module}.{name}") for name in ("WindowsPath", "PureWindowsPath")]
-    found += [(Ignored, f"numpy.{name}") for name in ("dtype", "ndarray")]
-    found += [(Ignored, f"numpy.dtypes.{name}") for name in dir(np.dtypes) if name.endswith("DType")]
+    found += [(_Ignored, f"numpy.{name}") for name in ("dtype", "ndarray")]
+    found += [(_Ignored, f"numpy.dtypes.{name}") for name in dir(np.dtypes) if name.endswith("DType")]
     for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-        found += [(Ignored, f"{module}.{name}") for name in ("scalar", "_reconstruct")]
+        found += [(_Ignored, f"{module}.{name}") for name in ("scalar", "_reconstruct")]
     return found

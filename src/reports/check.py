@@ -1,11 +1,12 @@
-"""The page with the images that src.check found: one file, which loads nothing and runs no script."""
+"""What src.check found: a table of everything, and a page with the images, which loads nothing and runs no script."""
 
 from html import escape
 from pathlib import Path
 
-from src.data.checking.findings import KINDS, Finding
+from src.data.checking.kinds import KINDS, Finding, split_of_row
 from src.data.splits import SPLITS
 from src.data.table import ImageTable
+from src.files.csv_files import CsvWriter
 from src.reports.parts import thumbnail, write_document
 
 SHOWN = 24  # findings of each kind
@@ -60,6 +61,31 @@ def card(table: ImageTable, finding: Finding) -> str:
 
 def image(table: ImageTable, row: int) -> str:
     split = next((name for name in SPLITS if name in table.splits and row in table.splits[name]), "")
-    where = escape(f"{split} · {table.label_text(row)}")
+    where = escape(f"{split} · {table.targets.text(row)}")
     caption = f'<figcaption>{escape(str(table.paths[row]))}<br><span class="where">{where}</span></figcaption>'
     return f"<figure>{thumbnail(table, row)}{caption}</figure>"
+
+
+def write_findings(path: Path, table: ImageTable, found: list[Finding], spreadsheet_safe: bool = True) -> None:
+    """One row a finding, the most serious kinds first. Columns:
+
+    kind        as in src/data/checking/kinds.py: leak, duplicate, unreadable, ...
+    severity    error, warning or note
+    path        of the image, as the data name it; empty if it is about a class
+    other_path  of the image that it is a copy of
+    label       of the image, or the class; several classes or numbers with ; between them
+    split       of the image: train, val or test
+    detail      the reason, the size, where the other copy is
+    """
+    split_N = split_of_row(table)
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        columns = ["kind", "severity", "path", "other_path", "label", "split", "detail"]
+        writer = CsvWriter(file, columns, spreadsheet_safe)
+        for finding in found:
+            row, other = finding.row, finding.other
+            image = ("", finding.label, "")
+            if row is not None:
+                image = (str(table.paths[row]), table.targets.text(row), SPLITS[split_N[row]])
+            name, label, split = image
+            other_path = "" if other is None else str(table.paths[other])
+            writer.write([finding.kind, finding.severity, name, other_path, label, split, finding.detail])

@@ -155,5 +155,11 @@ def html_table(columns: Sequence[str], rows: Sequence[Sequence[str]], texts: int
     return f'<div class="scroll"><table{style}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
+def section(title: str, *parts: str) -> str:
+    """Empty if there is nothing in it."""
+    body = "\n".join(part for part in parts if part)
+    return f"<section><h2>{escape(title)}</h2>{body}</section>" if body else ""
+
+
 def share_text(value: float) -> str:
     return f"{value:.1%}"

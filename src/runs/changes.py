@@ -6,8 +6,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.cli.command_line import value_of
 from src.cli.mistakes import message_of
+from src.cli.quoting import value_of
 from src.settings.check import leaves
 from src.settings.errors import ConfigError
 

@@ -4,7 +4,6 @@ import os
 import shutil
 import zipfile
 import zlib
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from lightning.pytorch.plugins import TorchCheckpointIO
 from torch import Tensor
 
+from src.files.whole_files import replaced
 from src.runs.plain_data import is_plain_tensor, plain
 from src.runs.record import CHECKPOINT_KEY, RunRecord
 from src.settings.errors import ConfigError, RunStopped, first_line, was_interrupted
@@ -49,21 +49,17 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         file = self.require_inside(path)
-        part = file.with_name(f".{file.name}.part")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as stream:
+            with replaced(file) as part, part.open("wb") as stream:
                 torch.save(checkpoint, stream)
                 stream.flush()
                 os.fsync(stream.fileno())
-            part.replace(file)
         except (OSError, RuntimeError, KeyboardInterrupt) as error:  # torch tells of a full disk by a RuntimeError
-            with suppress(OSError):
-                part.unlink()
             if was_interrupted(error):  # and of Ctrl-C while it wrote
                 raise KeyboardInterrupt from error
             cause = error if isinstance(error, OSError) else error.__context__
-            reason = cause.strerror if isinstance(cause, OSError) else str(error).splitlines()[0]
+            reason = cause.strerror if isinstance(cause, OSError) else first_line(error)
             free = f", {shutil.disk_usage(file.parent).free / 2**20:.0f} MiB free" if file.parent.is_dir() else ""
             kept = f" The checkpoint before it is unharmed: {file}." if file.is_file() else ""
             raise RunStopped(f"The checkpoint {file} could not be written: {reason}{free}.{kept}") from error

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from src.runs.record import PACKAGES
-from src.settings.schema import PROJECT_ROOT
+from src.settings.project import PROJECT_ROOT
 
 
 def environment(fingerprint: str) -> dict[str, Any]:

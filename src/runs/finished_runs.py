@@ -1,11 +1,12 @@
 """What finished runs left in their folders: settings, metrics, environment. Imports no torch."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from src.files.plain_files import read_json, read_table, read_yaml
+from src.evaluation.metric_facts import facts_of
+from src.files.csv_files import read_table
+from src.files.plain_files import read_json, read_yaml
 from src.settings.errors import ConfigError, did_you_mean
 
 
@@ -137,16 +138,8 @@ def facts(run: Run) -> dict[str, str]:
     return texts | {f"version of {name}": plain(text) for name, text in (run.environment.get("versions") or {}).items()}
 
 
-def metric_name(metric: str) -> str:
-    """`acc` of last/val/acc, `mae` of val/mae/age."""
-    parts = metric.removeprefix("last/").split("/")
-    return parts[1] if len(parts) > 1 else parts[0]
-
-
 def direction(metric: str, run: Run) -> int:
-    """1 if higher is better, -1 if lower is better, 0 for what is neither good nor bad."""
-    if metric.removeprefix("last/") == run.settings["task.monitor"]:
-        return 1 if run.settings["task.mode"] == "max" else -1
-    if metric_name(metric) in ("epochs", "steps", "lr"):
-        return 0
-    return -1 if re.search(r"loss|mae|mse|rmse|error|ece|nll|brier|seconds", metric_name(metric)) else 1
+    """1 if higher is better, -1 if lower is better, 0 for what is neither good nor bad, or not known."""
+    monitored = metric.removeprefix("last/") == run.settings["task.monitor"]
+    better = run.settings["task.mode"] if monitored else facts_of(metric).better
+    return {"max": 1, "min": -1}.get(better, 0)

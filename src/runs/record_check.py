@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from src.settings.backbones import BACKBONES
 from src.settings.errors import ConfigError
 from src.settings.plain_values import NAMES, PREPROCESSING, Rules, is_number, is_number_or_none
-from src.settings.schema import BACKBONES
 from src.settings.tasks import task_names
 
 LABEL_KINDS = ("classes", "tags", "numbers")
@@ -18,9 +18,9 @@ def require_named_task(values: Any, file: Path) -> None:
     task = config.get("task") if isinstance(config, dict) else None
     if isinstance(task, dict) and "name" not in task and "_target_" in task:
         raise ConfigError(
-            f"'{file}' cannot be used: an older version of this project wrote it, whose settings named the task by a class "
-            "(task._target_) and not by task.name. Use the version that wrote it (its "
-            "commit is in the run's environment.json), or train again."
+            f"'{file}' cannot be used: an older version of this project wrote it, whose settings named the task by "
+            "a class (task._target_) and not by task.name. Use the version that wrote it (its commit is in the run's "
+            "environment.json), or train again."
         )
 
 

@@ -10,11 +10,11 @@ from lightning.pytorch.callbacks import EarlyStopping
 from omegaconf import DictConfig, OmegaConf
 
 from src.data.module import ImageDataModule
+from src.files.json_files import write_json
 from src.models.preprocessing import Preprocessing
 from src.runs.environment import environment
 from src.runs.phase_epochs import lengthened, shares
 from src.runs.record import RunRecord
-from src.runs.results import write_json
 from src.runs.resume import Interrupted
 from src.settings.errors import ConfigError
 

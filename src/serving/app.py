@@ -26,9 +26,9 @@ from src.files.printable import printable
 from src.serving.batching import Batcher, ComputeError
 from src.serving.budget import DecodingBudget
 from src.serving.metrics import ServiceMetrics
-from src.serving.models import ServedModel
 from src.serving.origins import OwnSiteOnly
 from src.serving.pixels import read_pixels
+from src.serving.served_model import ServedModel
 from src.serving.uploads import BUSY, Limits, read_uploads
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Service:
         self.pool = ThreadPoolExecutor(decode_threads, thread_name_prefix="decode")
         self.budget = DecodingBudget(limits.decode_megapixels)
         self.pending = 0  # images of all requests that are not answered yet; at least one a request
-        self.page = PAGE_FILE.read_text(encoding="utf-8")
+        self.page = PAGE_FILE.read_text(encoding="utf-8").replace("{choice}", model.choice)
         self.page_headers = {"Content-Security-Policy": policy_of(self.page), "Referrer-Policy": "same-origin"}
 
     def app(self, hosts: Iterable[str] | None) -> ASGIApp:
@@ -74,7 +74,7 @@ class Service:
         return HTMLResponse(self.page, headers=self.page_headers)
 
     async def health(self, _: Request) -> Response:
-        """503 as long as images cannot be computed: a broken GPU does not mend itself."""
+        """503 as long as images cannot be computed: a broken GPU does not recover by itself."""
         facts = self.model.facts
         trouble = self.batcher.trouble(self.limits.timeout_seconds)
         content = {
@@ -106,7 +106,7 @@ class Service:
         except HTTPException as refused:
             response = await refusal(request, refused)
         except ClientDisconnect:
-            response = JSONResponse({"error": "The upload was broken off."}, 400)  # nobody reads it; it is counted
+            response = JSONResponse({"error": "The upload was aborted."}, 400)  # nobody reads it; it is counted
         except ComputeError:  # told in the log by the thread that computes
             response = JSONResponse(FAILED, 500)
         except Exception:  # its text may have the name of an uploaded file

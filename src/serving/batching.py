@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from src.serving.answers import answers
 from src.serving.metrics import ServiceMetrics
-from src.serving.models import ServedModel
 from src.serving.pixels import Pixels
+from src.serving.served_model import ServedModel
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +123,7 @@ class Batcher:
         self.computing_since = time.monotonic()
         try:
             outputs = self.model.compute(np.stack([pixels for pixels, _ in batch]))
-            found = answers(self.model.facts, outputs, self.abstain_below, self.top_k)
+            found = self.model.answers(outputs, self.abstain_below, self.top_k)
             if len(found) != len(batch):
                 raise ValueError(f"{len(found)} answers for {len(batch)} images")
             self.metrics.computed(self.model.facts, outputs, time.perf_counter() - start)

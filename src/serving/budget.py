@@ -1,6 +1,7 @@
 """How many pixels may be in memory at once while images are decoded, over all threads."""
 
 import ctypes
+import os
 import sys
 import threading
 from collections import deque
@@ -9,7 +10,6 @@ from contextlib import contextmanager, suppress
 
 # What an image takes while it is decoded, in shares of an image of the other formats. docs/serve.md has the numbers.
 WEIGHTS = {"JPEG2000": 2}
-
 
 # Options of mallopt in malloc.h of the GNU C library.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -26,6 +26,10 @@ def give_freed_memory_back() -> None:
             mallopt = ctypes.CDLL(None).mallopt
             mallopt(M_MMAP_THRESHOLD, 8 << 20)
             mallopt(M_TRIM_THRESHOLD, 32 << 20)
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class DecodingBudget:

@@ -8,19 +8,13 @@ connections, cycle, flow, loop and transport); tests fail when that changes.
 import asyncio
 import json
 import logging
-import math
-import socket
 import time
 from typing import Any
 
-import uvicorn
-from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 log = logging.getLogger(__name__)
 
-KEEP_ALIVE_SECONDS = 5  # between two requests on one connection
-BACKLOG = 128  # connections that the system holds for us until they are accepted
 MOST_CONNECTIONS = 1024
 OTHER_FILES = 64  # open files that are neither connections nor uploads: libraries, devices, the log
 QUIET_SECONDS = 60  # between two log lines that say the same
@@ -34,8 +28,10 @@ def most_connections(wanted: int | None, max_pending: int) -> int:
     except ImportError:  # Windows, which has no such limit
         return wanted or MOST_CONNECTIONS
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    room = 1 << 20 if files == resource.RLIM_INFINITY else files - max_pending - OTHER_FILES
-    return min(wanted or MOST_CONNECTIONS, max(16, room))
+    room = max(16, 1 << 20 if files == resource.RLIM_INFINITY else files - max_pending - OTHER_FILES)
+    if wanted is not None and room < wanted:
+        log.warning("max_connections=%d: the limit of open files (ulimit -n) leaves room for %d.", wanted, room)
+    return min(wanted or MOST_CONNECTIONS, room)
 
 
 class Gate:
@@ -156,37 +152,3 @@ class Seldom:
         if now - self.said.get(text, -QUIET_SECONDS) >= QUIET_SECONDS:
             self.said[text] = now
             logger.warning(text, *values)
-
-
-def http_server(app: ASGIApp, gate: Gate) -> uvicorn.Server:
-    config = uvicorn.Config(
-        app,
-        loop="asyncio",
-        http=gate.protocol(),
-        ws="none",
-        lifespan="off",
-        log_config=None,  # our own log lines
-        log_level="error",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        headers=[("X-Content-Type-Options", "nosniff")],
-        backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=math.ceil(gate.timeout_seconds),
-    )
-    return uvicorn.Server(config)
-
-
-async def run(server: uvicorn.Server, listener: socket.socket, gate: Gate) -> None:
-    """Serve until it is told to stop. What asyncio reports of the network is said once per minute at most:
-    where no more files can be opened it reports that hundreds of times per second."""
-
-    def report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        if isinstance(error := context.get("exception"), OSError):
-            gate.seldom.warn(log, "The network: %s (%s).", context.get("message", ""), error.strerror or error)
-        else:
-            loop.default_exception_handler(context)
-
-    asyncio.get_running_loop().set_exception_handler(report)
-    await server.serve(sockets=[listener])

@@ -1,18 +1,36 @@
-"""The facts that an exported file states about its model, checked one by one: the file may be anybody's."""
+"""What a file says of its model; what an exported file states is checked one by one: it may be anybody's."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from src.exporting.facts import FORMAT_VERSION
 from src.files.printable import printable
 from src.models.preprocessing import Preprocessing
-from src.serving.answers import ModelFacts
 from src.settings.errors import ConfigError
 from src.settings.plain_values import LONGEST_NAME, NAMES, PREPROCESSING, Rules, is_number
+from src.settings.tasks import task_names
 
-FORMAT_VERSION = 1  # of the metadata in exported files
-TASKS = ("classification", "multilabel", "regression")
 LONGEST_TEXT = 64 * 2**20  # characters of JSON
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a checkpoint or an exported file says of its model; GET /model gives it as it is.
+
+    `thresholds` are those of probabilities, where the task has such; `ood_score_p99` is the score that 1 % of the
+    validation images exceeded.
+    """
+
+    file: str
+    task: str
+    class_names: list[str]
+    preprocessing: Preprocessing
+    backbone: str
+    temperature: float = 1.0
+    thresholds: list[float] | None = None
+    ood_score_p99: float | None = None
 
 
 def facts_of(file: Path, values: dict[str, Any]) -> ModelFacts:
@@ -82,7 +100,7 @@ def wrong(file: Path, key: str, value: Any, wanted: str) -> ConfigError:
 NEEDED = ("format_version", "task", "class_names", "preprocessing")
 RULES: Rules = {
     "format_version": (lambda v: isinstance(v, int) and not isinstance(v, bool), "a whole number"),
-    "task": (lambda v: v in TASKS, f"one of {', '.join(TASKS)}"),
+    "task": (lambda v: v in task_names(), f"one of {', '.join(task_names())}"),
     "class_names": NAMES,
     "preprocessing": (lambda v: isinstance(v, dict), "a mapping"),
     "temperature": (lambda v: v is None or is_number(v, 1e-6, 1e6), "a number above 0, or null"),

@@ -2,7 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
-from src.serving.answers import ModelFacts, Outputs
+from src.evaluation.prediction import Outputs
+from src.serving.facts import ModelFacts
 
 SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)  # upper limits of the histograms' bins
 IMAGES = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -37,11 +38,12 @@ class ServiceMetrics:
         info.labels(facts.file, facts.task, facts.backbone, str(len(facts.class_names))).set(1)
 
     def computed(self, facts: ModelFacts, outputs: Outputs, seconds: float) -> None:
-        self.images.inc(len(outputs.values_NK))
-        self.batch_images.observe(len(outputs.values_NK))
+        images = len(next(iter(outputs.values())))
+        self.images.inc(images)
+        self.batch_images.observe(images)
         self.batch_seconds.observe(seconds)
-        if outputs.ood_scores_N is not None and facts.ood_score_p99 is not None:
-            self.unusual.inc(int((outputs.ood_scores_N > facts.ood_score_p99).sum()))
+        if "ood_score" in outputs and facts.ood_score_p99 is not None:
+            self.unusual.inc(int((outputs["ood_score"] > facts.ood_score_p99).sum()))
 
     def text(self) -> bytes:
         return generate_latest(self.registry)

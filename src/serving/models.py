@@ -1,68 +1,17 @@
 """The three kinds of files that can be served: a checkpoint, and the .onnx and .pt2 of src.export.
 
 Each imports what it needs when it is loaded: an .onnx file needs no torch.
-
-Shapes: N images, H and W pixels, K classes, or targets of a regression.
 """
 
-import json
-from abc import ABC, abstractmethod
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
+from src.evaluation.prediction import Outputs
 from src.exporting.onnx_check import ForeignPart, check_onnx
 from src.files.printable import printable
-from src.serving.answers import ModelFacts, Outputs, answers
-from src.serving.facts import facts_of, parsed
+from src.serving.facts import ModelFacts, facts_of, parsed
+from src.serving.pixels import Pixels
+from src.serving.served_model import ServedModel
 from src.settings.errors import ConfigError, first_line
-
-
-class ServedModel(ABC):
-    """A model that is ready to answer. `size_px` is the height and width of the images that it takes."""
-
-    facts: ModelFacts
-    size_px: int
-
-    @abstractmethod
-    def compute(self, images_N3HW: npt.NDArray[np.uint8]) -> Outputs:
-        """The outputs for RGB images, as `read_pixels` gives them."""
-
-    def warm_up(self) -> None:
-        """Answer for a black image, and for it and a grey one together: the first real one is not slower then.
-
-        Raises ConfigError if the outputs are not what the facts ask for: a model that cannot answer is told now.
-        """
-        grey_N3HW = np.zeros((2, 3, self.size_px, self.size_px), dtype=np.uint8)
-        grey_N3HW[1] = 128
-        for count in (1, 2):
-            outputs = self.compute(grey_N3HW[:count])
-            self.check(outputs, count)
-            json.dumps(answers(self.facts, outputs), allow_nan=False, ensure_ascii=False).encode()
-
-    def check(self, outputs: Outputs, count: int) -> None:
-        """Raise ConfigError unless these are right for so many images."""
-        first = "values" if self.facts.task == "regression" else "probabilities"
-        shapes: dict[str, tuple[int, ...]] = {first: (count, len(self.facts.class_names))}
-        arrays = [outputs.values_NK]
-        if outputs.ood_scores_N is not None:
-            shapes["ood_score"], arrays = (count,), [*arrays, outputs.ood_scores_N]
-        for (name, wanted), found in zip(shapes.items(), arrays, strict=True):
-            what = ""
-            if found.shape != wanted:
-                what = f"the shape {found.shape} where its class names ask for {wanted}"
-            elif found.dtype != np.float32:
-                what = f"numbers of the type {found.dtype} where float32 is asked for"
-            elif not np.isfinite(found).all():
-                what = "numbers that are not finite, for images of one colour"
-            elif name == "probabilities" and (found.min() < -PROBABILITY_SLACK or found.max() > 1 + PROBABILITY_SLACK):
-                what = f"{found.min():.3g} to {found.max():.3g} where probabilities are asked for"
-            if what:
-                raise ConfigError(f"'{self.facts.file}' answers {name} with {what}, so it cannot be served.")
-
-
-PROBABILITY_SLACK = 1e-3  # of rounding in float16
 
 
 class CheckpointModel(ServedModel):
@@ -70,33 +19,26 @@ class CheckpointModel(ServedModel):
 
     def __init__(self, path: str, accelerator: str, trust: bool = False) -> None:
         from src.build.trained_model import TrainedModel
-        from src.tasks.multilabel.task import MultilabelTask
 
         model = TrainedModel.open(path, accelerator, trust)
-        self.task, self.device = model.task, model.device
+        self.task, self.device, self.layer = model.task, model.device, model.task.output_layer()
         self.facts = ModelFacts(
             file=model.file.name,
             task=model.record.task_name,
-            class_names=[printable(name) for name in model.record.class_names],
+            class_names=[printable(name) for name in self.layer.class_names],
             preprocessing=model.preprocessing,
             backbone=model.record.backbone_name,
-            temperature=self.task.temperature,
-            thresholds=self.task.calibrated_thresholds().tolist() if isinstance(self.task, MultilabelTask) else None,
+            temperature=self.layer.temperature or 1.0,
+            thresholds=self.layer.thresholds,
             ood_score_p99=model.record.usual_ood_score,
         )
         self.size_px = self.facts.preprocessing.crop_px
 
-    def compute(self, images_N3HW: npt.NDArray[np.uint8]) -> Outputs:
+    def compute(self, images_N3HW: Pixels) -> Outputs:
         import torch
 
-        from src.tasks.regression.task import RegressionTask
-
         with torch.inference_mode():
-            outputs_NK = self.task.model(torch.from_numpy(images_N3HW).to(self.device))
-            if isinstance(self.task, RegressionTask):
-                return Outputs(self.task.values(outputs_NK).cpu().numpy(), None)
-            scores_N = self.task.ood_scores(outputs_NK)
-            return Outputs(self.task.probabilities(outputs_NK).cpu().numpy(), scores_N.cpu().numpy())
+            return self.layer.arrays(self.task.model(torch.from_numpy(images_N3HW).to(self.device)))
 
 
 class OnnxModel(ServedModel):
@@ -129,15 +71,14 @@ class OnnxModel(ServedModel):
             raise ConfigError(f"model='{file}' cannot be read by onnxruntime: {first_line(error)}") from error
         metadata = self.session.get_modelmeta().custom_metadata_map
         self.facts = facts_of(file, {key: parsed(text) for key, text in metadata.items()})
-        names = [output.name for output in self.session.get_outputs()]
-        self.names = output_names(self.facts.task)
-        if [given.name for given in self.session.get_inputs()] != ["images"] or not set(self.names) <= set(names):
-            raise ConfigError(f"model='{file}' lacks the input images or the outputs {', '.join(self.names)}.")
+        names, wanted = [output.name for output in self.session.get_outputs()], self.output_names
+        if [given.name for given in self.session.get_inputs()] != ["images"] or not set(wanted) <= set(names):
+            raise ConfigError(f"model='{file}' lacks the input images or the outputs {', '.join(wanted)}.")
         self.size_px = self.facts.preprocessing.resize_px
 
-    def compute(self, images_N3HW: npt.NDArray[np.uint8]) -> Outputs:
-        found = self.session.run(self.names, {"images": images_N3HW})
-        return Outputs(found[0], found[1] if len(found) > 1 else None)
+    def compute(self, images_N3HW: Pixels) -> Outputs:
+        found = self.session.run(self.output_names, {"images": images_N3HW})
+        return dict(zip(self.output_names, found, strict=True))
 
 
 class ExportedProgramModel(ServedModel):
@@ -153,23 +94,17 @@ class ExportedProgramModel(ServedModel):
         self.facts = facts_of(file, metadata if isinstance(metadata, dict) else {})
         self.size_px = self.facts.preprocessing.resize_px
 
-    def compute(self, images_N3HW: npt.NDArray[np.uint8]) -> Outputs:
+    def compute(self, images_N3HW: Pixels) -> Outputs:
         import torch
 
         with torch.inference_mode():
             found = self.module(torch.from_numpy(images_N3HW))
-        names = output_names(self.facts.task)
-        if isinstance(found, dict):
-            found = [found[name] for name in names]
-        elif isinstance(found, torch.Tensor):
+        if isinstance(found, torch.Tensor):
             found = [found]
-        if len(found) < len(names) or not all(isinstance(output, torch.Tensor) for output in found):
-            raise ConfigError(f"'{self.facts.file}' lacks the outputs {', '.join(names)}.")
-        return Outputs(found[0].numpy(), found[1].numpy() if len(names) > 1 else None)
-
-
-def output_names(task: str) -> list[str]:
-    return ["values"] if task == "regression" else ["probabilities", "ood_score"]
+        named = found if isinstance(found, dict) else dict(zip(self.output_names, found, strict=False))
+        if not all(isinstance(named.get(name), torch.Tensor) for name in self.output_names):
+            raise ConfigError(f"'{self.facts.file}' lacks the outputs {', '.join(self.output_names)}.")
+        return {name: named[name].numpy() for name in self.output_names}
 
 
 def read_onnx(file: Path) -> bytes:

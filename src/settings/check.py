@@ -7,15 +7,16 @@ is in src/settings/signatures.py.
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.cli.command_line import PATHS
-from src.settings.contradictions import contradictions
+from src.settings.contradictions import contradictions, data_contradictions
 from src.settings.errors import ConfigError, did_you_mean
-from src.settings.ranges import out_of_range
-from src.settings.schema import EvaluateConfig
+from src.settings.free_text import PATHS
+from src.settings.rules import is_declared, wrong_value, wrong_values
+from src.settings.train_schema import TrainConfig
+from src.settings.use_schema import EvaluateConfig
 
 
 def check_settings(cfg: DictConfig, yaml_values: dict[str, Any]) -> None:
@@ -23,29 +24,37 @@ def check_settings(cfg: DictConfig, yaml_values: dict[str, Any]) -> None:
 
     `yaml_values` are settings as the yaml files have them, nested: a number there must stay a number.
     """
+    schema = OmegaConf.get_type(cfg)
     problems = [f"{key} is not set: give {key}=<value>." for key in sorted(OmegaConf.missing_keys(cfg))]
-    problems += unknown_keys(cfg) + wrong_kinds(cfg, yaml_values) + nothing_chosen(cfg) + empty_paths(cfg)
-    if not problems:  # values of the wrong kind cannot be compared
-        problems = out_of_range(cfg) + missing_paths(cfg)
-    if not problems:  # nor can those out of range
-        problems = contradictions(cfg)
+    problems += unknown_keys(cfg)
+    values = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+    problems += wrong_values(schema, values)
+    problems += other_kinds(schema, values, yaml_values)
+    problems += nothing_chosen(values) if schema is not EvaluateConfig else []
+    problems += empty_paths(values)
+    if not problems:
+        problems = missing_paths(values)
+    if not problems:  # what is wrong in itself cannot be compared
+        settings = OmegaConf.to_object(cfg)
+        problems = data_contradictions(values.get("data") or {})
+        problems += contradictions(settings) if isinstance(settings, TrainConfig) else []
     if problems:
         raise ConfigError("\n".join(problems))
 
 
-def unknown_keys(cfg: DictConfig, prefix: str = "") -> list[str]:
+def unknown_keys(node: DictConfig, prefix: str = "") -> list[str]:
     """Keys that no schema has: `+` on the command line adds them past Hydra's own check."""
-    schema = OmegaConf.get_type(cfg)
+    schema = OmegaConf.get_type(node)
     problems: list[str] = []
     if schema is None or not dataclasses.is_dataclass(schema):
         return problems
     known = [field.name for field in dataclasses.fields(schema)]
-    for key in map(str, cfg):
+    for key in map(str, node):
         if key not in known:
             hint = did_you_mean(key, known, prefix)
             problems.append(f"{prefix}{key} is no setting.{hint} Known: {', '.join(known)}.")
-        elif not OmegaConf.is_missing(cfg, key) and isinstance(node := cfg[key], DictConfig):
-            problems += unknown_keys(node, f"{prefix}{key}.")
+        elif not OmegaConf.is_missing(node, key) and isinstance(inner := node[key], DictConfig):
+            problems += unknown_keys(inner, f"{prefix}{key}.")
     return problems
 
 
@@ -61,60 +70,63 @@ def leaves(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 SEVERAL_KINDS = ("trainer.devices", "trainer.strategy")  # a word, or a list of numbers; a word, or what is to be built
 
 
-def wrong_kinds(cfg: DictConfig, yaml_values: dict[str, Any]) -> list[str]:
-    """A setting whose yaml value is a number, a text, a list or true/false must stay one."""
-    problems = []
+def other_kinds(schema: Any, values: dict[str, Any], yaml_values: dict[str, Any]) -> Iterator[str]:
+    """A setting of which no type says what it may be: what is a number, a text, a list or true/false must stay one.
+
+    That is so for the groups' values, by their yaml files, and for what a phase overrides, by the groups.
+    """
     for key, default in leaves(yaml_values):
-        value = OmegaConf.select(cfg, key, default=default)
-        if isinstance(default, bool):
-            wanted, right = "true or false", isinstance(value, bool)
-        elif isinstance(default, int | float):
-            whole = isinstance(default, int)
-            wanted = "a whole number" if whole else "a number"
-            right = value is None or (isinstance(value, int if whole else int | float) and not isinstance(value, bool))
-        elif isinstance(default, list):
-            wanted, right = "a list such as [1, 2]", value is None or OmegaConf.is_list(value) or value is default
-        elif isinstance(default, str) and key not in SEVERAL_KINDS:
-            wanted, right = "a text", not OmegaConf.is_config(value)
-        else:
-            continue
-        if not right:
-            problems.append(f"{key}={value!r} is not {wanted}.")
-    return problems
+        if not is_declared(schema, key) and key not in SEVERAL_KINDS:
+            yield from wrong_value(kind_of_value(default), value_at(values, key, default), key)
+    for number, phase in enumerate(values["freeze"]["phases"] if schema is TrainConfig else ()):
+        for group in ("optimizer", "scheduler"):
+            for key, value in leaves(phase[group] if "_target_" not in phase[group] else {}):
+                default = value_at(values[group], key, None)
+                if not is_declared(schema, f"{group}.{key}"):
+                    yield from wrong_value(kind_of_value(default), value, f"freeze.phases.{number}.{group}.{key}")
 
 
-def nothing_chosen(cfg: DictConfig) -> list[str]:
+def value_at(values: Any, key: str, default: Any) -> Any:
+    """Of a dotted key in nested mappings."""
+    for part in key.split("."):
+        values = values.get(part, default) if isinstance(values, dict) else default
+    return values
+
+
+def kind_of_value(value: Any) -> Any:
+    """The type that another value in its place must have; only true or false cannot be null."""
+    kind = type(value)
+    return kind if kind is bool else kind | None if kind in (int, float, str, list) else Any
+
+
+def nothing_chosen(values: dict[str, Any]) -> list[str]:
     """Groups of which something is built, and that say nothing of what."""
     problems = []
     for group in ("data", "head", "loss", "optimizer", "scheduler", "trainer"):
-        if group not in cfg or OmegaConf.get_type(cfg) is EvaluateConfig:
-            continue
-        node = cfg[group]
-        if not isinstance(node, DictConfig) or not isinstance(node.get("_target_"), str):
-            given = (
-                f"{group}._target_={node.get('_target_')!r}" if isinstance(node, DictConfig) else f"{group}={node!r}"
-            )
+        node = values.get(group, {"_target_": ""})
+        if not isinstance(node, dict) or not isinstance(node.get("_target_"), str):
+            key = f"{group}._target_={node.get('_target_')!r}" if isinstance(node, dict) else f"{group}={node!r}"
             problems.append(
-                f"{given} names nothing that can be built: choose one of the group's options, {group}=<option>."
+                f"{key} names nothing that can be built: choose one of the group's options, {group}=<option>."
             )
     return problems
 
 
-def empty_paths(cfg: DictConfig) -> list[str]:
+def empty_paths(values: dict[str, Any]) -> list[str]:
     return [
         f"{key} is empty: give a path, or leave it out. (Is it a shell's variable that is not set?)"
         for key in PATHS
-        if not key.startswith("hydra.") and OmegaConf.select(cfg, key, throw_on_missing=False) == ""
+        if not key.startswith("hydra.") and value_at(values, key, None) == ""
     ]
 
 
-def missing_paths(cfg: DictConfig) -> list[str]:
+def missing_paths(values: dict[str, Any]) -> list[str]:
     problems = []
     keys = ["data.file", "data.split_file", "resume", "ckpt", "model", "root"]
-    if "name" not in (OmegaConf.select(cfg, "data") or {}):  # torchvision's sets are downloaded to data.root
+    if "name" not in (values.get("data") or {}):  # torchvision's sets are downloaded to data.root
         keys.append("data.root")
     for key in keys:
-        value = OmegaConf.select(cfg, key)
+        value = value_at(values, key, None)
         if key == "resume" and value == "auto":
             continue
         if value is not None and not Path(value).expanduser().exists():

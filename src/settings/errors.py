@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 
 class ConfigError(ValueError):
-    """A mistake that the user can mend: shown as its text alone, with no traceback."""
+    """A mistake that the user can fix: shown as its text alone, with no traceback."""
 
 
 class RunStopped(Exception):

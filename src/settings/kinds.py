@@ -4,32 +4,39 @@ import re
 from typing import Any, NamedTuple
 
 from src.settings.errors import ConfigError
+from src.settings.options import targets_of
 
 
 class Kind(NamedTuple):
-    """What may stand at a place of the settings."""
+    """What may stand at a place of the settings.
+
+    Functions, such as heads and our schedules, have no class that tells what they are: those count that an option of
+    the group names. So do classes outside `modules`, and both may lie wherever conf/ says that they do.
+    """
 
     what: str
-    modules: tuple[str, ...]  # in which it is defined, by how their names begin
-    base: str  # dotted name of the class that it derives from; empty = a function
+    group: str  # whose options name what is ours; empty = modules and base say all
+    modules: tuple[str, ...]  # in which its classes are defined, by how their names begin
+    bases: tuple[str, ...]  # dotted names of the classes that it derives from one of; none = a function
 
 
 KINDS = {
-    r"head": Kind("head", ("src.models.heads",), ""),
-    r"loss": Kind("loss", ("torch.nn.modules.loss", "src.training.losses"), "torch.nn.Module"),
-    r"data": Kind("data module", ("src.data.",), "src.data.module.ImageDataModule"),
-    r"(freeze\.phases\.\d+\.)?optimizer": Kind("optimizer", ("torch.optim",), "torch.optim.Optimizer"),
+    r"head": Kind("head", "head", (), ()),
+    r"loss": Kind("loss", "loss", ("torch.nn.modules.loss",), ("torch.nn.Module",)),
+    r"data": Kind("data module", "", ("src.data.",), ("src.data.module.ImageDataModule",)),
+    r"(freeze\.phases\.\d+\.)?optimizer": Kind("optimizer", "", ("torch.optim",), ("torch.optim.Optimizer",)),
     r"(freeze\.phases\.\d+\.)?scheduler": Kind(
-        "scheduler", ("torch.optim.lr_scheduler", "src.training.optim"), "torch.optim.lr_scheduler.LRScheduler"
+        "scheduler", "scheduler", ("torch.optim.lr_scheduler",),
+        ("torch.optim.lr_scheduler.LRScheduler", "torch.optim.lr_scheduler.ReduceLROnPlateau"),
     ),
-    r"callbacks\.\w+": Kind("callback", ("lightning.pytorch.callbacks", "src."), "lightning.Callback"),
-    r"logger\.\w+": Kind("logger", ("lightning.pytorch.loggers",), "lightning.pytorch.loggers.Logger"),
-    r"trainer": Kind("trainer", ("lightning.pytorch.trainer",), "lightning.Trainer"),
+    r"callbacks\.\w+": Kind("callback", "", ("lightning.pytorch.callbacks", "src."), ("lightning.Callback",)),
+    r"logger\.\w+": Kind("logger", "", ("lightning.pytorch.loggers",), ("lightning.pytorch.loggers.Logger",)),
+    r"trainer": Kind("trainer", "", ("lightning.pytorch.trainer",), ("lightning.Trainer",)),
     r"trainer\.profiler": Kind(
-        "profiler", ("lightning.pytorch.profilers",), "lightning.pytorch.profilers.Profiler"
+        "profiler", "", ("lightning.pytorch.profilers",), ("lightning.pytorch.profilers.Profiler",)
     ),
     r"trainer\.strategy": Kind(
-        "strategy", ("lightning.pytorch.strategies", "src."), "lightning.pytorch.strategies.Strategy"
+        "strategy", "", ("lightning.pytorch.strategies", "src."), ("lightning.pytorch.strategies.Strategy",)
     ),
 }  # fmt: skip
 
@@ -39,20 +46,35 @@ def kind_of(path: str) -> Kind | None:
     return next((kind for place, kind in KINDS.items() if re.fullmatch(place, path)), None)
 
 
-def bases_of(kind: Kind) -> tuple[type, ...]:
+def is_of_kind(found: Any, kind: Kind) -> bool:
+    """Whether a class or function of that kind is ours, torch's or Lightning's."""
+    module, name = getattr(found, "__module__", None) or "", getattr(found, "__qualname__", "")
+    if kind.group and f"{module}.{name}" in targets_of(kind.group):
+        return True
+    return module.startswith(kind.modules) and isinstance(found, type) and issubclass(found, classes(kind.bases))
+
+
+def classes(names: tuple[str, ...]) -> tuple[type, ...]:
     from hydra.utils import get_class
 
-    found: list[type] = [get_class(kind.base)]
-    if kind.what == "scheduler":
-        found.append(get_class("torch.optim.lr_scheduler.ReduceLROnPlateau"))
-    return tuple(found)
+    return tuple(map(get_class, names))
+
+
+def names_a(node: Any, base: str) -> bool:
+    """Whether what a node names, which is imported, is a class that derives from another."""
+    from hydra.utils import get_object
+
+    target = node.get("_target_") if isinstance(node, dict) else None
+    found = get_object(target) if isinstance(target, str) else None
+    return isinstance(found, type) and issubclass(found, classes((base,)))
 
 
 def require_kind(found: Any, path: str, target: Any) -> None:
     """Raise ConfigError unless what was built at a place of the settings is what belongs there."""
     kind = kind_of(path)
     assert kind is not None
-    if not isinstance(found, bases_of(kind)):
+    if not isinstance(found, classes(kind.bases)):
         raise ConfigError(
-            f"{path}._target_='{target}' makes a {type(found).__name__}, and a {kind.what} ({kind.base}) belongs there."
+            f"{path}._target_='{target}' makes a {type(found).__name__}, and a {kind.what} ({kind.bases[0]}) belongs "
+            "there."
         )

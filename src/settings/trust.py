@@ -14,13 +14,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.settings.check import leaves
 from src.settings.errors import ConfigError
-from src.settings.kinds import Kind, bases_of, kind_of
+from src.settings.kinds import Kind, is_of_kind, kind_of
 from src.settings.signatures import target_nodes
 
 # How names may begin at all: importing anything else could run what lies in the working directory.
 PREFIXES = ("src.", "torch.nn.", "torch.optim.", "lightning.Trainer", "lightning.pytorch.")
-# Names of those functions that are heads and schedules.
-FUNCTIONS = {"head": r"\w+_head", "scheduler": r"constant|cosine|linear|step|multistep|exponential|onecycle"}
 WRITTEN = ("callbacks.", "logger.", "trainer.profiler")  # settings by which files are written
 WAY_OUT = (
     "It may be somebody else's code. If you know who wrote the file and trust them, trust=true runs it "
@@ -80,13 +78,7 @@ def is_own(name: Any, kind: Kind) -> bool:
         found = get_object(name)
     except Exception:  # there is no such name
         return False
-    module = getattr(found, "__module__", None) or ""
-    if not module.startswith(kind.modules):
-        return False
-    if isinstance(found, type):
-        return bool(kind.base) and issubclass(found, bases_of(kind))
-    function = FUNCTIONS.get(kind.what)
-    return bool(function and callable(found) and re.fullmatch(function, getattr(found, "__qualname__", "")))
+    return is_of_kind(found, kind)
 
 
 def require_own_paths(settings: dict[str, Any], own: dict[str, Any], file: Path, run_dir: Path) -> None:

@@ -1,59 +1,69 @@
 """Settings that were typed and have no effect beside the others: told, since somebody expects something of them."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
-from src.settings.contradictions import target_of
+from src.settings.kinds import names_a
+from src.settings.train_schema import TrainConfig
 
 
-def void_settings(cfg: DictConfig, typed: Iterable[str]) -> Iterator[str]:
+def void_settings(settings: TrainConfig, typed: Iterable[str]) -> Iterator[str]:
     """A sentence for each of the keys in `typed` that does nothing in this run."""
     for key in typed:
         for prefix, is_void, why in RULES:
-            if (key == prefix or key.startswith(f"{prefix}.")) and is_void(cfg):
+            if (key == prefix or key.startswith(f"{prefix}.")) and is_void(settings):
                 yield f"{key} has no effect: {why}."
                 break
 
 
-def get(cfg: DictConfig, key: str) -> Any:
-    return OmegaConf.select(cfg, key)
+def trains_head_alone(settings: TrainConfig) -> bool:
+    return all(phase.train == "head" for phase in settings.freeze.phases)
 
 
-def trains_head_alone(cfg: DictConfig) -> bool:
-    return all(phase.train == "head" for phase in cfg.freeze.phases)
+def never_trains_head_alone(settings: TrainConfig) -> bool:
+    return all(phase.train != "head" for phase in settings.freeze.phases)
 
 
-def never_trains_head_alone(cfg: DictConfig) -> bool:
-    return all(phase.train != "head" for phase in cfg.freeze.phases)
+def keeps_no_checkpoint(settings: TrainConfig) -> bool:
+    return not any(names_a(node, "lightning.pytorch.callbacks.Checkpoint") for node in settings.callbacks.values())
 
 
-def keeps_no_checkpoint(cfg: DictConfig) -> bool:
-    return not any("Checkpoint" in target_of(node) for node in cfg.callbacks.values())
+def splits_by_file(settings: TrainConfig) -> bool:
+    return settings.data.get("split_file") is not None
 
 
-def splits_by_file(cfg: DictConfig) -> bool:
-    return get(cfg, "data.split_file") is not None
+def has_no_folds(settings: TrainConfig) -> bool:
+    return settings.data.get("folds") is None
 
 
-RULES: list[tuple[str, Callable[[DictConfig], bool], str]] = [
-    ("data.fold", lambda cfg: get(cfg, "data.folds") is None, "data.folds=<number> says that there are folds"),
+def forbids_crops(settings: TrainConfig) -> bool:
+    return settings.data.get("crop_safe") is False
+
+
+def is_dry(settings: TrainConfig) -> bool:
+    return bool(settings.trainer.get("fast_dev_run"))
+
+
+RULES: list[tuple[str, Callable[[TrainConfig], bool], str]] = [
+    ("data.fold", has_no_folds, "data.folds=<number> says that there are folds"),
     ("data.val_fraction", splits_by_file, "data.split_file says which images are val"),
-    ("data.val_fraction", lambda cfg: get(cfg, "data.folds") is not None, "with data.folds val is one of the folds"),
+    ("data.val_fraction", lambda settings: not has_no_folds(settings), "with data.folds val is one of the folds"),
     ("data.test_fraction", splits_by_file, "data.split_file says which images are test"),
     ("data.split_seed", splits_by_file, "data.split_file says how the images are split"),
     ("data.cache_views", never_trains_head_alone, "no phase of the freeze plan trains the head alone"),
-    ("data.cache_dir", lambda cfg: get(cfg, "data.cache") == "none", "data.cache=none keeps nothing"),
-    ("augment.horizontal_flip", lambda cfg: get(cfg, "data.mirror_safe") is False, "data.mirror_safe=false forbids it"),
-    ("augment.crop_scale_min", lambda cfg: get(cfg, "data.crop_safe") is False, "data.crop_safe=false forbids crops"),
-    ("augment.crop_px", lambda cfg: get(cfg, "data.crop_safe") is False, "data.crop_safe=false forbids crops"),
+    ("data.cache_dir", lambda settings: settings.data.get("cache") == "none", "data.cache=none keeps nothing"),
+    (
+        "augment.horizontal_flip",
+        lambda settings: settings.data.get("mirror_safe") is False,
+        "data.mirror_safe=false forbids it",
+    ),
+    ("augment.crop_scale_min", forbids_crops, "data.crop_safe=false forbids crops"),
+    ("augment.crop_px", forbids_crops, "data.crop_safe=false forbids crops"),
     ("param_groups.layer_decay", trains_head_alone, "only the head trains"),
     ("param_groups.head_lr_factor", trains_head_alone, "only the head trains"),
     ("backbone.stochastic_depth", trains_head_alone, "only the head trains, and what is frozen drops nothing"),
     ("soup", keeps_no_checkpoint, "callbacks=none keeps no checkpoints"),
     ("checkpoint_every_n_steps", keeps_no_checkpoint, "callbacks=none keeps no checkpoints"),
-    ("trainer.log_every_n_steps", lambda cfg: not cfg.logger, "logger=none logs nothing"),
-    ("lr_find", lambda cfg: bool(get(cfg, "trainer.fast_dev_run")), "fast_dev_run tries nothing out"),
-    ("batch_size_find", lambda cfg: bool(get(cfg, "trainer.fast_dev_run")), "fast_dev_run tries nothing out"),
+    ("trainer.log_every_n_steps", lambda settings: not settings.logger, "logger=none logs nothing"),
+    ("lr_find", is_dry, "fast_dev_run tries nothing out"),
+    ("batch_size_find", is_dry, "fast_dev_run tries nothing out"),
 ]

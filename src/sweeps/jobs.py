@@ -8,8 +8,9 @@ from typing import Any, cast
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from src.cli.command_line import quoted
+from src.cli.quoting import quoted
 from src.cli.run_dir import new_dir
+from src.files.whole_files import replaced
 
 JOB_FILE = "job.json"
 
@@ -48,9 +49,8 @@ def write_job_file(config: DictConfig, ended: bool) -> None:
     settings = typed_values(cast(list[str], OmegaConf.to_container(config.hydra.overrides.task, resolve=False)))
     facts = {"number": config.hydra.job.num, "ended": ended, "monitor": config.task.monitor, "mode": config.task.mode}
     file = Path(config.hydra.runtime.output_dir) / JOB_FILE
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps({**facts, "settings": settings}, indent=2) + "\n", encoding="utf-8")
-    part.replace(file)
+    with replaced(file) as part:
+        part.write_text(json.dumps({**facts, "settings": settings}, indent=2) + "\n", encoding="utf-8")
 
 
 def read_row(job: dict[str, Any], job_dir: Path) -> dict[str, Any]:

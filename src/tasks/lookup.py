@@ -2,10 +2,14 @@
 
 from importlib import import_module
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from src.settings.errors import ConfigError
 from src.settings.tasks import task_names
-from src.training.scores_task import ScoresTask
+
+if TYPE_CHECKING:
+    from src.evaluation.prediction import Prediction
+    from src.training.scores_task import ScoresTask
 
 
 def part_of(task: str, part: str) -> ModuleType:
@@ -18,8 +22,17 @@ def part_of(task: str, part: str) -> ModuleType:
     return import_module(f"src.tasks.{task}.{part}")
 
 
-def task_class(task: str) -> type[ScoresTask]:
-    """Of instance_segmentation: InstanceSegmentationTask."""
-    found: type[ScoresTask] = getattr(part_of(task, "task"), "".join(word.title() for word in task.split("_")) + "Task")
-    assert issubclass(found, ScoresTask)
+def class_of(task: str, part: str) -> Any:
+    """The class after which a part is named: of instance_segmentation and task, InstanceSegmentationTask."""
+    return getattr(part_of(task, part), "".join(word.title() for word in (*task.split("_"), part)))
+
+
+def task_class(task: str) -> "type[ScoresTask]":
+    found: type[ScoresTask] = class_of(task, "task")
+    return found
+
+
+def prediction_class(task: str) -> "type[Prediction]":
+    """Imports no torch."""
+    found: type[Prediction] = class_of(task, "prediction")
     return found

@@ -1,12 +1,12 @@
 """The validation images by what the head gets to see of them, for TensorBoard's projector."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -14,6 +14,7 @@ from src.data.table import ImageTable
 from src.models.classifier import pooled
 from src.training.processes import gathered
 from src.training.task import FineTuneTask
+from src.training.tensorboard import find_tensorboards
 
 MOST = 500  # images: their vectors become a text file, and the projector becomes slow with thousands
 THUMBNAIL_PX = 48
@@ -33,10 +34,10 @@ class EmbeddingCollector(Callback):
     def on_validation_start(self, trainer: Trainer, task: LightningModule) -> None:
         assert isinstance(task, FineTuneTask)
         self.batches = []  # a soup is measured after the best epoch
-        self.hook = task.model.head.register_forward_pre_hook(self.see)
+        self.hook = task.model.watch_head(self.see)
 
-    def see(self, head: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self.seen = inputs[0]
+    def see(self, features: Tensor) -> None:
+        self.seen = features
 
     def on_validation_batch_end(
         self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int, loader: int = 0
@@ -54,24 +55,35 @@ class EmbeddingCollector(Callback):
     def on_validation_end(self, trainer: Trainer, task: LightningModule) -> None:
         self.hook.remove()
 
-    def log_to(self, trainer: Trainer, table: ImageTable, predictions: dict[int, str]) -> None:
-        """Into TensorBoard, with labels, predictions (by row) and paths; every process has to call it."""
+    def take(self) -> "Embeddings | None":
+        """Of all processes, each of which has to call it; None if there was no image."""
         batches = gathered(self.batches)
-        loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-        if not batches or not trainer.is_global_zero:
-            return
-        index_N, embeddings_NC, thumbnails_N3HW = (
-            np.concatenate([batch[name] for batch in batches]) for name in ("index", "embedding", "thumbnail")
+        if not batches:
+            return None
+        return Embeddings(
+            *(np.concatenate([batch[name] for batch in batches]) for name in ("index", "embedding", "thumbnail"))
         )
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Of some images: rows of the image table, what the head gets float32 [N, C], thumbnails uint8 [N, 3, 48, 48]."""
+
+    index: npt.NDArray[np.int64]
+    embedding: npt.NDArray[np.float32]
+    thumbnail: npt.NDArray[np.uint8]
+
+    def log_to(self, trainer: Trainer, table: ImageTable, predictions: dict[int, str]) -> None:
+        """Into TensorBoard, with labels, predictions (by row) and paths."""
         rows = [
             [clean(text) for text in (table.label_text(row), predictions.get(row, ""), str(table.paths[row]))]
-            for row in index_N.tolist()
+            for row in self.index.tolist()
         ]
-        for logger in loggers:
+        for logger in find_tensorboards(trainer):
             logger.experiment.add_embedding(
-                np.round(embeddings_NC.astype(np.float64), 4),
+                np.round(self.embedding.astype(np.float64), 4),
                 metadata=rows,
-                label_img=torch.from_numpy(thumbnails_N3HW).float() / 255,
+                label_img=torch.from_numpy(self.thumbnail).float() / 255,
                 global_step=trainer.global_step,
                 tag="val",
                 metadata_header=["label", "prediction", "path"],

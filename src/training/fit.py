@@ -8,12 +8,12 @@ from src.data.module import ImageDataModule
 from src.runs.progress import unfit
 from src.runs.run import TrainingRun
 from src.settings.errors import ConfigError, first_line
-from src.training.callbacks.watching import PhaseEarlyStopping
+from src.training.callbacks.early_stopping import PhaseEarlyStopping
 from src.training.describe import describe_phase
 from src.training.scores_task import ScoresTask
 from src.training.sharding import ShardedStrategy
 from src.training.task import FineTuneTask
-from src.training.tuning.finders import find_rate
+from src.training.tuning.learning_rate import find_rate
 
 
 def fit_phases(run: TrainingRun, task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> None:
@@ -33,8 +33,8 @@ def fit_phases(run: TrainingRun, task: ScoresTask, datamodule: ImageDataModule, 
         describe_phase(task, trainer)
         if head_alone:
             datamodule.advise()
-        if run.settings.lr_find and run.tries_rate(index):
-            find_rate(task, datamodule, trainer)
+        if run.settings.lr_find and run.tries_rate(index) and (rate := find_rate(task, datamodule, trainer)):
+            task.set_rate(index, rate)
         fit(task, datamodule, trainer, run.checkpoint_of(index))
 
 

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from src.runs.changes import PATHS_OF_DATA
 from src.runs.record import RunRecord
 from src.settings.trust import plain_config
-from src.training.callbacks.watching import find_tensorboards
+from src.training.tensorboard import find_tensorboards
 
 USUAL = {
     "backbone": "backbone.name", "batch_size": "data.batch_size", "epochs": "trainer.max_epochs", "lr": "optimizer.lr",

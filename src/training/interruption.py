@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shlex
 import signal
 import subprocess
 from pathlib import Path
@@ -13,13 +12,15 @@ import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from src.cli.run_dir import resume_command
 from src.settings.errors import TERMINATED, RunStopped
 
 log = logging.getLogger(__name__)
 
 
 class StepCheckpoint(Checkpoint):
-    """Writes last.ckpt within epochs: every so many steps, and when the process gets SIGTERM, which then ends the run.
+    """Writes last.ckpt within epochs: every so many steps, and when the process gets SIGTERM (under Windows
+    SIGBREAK: Ctrl+Break), which then ends the run.
 
     In a job of SLURM, SIGUSR1 (`sbatch --signal=USR1@120`) does the same and puts the job back into the queue, as
     Lightning does; so does SIGTERM if it announces a preemption. Both are heeded at the next optimizer step, since
@@ -39,9 +40,9 @@ class StepCheckpoint(Checkpoint):
     def on_train_start(self, trainer: Trainer, task: LightningModule) -> None:
         """Lightning puts its own handlers in place before, and takes away all of them after the fit."""
         self.saved_at = trainer.global_step
-        wanted = [signal.SIGTERM, *([signal.SIGUSR1] if in_slurm() else [])]
-        for number in wanted:
-            signal.signal(number, self.receive)
+        for name in ("SIGTERM", "SIGBREAK", *(["SIGUSR1"] if in_slurm() else [])):
+            if hasattr(signal, name):  # each system has its own
+                signal.signal(getattr(signal, name), self.receive)
 
     def receive(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
@@ -75,11 +76,11 @@ class StepCheckpoint(Checkpoint):
 
     def end(self, trainer: Trainer) -> None:
         assert self.received is not None
-        if trainer.is_global_zero and (self.received == signal.SIGUSR1 or is_preempted()):
+        if trainer.is_global_zero and (self.received.name == "SIGUSR1" or is_preempted()):
             requeue()
         raise RunStopped(
             f"{self.received.name}: saved after step {trainer.global_step}. "
-            f"Go on with: python -m src.train resume={shlex.quote(str(self.file.parents[1]))}",
+            f"Go on with: {resume_command(self.file.parents[1])}",
             status=TERMINATED,
         )
 

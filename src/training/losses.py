@@ -61,7 +61,7 @@ EFFECTIVE_BETA = 0.999  # one of the values that the paper tries; it suits class
 
 
 def class_weights(kind: str, labels: npt.NDArray[Any], num_classes: int) -> Tensor:
-    """float32 [K], from the labels of the training images (see ImageTable.labels).
+    """float32 [K], from the labels of the training images (see src/data/targets.py).
 
     Args:
         kind: `inverse`: by one over the number n of images of a class; `effective`: by (1 - b) / (1 - b^n), b 0.999,

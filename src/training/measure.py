@@ -1,259 +1,66 @@
-"""What a finished training is worth: val and test metrics of its best weights, and the files of report/."""
+"""What a finished training is worth: val and test metrics of its best weights, and the evidence they follow from."""
 
-import json
-import logging
-import sys
-from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
-from typing import Any, cast
+from dataclasses import dataclass
 
-import numpy as np
-import torch
-from lightning import Callback, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import TensorBoardLogger
-from omegaconf import DictConfig
+from lightning import Trainer
 
 from src.data.module import ImageDataModule
-from src.evaluation.calibration import calibration_metrics, fit_temperature
-from src.evaluation.confusion import count_confusions
-from src.files.csv_files import read_csv_file
-from src.reports.drawing import draw_confusions
-from src.reports.model_card import write_model_card
-from src.reports.report import write_report
-from src.reports.run import RunReport
-from src.runs.checkpoint import AtomicCheckpointIO, load_checkpoint
-from src.runs.record import CALIBRATION_KEY, CHECKPOINT_KEY
-from src.runs.results import SplitOutputs, finite_outputs, write_class_table, write_json, write_predictions
-from src.tasks.classification.task import ClassificationTask
-from src.training.averaging import MovingAverage, SoupCheckpoint, StateDict, average_of
-from src.training.callbacks.watching import OutputCollector, add_figure
-from src.training.embeddings import EmbeddingCollector
+from src.evaluation.evidence import Evidence
+from src.training.best_weights import keep_calibration, load_best
+from src.training.embeddings import EmbeddingCollector, Embeddings
+from src.training.evidence import EvidenceCollector
 from src.training.metric_states import scalars
-from src.training.scores_task import ScoresTask
-from src.training.sharding import load_sharded
-
-log = logging.getLogger(__name__)
-
-Metrics = dict[str, float]
+from src.training.soup import Measurement, try_soup
+from src.training.task import FineTuneTask
+from src.training.tensorboard import find_tensorboards
+from src.training.trainer_state import watched_by, without_loggers
 
 
-def measure_best(
-    cfg: DictConfig, task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer
-) -> tuple[Metrics, list[SplitOutputs]]:
-    """val and test metrics of the best checkpoint, or of its soup, or of the last weights if no checkpoint was kept.
-
-    Its temperature is fitted on val and put into best.ckpt. Also returns the outputs for val and, if it is there, test.
+@dataclass(frozen=True)
+class Measured:
+    """Of the best weights. `splits`: evidence of val and, if it is there, test. `calibration`: what val has taught the
+    task. `embeddings`: of val, for TensorBoard; None where nobody looks at them.
     """
-    load_best(task, trainer, cfg.task.monitor)
+
+    metrics: dict[str, float]
+    splits: list[Evidence]
+    calibration: dict[str, float]
+    embeddings: Embeddings | None = None
+
+
+def measure_best(task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer, test: bool) -> Measured:
+    """Measure the best checkpoint, or its soup, or the last weights if no checkpoint was kept; every process calls it.
+
+    They stay in `task`. What val teaches it, such as a temperature, is put into best.ckpt.
+    """
+    load_best(task, trainer)
     datamodule.train_on_features_of(None)  # the whole network is measured, on images
-    report_dir, collector = Path(cfg.output_dir) / "report", OutputCollector()
-    if trainer.is_global_zero:
-        report_dir.mkdir(exist_ok=True)
-    watching: list[Callback] = [collector]
-    embeddings = None
-    if any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers) and not task.is_sharded:
-        embeddings = EmbeddingCollector(datamodule.table.splits["val"])
-        watching.append(embeddings)
-    trainer.callbacks.extend(watching)  # type: ignore[attr-defined]
+    table, collector = datamodule.table, EvidenceCollector()
+    looked_at = bool(find_tensorboards(trainer)) and not task.is_sharded
+    embeddings = [EmbeddingCollector(table.splits["val"])] if looked_at else []
 
-    def measure_val() -> tuple[Metrics, SplitOutputs]:
+    def measure_val() -> Measurement:
         """Not into the curves: the best checkpoint is not one more epoch."""
-        loggers, trainer.loggers = trainer.loggers, []
-        trainer.validate(task, datamodule=datamodule, verbose=False)
-        trainer.loggers = loggers
-        return scalars(trainer.callback_metrics), finite_outputs("val", datamodule.table, *collector.take())
+        with without_loggers(trainer):
+            trainer.validate(task, datamodule=datamodule, verbose=False)
+        return scalars(trainer.callback_metrics), collector.take("val", table)
 
-    metrics, val = measure_val()
-    if (soup := try_soup(metrics, cfg, task, trainer, measure_val)) is not None:
-        metrics, val = soup
-    calibrate(task, val)
-    keep_calibration(task, val, trainer, cfg.task.monitor)
-    measured = [val]
-    if cfg.test and "test" in datamodule.table.splits:
-        trainer.test(task, datamodule=datamodule, verbose=False)
-        metrics |= scalars(trainer.callback_metrics)
-        measured.append(finite_outputs("test", datamodule.table, *collector.take()))
-    for callback in watching:
-        trainer.callbacks.remove(callback)  # type: ignore[attr-defined]
-    if embeddings is not None:
-        answers = task.answers(torch.from_numpy(val.outputs_NK).to(task.device)) if len(val.rows_N) else []
-        predictions = {row: answer[0] for row, answer in zip(val.rows_N.tolist(), answers, strict=True)}
-        embeddings.log_to(trainer, datamodule.table, predictions)
-    for outputs in measured:
-        metrics |= {f"{outputs.split}/{name}": value for name, value in how_calibrated(task, outputs).items()}
-        if trainer.is_global_zero:
-            write_predictions(report_dir / f"{outputs.split}_predictions.csv", task, outputs, cfg.spreadsheet_safe)
-            if outputs.split == "test" and len(outputs.rows_N):
-                write_test_report(task, outputs, report_dir, trainer, cfg.spreadsheet_safe)
-    if has_logits(task, val):
-        metrics["temperature"] = task.temperature
-    return metrics, measured
+    with watched_by(trainer, [collector, *embeddings]):
+        metrics, val = try_soup(measure_val(), task, trainer, measure_val)
+        calibration = task.calibrate(val) if len(val) else {}
+        keep_calibration(trainer, task.monitor, calibration)
+        splits = [val]
+        if test and "test" in table.splits:
+            trainer.test(task, datamodule=datamodule, verbose=False)
+            metrics |= scalars(trainer.callback_metrics)
+            splits.append(collector.take("test", table))
+    for evidence in splits:
+        metrics |= {f"{evidence.split}/{name}": value for name, value in further_metrics(task, evidence).items()}
+    if "temperature" in calibration:
+        metrics["temperature"] = calibration["temperature"]
+    return Measured(metrics, splits, calibration, embeddings[0].take() if embeddings else None)
 
 
-# --------------------------------------------------------------------------------------------------------- calibration
-
-
-def has_logits(task: ScoresTask, outputs: SplitOutputs) -> bool:
-    """Whether there are outputs (trainer.limit_val_batches=0 leaves none) of which probabilities are made."""
-    return len(outputs.rows_N) > 0 and bool(task.probability_columns)
-
-
-def calibrate(task: ScoresTask, val: SplitOutputs) -> None:
-    """Give the task the temperature that fits val."""
-    if has_logits(task, val):
-        task.temperature = fit_temperature(val.outputs_NK, val.labels)
-
-
-def keep_calibration(task: ScoresTask, val: SplitOutputs, trainer: Trainer, monitor: str) -> None:
-    """Put temperature, and what is usual for ood_score on val, into best.ckpt."""
-    kept = find_best(trainer, monitor)
-    if not trainer.is_global_zero or not has_logits(task, val) or kept is None:
-        return
-    if not (file := Path(kept.best_model_path)).is_file():
-        return
-    facts = {"temperature": task.temperature, "images": len(val.rows_N), **usual_scores(task, val)}
-    checkpoint = load_checkpoint(file)
-    checkpoint[CHECKPOINT_KEY][CALIBRATION_KEY] = facts
-    AtomicCheckpointIO().save_checkpoint(checkpoint, file)
-
-
-def usual_scores(task: ScoresTask, val: SplitOutputs) -> Metrics:
-    """Percentiles of ood_score on val; empty where there is none."""
-    if not has_logits(task, val):
-        return {}
-    scores_N = task.ood_scores(torch.from_numpy(val.outputs_NK)).numpy()
-    return {f"ood_score_p{q}": float(np.percentile(scores_N, q)) for q in (50, 95, 99)}
-
-
-def how_calibrated(task: ScoresTask, outputs: SplitOutputs) -> Metrics:
-    """`ece` and `brier` of a split, with and without temperature; empty where too few probabilities are known."""
-    if not has_logits(task, outputs) or not outputs.measurable:
-        return {}
-    return calibration_metrics(outputs.outputs_NK, outputs.labels, task.temperature)
-
-
-# -------------------------------------------------------------------------------------------------------- best weights
-
-
-def find_best(trainer: Trainer, monitor: str) -> ModelCheckpoint | None:
-    """The callback that keeps best.ckpt."""
-    kept = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor == monitor]
-    return next((callback for callback in kept if not isinstance(callback, SoupCheckpoint)), None)
-
-
-def load_best(task: ScoresTask, trainer: Trainer, monitor: str) -> None:
-    """Put the best weights into `task`: those of best.ckpt, or else the moving average, or else the last ones."""
-    best, weights = find_best(trainer, monitor), None
-    last = trainer.strategy.lightning_module_state_dict()  # sharded weights are gathered by all processes
-    if trainer.is_global_zero:
-        if best is not None and Path(best.best_model_path).is_file():
-            weights = load_checkpoint(Path(best.best_model_path))["state_dict"]
-        else:
-            averages = [c.average for c in trainer.callbacks if isinstance(c, MovingAverage)]  # type: ignore[attr-defined]
-            weights = averages[0] if averages else last
-    load_everywhere(weights, task, trainer)
-
-
-def load_everywhere(weights: StateDict | None, task: ScoresTask, trainer: Trainer) -> None:
-    """Weights that the first process has read: the other nodes may not see its disk."""
-    if task.is_sharded:
-        load_sharded(weights or {}, task)
-        return
-    task.load_state_dict(trainer.strategy.broadcast(cast(StateDict, weights)), strict=False)
-
-
-def try_soup(
-    best: Metrics,
-    cfg: DictConfig,
-    task: ScoresTask,
-    trainer: Trainer,
-    measure_val: Callable[[], tuple[Metrics, SplitOutputs]],
-) -> tuple[Metrics, SplitOutputs] | None:
-    """Put the average of the best epochs in the place of the best one, in `task` and in best.ckpt, if val allows it.
-
-    None if there is nothing to average.
-    """
-    soup = next((c for c in trainer.checkpoint_callbacks if isinstance(c, SoupCheckpoint)), None)
-    kept = find_best(trainer, cfg.task.monitor)
-    files = trainer.strategy.broadcast(soup.files() if soup is not None else [])
-    if kept is None or len(files) < 2:
-        return None
-    load_everywhere(average_of(files) if trainer.is_global_zero else None, task, trainer)
-    (metrics, val), monitor = measure_val(), cfg.task.monitor
-    mixed = trainer.strategy.lightning_module_state_dict()  # by all processes
-    better = metrics[monitor] >= best[monitor] if cfg.task.mode == "max" else metrics[monitor] <= best[monitor]
-    log.info(
-        "Soup of the %d best epochs: %s %.4f, the best alone %.4f: %s.",
-        len(files), monitor, metrics[monitor], best[monitor], "kept" if better else "not kept",
-    )  # fmt: skip
-    if not better:
-        load_best(task, trainer, monitor)
-        metrics, val = measure_val()
-    elif trainer.is_global_zero:
-        file = Path(kept.best_model_path)
-        AtomicCheckpointIO().save_checkpoint({**load_checkpoint(file), "state_dict": mixed}, file)
-    return {**metrics, "soup_epochs": len(files) if better else 0}, val
-
-
-def write_test_report(
-    task: ScoresTask, test: SplitOutputs, folder: Path, trainer: Trainer, spreadsheet_safe: bool
-) -> None:
-    """From the outputs of all processes, which every process has. The figure goes into TensorBoard too."""
-    if not isinstance(task, ClassificationTask):
-        return
-    predicted_N = test.outputs_NK.argmax(axis=1).astype(np.int64)
-    confusions = count_confusions(predicted_N, test.labels, len(task.class_names))
-    write_class_table(folder / "test_classes.csv", confusions, task.class_names, spreadsheet_safe)
-    figure = draw_confusions(confusions, task.class_names)
-    figure.save(folder / "test_confusion.png")
-    add_figure(trainer, "test/confusion", lambda: figure)
-
-
-# ----------------------------------------------------------------------------------------------------------- the report
-
-
-def peak_memory() -> dict[str, float]:
-    """Most that this process, and the GPU, had in use at once, in MiB; empty where the system does not say."""
-    memory = {}
-    with suppress(ImportError):  # Windows
-        import resource
-
-        unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
-        memory["peak_memory_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)
-    if torch.cuda.is_available():
-        memory["peak_gpu_memory_mib"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
-    return memory
-
-
-def write_run_report(
-    cfg: DictConfig,
-    task: ScoresTask,
-    metrics: dict[str, Any],
-    measured: list[SplitOutputs],
-    trainer: Trainer,
-) -> None:
-    """report/index.html and model_card.md, the figures into TensorBoard too, and the memory into environment.json."""
-    output_dir = Path(cfg.output_dir)
-    facts = output_dir / "environment.json"
-    machine = {**json.loads(facts.read_text(encoding="utf-8")), **peak_memory()}
-    write_json(facts, machine)
-    measured = [outputs for outputs in measured if len(outputs.rows_N)]
-    if not measured:
-        return
-    report = RunReport(
-        title=output_dir.resolve().name,
-        task=task,
-        config=task.record.config,
-        metrics=metrics,
-        environment=machine,
-        measured=measured,
-        epochs=read_csv_file(output_dir / "epochs.csv"),
-        run_dir=output_dir.resolve(),
-    )
-    write_report(output_dir / "report", report)
-    usual = usual_scores(task, measured[0]) if measured[0].split == "val" else {}
-    write_model_card(output_dir, report.config, metrics, measured[0].table, usual, report.intervals)
-    for name, image in report.figures.items():
-        add_figure(trainer, name, image.copy)
+def further_metrics(task: FineTuneTask, evidence: Evidence) -> dict[str, float]:
+    """Those that are measured of final weights alone; none where too few images can be measured."""
+    return task.further_metrics(evidence) if len(evidence) and evidence.measurable else {}

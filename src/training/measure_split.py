@@ -1,25 +1,27 @@
 """Metrics of a trained model on one split of some data."""
 
+import torch
 from lightning import Trainer
-from torch import device as Device
 
 from src.data.module import ImageDataModule
-from src.runs.results import SplitOutputs, finite_outputs
-from src.training.callbacks.unreadable_images import RequireReadableImages, UnreadableImages
-from src.training.callbacks.watching import OutputCollector, ProgressBar
-from src.training.measure import how_calibrated
+from src.evaluation.evidence import Evidence
+from src.training.callbacks.progress_bar import ProgressBar
+from src.training.callbacks.readable_images import RequireReadableImages
+from src.training.callbacks.unreadable_images import UnreadableImages
+from src.training.evidence import EvidenceCollector
+from src.training.measure import further_metrics
 from src.training.metric_states import scalars
-from src.training.scores_task import ScoresTask
+from src.training.task import FineTuneTask
 
 
 def measure_split(
-    task: ScoresTask, device: Device, datamodule: ImageDataModule, split: str
-) -> tuple[dict[str, float], SplitOutputs]:
-    """The metrics by name, without the split's, and what the network says about each image.
+    task: FineTuneTask, device: torch.device, datamodule: ImageDataModule, split: str
+) -> tuple[dict[str, float], Evidence]:
+    """The metrics by name, without the split's, and the evidence of each image.
 
     `split` may be `all`: every image there is.
     """
-    collector = OutputCollector()
+    collector = EvidenceCollector()
     trainer = Trainer(
         accelerator={"cuda": "gpu"}.get(device.type, device.type),
         devices=1,
@@ -32,5 +34,5 @@ def measure_split(
     )
     trainer.test(task, dataloaders=datamodule.loader(split), verbose=False)
     metrics = {name.removeprefix("test/"): value for name, value in scalars(trainer.callback_metrics).items()}
-    outputs = finite_outputs(split, datamodule.table, *collector.take())
-    return metrics | how_calibrated(task, outputs), outputs
+    evidence = collector.take(split, datamodule.table)
+    return metrics | further_metrics(task, evidence), evidence

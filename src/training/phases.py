@@ -14,7 +14,8 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from src.models.classifier import ImageClassifier
 from src.models.freeze import set_trainable, trained_modules
 from src.runs.resumed_state import require_fitting, settings_of_groups
-from src.training.optim import ParameterGroups, convert_moves
+from src.training.parameter_groups import ParameterGroups
+from src.training.schedules import convert_moves
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,7 @@ class PhasedModule(LightningModule):
     def begin_phase(self, index: int, start_epoch: int) -> None:
         """Freeze and unfreeze for phase `index`, which starts at `start_epoch` of the whole run."""
         self.phase_index, self.phase_start_epoch = index, start_epoch
-        trained = trained_modules(self.model.net, self.model.head_name, self.phase.train)
-        self._frozen = set_trainable(self.model.net, trained)
+        self._frozen = set_trainable(self.model, trained_modules(self.model, self.phase.train))
         self.train()
 
     def set_rate(self, index: int, rate: float) -> None:
@@ -108,7 +108,7 @@ class PhasedModule(LightningModule):
 
     def build_optimizer(self) -> Optimizer:
         """Of the current phase."""
-        return self.groups.build(self.phase.optimizer, self.model.net, self.model.head_name)
+        return self.groups.build(self.phase.optimizer, self.model)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = self.build_optimizer()

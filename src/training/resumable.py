@@ -1,12 +1,12 @@
 """What a checkpoint carries, so that a run goes on bit-equal: the record of the run, and how far it is."""
 
-import functools
 import time
 from typing import Any
 
 import torch
 
 from src.data.dataset import Batch
+from src.data.seeds import mixed_seed
 from src.models.classifier import ImageClassifier
 from src.runs.progress import Progress
 from src.runs.record import CHECKPOINT_KEY, RunRecord, moved
@@ -45,8 +45,7 @@ class ResumableModule(PhasedModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # Mixing, dropout and the like follow from the step alone: a resumed run draws what the uninterrupted one did.
-        parts = (self.seed + 1, self.current_epoch, batch_idx, self.global_rank)
-        torch.manual_seed(functools.reduce(lambda mixed, part: (mixed * 1_000_003 + part) % (1 << 63), parts))
+        torch.manual_seed(mixed_seed(self.seed + 1, self.current_epoch, batch_idx, self.global_rank))
         states, self._training_states = self._training_states, {}
         if self.global_rank == 0:
             restore_training_states(self, states)

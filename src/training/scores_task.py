@@ -6,7 +6,7 @@ unlike the training images an image is.
 
 import hashlib
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy.typing as npt
 import torch
@@ -31,8 +31,6 @@ class ScoresTask(FineTuneTask):
         mixing: mixup or cutmix: takes float images [B, 3, H, W] and labels, gives both mixed, the labels as shares
             float [B, K].
     """
-
-    answer_columns: ClassVar[list[str]]  # of predictions.csv
 
     def __init__(
         self,
@@ -59,27 +57,10 @@ class ScoresTask(FineTuneTask):
     def compute_metrics(self, split: str) -> dict[str, Tensor]:
         """Of all images of val or test and all processes, by name; counting starts anew."""
 
-    @abstractmethod
-    def probabilities(self, outputs_BK: Tensor) -> Tensor:
-        """float32 [B, K]: what predictions.csv has in the columns `prob:<class>`; [B, 0] if there are none."""
-
-    @abstractmethod
     def ood_scores(self, outputs_BK: Tensor) -> Tensor:
         """float32 [B]: the higher, the less an image looks like those of the training; [0] if outputs do not tell."""
-
-    @abstractmethod
-    def answers(self, outputs_BK: Tensor) -> list[list[str]]:
-        """For each image the texts of `answer_columns`."""
-
-    @property
-    def probability_columns(self) -> list[str]:
-        """What predictions.csv has beside the answers: one column per class, none for numbers."""
-        return [f"prob:{name}" for name in self.class_names]
-
-    def rows(self, outputs_BK: Tensor) -> list[tuple[list[str], list[str]]]:
-        """For each image the texts of `answer_columns` and of `probability_columns`."""
-        texts = [[f"{p:.6f}" for p in row] for row in self.probabilities(outputs_BK).tolist()]
-        return list(zip(self.answers(outputs_BK), texts, strict=True))
+        found: dict[str, Tensor] = self.output_layer()(outputs_BK)
+        return found.get("ood_score", outputs_BK.new_empty(0))
 
     def update_training_metrics(self, outputs_BK: Tensor, targets: Tensor) -> None:
         """Count in a training batch: metrics in attributes that begin with `train_`, which are logged by themselves.
@@ -98,7 +79,7 @@ class ScoresTask(FineTuneTask):
 
     def outputs(self, batch: Batch) -> Tensor:
         """[B, K], of images or of the frozen network's features of them."""
-        outputs_BK: Tensor = self.model.classify(batch["features"]) if "features" in batch else self(batch["image"])
+        outputs_BK: Tensor = self.model.forward_head(batch["features"]) if "features" in batch else self(batch["image"])
         return outputs_BK
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -141,11 +122,9 @@ class ScoresTask(FineTuneTask):
     def frozen_fingerprint(self) -> str:
         """Changes with the weights outside the head, and with the precision in which they compute."""
         digest = hashlib.sha256(f"{self.trainer.precision} {self.model.memory_format}".encode())
-        head = f"net.{self.model.head_name}."
-        for name, value in self.model.state_dict().items():
-            if not name.startswith(head):
-                digest.update(name.encode())
-                digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        for name, value in self.model.body_state_dict().items():
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
         # Of a head on feature maps the features are averages, unless there is more to it than one affine layer.
         digest.update(type(self.model.head).__name__.encode())
         return digest.hexdigest()
@@ -155,7 +134,7 @@ class ScoresTask(FineTuneTask):
         training = self.model.training
         self.model.eval()
         with torch.inference_mode(), self.trainer.precision_plugin.forward_context():
-            features = self.model.features(images_BCHW.to(self.device, non_blocking=True))
+            features = self.model.forward_features(images_BCHW.to(self.device, non_blocking=True))
         self.model.train(training)
         self.train(self.training)  # frozen modules go back to inference mode
         return features

@@ -24,14 +24,13 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.optim import Optimizer
 
-from src.models.classifier import ImageClassifier
-from src.models.freeze import find_blocks
+from src.models.adapted import AdaptedNetwork
 
 READ = StateDictOptions(full_state_dict=True, cpu_offload=True)
 WRITE = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True, strict=False)
 
 
-def shard(model: ImageClassifier, processes: DeviceMesh) -> None:
+def shard(model: AdaptedNetwork, processes: DeviceMesh) -> None:
     """Leave to each process its part of the weights: block by block, and what is in no block. The second time: nothing.
 
     All processes have to hold the same weights before.
@@ -40,11 +39,11 @@ def shard(model: ImageClassifier, processes: DeviceMesh) -> None:
         return
     for parameter in model.parameters():
         parameter.data = parameter.data.contiguous()  # the channels-last layout cannot be cut
-    for block in find_blocks(model.net, model.head_name):
+    for block in model.blocks:
         fully_shard(model.net.get_submodule(block), mesh=processes)
     fully_shard(model, mesh=processes, reshard_after_forward=True)
     # Networks that end with a flattening; nothing writes into their outputs.
-    warnings.filterwarnings("ignore", r"FSDP2-wrapped module \(FSDPImageClassifier\) returned a view tensor")
+    warnings.filterwarnings("ignore", rf"FSDP2-wrapped module \({type(model).__name__}\) returned a view tensor")
 
 
 def load_sharded(weights: Mapping[str, Tensor], module: torch.nn.Module) -> None:

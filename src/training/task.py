@@ -1,19 +1,24 @@
 """What every task shares: the steps of training and evaluation, whatever the network says."""
 
 from abc import abstractmethod
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
+import numpy.typing as npt
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 
 from src.data.dataset import Batch
+from src.evaluation.evidence import MAX_NOT_FINITE, Evidence
+from src.evaluation.prediction import Prediction
 from src.models.classifier import ImageClassifier
 from src.runs.record import RunRecord
-from src.runs.results import MAX_NOT_FINITE
 from src.training.distributed import on_any_process, require_same_settings
 from src.training.nonfinite import NonFiniteLosses
+from src.training.output_layer import OutputLayer
 from src.training.phases import TrainingPlan
 from src.training.resumable import ResumableModule
 from src.training.sharding import ShardedStrategy, shard
@@ -27,6 +32,8 @@ class FineTuneTask(ResumableModule):
         plan: of the training.
         record: what each checkpoint carries of the run: config, class names, preprocessing, versions.
     """
+
+    prediction: ClassVar[type[Prediction]]
 
     def __init__(self, model: ImageClassifier, plan: TrainingPlan, record: RunRecord) -> None:
         super().__init__(model, plan, record)
@@ -68,12 +75,35 @@ class FineTuneTask(ResumableModule):
     def measured(self, split: str) -> dict[str, Tensor]:
         """Of all images of val or test and all processes, by name; counting starts anew."""
 
+    @abstractmethod
+    def output_layer(self) -> OutputLayer:
+        """From the network's outputs to those of an exported file, as calibrated now."""
+
+    def predictions(self, outputs: Tensor) -> Sequence[Prediction]:
+        """What is said about each image, of the network's outputs on any device."""
+        layer = self.output_layer()
+        return self.prediction.of(layer.arrays(outputs.to(self.device)), layer)
+
     def suspects(self, batch: Batch) -> Tensor:
         """bool [B]: which images of this batch, after `losses`, have outputs that are not finite."""
         return torch.zeros(len(batch["index"]), dtype=torch.bool)
 
     def count_training(self) -> None:
         """Count in the batch that `losses` has just seen, and log it."""
+
+    def figures(
+        self, split: str, arrays: Mapping[str, npt.NDArray[Any]], labels: npt.NDArray[Any]
+    ) -> dict[str, Image.Image]:
+        """Drawn for TensorBoard, by name, of what a validation step returned [N, ...] and the labels [N]."""
+        return {}
+
+    def calibrate(self, val: Evidence) -> dict[str, float]:
+        """Learn from the best weights' evidence of val, which has images; what best.ckpt then carries, if anything."""
+        return {}
+
+    def further_metrics(self, evidence: Evidence) -> dict[str, float]:
+        """Of the final weights on a split, beside those that each validation logs; there are images."""
+        return {}
 
     # ------------------------------------------------------------------------------------------------------- processes
 

@@ -1,4 +1,4 @@
-"""Decoded and resized images, kept on disk. src/data/cache/stores.py says what is common to all that is kept."""
+"""Decoded and resized images, kept on disk. src/data/cache/entries.py says what an entry is."""
 
 import json
 import logging
@@ -10,12 +10,13 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from src.cli.progress import progress_bar
 from src.data.cache.entries import open_entry, require_space
 from src.data.decode import UnreadableImage
-from src.data.table import ImageTable, Rows
+from src.data.reading import READ_AT_ONCE, read_all
+from src.data.table import ImageTable
+from src.data.targets import Rows
 from src.data.transforms import Transform
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ class PreparedImages(Dataset[tuple[npt.NDArray[np.uint8] | None, str]]):
     def __getitem__(self, position: int) -> tuple[npt.NDArray[np.uint8] | None, str]:
         try:
             image = self.table.read(int(self.rows[position]), self.transform.needed_px)
-            return np.asarray(self.transform.prepare(image)), ""
+            return np.asarray(self.transform.prepare(image, None)[0]), ""
         except UnreadableImage as error:
             return None, str(error)
 
@@ -133,23 +134,18 @@ def readable_by_now(table: ImageTable, rows: Rows, needed_px: int | None, positi
 
 
 def fill_images(temporary: Path, table: ImageTable, rows: Rows, transform: Transform, num_workers: int) -> None:
-    loader = DataLoader(PreparedImages(table, rows, transform), batch_size=16, num_workers=num_workers, collate_fn=list)
     starts_N, sizes_N2 = np.zeros(len(rows), dtype=np.int64), np.zeros((len(rows), 2), dtype=np.int32)
     reasons: dict[int, str] = {}
-    position = end = 0
-    with progress_bar() as progress:
-        bar = progress.add_task("resize and keep", total=len(rows), speed="", loss="")
-        with (temporary / "pixels.bin").open("wb") as file:
-            for batch in loader:
-                for pixels_HW3, reason in batch:
-                    if pixels_HW3 is None:
-                        reasons[position] = reason
-                    else:
-                        starts_N[position], sizes_N2[position] = end, pixels_HW3.shape[:2]
-                        end += file.write(pixels_HW3.tobytes())
-                    position += 1
-                if position == len(batch):
-                    require_space(temporary.parent, end // len(batch) * len(rows))
-                progress.update(bar, completed=position)
+    end = 0
+    with (temporary / "pixels.bin").open("wb") as file:
+        prepared = read_all(PreparedImages(table, rows, transform), num_workers, "resize and keep")
+        for position, (pixels_HW3, reason) in enumerate(prepared):
+            if pixels_HW3 is None:
+                reasons[position] = reason
+            else:
+                starts_N[position], sizes_N2[position] = end, pixels_HW3.shape[:2]
+                end += file.write(pixels_HW3.tobytes())
+            if position + 1 == min(READ_AT_ONCE, len(rows)):
+                require_space(temporary.parent, end // (position + 1) * len(rows))
     np.savez(temporary / "index.npz", starts=starts_N, sizes=sizes_N2)
     (temporary / "unreadable.json").write_text(json.dumps(reasons), encoding="utf-8")

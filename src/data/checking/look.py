@@ -2,26 +2,25 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from src.cli.progress import progress_bar
 from src.data.checking.duplicates import Fingerprint, fingerprint
 from src.data.decode import UnreadableImage, open_image, open_regular_file
 from src.data.missing import where_it_is
-from src.data.module import as_it_is
-from src.data.table import ImageTable, Rows
-from src.data.workers import end_when_a_batch_is_lost
+from src.data.reading import read_all
+from src.data.table import ImageTable
+from src.data.targets import Rows
 
 NEEDED_PX = 128  # larger JPEGs are decoded reduced, which is faster and sees damage just as well
 DIGEST_BYTES = 16  # of sha256
 SEARCHED_FOR = 20  # missing files
+FEW = 64  # images, for which no processes are started
 # What lies there instead of an image, by how the file begins.
 IMPOSTORS = {
     b"version https://git-lfs": "a Git LFS pointer and not the image itself: run git lfs pull",
@@ -77,7 +76,8 @@ def look_at_images(table: ImageTable, rows: Rows, num_workers: int) -> Facts:
     problems: dict[int, tuple[str, str]] = {}
     wrong_suffix: dict[int, str] = {}
     readable = np.zeros(count, dtype=bool)
-    for position, look in enumerate(looks(table, rows, num_workers)):
+    workers = num_workers if count > FEW else 0
+    for position, look in enumerate(read_all(LookDataset(table, rows), workers, "look at images")):
         row = int(rows[position])
         if look.fingerprint is None:
             problems[row] = (look.problem, look.reason)
@@ -105,23 +105,6 @@ def say_where_missing_are(table: ImageTable, facts: Facts) -> Facts:
         return facts
     told = {row: ("missing", where_it_is(root, str(table.paths[row]))) for row in missing[:SEARCHED_FOR]}
     return replace(facts, problems=facts.problems | told)
-
-
-def looks(table: ImageTable, rows: Rows, num_workers: int) -> Iterator[Look]:
-    """In the order of the rows, with a progress bar."""
-    workers = num_workers if len(rows) > 64 else 0
-    batches = DataLoader(
-        LookDataset(table, rows),
-        batch_size=16,
-        num_workers=workers,
-        collate_fn=as_it_is,
-        worker_init_fn=end_when_a_batch_is_lost,
-    )
-    with progress_bar() as progress:
-        bar = progress.add_task("look at images", total=len(rows), speed="", loss="")
-        for batch in batches:
-            yield from batch
-            progress.update(bar, advance=len(batch))
 
 
 class LookDataset(Dataset[Look]):

@@ -2,17 +2,21 @@
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
+from src.data.arguments import DataArguments
 from src.data.missing import require_found
 from src.data.module import ImageDataModule
 from src.data.table import ImageTable
+from src.data.tables.chunks import TableFile
 from src.data.tables.columns import ColumnBuilder
-from src.data.tables.table_file import TableFile, open_table
+from src.data.tables.label_cells import cells_of
+from src.data.tables.table_file import open_table
 from src.files.printable import printable
 from src.settings.errors import ConfigError
+from src.settings.tasks import tasks_for
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +49,7 @@ class CsvDataModule(ImageDataModule):
         label_separator: str | None = None,
         split_column: str | None = "split",
         group_column: str | None = "group",
-        **settings: Any,
+        **settings: Unpack[DataArguments],
     ) -> None:
         super().__init__(**settings)
         self.file = Path(file).expanduser()
@@ -58,11 +62,10 @@ class CsvDataModule(ImageDataModule):
         found = self.builder().finish()
         notes = list(found.notes)
         everything = {"all": np.arange(len(found.paths))}
-        rows = self.split(found.splits or everything, found.labels, found.paths, notes, found.groups_N)
+        rows = self.split(found.splits or everything, found.targets, found.paths, notes, found.groups_N)
         return ImageTable(
             found.paths,
-            found.labels,
-            found.class_names,
+            found.targets,
             rows,
             root=self.root,
             groups_N=found.groups_N,
@@ -74,23 +77,12 @@ class CsvDataModule(ImageDataModule):
         with open_table(self.file, "data.file") as table:
             wanted = self.wanted_columns(table)
             label_names = [name.removeprefix("label:") for name in wanted if name.startswith("label:")]
-            builder = ColumnBuilder(
-                f"data.file='{self.file}'",
-                self.root,
-                self.labels,
-                label_names,
-                self.known_classes,
-                self.label_separator,
-                table.unit,
-            )
+            name = f"data.file='{self.file}'"
+            labels = cells_of(self.targets, name, label_names, self.label_separator)
+            builder = ColumnBuilder(name, self.root, labels, label_names, self.known_classes, table.unit)
             for chunk in table.chunks:
                 builder.add({name: chunk.cells(place) for name, place in wanted.items()}, chunk.lines)
         return builder
-
-    def require_readable(self, samples: int = 8) -> None:
-        """As ImageDataModule, and say where images were looked for if they are missing."""
-        self.require_found()
-        super().require_readable(samples)
 
     def require_found(self) -> None:
         """Raise ConfigError if most images are missing; if some are, the log says where they were looked for."""
@@ -112,9 +104,9 @@ class CsvDataModule(ImageDataModule):
             names = ["label"] if "label" in table.columns else [name for name in table.columns if name not in own]
         if not names:
             raise ConfigError(f"data.file='{self.file}' has no column for labels, only: {', '.join(table.columns)}.")
-        if self.labels == "classes" and len(names) > 1:
+        if self.targets == "classes" and len(names) > 1:
             raise ConfigError(
                 f"data.file='{self.file}' has no column 'label', and several others ({', '.join(names)}): name the one "
-                "with the classes, data.label_columns=<column>, or choose task=multilabel or task=regression."
+                f"with the classes, data.label_columns=<column>, or choose {tasks_for('tags', 'numbers')}."
             )
         return wanted | {f"label:{name}": table.place(name, "data.label_columns") for name in names}

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from src.settings.schema import PROJECT_ROOT
+from src.settings.project import PROJECT_ROOT
 
 DIGITS_FILE = PROJECT_ROOT / "src" / "assets" / "digits.npz"
 

@@ -1,9 +1,10 @@
 """The handwritten digits that the repository carries (see src/assets/README.md)."""
 
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
+from src.data.arguments import DataArguments
 from src.data.formats.digit_images import DIGITS_FILE, digit_path, read_digit
 from src.data.formats.known_classes import as_known
 from src.data.module import ImageDataModule
@@ -13,20 +14,20 @@ from src.data.table import ImageTable, string_column
 class DigitsDataModule(ImageDataModule):
     """1,797 grey images of 8 x 8 pixels, ten classes. Settings: see ImageDataModule."""
 
-    def __init__(self, *, test_fraction: float = 0.2, **settings: Any) -> None:
-        super().__init__(test_fraction=test_fraction, **settings)
+    def __init__(self, **settings: Unpack[DataArguments]) -> None:
+        settings.setdefault("test_fraction", 0.2)
+        super().__init__(**settings)
 
     def scan(self) -> ImageTable:
         with np.load(DIGITS_FILE) as file:
             digits_N = file["labels"].astype(np.int64)
-        labels_N, class_names = as_known("data=digits", digits_N, list("0123456789"), self.known_classes)
-        paths = string_column(digit_path(row) for row in range(len(labels_N)))
+        targets = as_known("data=digits", digits_N, list("0123456789"), self.known_classes)
+        paths = string_column(digit_path(row) for row in range(len(digits_N)))
         notes: list[str] = []
         return ImageTable(
             paths,
-            labels_N,
-            class_names=class_names,
-            splits=self.split({"all": np.arange(len(labels_N))}, labels_N, paths, notes),
+            targets,
+            splits=self.split({"all": np.arange(len(digits_N))}, targets, paths, notes),
             read_row=read_digit,
             notes=notes,
         )

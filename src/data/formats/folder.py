@@ -2,18 +2,20 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
+from src.data.arguments import DataArguments
 from src.data.decode import IMAGE_SUFFIXES
-from src.data.folders.layout import find_layout
+from src.data.folders.layout import Layout, find_layout
 from src.data.folders.listing import listed
 from src.data.folders.split_names import same_text
 from src.data.folders.unclear_layouts import table_hint
 from src.data.folders.walk import LeftOut, is_image, is_left_alone, leads_back, walk
 from src.data.module import ImageDataModule
 from src.data.table import ImageTable, string_column
+from src.data.targets import Classes
 from src.files.printable import printable
 from src.settings.errors import ConfigError
 
@@ -31,7 +33,7 @@ class ImageFolderDataModule(ImageDataModule):
         settings: see ImageDataModule.
     """
 
-    def __init__(self, *, root: str, **settings: Any) -> None:
+    def __init__(self, *, root: str, **settings: Unpack[DataArguments]) -> None:
         super().__init__(**settings)
         self.root = Path(root).expanduser()
 
@@ -51,25 +53,30 @@ class ImageFolderDataModule(ImageDataModule):
                 f"data.root='{self.root}': no images in {', '.join(empty)} that can be used. Expected one folder per "
                 f"class, each with images ({' '.join(sorted(IMAGE_SUFFIXES))}).{others}"
             )
+        targets = self.classes_of(found, layout, others)
+        paths = string_column(path for images in found.values() for _, path in images.files)
+        starts = np.cumsum([0, *(len(images.files) for images in found.values())])
+        rows = {split: np.arange(starts[i], starts[i + 1]) for i, split in enumerate(found)}
+        notes = layout.notes + stray_images(self.root, layout.folders)
+        notes += [note for images in found.values() for note in images.notes()]
+        splits = self.split(rows, targets, paths, notes)
+        return ImageTable(paths, targets, splits, root=self.root, notes=list(map(printable, notes)))
+
+    def classes_of(self, found: dict[str, "FoundImages"], layout: Layout, others: str) -> Classes:
+        """By the names of the folders. Raises ConfigError for a single one, and for classes that train lacks."""
         class_names = self.known_classes or sorted(found["all" if "all" in found else "train"].class_names)
         if len(class_names) < 2:
             raise ConfigError(
                 f"data.root='{self.root}': only one class folder with images, '{class_names[0]}'.{others} "
-                f"Classification needs at least two. {table_hint(self.root, self.root / class_names[0])}"
+                f"It takes at least two. {table_hint(self.root, self.root / class_names[0])}"
             )
         index_of = {same_text(name): index for index, name in enumerate(class_names)}
         for split, images in found.items():
             if unknown := sorted(images.class_names - set(index_of)):
                 other = "the model" if self.known_classes else layout.folders["train"]
                 raise ConfigError(f"{layout.folders[split]} has classes that {other} lacks: {', '.join(unknown)}.")
-        paths = string_column(path for images in found.values() for _, path in images.files)
         labels_N = np.array([index_of[name] for images in found.values() for name, _ in images.files], dtype=np.int64)
-        starts = np.cumsum([0, *(len(images.files) for images in found.values())])
-        rows = {split: np.arange(starts[i], starts[i + 1]) for i, split in enumerate(found)}
-        notes = layout.notes + stray_images(self.root, layout.folders)
-        notes += [note for images in found.values() for note in images.notes()]
-        splits = self.split(rows, labels_N, paths, notes)
-        return ImageTable(paths, labels_N, class_names, splits, root=self.root, notes=list(map(printable, notes)))
+        return Classes(labels_N, class_names)
 
 
 class FoundImages:

@@ -4,13 +4,14 @@ import inspect
 import logging
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from torchvision import datasets
 
+from src.data.arguments import DataArguments
 from src.data.decode import UnreadableImage
 from src.data.formats.known_classes import as_known
 from src.data.module import ImageDataModule
@@ -53,7 +54,7 @@ LABELS = ("targets", "_labels", "labels", "y")
 
 
 class TorchvisionDataModule(ImageDataModule):
-    """A classification set of torchvision.datasets, with the splits that it comes with.
+    """A set of torchvision.datasets with one class per image, with the splits that it comes with.
 
     Args:
         name: of the class, such as Flowers102.
@@ -62,7 +63,7 @@ class TorchvisionDataModule(ImageDataModule):
         settings: see ImageDataModule. val_fraction is cut from train where the set has no val split.
     """
 
-    def __init__(self, *, name: str, root: str, download: bool = True, **settings: Any) -> None:
+    def __init__(self, *, name: str, root: str, download: bool = True, **settings: Unpack[DataArguments]) -> None:
         super().__init__(**settings)
         self.set_name, self.root, self.download = name, Path(root).expanduser(), download
         if name not in SPLIT_VALUES:
@@ -79,9 +80,7 @@ class TorchvisionDataModule(ImageDataModule):
         labels = [labels_of(part) for part in sets]
         starts = np.cumsum([0, *map(len, labels)])
         class_names = names_of(sets[0], int(max(part.max() for part in labels)) + 1)
-        labels_N, class_names = as_known(
-            f"data.name={self.set_name}", np.concatenate(labels), class_names, self.known_classes
-        )
+        targets = as_known(f"data.name={self.set_name}", np.concatenate(labels), class_names, self.known_classes)
         files = [files_of(part) for part in sets]
         root = read_row = None
         if all(part is not None for part in files):
@@ -92,8 +91,8 @@ class TorchvisionDataModule(ImageDataModule):
             paths = string_column(f"{split}/{row:06d}" for split, part in parts.items() for row in range(len(part)))
         notes = list[str]()
         given = {split: np.arange(starts[i], starts[i + 1]) for i, split in enumerate(parts)}
-        splits = self.split(given, labels_N, paths, notes)
-        return ImageTable(paths, labels_N, class_names, splits, root=root, read_row=read_row, notes=notes)
+        splits = self.split(given, targets, paths, notes)
+        return ImageTable(paths, targets, splits, root=root, read_row=read_row, notes=notes)
 
     def load(self, split: Any) -> Any:
         """torchvision's object for one of its splits, downloaded if it is not there yet."""

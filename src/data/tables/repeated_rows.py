@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from src.data.table import Rows
+from src.data.targets import Rows, Targets
 from src.settings.errors import ConfigError
+from src.settings.tasks import tasks_for
 
 SHOWN = 5  # contradictions
 
@@ -35,33 +36,41 @@ class RepeatedRows:
         self.first = first_N[self.rows]  # of each of them
         self.kept = np.flatnonzero(first_N == np.arange(len(paths)))
 
+    def refuse_targets(self, targets: Targets) -> None:
+        """Raise ConfigError, naming the lines, if rows of one image have different targets."""
+        way_out = f"An image with several classes is for {tasks_for('tags')}." if targets.kind == "classes" else ""
+        self._refuse(targets.differ(self.rows, self.first), targets.kind, targets.text, way_out)
+
     def refuse(
-        self, values: npt.NDArray[Any], what: str, name: Callable[[Any], str], missing: int | None = None
+        self, values_N: npt.NDArray[Any], what: str, name: Callable[[Any], str], missing: int | None = None
     ) -> None:
         """Raise ConfigError, naming the lines, if rows of one image have different values.
 
         Args:
-            values: [N] or [N, T].
+            values_N: of all rows.
             what: they are, in the plural.
             name: of a value, for messages.
             missing: a value that contradicts none.
         """
-        mine, others = values[self.rows], values[self.first]
+        mine, others = values_N[self.rows], values_N[self.first]
         differ = mine != others
-        differ = differ.any(axis=1) if differ.ndim == 2 else differ
         if missing is not None:
             differ &= (mine != missing) & (others != missing)
+        self._refuse(differ, what, lambda row: name(values_N[row]))
+
+    def _refuse(self, differ: npt.NDArray[np.bool_], what: str, text: Callable[[int], str], way_out: str = "") -> None:
         if not differ.any():
             return
-        shown = "\n".join(
+        lines = [
             f"  {self.unit}s {self.lines_N[first]} and {self.lines_N[row]}: {self.paths[row]} has the {what} "
-            f"{name(values[first])} and {name(values[row])}"
+            f"{text(first)} and {text(row)}"
             for row, first in list(zip(self.rows[differ], self.first[differ], strict=True))[:SHOWN]
-        )
+        ]
         if differ.sum() > SHOWN:
-            shown += f"\n  ... {differ.sum() - SHOWN} more"
-        way_out = "\nAn image with several classes is for task=multilabel." if what == "classes" else ""
-        raise ConfigError(f"{self.table} has {differ.sum()} rows that contradict an earlier one:\n{shown}{way_out}")
+            lines.append(f"  ... {differ.sum() - SHOWN} more")
+        lines += [way_out] if way_out else []
+        shown = "\n".join(lines)
+        raise ConfigError(f"{self.table} has {differ.sum()} rows that contradict an earlier one:\n{shown}")
 
     def unite(self, labels_NK: npt.NDArray[np.uint8]) -> None:
         """Give the first row of each image the classes of its others, in place."""

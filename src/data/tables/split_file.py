@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from src.data.folders.split_names import same_text, split_of
 from src.data.splits import SPLITS
-from src.data.table import Rows
 from src.data.tables.table_file import open_table
+from src.data.targets import Rows
 from src.settings.errors import ConfigError
 
 

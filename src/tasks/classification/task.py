@@ -1,22 +1,28 @@
 """One class per image."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any
 
-import torch
+import numpy.typing as npt
+from PIL import Image
 from torch import Tensor
 from torchmetrics.classification import MulticlassAccuracy
 
-from src.training.metrics import classification_metrics
-from src.training.scores_task import ScoresTask
+from src.evaluation.confusion import count_confusions
+from src.reports.confusion_matrix import draw_confusions
+from src.tasks.classification.export import ClassificationOutputs
+from src.tasks.classification.metrics import classification_metrics
+from src.tasks.classification.prediction import ClassificationPrediction
+from src.training.calibrated import CalibratedTask
 
 
-class ClassificationTask(ScoresTask):
+class ClassificationTask(CalibratedTask):
     """Logs `train/acc`, and for val and test every metric of `classification_metrics`. Settings: see ScoresTask.
 
     Outputs are logits; labels are class indices int64 [B].
     """
 
-    answer_columns: ClassVar = ["prediction", "confidence"]
+    prediction = ClassificationPrediction
 
     def configure_metrics(self) -> None:
         num_classes = len(self.class_names)
@@ -44,18 +50,12 @@ class ClassificationTask(ScoresTask):
         metrics.reset()
         return values
 
-    def probabilities(self, outputs_BK: Tensor) -> Tensor:
-        return torch.softmax(outputs_BK.float() / self.temperature, dim=1)
+    def figures(
+        self, split: str, arrays: Mapping[str, npt.NDArray[Any]], labels: npt.NDArray[Any]
+    ) -> dict[str, Image.Image]:
+        """The confusion matrix."""
+        confusions = count_confusions(arrays["outputs"].argmax(axis=1), labels, len(self.class_names))
+        return {f"{split}/confusion": draw_confusions(confusions, self.class_names)}
 
-    def ood_scores(self, outputs_BK: Tensor) -> Tensor:
-        """Energy of the logits (Liu et al. 2020, arXiv 2010.03759)."""
-        return -torch.logsumexp(outputs_BK.float(), dim=1)
-
-    def answers(self, outputs_BK: Tensor) -> list[list[str]]:
-        """The likeliest class and its probability."""
-        best_B1 = outputs_BK.argmax(dim=1, keepdim=True)
-        confidences_B = self.probabilities(outputs_BK).gather(1, best_B1).flatten()
-        return [
-            [self.class_names[k], f"{confidence:.6f}"]
-            for k, confidence in zip(best_B1.flatten().tolist(), confidences_B.tolist(), strict=True)
-        ]
+    def output_layer(self) -> ClassificationOutputs:
+        return ClassificationOutputs(self.class_names, self.temperature)

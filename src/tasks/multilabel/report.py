@@ -1,97 +1,114 @@
-"""Sections of the page about a model that names any number of classes per image."""
+"""The report about a model that names any number of classes per image."""
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from src.evaluation import analysis
-from src.evaluation.calibration import Floats, reliability, to_probabilities
-from src.reports.charts import draw_precision_recall, draw_reliability
-from src.reports.parts import html_table
-from src.reports.run import RunReport, image_cards, section
-from src.runs.results import SplitOutputs
+from src.evaluation.average_precision import Ranking
+from src.evaluation.calibration import Floats
+from src.evaluation.class_scores import class_scores
+from src.evaluation.evidence import Evidence
+from src.evaluation.intervals import Interval, bootstrap
+from src.reports.charts import draw_precision_recall
+from src.reports.image_cards import image_cards
+from src.reports.parts import html_table, section
+from src.reports.run_report import RunReport, TaskWords
+from src.tasks.calibration_section import calibration_section, probabilities_of
 from src.tasks.multilabel.task import MultilabelTask
 
+Bools = npt.NDArray[np.bool_]
 HEADLINE = ["map", "f1_macro", "f1_micro", "ece"]
 MISTAKES = 24
 CURVES = 12
 
 
-def answered(report: RunReport, outputs: SplitOutputs) -> npt.NDArray[np.bool_]:
+def words(class_names: list[str]) -> TaskWords:
+    does = f"says which of {len(class_names)} classes, any number of them, an image shows"
+    return TaskWords(does, "classes", "image-classification", "image-classification")
+
+
+def answered(task: MultilabelTask, evidence: Evidence) -> Bools:
     """[N, K]: which classes the model names."""
-    assert isinstance(report.task, MultilabelTask)
-    raw_NK = to_probabilities(outputs.outputs_NK.astype(np.float64), False)
-    shown_NK: npt.NDArray[np.bool_] = raw_NK >= report.task.thresholds_K.cpu().numpy()
+    raw_NK = torch.sigmoid(torch.from_numpy(evidence.arrays["outputs"]))
+    shown_NK: Bools = (raw_NK >= task.thresholds_K.cpu()).numpy()
     return shown_NK
 
 
-def calibrated(report: RunReport, outputs: SplitOutputs) -> Floats:
-    return to_probabilities(outputs.outputs_NK.astype(np.float64) / report.task.temperature, False)
+def intervals(task: MultilabelTask, evidence: Evidence) -> dict[str, Interval]:
+    """Of map, f1_macro and f1_micro (as in metrics.py)."""
+    return tag_intervals(evidence, answered(task, evidence))
 
 
-def add_intervals(report: RunReport) -> None:
-    for outputs in report.measured:
-        shown_NK = answered(report, outputs)
-        found = analysis.multilabel_intervals(calibrated(report, outputs), outputs.labels, shown_NK, outputs.groups)
-        report.intervals |= {f"{outputs.split}/{name}": interval for name, interval in found.items()}
+def tag_intervals(evidence: Evidence, shown_NK: Bools) -> dict[str, Interval]:
+    labels_NK = evidence.labels > 0
+    ranking, right_NK = Ranking(evidence.arrays["outputs"], labels_NK), labels_NK & shown_NK
+
+    def measure(weights_N: Floats) -> dict[str, float]:
+        right_K, true_K, shown_K = weights_N @ right_NK, weights_N @ labels_NK, weights_N @ shown_NK
+        used_K = true_K > 0
+        return {
+            "map": ranking.average_precision(weights_N)[used_K].mean(),
+            "f1_macro": class_scores(right_K, true_K, shown_K).f1[used_K].mean(),
+            "f1_micro": 2 * right_K.sum() / max(true_K.sum() + shown_K.sum(), 1e-12),
+        }
+
+    return bootstrap(measure, len(evidence), evidence.groups_N)
 
 
-def sections(report: RunReport) -> list[str]:
+def tables(task: MultilabelTask, evidence: Evidence) -> dict[str, tuple[list[str], list[list[str]]]]:
+    """None beside the page."""
+    return {}
+
+
+def sections(report: RunReport, task: MultilabelTask) -> list[str]:
     """Classes, precision by recall, calibration, the worst mistakes; of the split that is looked at closely."""
-    outputs = report.measured[-1]
-    probabilities_NK, shown_NK = calibrated(report, outputs), answered(report, outputs)
+    evidence = report.measured[-1]
+    probabilities_NK, shown_NK = probabilities_of(task, evidence, False), answered(task, evidence)
+    scores_N = task.ood_scores(torch.from_numpy(evidence.arrays["outputs"])).numpy()
+    notes = [
+        "Each class of each image is an answer; a bar says how many of those with about this probability are there. "
+        "Thresholds are converted along with the probabilities.",
+        "<code>ood_score</code> in predictions.csv is the joint energy of the logits: the higher, the less an image "
+        f"excites any class. Here 1 % lie above {np.percentile(scores_N, 99):.2f}. It does not tell every unusual "
+        "image.",
+    ]
     return [
-        classes_section(report, outputs, shown_NK),
-        curves_section(report, outputs, probabilities_NK),
-        mistakes_section(outputs, probabilities_NK, shown_NK),
-        calibration_section(report, outputs, probabilities_NK),
+        classes_section(task, evidence, shown_NK),
+        curves_section(report, evidence),
+        mistakes_section(report, evidence, probabilities_NK, shown_NK),
+        calibration_section(report, task, evidence, False, notes),
     ]
 
 
-def classes_section(report: RunReport, outputs: SplitOutputs, shown_NK: npt.NDArray[np.bool_]) -> str:
-    assert isinstance(report.task, MultilabelTask)
-    labels_NK = outputs.labels > 0
-    right_K, true_K, shown_K = (x.sum(axis=0).astype(np.int64) for x in (labels_NK & shown_NK, labels_NK, shown_NK))
-    scores = analysis.class_scores(right_K, true_K, shown_K)
-    thresholds_K = report.task.calibrated_thresholds().tolist()
-    average_K = average_precisions(outputs)
+def classes_section(task: MultilabelTask, evidence: Evidence, shown_NK: Bools) -> str:
+    labels_NK = evidence.labels > 0
+    right_K, true_K, shown_K = (x.sum(axis=0) for x in (labels_NK & shown_NK, labels_NK, shown_NK))
+    scores, thresholds_K = class_scores(right_K, true_K, shown_K), task.output_layer().thresholds or []
+    average_K = Ranking(evidence.arrays["outputs"], labels_NK).average_precision()
     rows = [
-        [name, f"{average_K[k]:.4f}" if true_K[k] else "", f"{scores.precision[k]:.4f}", f"{scores.recall[k]:.4f}",
-         f"{scores.f1[k]:.4f}", f"{thresholds_K[k]:.3f}", f"{true_K[k]}", f"{shown_K[k]}"]
-        for k, name in enumerate(outputs.table.class_names)
+        [name, f"{average_K[k]:.4f}" if true_K[k] else "", *scores.texts(k), f"{thresholds_K[k]:.3f}", f"{true_K[k]}",
+         f"{shown_K[k]}"]
+        for k, name in enumerate(task.class_names)
     ]  # fmt: skip
     columns = ["class", "average precision", "precision", "recall", "F1", "threshold", "images", "answered"]
-    return section("Classes", html_table(columns, rows, sortable=True))
+    return section("Precision, recall and F1 per class", html_table(columns, rows, sortable=True))
 
 
-def recall_precision(scores_N: Floats, labels_N: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Recall and precision [N] of the best 1, 2, ... N images by their score."""
-    hits_N = np.cumsum(labels_N[np.argsort(-scores_N, kind="stable")])
-    return hits_N / max(int(labels_N.sum()), 1), hits_N / np.arange(1, len(scores_N) + 1)
+def curves_section(report: RunReport, evidence: Evidence) -> str:
+    labels_NK, names, scores_NK = evidence.labels > 0, report.table.class_names, evidence.arrays["outputs"]
+    recall_N1, precision_N1 = Ranking(scores_NK.reshape(-1, 1), labels_NK.reshape(-1, 1)).recall_precision()
+    recall_NK, precision_NK = Ranking(scores_NK, labels_NK).recall_precision()
+    common = sorted(np.argsort(-labels_NK.sum(axis=0), kind="stable")[:CURVES].tolist())
+    curves = [("all classes together", recall_N1[:, 0], precision_N1[:, 0])]
+    curves += [(names[k], recall_NK[:, k], precision_NK[:, k]) for k in common]
+    more = f"<p>Lines of the {CURVES} most common classes.</p>" if len(names) > CURVES else ""
+    figure = report.figure("report/precision_recall", draw_precision_recall(curves), "Precision by recall")
+    return section("Precision-recall curves", more, figure)
 
 
-def average_precisions(outputs: SplitOutputs) -> Floats:
-    """[K], 0..1; 0 for classes that no image shows."""
-    values = []
-    for k in range(outputs.outputs_NK.shape[1]):
-        recall_N, precision_N = recall_precision(outputs.outputs_NK[:, k].astype(np.float64), outputs.labels[:, k] > 0)
-        values.append(float((np.diff(recall_N, prepend=0.0) * precision_N).sum()))
-    return np.array(values)
-
-
-def curves_section(report: RunReport, outputs: SplitOutputs, probabilities_NK: Floats) -> str:
-    labels_NK, names = outputs.labels > 0, outputs.table.class_names
-    curves = [("all classes together", *recall_precision(probabilities_NK.ravel(), labels_NK.ravel()))]
-    common = np.argsort(-labels_NK.sum(axis=0), kind="stable")[:CURVES]
-    curves += [(names[k], *recall_precision(probabilities_NK[:, k], labels_NK[:, k])) for k in sorted(common.tolist())]
-    more = f"<p>Lines of the {CURVES} commonest classes.</p>" if len(names) > CURVES else ""
-    image = draw_precision_recall(curves)
-    return section("Precision by recall", more, report.figure("report/precision_recall", image, "Precision by recall"))
-
-
-def mistakes_section(outputs: SplitOutputs, probabilities_NK: Floats, shown_NK: npt.NDArray[np.bool_]) -> str:
-    """Images by how sure the model was of its worst wrong decision."""
-    labels_NK, names = outputs.labels > 0, outputs.table.class_names
+def mistakes_section(report: RunReport, evidence: Evidence, probabilities_NK: Floats, shown_NK: Bools) -> str:
+    """Images by how confident the model was in its worst wrong decision."""
+    labels_NK, names = evidence.labels > 0, report.table.class_names
     doubt_NK = np.where(labels_NK, 1 - probabilities_NK, probabilities_NK) * (labels_NK != shown_NK)
     wrong = np.flatnonzero((labels_NK != shown_NK).any(axis=1))
     wrong = wrong[np.argsort(-doubt_NK[wrong].max(axis=1), kind="stable")]
@@ -100,24 +117,6 @@ def mistakes_section(outputs: SplitOutputs, probabilities_NK: Floats, shown_NK: 
         answer = "; ".join(f"{names[k]} {probabilities_NK[n, k]:.2f}" for k in np.flatnonzero(shown_NK[n])) or "nothing"
         absent = np.flatnonzero(labels_NK[n] & ~shown_NK[n])
         missed = "; ".join(f"{names[k]} {probabilities_NK[n, k]:.2f}" for k in absent)
-        cards.append((int(outputs.rows_N[n]), answer, False, f"missed: {missed}" if missed else ""))
+        cards.append((int(evidence.rows_N[n]), answer, False, f"missed: {missed}" if missed else ""))
     count = f"<p>{len(wrong):,} of {len(labels_NK):,} images have at least one class too many or too few.</p>"
-    return section("Mistakes", count, image_cards(outputs.table, cards))
-
-
-def calibration_section(report: RunReport, outputs: SplitOutputs, probabilities_NK: Floats) -> str:
-    before = reliability(to_probabilities(outputs.outputs_NK.astype(np.float64), False), outputs.labels)
-    after = reliability(probabilities_NK, outputs.labels)
-    scores_N = report.task.ood_scores(torch.from_numpy(outputs.outputs_NK)).numpy()
-    note = (
-        f"<p>Temperature {report.task.temperature:.3f}, fitted on val. Each class of each image is an answer; a bar "
-        "says how many of those with about this probability are there. Expected calibration error (15 bins of equal "
-        f"width): {before.expected_error:.4f} as trained, {after.expected_error:.4f} calibrated. Thresholds are "
-        "converted, so the predictions stay the same.</p>"
-        "<p><code>ood_score</code> in predictions.csv is the joint energy of the logits: the higher, the less a "
-        f"image excites any class. Here 1 % lie above {np.percentile(scores_N, 99):.2f}. It does not tell every "
-        "strange image.</p>"
-    )
-    image = draw_reliability(before, after)
-    title = "Can the probabilities be believed?"
-    return section(title, note, report.figure("report/reliability", image, "Reliability"))
+    return section("Worst mistakes", count, image_cards(report.table, cards))

@@ -1,15 +1,15 @@
 """Any number of classes per image."""
 
-from typing import ClassVar
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from src.training.metrics import MultilabelScores, best_thresholds, multilabel_metrics
-from src.training.scores_task import ScoresTask
+from src.tasks.multilabel.export import MultilabelOutputs
+from src.tasks.multilabel.metrics import CollectedLogits, best_thresholds, multilabel_metrics
+from src.tasks.multilabel.prediction import MultilabelPrediction
+from src.training.calibrated import CalibratedTask
 
 
-class MultilabelTask(ScoresTask):
+class MultilabelTask(CalibratedTask):
     """Logs for val and test every metric of `multilabel_metrics`. Settings: see ScoresTask.
 
     Outputs are logits; labels are uint8 [B, K], 1 for each class that the image shows. A class counts as predicted
@@ -18,12 +18,13 @@ class MultilabelTask(ScoresTask):
     too good; test's is not.
     """
 
-    answer_columns: ClassVar = ["prediction"]
+    prediction = MultilabelPrediction
     thresholds_K: Tensor
 
     def configure_metrics(self) -> None:
-        self.register_buffer("thresholds_K", torch.full((len(self.class_names),), 0.5))
-        self.val_scores, self.test_scores = MultilabelScores(), MultilabelScores()
+        num_classes = len(self.class_names)
+        self.register_buffer("thresholds_K", torch.full((num_classes,), 0.5))
+        self.val_outputs, self.test_outputs = CollectedLogits(num_classes), CollectedLogits(num_classes)
 
     @property
     def metric_names(self) -> list[str]:
@@ -33,32 +34,14 @@ class MultilabelTask(ScoresTask):
         return labels.float()
 
     def update_metrics(self, split: str, outputs_BK: Tensor, labels: Tensor) -> None:
-        getattr(self, f"{split}_scores").update(torch.sigmoid(outputs_BK.float()), labels)
+        getattr(self, f"{split}_outputs").update(outputs_BK.float(), labels)
 
     def compute_metrics(self, split: str) -> dict[str, Tensor]:
-        collected = getattr(self, f"{split}_scores")
-        if not collected.scores:  # none of this process's images could be read; the others gather two axes
-            nothing_0K = self.thresholds_K.new_empty(0, len(self.class_names))
-            collected.update(nothing_0K, nothing_0K.to(torch.uint8))
-        scores_NK, labels_NK = collected.compute()
-        collected.reset()
+        logits_NK, labels_NK = getattr(self, f"{split}_outputs").take()
         if split == "val" and not self.trainer.sanity_checking:
-            self.thresholds_K.copy_(best_thresholds(scores_NK, labels_NK))
-        values = multilabel_metrics(scores_NK, labels_NK, self.thresholds_K)
+            self.thresholds_K.copy_(best_thresholds(torch.sigmoid(logits_NK), labels_NK))
+        values = multilabel_metrics(logits_NK, labels_NK, self.thresholds_K)
         return {f"{split}/{name}": value for name, value in values.items()}
 
-    def probabilities(self, outputs_BK: Tensor) -> Tensor:
-        return torch.sigmoid(outputs_BK.float() / self.temperature)
-
-    def calibrated_thresholds(self) -> Tensor:
-        """[K]: what calibrated probabilities are compared with, for the same answers."""
-        return torch.sigmoid(torch.logit(self.thresholds_K) / self.temperature)
-
-    def ood_scores(self, outputs_BK: Tensor) -> Tensor:
-        """Joint energy of the logits (Wang et al. 2021, arXiv 2111.14767)."""
-        return -nn.functional.softplus(outputs_BK.float()).sum(dim=1)
-
-    def answers(self, outputs_BK: Tensor) -> list[list[str]]:
-        """The classes that reach their thresholds, with ; between them."""
-        shown_BK = (torch.sigmoid(outputs_BK.float()) >= self.thresholds_K).tolist()
-        return [[";".join(name for name, on in zip(self.class_names, row, strict=True) if on)] for row in shown_BK]
+    def output_layer(self) -> MultilabelOutputs:
+        return MultilabelOutputs(self.class_names, self.temperature, self.thresholds_K)

@@ -1,14 +1,14 @@
-"""Sections of the page about a model that predicts numbers."""
+"""The report about a model that predicts numbers."""
 
 import numpy as np
 import torch
 
-from src.evaluation import analysis
-from src.evaluation.calibration import Floats
-from src.reports.charts import draw_errors
-from src.reports.parts import html_table
-from src.reports.run import RunReport, image_cards, section
-from src.runs.results import SplitOutputs
+from src.evaluation.evidence import Evidence
+from src.evaluation.intervals import Floats, Interval, Ints, bootstrap
+from src.reports.error_chart import draw_errors
+from src.reports.image_cards import image_cards
+from src.reports.parts import html_table, section
+from src.reports.run_report import RunReport, TaskWords
 from src.tasks.regression.task import RegressionTask
 
 HEADLINE = ["mae", "rmse", "r2"]
@@ -16,29 +16,54 @@ MISTAKES = 24
 PLOTS = 8  # targets
 
 
-def values_of(report: RunReport, outputs: SplitOutputs) -> Floats:
-    """Predicted numbers [N, T], in the labels' units."""
-    assert isinstance(report.task, RegressionTask)
-    values_NT: Floats = report.task.values(torch.from_numpy(outputs.outputs_NK)).numpy().astype(np.float64)
+def words(class_names: list[str]) -> TaskWords:
+    does = f"reads {len(class_names)} number{'s' if len(class_names) > 1 else ''} from an image"
+    return TaskWords(does, "targets", "image-feature-extraction", "regression")  # hubs have no task of this kind
+
+
+def values_of(task: RegressionTask, evidence: Evidence) -> Floats:
+    """Predicted numbers [N, T], in the units of the labels."""
+    named = task.output_layer().arrays(torch.from_numpy(evidence.arrays["outputs"]))
+    values_NT: Floats = named["values"].astype(np.float64)
     return values_NT
 
 
-def add_intervals(report: RunReport) -> None:
-    for outputs in report.measured:
-        labels_NT = outputs.labels.astype(np.float64)
-        found = analysis.regression_intervals(values_of(report, outputs), labels_NT, outputs.groups)
-        report.intervals |= {f"{outputs.split}/{name}": interval for name, interval in found.items()}
+def intervals(task: RegressionTask, evidence: Evidence) -> dict[str, Interval]:
+    """Of mae, rmse and r2, means over the targets (as in task.py)."""
+    return number_intervals(values_of(task, evidence), evidence.labels.astype(np.float64), evidence.groups_N)
 
 
-def sections(report: RunReport) -> list[str]:
+def number_intervals(values_NT: Floats, labels_NT: Floats, groups_N: Ints | None) -> dict[str, Interval]:
+    errors_NT = values_NT - labels_NT
+
+    def measure(weights_N: Floats) -> dict[str, float]:
+        share_N = weights_N / weights_N.sum()
+        squared_T = share_N @ np.square(errors_NT)
+        variance_T = share_N @ np.square(labels_NT - share_N @ labels_NT)
+        varies_T = variance_T > 1e-12 * (share_N @ np.square(labels_NT))  # more than rounding leaves
+        return {
+            "mae": float((share_N @ np.abs(errors_NT)).mean()),
+            "rmse": float(np.sqrt(squared_T).mean()),
+            "r2": float(np.where(varies_T, 1 - squared_T / np.where(varies_T, variance_T, 1), 0).mean()),
+        }
+
+    return bootstrap(measure, len(labels_NT), groups_N)
+
+
+def tables(task: RegressionTask, evidence: Evidence) -> dict[str, tuple[list[str], list[list[str]]]]:
+    """None beside the page."""
+    return {}
+
+
+def sections(report: RunReport, task: RegressionTask) -> list[str]:
     """Errors of each target, and the images with the largest ones; of the split that is looked at closely."""
-    outputs = report.measured[-1]
-    return [errors_section(report, outputs), mistakes_section(report, outputs)]
+    evidence = report.measured[-1]
+    values_NT = values_of(task, evidence)
+    return [errors_section(report, evidence, values_NT), mistakes_section(report, task, evidence, values_NT)]
 
 
-def errors_section(report: RunReport, outputs: SplitOutputs) -> str:
-    values_NT, labels_NT = values_of(report, outputs), outputs.labels.astype(np.float64)
-    names = outputs.table.class_names
+def errors_section(report: RunReport, evidence: Evidence, values_NT: Floats) -> str:
+    labels_NT, names = evidence.labels.astype(np.float64), report.table.class_names
     errors_NT = values_NT - labels_NT
     rows = []
     for t, name in enumerate(names):
@@ -54,17 +79,17 @@ def errors_section(report: RunReport, outputs: SplitOutputs) -> str:
         image = draw_errors(labels_NT[:, t], values_NT[:, t], name)
         charts.append(report.figure(f"report/errors/{t}", image, f"Predicted and true {name}"))
     more = f"<p>Charts of the first {PLOTS} targets.</p>" if len(names) > PLOTS else ""
-    return section("Errors", html_table(columns, rows, sortable=True), more, *charts)
+    return section("Errors per target", html_table(columns, rows, sortable=True), more, *charts)
 
 
-def mistakes_section(report: RunReport, outputs: SplitOutputs) -> str:
+def mistakes_section(report: RunReport, task: RegressionTask, evidence: Evidence, values_NT: Floats) -> str:
     """By the error in standard deviations of the training labels, the largest of the targets."""
-    assert isinstance(report.task, RegressionTask)
-    values_NT = values_of(report, outputs)
-    errors_NT = np.abs(values_NT - outputs.labels) / report.task.std_T.cpu().numpy()
+    errors_NT = np.abs(values_NT - evidence.labels) / task.std_T.cpu().numpy()
     worst = np.argsort(-errors_NT.max(axis=1), kind="stable")[:MISTAKES]
     cards = [
-        (int(outputs.rows_N[n]), "; ".join(f"{value:.4g}" for value in values_NT[n]), True, "")
+        (int(evidence.rows_N[n]), "; ".join(f"{value:.4g}" for value in values_NT[n]), True, "")
         for n in worst.tolist()
     ]  # fmt: skip
-    return section("Largest errors", "<p>Predicted, and the label.</p>", image_cards(outputs.table, cards))
+    return section(
+        "Worst mistakes", "<p>The largest errors. Predicted, and the label.</p>", image_cards(report.table, cards)
+    )

@@ -1,12 +1,14 @@
 """One or several numbers per image."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from src.training.metrics import RegressionErrors
+from src.tasks.regression.export import RegressionOutputs
+from src.tasks.regression.metrics import regression_metrics
+from src.tasks.regression.prediction import RegressionPrediction
 from src.training.scores_task import ScoresTask
 
 
@@ -18,16 +20,15 @@ class RegressionTask(ScoresTask):
     Settings: see ScoresTask.
     """
 
-    answer_columns: ClassVar = []  # one per target, see __init__
+    prediction = RegressionPrediction
     mean_T: Tensor
     std_T: Tensor
 
     def configure_metrics(self) -> None:
         targets = len(self.class_names)
-        self.answer_columns = self.class_names  # type: ignore[misc]
         self.register_buffer("mean_T", torch.zeros(targets))
         self.register_buffer("std_T", torch.ones(targets))
-        self.val_errors, self.test_errors = RegressionErrors(targets), RegressionErrors(targets)
+        self.val_errors, self.test_errors = regression_metrics(targets), regression_metrics(targets)
 
     @property
     def metric_names(self) -> list[str]:
@@ -45,16 +46,15 @@ class RegressionTask(ScoresTask):
     def to_targets(self, labels: Tensor) -> Tensor:
         return (labels - self.mean_T) / self.std_T
 
-    def values(self, outputs_BT: Tensor) -> Tensor:
-        """float32 [B, T], in the units of the labels."""
-        return outputs_BT.float() * self.std_T + self.mean_T
+    def output_layer(self) -> RegressionOutputs:
+        return RegressionOutputs(self.class_names, self.mean_T, self.std_T)
 
     def update_metrics(self, split: str, outputs_BK: Tensor, labels: Tensor) -> None:
         getattr(self, f"{split}_errors").update(outputs_BK, self.to_targets(labels))
 
     def compute_metrics(self, split: str) -> dict[str, Tensor]:
         errors = getattr(self, f"{split}_errors")
-        by_target: dict[str, Tensor] = errors.compute()
+        by_target = {name: value.reshape(-1) for name, value in errors.compute().items()}  # a single one has no axis
         errors.reset()
         by_target |= {name: by_target[name] * self.std_T for name in ("mae", "rmse")}
         values = {f"{split}/{name}": value_T.mean() for name, value_T in by_target.items()}
@@ -62,17 +62,3 @@ class RegressionTask(ScoresTask):
             for name, value_T in by_target.items():
                 values |= {f"{split}/{name}/{target}": value_T[t] for t, target in enumerate(self.class_names)}
         return values
-
-    @property
-    def probability_columns(self) -> list[str]:
-        return []
-
-    def probabilities(self, outputs_BK: Tensor) -> Tensor:
-        return outputs_BK.new_empty(len(outputs_BK), 0)
-
-    def ood_scores(self, outputs_BK: Tensor) -> Tensor:
-        return outputs_BK.new_empty(0)
-
-    def answers(self, outputs_BK: Tensor) -> list[list[str]]:
-        """The predicted numbers."""
-        return [[f"{value:.6g}" for value in row] for row in self.values(outputs_BK).tolist()]

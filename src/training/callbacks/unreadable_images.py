@@ -1,10 +1,8 @@
-"""Images that cannot be read: listed, warned about where they grow many, and the end of a run that has no others."""
+"""Images that cannot be read: named in the log, and listed in a file."""
 
 import logging
-import shlex
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
@@ -12,23 +10,19 @@ from lightning.pytorch.trainer.states import TrainerFn
 from src.data.dataset import Batch
 from src.files.csv_files import CsvWriter, read_csv_file
 from src.files.printable import printable
-from src.settings.errors import RunStopped
-from src.training.processes import gathered, summed
+from src.files.whole_files import replaced
+from src.training.processes import gathered
 
 log = logging.getLogger(__name__)
 
 MAX_SAID = 20  # images that the log names; unreadable.csv has all
-MAX_REASONS = 3  # in a message
-MAX_EMPTY_BATCHES = 50  # of training in a row, on all processes: then the rest of the epoch is not tried
-FIRST_SHARE = 0.1  # unreadable in the first epoch, from which on it is warned about
-GROWN_SHARE = 0.01  # in a later epoch, if it is twice what was known
 
 
 class UnreadableImages(Callback):
     """Says once for each damaged image that it is skipped; lists them with reasons in a csv file, if one is given.
 
     The file is written at the end of each epoch. So images that were all gone when the run ended
-    (`RequireReadableImages`) are not on the list: they are not damaged.
+    (src/training/callbacks/readable_images.py) are not on the list: they are not damaged.
 
     Args:
         output: the csv file, with the columns path and reason.
@@ -66,10 +60,11 @@ class UnreadableImages(Callback):
         if self.output is None or not new or not trainer.is_global_zero:
             return
         listed = {row.get("path", ""): row.get("reason", "") for row in read_csv_file(self.output)}
-        part = self.output.with_suffix(".part")
-        with part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        with (
+            replaced(self.output) as part,
+            part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+        ):
             CsvWriter(file, ["path", "reason"], self.spreadsheet_safe).write_all((listed | new).items())
-        part.replace(self.output)
 
     def on_train_batch_end(self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int) -> None:
         self.note(batch)
@@ -99,113 +94,3 @@ class UnreadableImages(Callback):
             self.told = len(self.known)
             where = f"; {self.output} lists them" if self.output is not None else ""
             log.warning("%d images cannot be read and were skipped%s.", len(self.known), where)
-
-
-@dataclass
-class EpochTally:
-    """Of an epoch of one split on this process: images read, and why others were not, by path."""
-
-    read: int = 0
-    reasons: dict[str, str] = field(default_factory=dict)
-    read_before: int = 0  # when training was last looked at
-
-
-class RequireReadableImages(Callback):
-    """Ends the run when an epoch of train, val or test had not one readable image: a network disk is gone, say.
-
-    That is before a checkpoint of this epoch is written, so the run can go on from the last good one. All processes
-    decide together. A share of unreadable images that is high, or twice what it was, is warned about.
-
-    Args:
-        root: where the images are; None = the trainer's data module knows.
-    """
-
-    def __init__(self, root: Path | None = None) -> None:
-        self.root = root
-        self.tallies: dict[str, EpochTally] = {}
-        self.shares: dict[str, float] = {}  # last told, or else of the first epoch, by split
-
-    def count(self, split: str, batch: Batch) -> None:
-        tally = self.tallies.setdefault(split, EpochTally())
-        tally.read += len(batch["label"])
-        tally.reasons.update(batch["unreadable"])
-
-    def judge(self, trainer: Trainer, split: str) -> None:
-        """At the end of an epoch. Raise RunStopped if no process could read an image of it."""
-        tally = self.tallies.pop(split, EpochTally())
-        read, missing = summed(trainer, tally.read, len(tally.reasons))
-        if not read + missing:  # Lightning's sanity check, which is not counted
-            return
-        if missing and not read:
-            self.stop(trainer, split, tally)
-        # In training another image has taken the place of each of them.
-        share = missing / max(read if split == "train" else read + missing, missing, 1)
-        before = self.shares.get(split)
-        limit = FIRST_SHARE if before is None else max(2 * before, GROWN_SHARE)
-        if share >= limit and trainer.is_global_zero:
-            known = "" if before is None else f" (it was {before:.1%})"
-            reasons = shown_reasons(tally.reasons)
-            log.warning(
-                "%.1f %% of the %s images%s could not be read%s: %d.%s",
-                100 * share, split, epoch_text(trainer), known, missing, f"\n{reasons}" if reasons else "",
-            )  # fmt: skip
-        if share >= limit or before is None:
-            self.shares[split] = share
-
-    def stop(self, trainer: Trainer, split: str, tally: EpochTally) -> NoReturn:
-        reasons = dict(gathered(list(tally.reasons.items())))
-        root = self.root or getattr(getattr(getattr(trainer, "datamodule", None), "table", None), "root", None)
-        text = f"None of {len(reasons)} {split} images{epoch_text(trainer)} could be read:\n{shown_reasons(reasons)}\n"
-        text += f"They were looked for in {root}. " if root is not None else ""
-        last = Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt"
-        if not trainer.checkpoint_callbacks:
-            text += "See that they are there and may be read, or name other data."
-        elif last.is_file():
-            resume = shlex.quote(str(trainer.default_root_dir))
-            text += "The checkpoints are the last good ones; when the images are there again, go on with: "
-            text += f"python -m src.train resume={resume}"
-        else:
-            text += "There is no checkpoint yet: when the images are there again, start again."
-        raise RunStopped(text)
-
-    def on_train_start(self, trainer: Trainer, task: LightningModule) -> None:
-        self.tallies.clear()
-
-    def on_train_batch_end(self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int) -> None:
-        self.count("train", batch)
-        if (i + 1) % MAX_EMPTY_BATCHES:
-            return
-        tally = self.tallies["train"]
-        if not summed(trainer, tally.read - tally.read_before)[0]:
-            self.stop(trainer, "train", tally)
-        tally.read_before = tally.read
-
-    def on_train_epoch_end(self, trainer: Trainer, task: LightningModule) -> None:
-        self.judge(trainer, "train")
-
-    def on_validation_batch_end(
-        self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int, loader: int = 0
-    ) -> None:
-        if not trainer.sanity_checking:
-            self.count("val", batch)
-
-    def on_validation_epoch_end(self, trainer: Trainer, task: LightningModule) -> None:
-        self.judge(trainer, "val")
-
-    def on_test_batch_end(
-        self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int, loader: int = 0
-    ) -> None:
-        self.count("test", batch)
-
-    def on_test_epoch_end(self, trainer: Trainer, task: LightningModule) -> None:
-        self.judge(trainer, "test")
-
-
-def epoch_text(trainer: Trainer) -> str:
-    return f" of epoch {trainer.current_epoch + 1}" if trainer.state.fn == TrainerFn.FITTING else ""
-
-
-def shown_reasons(reasons: dict[str, str]) -> str:
-    """A line for each of the first few."""
-    lines = [f"  {printable(path)}: {printable(reason)}" for path, reason in list(reasons.items())[:MAX_REASONS]]
-    return "\n".join([*lines, *(["  ..."] if len(reasons) > MAX_REASONS else [])])

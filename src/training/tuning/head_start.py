@@ -1,4 +1,7 @@
-"""head.start=pretrained: each new class begins as the mixture of pretrained classes that the network sees in it."""
+"""head.start=pretrained: each new class begins as the mixture of pretrained classes that the network sees in it.
+
+Shapes: B images, C channels of what the head gets, K new classes, S pretrained ones.
+"""
 
 import logging
 from typing import Any
@@ -12,10 +15,11 @@ from torchvision import models
 
 from src.cli.progress import progress_bar
 from src.data.module import ImageDataModule
-from src.data.table import Rows
-from src.models.classifier import find_weights, pooled, pretrained_head
+from src.data.targets import Rows
+from src.models.classifier import pooled
+from src.models.weights import find_weights, pretrained_head
 from src.training.scores_task import ScoresTask
-from src.training.tuning.finders import rehearsal
+from src.training.tuning.rehearsal import rehearsal
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +27,9 @@ IMAGES_PER_CLASS = 50  # on 244 photographs of two classes, all of them did no b
 NAMED_CLASSES = 10  # in the log
 
 
-def start_from_pretrained(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> None:
+def start_from_pretrained(
+    backbone: str, weights: str, task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer
+) -> None:
     """Give the new head weights from the pretrained one, by what that says of up to 50 training images per class.
 
     A new class's weights are those of the pretrained classes, each counted by its mean probability on the new class's
@@ -31,17 +37,46 @@ def start_from_pretrained(task: ScoresTask, datamodule: ImageDataModule, trainer
     new classes is taken off, which softmax does not see, and the biases make the outputs 0 on the average of the
     classes. Where the pretrained classes tell the new ones not apart, the weights end near 0 like those of a new head.
 
-    Raises ConfigError if the weights' file has no head.
+    Args:
+        backbone: name of the network.
+        weights: as in `find_weights`.
+        task: with one class per image, and a head whose last layer gets what the head gets.
+
+    Raises:
+        ConfigError: if the weights' file has no head.
     """
-    name = task.record.backbone_name
-    weights = find_weights(name, task.record.setting("backbone.weights"))
-    assert weights is not None  # src/settings/contradictions.py refuses random weights
-    source = pretrained_head(name, weights, task.model.head_name)
-    table = datamodule.table
-    rows = some_of_each_class(table.labels, table.splits["train"])
-    probabilities_KS = torch.zeros(len(task.class_names), len(source.bias))
-    features_KC = torch.zeros(len(task.class_names), source.weight.shape[1])
-    seen_K = torch.zeros(len(task.class_names), 1)
+    found = find_weights(backbone, weights)
+    assert found is not None  # src/settings/contradictions.py refuses random weights
+    source = pretrained_head(backbone, found, task.model.head_names[0])
+    rows = some_of_each_class(datamodule.table.labels, datamodule.table.splits["train"])
+    probabilities_KS, features_KC, seen_K = _means_by_class(source, rows, task, datamodule, trainer)
+    probabilities_KS[~seen_K] = probabilities_KS[seen_K].mean(dim=0)
+    weight_KC = (probabilities_KS - probabilities_KS.mean(dim=0)) @ source.weight
+    bias_K = -weight_KC @ features_KC[seen_K].mean(dim=0)
+    layer = task.model.affine_layers[-1]
+    assert layer.bias is not None
+    with torch.no_grad():
+        layer.weight.copy_(weight_KC.view_as(layer.weight))
+        layer.bias.copy_(bias_K)
+    log.info("Head: starts from the pretrained classes of %s training images", f"{len(rows):,}")
+    if len(task.class_names) <= NAMED_CLASSES and (names := _source_names(backbone, len(source.bias))):
+        for class_name, text in zip(task.class_names, _most_seen(probabilities_KS, names), strict=True):
+            log.info("  %s: %s", class_name, text)
+
+
+def _means_by_class(
+    source: nn.Linear, rows: Rows, task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of the images in these rows, by new class: what the pretrained head says of them, and what it gets.
+
+    Returns:
+        Mean probabilities float32 [K, S]; mean features float32 [K, C]; bool [K], False where no image could be read
+        and the means are 0.
+    """
+    num_classes = len(task.class_names)
+    probabilities_KS = torch.zeros(num_classes, source.out_features)
+    features_KC = torch.zeros(num_classes, source.in_features)
+    count_K1 = torch.zeros(num_classes, 1)
     with rehearsal(task, datamodule, trainer) as copied, torch.inference_mode(), progress_bar() as progress:
         bar = progress.add_task("pretrained classes", total=len(rows), speed="", loss="")
         for batch in datamodule.evaluation_loader(rows):
@@ -50,23 +85,9 @@ def start_from_pretrained(task: ScoresTask, datamodule: ImageDataModule, trainer
                 logits_BS = nn.functional.linear(features_BC, source.weight, source.bias)
                 probabilities_KS.index_add_(0, batch["label"], logits_BS.softmax(dim=1))
                 features_KC.index_add_(0, batch["label"], features_BC)
-                seen_K.index_add_(0, batch["label"], torch.ones(len(features_BC), 1))
+                count_K1.index_add_(0, batch["label"], torch.ones(len(features_BC), 1))
             progress.update(bar, advance=len(batch["label"]))
-    there_K = seen_K.flatten() > 0  # of the others no image could be read
-    probabilities_KS /= seen_K.clamp(min=1)
-    features_KC /= seen_K.clamp(min=1)
-    probabilities_KS[~there_K] = probabilities_KS[there_K].mean(dim=0)
-    weight_KC = (probabilities_KS - probabilities_KS.mean(dim=0)) @ source.weight
-    bias_K = -weight_KC @ features_KC[there_K].mean(dim=0)
-    layer = [m for m in task.model.head.modules() if isinstance(m, nn.Linear | nn.Conv2d)][-1]
-    assert layer.bias is not None
-    with torch.no_grad():
-        layer.weight.copy_(weight_KC.view_as(layer.weight))
-        layer.bias.copy_(bias_K)
-    log.info("Head: starts from the pretrained classes of %s training images", f"{len(rows):,}")
-    if len(task.class_names) <= NAMED_CLASSES and (names := source_names(name, len(source.bias))):
-        for class_name, text in zip(task.class_names, most_seen(probabilities_KS, names), strict=True):
-            log.info("  %s: %s", class_name, text)
+    return probabilities_KS / count_K1.clamp(min=1), features_KC / count_K1.clamp(min=1), count_K1.flatten() > 0
 
 
 def some_of_each_class(labels_N: npt.NDArray[Any], rows: Rows) -> Rows:
@@ -79,13 +100,13 @@ def some_of_each_class(labels_N: npt.NDArray[Any], rows: Rows) -> Rows:
     return np.sort(np.concatenate(chosen))
 
 
-def source_names(backbone: str, number: int) -> list[str]:
+def _source_names(backbone: str, number: int) -> list[str]:
     """Names of the pretrained classes, if they are those of torchvision's weights; else none."""
     names: list[str] = models.get_model_weights(backbone)["DEFAULT"].meta["categories"]
     return names if len(names) == number else []
 
 
-def most_seen(probabilities_KS: Tensor, names: list[str]) -> list[str]:
+def _most_seen(probabilities_KS: Tensor, names: list[str]) -> list[str]:
     """For each class the pretrained classes with the highest mean probability."""
     values_K3, indices_K3 = probabilities_KS.topk(min(3, len(names)))
     return [

@@ -1,0 +1,77 @@
+"""One side against another: what differs in the settings, and a metric of their runs, paired by seed and fold."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from src.comparing.findings import findings, number, unit, values
+from src.comparing.images import Answers
+from src.comparing.paired_images import PairedImages
+from src.comparing.sides import Side, changed_settings, named, paired
+from src.evaluation.metric_facts import metric_name
+from src.runs.finished_runs import Run
+from src.settings.errors import ConfigError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first side, A, and another one, B. `rows`: pair, A, B, B - A in `unit`."""
+
+    metric: str
+    unit: str
+    rows: list[tuple[str, str, str, str]]
+    before: list[str]  # what is compared
+    after: list[str]  # what the differences say; the last one is the verdict
+
+
+def difference(first: Side, other: Side, wanted: str | None, answers: Answers) -> Difference:
+    """Raises ConfigError if there is nothing to pair, or no metric that all have."""
+    pairs = paired(first, other)
+    metric = choose_metric([run for pair in pairs for run in pair], wanted)
+    before = [
+        f"{letter}: {side.text} ({count(len(side.runs), 'run')})" for letter, side in (("A", first), ("B", other))
+    ]
+    changes = changed_settings([first.runs, other.runs])
+    width = max((len(key) for key in changes), default=0)
+    lines = [f"  {key:{width}}  {a} -> {b}" for key, (a, b) in changes.items()]
+    before += ["What differs, A -> B:", *(lines or ["  nothing but seed and fold"])]
+    in_pairs = {run.folder for pair in pairs for run in pair}
+    if alone := [str(run.folder) for run in [*first.runs, *other.runs] if run.folder not in in_pairs]:
+        before.append(f"Left out, without a partner of the same seed and fold: {', '.join(alone)}")
+    if metric_name(metric) == "loss" and any(key.startswith("loss.") for key in changes):
+        before.append(f"Beware: each side measures {metric} by its own loss, and these differ. Choose another metric=.")
+    images = PairedImages.of(pairs, metric, answers)
+    numbers, verdict = findings(pairs, metric, images.worth)
+    after = [*numbers.splitlines(), *images.lines(), verdict]
+    if metric.startswith("val/"):
+        after.insert(
+            0, f"({metric} is of the epoch that was best on val, which flatters; last/{metric} is of the last.)"
+        )
+    rows = [
+        (named(run), f"{a:.4f}", f"{b:.4f}", number(b - a, metric, "+"))
+        for (run, _), (a, b) in zip(pairs, values(pairs, metric), strict=True)
+    ]
+    return Difference(metric, unit(metric)[1].strip(), rows, before, after)
+
+
+def choose_metric(runs: Sequence[Run], wanted: str | None) -> str:
+    """`wanted`, or what all monitored, of the last epoch if it is known. Raises ConfigError."""
+    known = [name for name in runs[0].metrics if all(is_number(run.metrics.get(name)) for run in runs)]
+    if wanted is None:
+        monitors = list(dict.fromkeys(str(run.settings["task.monitor"]) for run in runs))
+        if len(monitors) > 1:
+            raise ConfigError(f"The runs monitored different metrics, {' and '.join(monitors)}: choose with metric=.")
+        wanted = f"last/{monitors[0]}" if f"last/{monitors[0]}" in known else monitors[0]
+    if wanted not in known:
+        for run in runs:
+            if any(wanted in other.metrics for other in runs) and not is_number(run.metrics.get(wanted)):
+                raise ConfigError(f"{wanted} is missing or not a number in '{run.folder}/metrics.json'.")
+        raise ConfigError(f"There is no metric '{wanted}'.{did_you_mean(wanted, known)} There are: {', '.join(known)}.")
+    return wanted
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, int | float)  # what was not finite is null in metrics.json
+
+
+def count(n: int, thing: str) -> str:
+    return f"{n} {thing}{'s' if n != 1 else ''}"

@@ -1,0 +1,190 @@
+"""From a table of images to batches: the loaders of its splits."""
+
+import logging
+from abc import abstractmethod
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader
+
+from src.data.cache.plan import CachePlan
+from src.data.dataset import Batch, Collate, ImageDataset
+from src.data.features import FeatureDataset, FrozenNetwork
+from src.data.reading import as_it_is
+from src.data.samplers import EpochSampler, balancing_weights
+from src.data.table import ImageTable
+from src.data.targets import Rows
+from src.data.transforms import Transform, evaluation_transform, training_transform
+from src.data.workers import available_workers, end_when_a_batch_is_lost, workers_that_fit
+from src.models.preprocessing import Preprocessing
+from src.settings.nodes import Augmentation
+
+log = logging.getLogger(__name__)
+
+
+class ImageLoaders(LightningDataModule):
+    """Base of the data module: its settings are those of ImageDataModule.
+
+    `resume_from`, `train_on_features_of` and `use_batch_size` change the loaders that are made from then on.
+    """
+
+    def __init__(
+        self,
+        preprocessing: Preprocessing,
+        augmentation: Augmentation,
+        seed: int,
+        batch_size: int,
+        num_workers: int | None,
+        balanced_sampling: bool,
+        cache: CachePlan,
+    ) -> None:
+        super().__init__()
+        self.preprocessing, self.augmentation, self.seed = preprocessing, augmentation, seed
+        self.batch_size, self.balanced_sampling, self.cache = batch_size, balanced_sampling, cache
+        self.num_workers = workers_that_fit(available_workers() if num_workers is None else num_workers)
+        self.resumed_epoch = self.resumed_batches = 0
+        self.frozen_network: FrozenNetwork | None = None
+
+    @property
+    @abstractmethod
+    def table(self) -> ImageTable:
+        """The images."""
+
+    def resume_from(self, epoch: int, batches: int) -> None:
+        """Begin with this epoch of a run, of which so many batches of this process were trained on before."""
+        self.resumed_epoch, self.resumed_batches = epoch, batches
+
+    def train_on_features_of(self, network: FrozenNetwork | None) -> None:
+        """Give what the frozen part of this network makes of the images, where that is kept; None = images."""
+        self.frozen_network = network
+
+    def use_batch_size(self, batch_size: int) -> None:
+        """Make batches of so many images, whatever the settings say."""
+        self.batch_size = batch_size
+
+    # ---------------------------------------------------------------------------------------------------- loaders
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        return self.loader("train", training=True)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        return self.loader("val")
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        return self.loader("test")
+
+    def loader(self, split: str, training: bool = False) -> DataLoader[Batch]:
+        """Batches of a split (`all`: of every image there is), in order and as evaluation sees them.
+
+        With `training` they come shuffled and augmented instead.
+        """
+        rows = np.arange(len(self.table)) if split == "all" else self.table.splits[split]
+        sampler = self.sampler(rows, training)
+        # BatchNorm cannot normalise the 1 x 1 feature maps of a single small image in training.
+        drop_last = training and len(sampler) % self.batch_size == 1 and len(sampler) > 1
+        generator = torch.Generator()  # else every new iterator draws from the global generator
+        if self.frozen_network is not None and self.caches_features():
+            return DataLoader(
+                self.feature_dataset(rows, training, self.frozen_network),
+                batch_size=self.batch_size,
+                sampler=sampler,
+                drop_last=drop_last,
+                collate_fn=as_it_is,
+                generator=generator,
+                pin_memory=torch.cuda.is_available(),
+            )
+        dataset = self.image_dataset(rows, training)
+        return self.image_loader(dataset, persistent=True, sampler=sampler, drop_last=drop_last, generator=generator)
+
+    def evaluation_loader(self, rows: Rows) -> DataLoader[Batch]:
+        """Batches of these rows, in order and as evaluation sees them, for one look: nothing is kept."""
+        dataset = ImageDataset(self.table, rows, self.transform_of(training=False), self.seed, substitute=False)
+        return self.image_loader(dataset, generator=torch.Generator())
+
+    def image_loader(self, dataset: ImageDataset, persistent: bool = False, **settings: Any) -> DataLoader[Batch]:
+        workers = self.workers_for(-(-len(dataset) // self.batch_size))
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            num_workers=workers,
+            persistent_workers=persistent and workers > 0,
+            worker_init_fn=end_when_a_batch_is_lost,
+            pin_memory=torch.cuda.is_available(),
+            collate_fn=Collate(self.preprocessing.crop_px, self.table.targets),
+            **settings,
+        )
+
+    def workers_for(self, batches: int) -> int:
+        """`num_workers`, or for good as many as their batches leave room for in shared memory."""
+        batch_bytes = 3 * self.preprocessing.crop_px**2 * self.batch_size
+        processes = self.trainer.num_devices if self.trainer is not None else 1
+        fitting = workers_that_fit(self.num_workers, batch_bytes, batches, processes)
+        self.num_workers = min(self.num_workers, fitting)
+        return fitting
+
+    def sampler(self, rows: Rows, training: bool) -> EpochSampler:
+        trainer, epoch = self.trainer, 0
+        if trainer is not None and training:
+            # Lightning fills the workers before it first calls set_epoch and, on resuming, before it knows the epoch.
+            processed = trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
+            epoch = max(processed, self.resumed_epoch)
+        balanced = training and self.balanced_sampling
+        return EpochSampler(
+            len(rows),
+            training,
+            self.seed,
+            epoch,
+            rank=trainer.global_rank if trainer is not None else 0,
+            processes=trainer.world_size if trainer is not None else 1,
+            weights_N=balancing_weights(self.table.targets.strata(rows)) if balanced else None,
+            skip=(self.resumed_epoch, self.resumed_batches * self.batch_size) if training else (0, 0),
+        )
+
+    # --------------------------------------------------------------------------------------------------- datasets
+
+    def transform_of(self, training: bool, keep: bool = False) -> Transform:
+        if training:
+            return training_transform(self.preprocessing, self.augmentation, keep)
+        return evaluation_transform(self.preprocessing)
+
+    def image_dataset(self, rows: Rows, training: bool) -> ImageDataset:
+        if self.cache.kind != "images":
+            return ImageDataset(self.table, rows, self.transform_of(training), self.seed, substitute=training)
+        transform = self.transform_of(training, keep=True)
+        crop_scale_min = self.augmentation.crop_scale_min if training else None
+        settings = f"{self.preprocessing} {transform.needed_px} {crop_scale_min}"
+        kept = self.cache.images(self.table, rows, transform, settings, self.num_workers, self.trainer)
+        return ImageDataset(self.table, rows, transform, self.seed, substitute=training, prepared=kept)
+
+    def caches_features(self) -> bool:
+        """Whether a phase that trains the head alone runs the frozen network once per image, and not every epoch."""
+        return self.cache.keeps_features(self.transform_of(training=True).random, self.trainer)
+
+    def advise(self) -> None:
+        """Say how a phase that trains the head alone would be many times faster, if it is not."""
+        if self.cache.advises_features(self.transform_of(training=True).random, self.trainer):
+            log.info(
+                "The frozen network sees augmented images anew in every epoch. data.cache_views=8 keeps eight views "
+                "of each, augment=none one: training the head alone is then many times faster."
+            )
+
+    def feature_dataset(self, rows: Rows, training: bool, network: FrozenNetwork) -> FeatureDataset:
+        transform = self.transform_of(training)
+        random = training and transform.random
+        views = self.cache.views or 1 if random else 1
+        augmentation = f"{self.augmentation} {views} {self.seed}" if random else ""
+
+        def batches_of_view(view: int) -> Iterable[Batch]:
+            dataset = ImageDataset(self.table, rows, transform, self.seed, substitute=False)
+            return self.image_loader(dataset, sampler=[(view, position) for position in range(len(rows))])
+
+        kept = self.cache.features(
+            self.table, rows, views, [str(self.preprocessing), augmentation], batches_of_view, network,
+            transform.needed_px, self.trainer,
+        )  # fmt: skip
+        dataset = FeatureDataset(self.table, rows, training, kept.features_VN, kept.reasons)
+        dataset.kept_open = kept.lock
+        return dataset

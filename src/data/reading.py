@@ -1,0 +1,80 @@
+"""Every image of a data set read once, by worker processes: to see whether that works, or to keep something of it."""
+
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+
+from src.cli.progress import progress_bar
+from src.data.decode import UnreadableImage
+from src.data.table import ImageTable
+from src.data.targets import Rows
+from src.data.workers import end_when_a_batch_is_lost
+from src.settings.errors import ConfigError
+
+READ_AT_ONCE = 16  # items that a worker hands over together
+SHOWN = 10  # damaged images in a message
+
+Item = TypeVar("Item")
+
+
+def as_it_is(batch: Any) -> Any:
+    """A DataLoader's `collate_fn` that makes nothing of a batch."""
+    return batch
+
+
+def read_all(dataset: Dataset[Item], num_workers: int, what: str) -> Iterator[Item]:
+    """Each item in order, with a progress bar that says `what` is done."""
+    batches = DataLoader(
+        dataset,
+        batch_size=READ_AT_ONCE,
+        num_workers=num_workers,
+        collate_fn=as_it_is,
+        worker_init_fn=end_when_a_batch_is_lost,
+    )
+    with progress_bar() as progress:
+        bar = progress.add_task(what, total=len(dataset), speed="", loss="")  # type: ignore[arg-type]
+        for batch in batches:
+            yield from batch
+            progress.update(bar, advance=len(batch))
+
+
+def require_all_readable(table: ImageTable, num_workers: int) -> None:
+    """Decode every image of the splits; raise ConfigError, naming the first few, if one cannot be."""
+    rows = np.sort(np.concatenate(list(table.splits.values())))
+    damaged = [text for text in read_all(ReadingTest(table, rows), num_workers, "read all images") if text]
+    if damaged:
+        shown = "\n  ".join(damaged[:SHOWN])
+        raise ConfigError(
+            f"{len(damaged)} of {len(rows)} images cannot be read (data.on_error=fail):\n  {shown}\n"
+            "Repair or remove them, or set data.on_error=skip. python -m src.check lists what is wrong with the data."
+        )
+
+
+def require_some_readable(table: ImageTable, rows: Rows, samples: int) -> None:
+    """Raise ConfigError if none of so many of these images can be read."""
+    test, reasons = ReadingTest(table, rows), list[str]()
+    for position in range(0, len(rows), max(1, len(rows) // samples)):
+        if not (reason := test[position]):
+            return
+        reasons.append(reason)
+    raise ConfigError("None of the training images tried can be read:\n  " + "\n  ".join(reasons))
+
+
+class ReadingTest(Dataset[str]):
+    """For each image why it cannot be read, with its path; an empty string if it can."""
+
+    def __init__(self, table: ImageTable, rows: Rows) -> None:
+        self.table, self.rows = table, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, position: int) -> str:
+        row = int(self.rows[position])
+        try:
+            self.table.read(row)
+        except UnreadableImage as error:
+            return f"{self.table.paths[row]}: {error}"
+        return ""

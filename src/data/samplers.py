@@ -1,0 +1,84 @@
+"""Which image comes when: orders that follow from (seed, epoch) alone, so that a resumed run goes on as it would."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import Sampler
+
+from src.data.seeds import mixed_seed
+
+Draw = tuple[int, int]  # (epoch, position in the dataset)
+
+
+class EpochSampler(Sampler[Draw]):
+    """Draws (epoch, position): in training anew each epoch by (seed, epoch) alone, and shared out among the processes.
+
+    In training every process gets equally many, a few images twice if need be; in evaluation each image is seen
+    exactly once, so that metrics are those of a single process.
+
+    Args:
+        size: images.
+        training: shuffled, or drawn by `weights_N`.
+        seed: of the draws.
+        epoch: the first one.
+        rank: of this process.
+        processes: that share the images.
+        weights_N: how often, relatively, each image is drawn (with replacement); None = each once per epoch.
+        skip: (epoch, images of this process at its beginning to leave out), where a run was interrupted within it.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        training: bool,
+        seed: int,
+        epoch: int = 0,
+        rank: int = 0,
+        processes: int = 1,
+        weights_N: npt.NDArray[np.float64] | None = None,
+        skip: tuple[int, int] = (0, 0),
+    ) -> None:
+        self.size, self.training, self.seed, self.epoch = size, training, seed, epoch
+        self.rank, self.processes, self.skip = rank, processes, skip
+        self.cumulated_N = None if weights_N is None else np.cumsum(weights_N) / weights_N.sum()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        if self.training:
+            return -(-self.size // self.processes)
+        return len(range(self.rank, self.size, self.processes))
+
+    def __iter__(self) -> Iterator[Draw]:
+        if not self.training:
+            order = np.arange(self.size)
+        else:
+            # All processes draw the same order, and each takes its share of it.
+            generator = torch.Generator().manual_seed(mixed_seed(self.seed, self.epoch))
+            total = len(self) * self.processes
+            if self.cumulated_N is not None:
+                drawn = torch.rand(total, generator=generator, dtype=torch.float64).numpy()
+                order = np.minimum(np.searchsorted(self.cumulated_N, drawn, side="right"), self.size - 1)
+            else:
+                order = torch.randperm(self.size, generator=generator).numpy()
+                order = np.resize(order, total)
+        first = self.skip[1] if self.epoch == self.skip[0] else 0
+        return ((self.epoch, int(position)) for position in order[self.rank :: self.processes][first:])
+
+
+def balancing_weights(strata: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """[N], so that each class is drawn equally often; with several classes per image, its rarest one counts.
+
+    `strata` int64 [N] or uint8 [N, K], as in `Targets.strata`.
+    """
+    if strata.ndim == 1:
+        weights_N: npt.NDArray[np.float64] = 1.0 / np.bincount(strata)[strata]
+        return weights_N
+    counts_K = np.maximum(strata.sum(axis=0, dtype=np.int64), 1)
+    weights_N = np.where(strata > 0, 1.0 / counts_K, 1.0 / len(strata)).max(axis=1)
+    return weights_N

@@ -1,0 +1,97 @@
+"""Which images are train, val and test: what the data say, what a file says, and what is cut off. Imports no torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from src.data.splits import SPLITS, cut, fold
+from src.data.tables.split_file import read_split_file
+from src.data.targets import Rows, Targets
+from src.settings.errors import ConfigError
+
+DEFAULT_TEST_FRACTION = 0.15
+
+Groups = npt.NDArray[np.int64] | None  # of each image, [N]
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """The settings of the data that decide it; see ImageDataModule."""
+
+    val_fraction: float
+    test_fraction: float | None
+    seed: int
+    file: Path | None
+    folds: int | None
+    fold: int
+
+    def split(
+        self,
+        given: dict[str, Rows],
+        targets: Targets,
+        paths: npt.NDArray[Any],
+        notes: list[str],
+        groups_N: Groups = None,
+    ) -> dict[str, Rows]:
+        """The splits of the data: what is given (`all`, or train and perhaps val and test), and what is cut from it.
+
+        Without train, as data to evaluate a model on may be, they are as given. What people should know about it is
+        added to `notes`.
+        """
+        if self.file is not None:
+            given, said = read_split_file(self.file, paths)
+            notes += said
+            if "train" not in given:
+                raise ConfigError(f"data.split_file='{self.file}' gives no image to train.")
+        if "all" not in given and "train" not in given:  # data for a trained model alone
+            return dict(given)
+        rows = self.cut_off(dict(given), self.share_of_test(given, notes), targets, groups_N)
+        if groups_N is not None:
+            note_shared_groups(rows, groups_N, notes)
+        return rows
+
+    def share_of_test(self, given: dict[str, Rows], notes: list[str]) -> float:
+        """Of the images that are not split yet, 0..1."""
+        if self.test_fraction is not None:
+            if "test" in given and self.test_fraction:
+                notes.append(f"data.test_fraction={self.test_fraction:g} has no effect: the data have a test split.")
+            return self.test_fraction
+        if "all" in given:
+            return DEFAULT_TEST_FRACTION
+        if "test" not in given:
+            notes.append("There is no test split, so nothing is tested: data.test_fraction=0.15 takes one.")
+        return 0.0
+
+    def cut_off(
+        self, rows: dict[str, Rows], test_fraction: float, targets: Targets, groups_N: Groups
+    ) -> dict[str, Rows]:
+        """What is given (`rows`, used up here), with the splits that it lacks cut off the images to train on."""
+
+        def parts(pool: Rows, fractions: dict[str, float]) -> dict[str, Rows]:
+            fractions = {name: share for name, share in fractions.items() if share and name not in rows}
+            groups = None if groups_N is None else groups_N[pool]
+            found = cut(targets.strata(pool), fractions, self.seed, groups)
+            return {name: pool[where] for name, where in found.items()}
+
+        source = rows.pop("all") if "all" in rows else rows.pop("train")
+        if self.folds is None:
+            rows |= parts(source, {"val": self.val_fraction, "test": test_fraction})
+        else:
+            cut_off = parts(source, {"test": test_fraction})
+            pool = np.sort(np.concatenate([cut_off.pop("train"), rows.pop("val", np.empty(0, dtype=np.int64))]))
+            groups = None if groups_N is None else groups_N[pool]
+            train, val = fold(targets.take(pool), self.folds, self.fold, self.seed, groups)
+            rows |= {**cut_off, "train": pool[train], "val": pool[val]}
+        return {name: rows[name] for name in SPLITS if name in rows}
+
+
+def note_shared_groups(rows: dict[str, Rows], groups_N: npt.NDArray[np.int64], notes: list[str]) -> None:
+    """Say so if splits that the data came with share groups: then val and test look better than they are."""
+    names = list(rows)
+    for i, one in enumerate(names):
+        for other in names[i + 1 :]:
+            if shared := len(np.intersect1d(groups_N[rows[one]], groups_N[rows[other]])):
+                notes.append(f"Leak: {shared} groups have images in both {one} and {other}.")

@@ -1,0 +1,177 @@
+"""What the images of a table are labelled with: columns of the whole table, one class for each kind. Imports no torch.
+
+Shapes: N images, K classes, T numbers, P pairs of images. `rows` are int64 indices into the table.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+Kind = Literal["classes", "tags", "numbers"]  # the words of task.targets
+Rows = npt.NDArray[np.int64]
+
+MAX_BINS = 10  # of numbers, for spreading them evenly over splits
+IMAGES_PER_BIN = 20
+SHOWN_CLASSES = 12  # in a description; of more, the largest, the middle and the smallest
+SHOWN_TARGETS = 10
+
+WORDS: dict[str, str] = {"classes": "one class", "tags": "several classes", "numbers": "numbers"}  # ... per image
+
+
+class Targets(Protocol):
+    """The targets of all images, in the order of the table.
+
+    A kind may keep more than one array (boxes: where each image's begin, and all boxes in one array) or paths of files
+    beside the images (masks). What moves with the pixels comes as `torchvision.tv_tensors` in `sample`, and goes
+    through the transforms together with the image.
+    """
+
+    kind: ClassVar[Kind]
+    noun: ClassVar[str]  # what the names are: classes or targets
+
+    @property
+    def names(self) -> list[str]:
+        """Of the K classes or T numbers, in the order of the network's outputs."""
+
+    @property
+    def values(self) -> Any:
+        """What the kind says: one array, where it is one."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, rows: Rows) -> Self:
+        """Those of these rows alone."""
+
+    def text(self, row: int) -> str:
+        """As csv files show it; several classes or numbers with ; between them."""
+
+    def counts(self, rows: Rows) -> npt.NDArray[np.int64] | None:
+        """Images that show each class, int64 [K]; None where there is nothing to count."""
+
+    def strata(self, rows: Rows) -> npt.NDArray[Any]:
+        """What splits spread evenly: a group of each image, int64 [N], or 0 and 1 for each class, uint8 [N, K]."""
+
+    def digest(self, rows: Rows) -> bytes:
+        """Part of the data's fingerprint: changes with the targets of these rows."""
+
+    def differ(self, rows: Rows, others: Rows, near: bool = False) -> npt.NDArray[np.bool_]:
+        """Whether two copies of an image contradict each other, bool [P]; `near`: they are only nearly the same."""
+
+    def describe(self, rows: Rows) -> str:
+        """How they are spread over the images of train, in one line."""
+
+    def sample(self, row: int) -> Any:
+        """What goes with one image through the transforms and into a batch."""
+
+    def stack(self, samples: Sequence[Any]) -> npt.NDArray[Any] | list[Any]:
+        """The samples of a batch as one array, also of none; a list where they do not stack."""
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One array [N, ...], of which each image has a row that no transform changes."""
+
+    values: npt.NDArray[Any]
+    names: list[str]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, rows: Rows) -> Self:
+        return replace(self, values=self.values[rows])
+
+    def digest(self, rows: Rows) -> bytes:
+        return self.values[rows].tobytes()
+
+    def differ(self, rows: Rows, others: Rows, near: bool = False) -> npt.NDArray[np.bool_]:
+        different = (self.values[rows] != self.values[others]).reshape(len(rows), -1)
+        return np.asarray(different.any(axis=1))
+
+    def sample(self, row: int) -> Any:
+        return self.values[row]
+
+    def stack(self, samples: Sequence[Any]) -> npt.NDArray[Any]:
+        return np.stack(samples) if samples else self.values[:0]
+
+
+@dataclass(frozen=True)
+class Classes(_Column):
+    """One class per image: `values` int64 [N], indices into `names`."""
+
+    kind: ClassVar[Kind] = "classes"
+    noun: ClassVar[str] = "classes"
+
+    def text(self, row: int) -> str:
+        return self.names[int(self.values[row])]
+
+    def counts(self, rows: Rows) -> npt.NDArray[np.int64]:
+        return np.bincount(self.values[rows], minlength=len(self.names)).astype(np.int64)
+
+    def strata(self, rows: Rows) -> npt.NDArray[Any]:
+        return self.values[rows]
+
+    def describe(self, rows: Rows) -> str:
+        return _classes_in_train(self.counts(rows), self.names)
+
+
+@dataclass(frozen=True)
+class Tags(_Column):
+    """Any number of classes per image: `values` uint8 [N, K], 1 for each that it shows."""
+
+    kind: ClassVar[Kind] = "tags"
+    noun: ClassVar[str] = "classes"
+
+    def text(self, row: int) -> str:
+        return ";".join(self.names[k] for k in np.flatnonzero(self.values[row]))
+
+    def counts(self, rows: Rows) -> npt.NDArray[np.int64]:
+        return self.values[rows].sum(axis=0, dtype=np.int64)  # type: ignore[no-any-return]
+
+    def strata(self, rows: Rows) -> npt.NDArray[Any]:
+        return self.values[rows]
+
+    def describe(self, rows: Rows) -> str:
+        return _classes_in_train(self.counts(rows), self.names)
+
+
+@dataclass(frozen=True)
+class Numbers(_Column):
+    """Numbers to predict: `values` float32 [N, T], in the units of the data."""
+
+    kind: ClassVar[Kind] = "numbers"
+    noun: ClassVar[str] = "targets"
+
+    def text(self, row: int) -> str:
+        return ";".join(f"{value:g}" for value in self.values[row])
+
+    def counts(self, rows: Rows) -> None:
+        return None
+
+    def strata(self, rows: Rows) -> npt.NDArray[np.int64]:
+        """Up to ten ranges of the first number, each with as many images."""
+        values_N = self.values[rows, 0]
+        bins = min(max(len(rows) // IMAGES_PER_BIN, 1), MAX_BINS)
+        edges = np.quantile(values_N, np.linspace(0, 1, bins + 1)[1:-1])
+        return np.asarray(np.searchsorted(edges, values_N), dtype=np.int64)
+
+    def differ(self, rows: Rows, others: Rows, near: bool = False) -> npt.NDArray[np.bool_]:
+        return np.zeros(len(rows), dtype=bool) if near else super().differ(rows, others)
+
+    def describe(self, rows: Rows) -> str:
+        spans = [
+            f"{name} {values_N.min():g} to {values_N.max():g}, mean {values_N.mean():.4g}"
+            for name, values_N in zip(self.names[:SHOWN_TARGETS], self.values[rows].T, strict=False)
+        ]
+        return "Targets in train: " + "; ".join(spans)
+
+
+def _classes_in_train(counts_K: npt.NDArray[np.int64], names: list[str]) -> str:
+    by_size = sorted(zip(counts_K.tolist(), names, strict=True), reverse=True)
+    if len(by_size) <= SHOWN_CLASSES:
+        return "Classes in train: " + ", ".join(f"{name} {count:,}" for count, name in by_size)
+    (most, largest), (least, smallest) = by_size[0], by_size[-1]
+    middle = by_size[len(by_size) // 2][0]
+    return f"Classes in train: {largest} {most:,} (most), median {middle:,}, {smallest} {least:,} (least)"

@@ -1,0 +1,132 @@
+"""What a model says about one image: what the module `prediction` of every task has to offer. No torch.
+
+Made from the named outputs that the network and an exported file give alike, so that whoever shows, writes, sends or
+compares predictions needs to know neither the task nor where the outputs come from. Shapes: N images.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from src.settings.errors import ConfigError
+
+Floats = npt.NDArray[np.float32]
+Outputs = Mapping[str, Floats]  # by name; the first axis is the image
+COLUMNS = ("path", "label", "ood_score", "error")  # of the csv files, whatever the model predicts
+TOLERANCE = 1e-3  # of a number of one prediction in another one that counts as the same, in units
+TIE = 1e-4  # what is nearer to each other than this may change places in the same prediction
+
+
+class PredictionFacts(Protocol):
+    """What has to be known of a model, beside its outputs.
+
+    `class_names`: of classes or targets, in the order of the outputs. `thresholds`: of the probabilities from which
+    each class is shown; None = 0.5, where the task has such.
+    """
+
+    @property
+    def class_names(self) -> list[str]: ...
+    @property
+    def thresholds(self) -> list[float] | None: ...
+
+
+class Prediction(ABC):
+    """Of one image.
+
+    `ood_score`: the higher, the less the image looks like those of the training; None if the task has none. `numbers`:
+    what is compared with another prediction of the same image.
+    """
+
+    needed_columns: ClassVar[tuple[str, ...]] = ()  # without which `read` finds no prediction in a row
+    can_abstain: ClassVar[bool] = False
+    ood_score: float | None
+    numbers: Floats
+
+    # ------------------------------------------------------------------------------------------------- of all images
+
+    @classmethod
+    @abstractmethod
+    def of(cls, outputs: Outputs, facts: PredictionFacts) -> list[Self]:
+        """One prediction per image."""
+
+    @classmethod
+    @abstractmethod
+    def output_shapes(cls, class_names: list[str]) -> dict[str, tuple[int, ...]]:
+        """The outputs of a model by name, in their order, with the shape of one image's."""
+
+    @classmethod
+    @abstractmethod
+    def columns(cls, class_names: list[str], wide: bool = True) -> list[str]:
+        """Of the csv files, behind the image's path (and label). `wide`: with a column per class."""
+
+    @classmethod
+    @abstractmethod
+    def choice(cls, class_names: list[str]) -> str:
+        """What is predicted, in words: `one of 3 classes`."""
+
+    @classmethod
+    @abstractmethod
+    def read(cls, row: Mapping[str, str]) -> Self:
+        """Of a row of a csv file. Raises ValueError if it has no number where one is needed."""
+
+    @classmethod
+    def check_abstaining(cls, below: float | None) -> None:
+        """Raise ConfigError if predictions cannot be left out by their confidence, and `below` asks for it."""
+        if below is not None and not cls.can_abstain:
+            raise ConfigError(
+                f"abstain_below={below:g} compares the confidence of one class per image, and this model answers "
+                "otherwise: leave it null."
+            )
+
+    # --------------------------------------------------------------------------------------------------- of one image
+
+    @abstractmethod
+    def row(self) -> dict[str, str]:
+        """The texts of `columns`, but for error."""
+
+    @abstractmethod
+    def as_json(self, top_k: int | None = None) -> dict[str, Any]:
+        """Plain data with the numbers of `row`; of scores of classes only the `top_k` highest."""
+
+    @property
+    @abstractmethod
+    def answer(self) -> str:
+        """What is predicted, without how sure that is."""
+
+    @property
+    @abstractmethod
+    def words(self) -> str:
+        """The answer with its numbers, for people."""
+
+    @abstractmethod
+    def error(self, label: str) -> float:
+        """How wrong it is, 0 = right; the label is a text as in the csv files. Raises ValueError if it is none."""
+
+    @abstractmethod
+    def same_as(self, other: Self, unit: Floats) -> bool:
+        """Whether `other`, of a copy of this model, predicts the same; numbers are compared in units."""
+
+    @abstractmethod
+    def to_explain(self, wanted: int | None) -> list[int]:
+        """The classes or targets whose places in the image are to be shown: the wanted one, or what is predicted."""
+
+    @abstractmethod
+    def explained(self, index: int) -> dict[str, str]:
+        """Columns of a row about one explained class or target: what is predicted, and what is explained."""
+
+    def abstaining(self, below: float | None) -> Self:
+        """Without an answer if the confidence is below this."""
+        return self
+
+    def difference(self, other: Self, unit: Floats) -> float:
+        """The largest of any number, in units."""
+        return float((np.abs(self.numbers - other.numbers) / unit).max())
+
+
+def finite(number: float) -> float | None:
+    """JSON has no NaN and no infinity."""
+    return number if math.isfinite(number) else None

@@ -1,0 +1,100 @@
+"""What every adapted network is: a pretrained network and its new parts, in timm's words.
+
+Shapes: B images, C channels, H and W pixels.
+"""
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from src.models.heads import HeadFactory
+from src.models.preprocessing import Preprocessing
+
+
+class AdaptedNetwork(nn.Module):
+    """A pretrained network and its new parts, which normalises its uint8 input itself.
+
+    Freeze plans, rates by layer, sharding and feature caches ask it what is new (`head_names`) and where it can be cut
+    (`blocks`). Names of modules and parameters are those inside `net`, which are torchvision's.
+
+    Args:
+        net: the network.
+        head_names: dotted names of the modules that are new, from input to output. They train in every phase that
+            trains the head; a detector has several.
+        preprocessing: mean and std of the network's input.
+        channels_last: compute in the channels-last memory layout.
+    """
+
+    scale_1C11: Tensor
+    shift_1C11: Tensor
+
+    def __init__(
+        self, net: nn.Module, head_names: list[str], preprocessing: Preprocessing, channels_last: bool
+    ) -> None:
+        super().__init__()
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.net = net.to(memory_format=self.memory_format)
+        self.head_names = head_names
+        mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
+        self.register_buffer("scale_1C11", (1 / (255 * std)).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("shift_1C11", (-mean / std).view(1, 3, 1, 1), persistent=False)
+
+    @abstractmethod
+    def forward_features(self, images_BCHW: Tensor) -> Tensor:
+        """What the head gets of RGB images uint8 [B, 3, H, W]."""
+
+    @abstractmethod
+    def forward_head(self, features: Tensor) -> Tensor:
+        """Outputs of what `forward_features` returned."""
+
+    @abstractmethod
+    def reset_classifier(self, num_classes: int, head_factory: HeadFactory) -> None:
+        """Put new modules for this many outputs in the place of the head's."""
+
+    def normalise(self, images_BCHW: Tensor) -> Tensor:
+        """The network's input, float [B, 3, H, W] in its memory layout, of RGB images 0..255 [B, 3, H, W]."""
+        images_BCHW = images_BCHW.to(self.scale_1C11.dtype).contiguous(memory_format=self.memory_format)
+        return images_BCHW * self.scale_1C11 + self.shift_1C11
+
+    @property
+    def device(self) -> torch.device:
+        return self.scale_1C11.device
+
+    def in_head(self, name: str) -> bool:
+        """Whether this module, parameter or buffer belongs to the head."""
+        return any(f"{name}.".startswith(f"{head}.") for head in self.head_names)
+
+    def body_state_dict(self) -> dict[str, Any]:
+        """The entries of the state dict that do not belong to the head: what cached features depend on."""
+        return {name: value for name, value in self.state_dict().items() if not self.in_head(name.removeprefix("net."))}
+
+    @property
+    def blocks(self) -> list[str]:
+        """Dotted names of the blocks in front of the head, from the input on: where a person would cut the network.
+
+        A container that holds more than a quarter of the layers with parameters, or a part of the head, counts by its
+        children.
+        """
+        blocks: list[str] = []
+        large = 0.25 * _count_layers(self.net)
+
+        def visit(name: str, module: nn.Module) -> None:
+            children = list(module.named_children())
+            if self.in_head(name) or not _count_layers(module):
+                return
+            above_head = any(head.startswith(f"{name}.") for head in self.head_names)
+            if children and (_count_layers(module) > large or above_head):
+                for child_name, child in children:
+                    visit(f"{name}.{child_name}" if name else child_name, child)
+            else:
+                blocks.append(name)
+
+        visit("", self.net)
+        return blocks
+
+
+def _count_layers(module: nn.Module) -> int:
+    """How many modules inside own parameters themselves."""
+    return sum(any(True for _ in part.parameters(recurse=False)) for part in module.modules())

@@ -1,0 +1,55 @@
+"""Where src.predict and src.explain may write. No torch."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from src.files.outputs import output_file, output_folder
+from src.files.whole_files import part_of
+from src.settings.errors import ConfigError
+
+TABLE, PAGE = "explanations.csv", "index.html"
+
+
+def predictions_file(output: str, overwrite: bool, embeddings: bool, images: Sequence[Path], *reads: str) -> Path:
+    """The csv file to write. Raises ConfigError if it, or another file that goes beside it, cannot be.
+
+    Args:
+        embeddings: whether they are to be written beside it.
+        images: which are read; with the other files `reads`.
+    """
+    read: list[str | Path] = [*reads, *(image for image in images if image.name == Path(output).name)]
+    file = output_file(output, "output", overwrite, read)
+    output_file(str(part_of(file)), "output", overwrite, read)
+    if not embeddings:
+        return file
+    if file.suffix.lower() == ".npz":
+        raise ConfigError(
+            f"output='{output}' would be the name of the embeddings too: with embeddings=true give the csv file's "
+            f"name, such as {file.with_suffix('.csv')}."
+        )
+    output_file(str(file.with_suffix(".npz")), "output", overwrite, read)
+    return file
+
+
+def maps_folder(output: str, overwrite: bool, given: str, images: Sequence[Path], ckpt: str) -> Path:
+    """The folder to write to. Raises ConfigError if that would be the images', or if files of others are in the way.
+
+    Args:
+        given: the setting that names the images.
+    """
+    folder, source = Path(output).expanduser(), Path(given).expanduser()
+    if source.is_dir() and folder.resolve().is_relative_to(source.resolve()):
+        raise ConfigError(
+            f"output='{output}' is in the folder of the images, '{given}', and the next command would take the maps "
+            "for images: give a folder elsewhere."
+        )
+    maps = [path.name for path in folder.glob("*.[pP][nN][gG]") if map_number(path) in range(1, len(images) + 1)]
+    reads = [source, Path(ckpt), *(image for image in images if image.name in maps)]
+    return output_folder(output, "output", (TABLE, part_of(Path(TABLE)).name, PAGE, *maps), overwrite, reads)
+
+
+def map_number(file: Path) -> int | None:
+    """Of the image, from 1, whose map would have this name; None if no map would."""
+    name = re.fullmatch(r"(\d{5,})(_\d+)?", file.stem)
+    return int(name[1]) if name else None

@@ -1,0 +1,139 @@
+"""The page about a finished run, or about an evaluation: report/index.html. Every task brings its own sections."""
+
+import json
+import shlex
+import statistics
+from html import escape
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from src.evaluation.metric_facts import facts_of
+from src.reports.learning_section import learning_section
+from src.reports.parts import SORTING, html_table, section, write_document
+from src.reports.run_report import RunReport, TaskWords, number_text
+
+
+def write_run_page(path: Path, report: RunReport, words: TaskWords, headline: list[str], details: list[str]) -> None:
+    """`headline` names metrics without their split, `details` are the task's own sections."""
+    parts = [
+        f"<h1>{escape(report.title)}</h1>",
+        summary(report, words),
+        big_numbers(report, headline),
+        metrics_section(report),
+        learning_section(report),
+        *details,
+        speed_section(report),
+        commands_section(report),
+        environment_section(report),
+    ]
+    write_document(path, report.title, parts, SORTING)
+
+
+def summary(report: RunReport, words: TaskWords) -> str:
+    """What was trained on what, and whether these images were new to it."""
+    table, config = report.table, report.config
+    counts = ", ".join(f"{len(rows):,} {name}" for name, rows in table.splits.items())
+    network = f"{config['backbone']['name']}, weights {Path(str(config['backbone']['weights'] or 'random')).name}"
+    lines = [f"{network}. {counts} images, {len(table.class_names):,} {words.outputs}."]
+    skipped = sum(len(table.splits[one.split]) - len(one) for one in report.measured if one.split in table.splits)
+    if skipped > 0:
+        lines.append(f"{skipped:,} more images of these splits could not be read, or were left out.")
+    if lost := [one.split for one in report.measured if not one.measurable]:
+        lines.append(f"Too many outputs for {' and '.join(lost)} are not finite: there are no metrics of them.")
+    if report.own_data and report.split == "val":
+        lines.append("The best epoch was chosen by val, so its numbers are optimistic.")
+        if "test" not in table.splits:
+            lines.append("There is no test split: data.test_fraction=0.15 keeps images apart.")
+    if report.own_data and report.split in ("train", "all"):
+        lines.append("The model was trained on these images, or on some of them: the numbers are optimistic.")
+    paragraphs = "".join(f"<p>{escape(line)}</p>" for line in lines)
+    return paragraphs
+
+
+def big_numbers(report: RunReport, headline: list[str]) -> str:
+    cards = []
+    for name in headline:
+        key = f"{report.split}/{name}"
+        if key not in report.metrics:
+            continue
+        interval = report.intervals.get(key)
+        text = f"95 %: {number_text(interval[0])} to {number_text(interval[1])}" if interval else "no interval"
+        cards.append(f"<div>{escape(key)}<b>{number_text(report.metrics[key])}</b><span>{text}</span></div>")
+    return f'<div class="big">{"".join(cards)}</div>'
+
+
+def meaning(metric: str) -> str:
+    facts = facts_of(metric)
+    direction = {"max": ", higher is better", "min": ", lower is better"}.get(facts.better, "")
+    return f"{facts.words}{', as trained' if metric.endswith('_uncalibrated') else ''}{direction}"
+
+
+def metrics_section(report: RunReport) -> str:
+    splits = [one.split for one in report.measured]
+    names = [name.partition("/")[2] for name in report.metrics if name.startswith(f"{splits[-1]}/")]
+    rows = [
+        [name, meaning(f"{splits[-1]}/{name}"), *(report.metric_text(f"{split}/{name}") for split in splits)]
+        for name in names
+    ]
+    images = ", ".join(f"{len(one):,} {one.split}" for one in report.measured)
+    grouped = report.table.groups_N is not None
+    unit = "groups of images" if grouped else "images"
+    note = (
+        f"<p>Images: {images}. In brackets: 95 % intervals from 1,000 resamplings of the {unit} (bootstrap). They "
+        "say what other images of this kind would give, not what another training would.</p>"
+    )
+    return section("Metrics", note, html_table(["metric", "meaning", *splits], rows, texts=2))
+
+
+def speed_section(report: RunReport) -> str:
+    metrics, rows = report.metrics, []
+    if report.epochs:
+        seconds = statistics.median(float(row["seconds"]) for row in report.epochs)
+        images = len(report.table.splits.get("train", ()))
+        rows.append(["an epoch, train and val (median)", f"{seconds:.1f} s"])
+        if report.own_data:
+            rows.append(["training images per second, val included", f"{images / max(seconds, 1e-9):,.0f}"])
+    if "fit_seconds" in metrics:
+        rows.append(["fit", f"{metrics['fit_seconds']:,.0f} s, {metrics['epochs']} epochs, {metrics['steps']:,} steps"])
+    for name, text in (("peak_memory_mib", "most memory of the process"), ("peak_gpu_memory_mib", "most GPU memory")):
+        if name in report.environment:
+            rows.append([text, f"{report.environment[name]:,.0f} MiB"])
+    rows.append(["parameters", f"{report.parameters / 1e6:.3g} M"])
+    device = ", ".join(report.environment.get("gpus") or []) or f"{report.environment.get('cpu_threads')} CPU threads"
+    rows.append(["device", device])
+    return section("Speed and memory", html_table(["", ""], rows, texts=2))
+
+
+def commands_section(report: RunReport) -> str:
+    where = shown_path(report.run_dir or report.ckpt)
+    if where is None:
+        return ""
+    lines = [
+        f"python -m src.evaluate ckpt={where}",
+        f"python -m src.predict ckpt={where} images=<folder>",
+        f"python -m src.explain ckpt={where} images=<folder>",
+        f"python -m src.export ckpt={where} format=onnx",
+        f"python -m src.serve ckpt={where}",
+    ]
+    if report.run_dir is not None:
+        lines.append(f"python -m src.train resume={where}")
+    return section("Commands", f"<pre>{escape(chr(10).join(lines))}</pre>")
+
+
+def shown_path(path: Path | None) -> str | None:
+    """As it would be typed here."""
+    if path is None:
+        return None
+    here = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return shlex.quote(str(here))
+
+
+def environment_section(report: RunReport) -> str:
+    facts = json.dumps(report.environment, indent=2, ensure_ascii=False)
+    config = OmegaConf.to_yaml(OmegaConf.create(report.config))
+    return section(
+        "Settings and environment",
+        f"<details><summary>All settings</summary><pre>{escape(config)}</pre></details>",
+        f"<details><summary>Environment</summary><pre>{escape(facts)}</pre></details>",
+    )

@@ -1,0 +1,59 @@
+"""What predictions with a probability per class share. No torch.
+
+Shapes: N images, K classes.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from src.evaluation.prediction import Floats, Prediction, finite
+
+
+@dataclass(frozen=True)
+class ClassScores(Prediction):
+    """`numbers`: probabilities float32 [K], after calibration; empty if read from a file that does not tell them."""
+
+    class_names: list[str]
+    numbers: Floats
+    ood_score: float
+
+    @classmethod
+    def output_shapes(cls, class_names: list[str]) -> dict[str, tuple[int, ...]]:
+        return {"probabilities": (len(class_names),), "ood_score": ()}
+
+    @classmethod
+    def columns(cls, class_names: list[str], wide: bool = True) -> list[str]:
+        shares = [f"prob:{name}" for name in class_names] if wide else []
+        return [*cls.needed_columns, "ood_score", "error", *shares]
+
+    @abstractmethod
+    def answer_row(self) -> dict[str, str]:
+        """The texts of `needed_columns`."""
+
+    @abstractmethod
+    def answer_json(self) -> dict[str, Any]:
+        """As `answer_row`, as plain data."""
+
+    def row(self) -> dict[str, str]:
+        shares = {f"prob:{name}": f"{p:.6f}" for name, p in zip(self.class_names, self.numbers.tolist(), strict=True)}
+        return {**self.answer_row(), "ood_score": f"{self.ood_score:.4f}", **shares}
+
+    def as_json(self, top_k: int | None = None) -> dict[str, Any]:
+        """Probabilities are sorted, the highest first."""
+        order = np.argsort(-self.numbers, kind="stable")[:top_k].tolist()
+        shares = {self.class_names[k]: finite(round(float(self.numbers[k]), 6)) for k in order}
+        return {**self.answer_json(), "ood_score": finite(round(self.ood_score, 4)), "probabilities": shares}
+
+    def explained(self, index: int) -> dict[str, str]:
+        share = f"{self.numbers[index]:.6f}"
+        return {**self.answer_row(), "explained": self.class_names[index], "explained_probability": share}
+
+
+def scores_in(row: Mapping[str, str]) -> tuple[list[str], Floats]:
+    """Classes and their probabilities in a row of a csv file; none if there are too many for its columns."""
+    found = {name.removeprefix("prob:"): text for name, text in row.items() if name.startswith("prob:")}
+    return list(found), np.array([float(text) for text in found.values()], dtype=np.float32)

@@ -1,0 +1,32 @@
+"""The last layer of a classifier: probabilities from logits."""
+
+import torch
+from torch import Tensor
+
+from src.evaluation.prediction import Outputs
+from src.training.output_layer import OutputLayer, shares_of
+
+
+class ClassificationOutputs(OutputLayer):
+    """`probabilities` float32 [B, K], calibrated, and `ood_score` float32 [B], from logits [B, K].
+
+    The score is the energy of the logits (Liu et al. 2020, arXiv 2010.03759): the higher, the less an image looks like
+    those of the training.
+    """
+
+    output_names = ("probabilities", "ood_score")
+    temperature: float
+
+    def __init__(self, class_names: list[str], temperature: float) -> None:
+        super().__init__()
+        self.class_names, self.temperature = class_names, temperature
+
+    def forward(self, logits_BK: Tensor) -> dict[str, Tensor]:
+        logits_BK = logits_BK.float()
+        return {
+            "probabilities": torch.softmax(logits_BK / self.temperature, dim=1),
+            "ood_score": -torch.logsumexp(logits_BK, dim=1),
+        }
+
+    def undo(self, outputs: Outputs) -> Tensor:
+        return torch.log(shares_of(outputs)) * self.temperature

@@ -1,0 +1,128 @@
+"""What a run, or an evaluation, leaves for people: tables, the page, the model card. The task brings its parts.
+
+The module `report` of a task has HEADLINE (names of its main metrics), words, intervals, tables and sections.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from lightning import Trainer
+
+from src.data.table import ImageTable
+from src.evaluation.evidence import Evidence
+from src.files.csv_files import CsvWriter, read_csv_file
+from src.files.json_files import write_json
+from src.reports.card_facts import CardFacts
+from src.reports.model_card import model_card
+from src.reports.run_page import write_run_page
+from src.reports.run_report import RunReport
+from src.tasks.lookup import part_of
+from src.tasks.predictions_file import write_predictions
+from src.training.measure import Measured
+from src.training.peak_memory import peak_memory
+from src.training.scores_task import ScoresTask
+from src.training.tensorboard import add_figure
+
+
+def report_part(task: ScoresTask) -> ModuleType:
+    return part_of(task.record.task_name, "report")
+
+
+def write_report(folder: Path, report: RunReport, task: ScoresTask) -> None:
+    """Write index.html and intervals.json; fill `report.figures` and `report.intervals`. Needs at least one image."""
+    part = report_part(task)
+    for evidence in report.measured:
+        if evidence.measurable:
+            found = part.intervals(task, evidence)
+            report.intervals |= {f"{evidence.split}/{name}": interval for name, interval in found.items()}
+    write_json(folder / "intervals.json", {name: list(interval) for name, interval in report.intervals.items()})
+    sections = part.sections(report, task)
+    write_run_page(folder / "index.html", report, part.words(task.class_names), part.HEADLINE, sections)
+
+
+def write_tables(
+    folder: Path, task: ScoresTask, table: ImageTable, splits: Sequence[Evidence], trainer: Trainer, safe: bool
+) -> None:
+    """The predictions of each split; of test the task's tables and figures, which go into TensorBoard too.
+
+    `safe`: for spreadsheets, see CsvWriter.
+    """
+    folder.mkdir(exist_ok=True)
+    for evidence in splits:
+        write_predictions(folder / f"{evidence.split}_predictions.csv", task, table, evidence, safe)
+        if evidence.split != "test" or not len(evidence):
+            continue
+        for name, (columns, rows) in report_part(task).tables(task, evidence).items():
+            with (folder / f"test_{name}.csv").open("w", newline="", encoding="utf-8") as file:
+                CsvWriter(file, columns, safe).write_all(rows)
+        for name, image in task.figures("test", evidence.arrays, evidence.labels).items():
+            image.save(folder / f"{name.replace('/', '_')}.png")
+            add_figure(trainer, name, image.copy)
+
+
+def write_run_report(
+    output_dir: Path,
+    task: ScoresTask,
+    table: ImageTable,
+    measured: Measured,
+    metrics: dict[str, Any],
+    trainer: Trainer,
+) -> None:
+    """report/index.html and model_card.md, the figures into TensorBoard too, and the memory into environment.json."""
+    file = output_dir / "environment.json"
+    environment = {**json.loads(file.read_text(encoding="utf-8")), **peak_memory()}
+    write_json(file, environment)
+    log_embeddings(task, table, measured, trainer)
+    splits = [evidence for evidence in measured.splits if len(evidence)]
+    if not splits:
+        return
+    report = RunReport(
+        title=output_dir.resolve().name,
+        table=table,
+        config=task.record.config,
+        metrics=metrics,
+        environment=environment,
+        measured=splits,
+        parameters=parameters_of(task),
+        epochs=read_csv_file(output_dir / "epochs.csv"),
+        run_dir=output_dir.resolve(),
+    )
+    write_report(output_dir / "report", report, task)
+    for name, image in report.figures.items():
+        add_figure(trainer, name, image.copy)
+    card = CardFacts(
+        words=report_part(task).words(task.class_names),
+        config=report.config,
+        metrics=metrics,
+        environment=environment,
+        class_names=table.class_names,
+        split_counts={split: len(rows) for split, rows in table.splits.items()},
+        class_counts=class_counts(table),
+        unreadable=len(read_csv_file(output_dir / "unreadable.csv")),
+        calibration=measured.calibration,
+        intervals=report.intervals,
+    )
+    (output_dir / "report" / "model_card.md").write_text(model_card(card), encoding="utf-8")
+
+
+def class_counts(table: ImageTable) -> dict[str, list[int]]:
+    """Images of each class by split; empty where there are no classes."""
+    counts = {split: table.targets.counts(rows) for split, rows in table.splits.items()}
+    return {split: counts_K.tolist() for split, counts_K in counts.items() if counts_K is not None}
+
+
+def parameters_of(task: ScoresTask) -> int:
+    return sum(parameter.numel() for parameter in task.model.parameters())
+
+
+def log_embeddings(task: ScoresTask, table: ImageTable, measured: Measured, trainer: Trainer) -> None:
+    """Those of val, into TensorBoard's projector."""
+    val = measured.splits[0]
+    if measured.embeddings is not None:
+        found = task.predictions(torch.from_numpy(val.arrays["outputs"])) if len(val) else []
+        predictions = {row: one.answer for row, one in zip(val.rows_N.tolist(), found, strict=True)}
+        measured.embeddings.log_to(trainer, table, predictions)

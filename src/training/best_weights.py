@@ -1,0 +1,60 @@
+"""The best weights of a training: in best.ckpt, or the moving average, or the last ones."""
+
+from pathlib import Path
+from typing import Any, cast
+
+from lightning import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from src.runs.checkpoint import AtomicCheckpointIO, load_checkpoint
+from src.runs.record import CALIBRATION_KEY, CHECKPOINT_KEY
+from src.training.averaging import MovingAverage, SoupCheckpoint, StateDict
+from src.training.sharding import load_sharded
+from src.training.task import FineTuneTask
+
+
+def find_best(trainer: Trainer, monitor: str) -> ModelCheckpoint | None:
+    """The callback that keeps best.ckpt."""
+    kept = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor == monitor]
+    return next((callback for callback in kept if not isinstance(callback, SoupCheckpoint)), None)
+
+
+def best_file(trainer: Trainer, monitor: str) -> Path | None:
+    """best.ckpt, if it is there."""
+    kept = find_best(trainer, monitor)
+    return Path(kept.best_model_path) if kept is not None and Path(kept.best_model_path).is_file() else None
+
+
+def load_best(task: FineTuneTask, trainer: Trainer) -> None:
+    """Put the best weights into `task`: those of best.ckpt, or else the moving average, or else the last ones."""
+    weights = None
+    last = trainer.strategy.lightning_module_state_dict()  # sharded weights are gathered by all processes
+    if trainer.is_global_zero:
+        if (file := best_file(trainer, task.monitor)) is not None:
+            weights = load_checkpoint(file)["state_dict"]
+        else:
+            averages = [c.average for c in trainer.callbacks if isinstance(c, MovingAverage)]  # type: ignore[attr-defined]
+            weights = averages[0] if averages else last
+    load_everywhere(weights, task, trainer)
+
+
+def load_everywhere(weights: StateDict | None, task: FineTuneTask, trainer: Trainer) -> None:
+    """Weights that the first process has read: the other nodes may not see its disk."""
+    if task.is_sharded:
+        load_sharded(weights or {}, task)
+        return
+    task.load_state_dict(trainer.strategy.broadcast(cast(StateDict, weights)), strict=False)
+
+
+def keep_calibration(trainer: Trainer, monitor: str, calibration: dict[str, float]) -> None:
+    """Put what was learnt from val into best.ckpt."""
+    if calibration and trainer.is_global_zero and (file := best_file(trainer, monitor)) is not None:
+        checkpoint = load_checkpoint(file)
+        checkpoint[CHECKPOINT_KEY][CALIBRATION_KEY] = calibration
+        AtomicCheckpointIO().save_checkpoint(checkpoint, file)
+
+
+def keep_weights(trainer: Trainer, monitor: str, weights: dict[str, Any]) -> None:
+    """Put other weights into best.ckpt."""
+    if trainer.is_global_zero and (file := best_file(trainer, monitor)) is not None:
+        AtomicCheckpointIO().save_checkpoint({**load_checkpoint(file), "state_dict": weights}, file)

@@ -1,0 +1,32 @@
+"""Training images in TensorBoard."""
+
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_only
+
+from src.reports.image_grid import draw_images
+from src.training.tensorboard import add_figure, find_tensorboards
+
+
+class ImageGrid(Callback):
+    """Shows the first training images as the network gets them, with their labels, in TensorBoard."""
+
+    def __init__(self, images: int = 32) -> None:
+        self.images = images
+
+    @rank_zero_only
+    def on_train_batch_end(self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int) -> None:
+        if i or trainer.current_epoch or not find_tensorboards(trainer):
+            return
+        datamodule = trainer.datamodule  # type: ignore[attr-defined]
+        rows = batch["index"][: self.images].cpu().numpy()
+        if "image" in batch:
+            images_BCHW = batch["image"][: self.images].cpu()
+        else:  # features: their images have to be read for this, and may not be there any more
+            images = datamodule.image_dataset(rows, training=True)
+            read = [item for item in (images[0, n] for n in range(len(rows))) if "image" in item]
+            images_BCHW, rows = [item["image"] for item in read], [item["index"] for item in read]
+        labels = [datamodule.table.label_text(int(row)) for row in rows]
+        if labels:
+            add_figure(trainer, "train/images", lambda: draw_images(images_BCHW, labels))

@@ -1,0 +1,48 @@
+"""The task's own figures of val in TensorBoard."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+
+from src.training.processes import gathered
+from src.training.task import FineTuneTask
+from src.training.tensorboard import add_figure, find_tensorboards
+
+
+class TaskFigures(Callback):
+    """Draws what the task draws of val (`FineTuneTask.figures`), now and then and at the end of each phase.
+
+    Those of test are drawn with the report (src/training/measure.py).
+    """
+
+    def __init__(self, every_n_epochs: int = 5) -> None:
+        self.every_n_epochs = every_n_epochs
+        self.is_due = False
+        self.batches: list[dict[str, npt.NDArray[Any]]] = []  # labels, and what the validation step returned
+
+    def on_validation_epoch_start(self, trainer: Trainer, task: LightningModule) -> None:
+        epoch = trainer.current_epoch + 1
+        fits = trainer.state.fn == TrainerFn.FITTING and bool(find_tensorboards(trainer))
+        self.is_due = fits and (epoch % self.every_n_epochs == 0 or epoch == trainer.max_epochs)
+        self.batches = []
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int, loader: int = 0
+    ) -> None:
+        if self.is_due and outputs is not None:
+            kept = {"label": batch["label"], **outputs}
+            self.batches.append({name: value.cpu().numpy() for name, value in kept.items()})
+
+    def on_train_epoch_end(self, trainer: Trainer, task: LightningModule) -> None:
+        """Every process gives what it has seen; the first one draws."""
+        if not self.is_due:
+            return
+        assert isinstance(task, FineTuneTask)
+        self.is_due, batches, self.batches = False, gathered(self.batches), []
+        if batches and trainer.is_global_zero:
+            kept = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+            for name, image in task.figures("val", kept, kept.pop("label")).items():
+                add_figure(trainer, name, image.copy)

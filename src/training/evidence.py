@@ -1,0 +1,42 @@
+"""Collects what a task keeps of each image of an evaluation."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from lightning import Callback, LightningModule, Trainer
+
+from src.data.table import ImageTable
+from src.evaluation.evidence import Evidence, finite_evidence
+from src.training.processes import gathered
+
+
+class EvidenceCollector(Callback):
+    """Takes what a validation or test step returns: rows of the image table int64 [B] as `index`, and kept tensors."""
+
+    def __init__(self) -> None:
+        self.batches: list[dict[str, npt.NDArray[Any]]] = []
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int, loader: int = 0
+    ) -> None:
+        self.see(outputs)
+
+    def on_test_batch_end(
+        self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int, loader: int = 0
+    ) -> None:
+        self.see(outputs)
+
+    def see(self, outputs: Any) -> None:
+        if outputs is not None:
+            self.batches.append({name: value.cpu().numpy() for name, value in outputs.items()})
+
+    def take(self, split: str, table: ImageTable) -> Evidence:
+        """Of all processes, by row, without what is not finite; every process has to call it."""
+        batches, self.batches = gathered(self.batches), []
+        if not batches:  # trainer.limit_val_batches=0
+            return finite_evidence(split, table, np.empty(0, dtype=np.int64), {})
+        arrays = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+        rows_N = arrays.pop("index")
+        order_N = np.argsort(rows_N, kind="stable")
+        return finite_evidence(split, table, rows_N[order_N], {name: a[order_N] for name, a in arrays.items()})

@@ -1,0 +1,147 @@
+"""A batch size, found by trying out larger ones before training, on a copy of the task.
+
+The checkpoints carry what was found, and a resumed run goes on with it.
+"""
+
+import itertools
+import logging
+import math
+import time
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from lightning import Trainer
+from torch.amp.grad_scaler import GradScaler
+from torch.optim import Optimizer
+
+from src.data.dataset import Batch
+from src.data.module import ImageDataModule
+from src.settings.errors import first_line
+from src.training.scores_task import ScoresTask
+from src.training.tuning.memory import free_bytes, peak_bytes, reset_peak
+from src.training.tuning.rehearsal import (
+    build_optimizer,
+    rehearsal,
+    report_dir,
+    require_one_process,
+    step,
+    write_rows,
+)
+
+log = logging.getLogger(__name__)
+
+MIN_STEPS = 8  # an epoch should have so many optimizer steps, whatever the hardware could take at once
+MIN_GAIN = 1.05  # in images per second, for which a batch twice as large is taken
+TIMED_STEPS = 3  # after one to warm up; the fastest counts, since other programs only make steps slower
+MEMORY_SHARE = 0.8  # of what is free: twice the memory of the last size has to fit into it
+
+
+class Trial(NamedTuple):
+    """Training steps on batches of one size."""
+
+    size: int
+    images_per_s: float
+    bytes: int
+
+
+def find_batch_size(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> int:
+    """The data module's batch size, doubled while that is faster and fits; what was tried is written into report/.
+
+    Measured on real training steps with random images, in the phase of the plan that trains the most parameters.
+    """
+    require_one_process("batch_size_find", trainer)
+    trials, why = try_sizes(task, datamodule, trainer)
+    gains = (b.images_per_s >= MIN_GAIN * a.images_per_s for a, b in itertools.pairwise(trials))
+    found = trials[sum(itertools.takewhile(bool, gains))].size
+    rows = [[str(size), f"{speed:.4g}", f"{memory / 2**20:.0f}"] for size, speed, memory in trials]
+    write_rows(report_dir(trainer) / "batch_size.csv", ["batch_size", "images_per_s", "memory_mib"], rows)
+    log.info("data.batch_size=%d for this run: %s.", found, why)
+    return found
+
+
+def use_best_batch_size(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> int:
+    """Find it, and let the data and the checkpoints have it."""
+    given, found = datamodule.batch_size, find_batch_size(task, datamodule, trainer)
+    datamodule.use_batch_size(found)
+    task.set_batch_size(found)
+    if found != given and not task.record.setting("lr_find"):
+        advise_rate(found / given)
+    return found
+
+
+def advise_rate(times: float) -> None:
+    """For steps on so many times the images, where nobody looks for a rate."""
+    log.info(
+        "optimizer.lr stays as it is. Steps on %g times the images may bear a higher one: %.2g times with Adam "
+        "and its kin (the square root; Malladi et al. 2022, arXiv 2205.10330), %g times with SGD (Goyal et al. "
+        "2017, arXiv 1706.02677). lr_find=true tries it out.",
+        times, math.sqrt(times), times,
+    )  # fmt: skip
+
+
+def try_sizes(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> tuple[list[Trial], str]:
+    """At least one trial, each on twice the size of the one before; and why there is no further one."""
+    largest = len(datamodule.table.splits["train"]) // (MIN_STEPS * trainer.accumulate_grad_batches)
+    trials: list[Trial] = []
+    with rehearsal(task, datamodule, trainer) as copied:
+        begin_largest_phase(copied)
+        optimizer, scaler = build_optimizer(copied, trainer)
+        free, before = free_bytes(copied.device), reset_peak(copied.device)
+        size = datamodule.batch_size
+        while True:
+            reset_peak(copied.device)
+            batch = random_batch(datamodule, size)
+            try:
+                seconds = seconds_of_step(copied, optimizer, scaler, batch, trainer)
+            except RuntimeError as error:  # out of memory, or more numbers than a kernel can count
+                if not trials:
+                    raise
+                return trials, f"{size} does not work ({first_line(error)})"
+            trials.append(Trial(size, size / seconds, max(peak_bytes(copied.device) - before, 0)))
+            log.info("Batches of %d: %.3g images/s, %.0f MiB", size, size / seconds, trials[-1].bytes / 2**20)
+            if (why := why_to_stop(trials, largest, free)) is not None:
+                return trials, why
+            size *= 2
+
+
+def why_to_stop(trials: list[Trial], largest: int, free: int) -> str | None:
+    """Why twice the last size is not tried; None if it is worth it."""
+    size, speed, memory = trials[-1]
+    if len(trials) > 1 and speed < MIN_GAIN * trials[-2].images_per_s:
+        return f"{size} is not {MIN_GAIN - 1:.0%} faster than the size before"
+    if 2 * size > largest:
+        return f"{2 * size} would leave an epoch fewer than {MIN_STEPS} steps"
+    if 2 * memory > MEMORY_SHARE * free:
+        return f"{2 * size} might need more than {MEMORY_SHARE:.0%} of the {free / 2**20:.0f} MiB that are free"
+    return None
+
+
+def begin_largest_phase(task: ScoresTask) -> None:
+    def trained(index: int) -> int:
+        task.begin_phase(index, 0)
+        return sum(p.numel() for p in task.parameters() if p.requires_grad)
+
+    task.begin_phase(max(range(len(task.phases)), key=trained), 0)
+
+
+def random_batch(datamodule: ImageDataModule, size: int) -> Batch:
+    """Random images of the size that the network sees, with labels of training images."""
+    rows, side = np.resize(datamodule.table.splits["train"], size), datamodule.preprocessing.crop_px
+    return {
+        "image": torch.randint(256, (size, 3, side, side), dtype=torch.uint8),
+        "label": torch.from_numpy(datamodule.table.labels[rows]),
+    }
+
+
+def seconds_of_step(
+    task: ScoresTask, optimizer: Optimizer, scaler: GradScaler, batch: Batch, trainer: Trainer
+) -> float:
+    seconds = []
+    for _ in range(1 + TIMED_STEPS):
+        start = time.perf_counter()
+        step(task, optimizer, scaler, [batch], trainer)
+        if task.device.type == "cuda":
+            torch.cuda.synchronize(task.device)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:])
