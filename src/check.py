@@ -44,7 +44,7 @@ def check(cfg: DictConfig) -> None:
         from src.settings.signatures import check_targets
 
     check_targets(OmegaConf.create({"data": cfg.data}))
-    datamodule = build_data_to_check(cfg)
+    datamodule = build_data_to_check(cfg.data, cfg.task.targets)
     datamodule.require_found()
     table = datamodule.table
     rows = np.unique(np.concatenate(list(table.splits.values())))

@@ -40,7 +40,7 @@ def train(cfg: DictConfig) -> float | None:
     datamodule = build_datamodule(settings, run.preprocessing)
     datamodule.require_readable()
     task = build_task(run, datamodule)
-    trainer = build_trainer(run, build_callbacks(settings), build_loggers(settings.logger))
+    trainer = build_trainer(run, build_callbacks(run), build_loggers(run))
     run.require_same_batches(trainer.world_size)
     datamodule.require_images_for(trainer.world_size)
     describe(task, datamodule.table, trainer)
@@ -55,11 +55,7 @@ def train(cfg: DictConfig) -> float | None:
     if settings.head.get("start") == "pretrained" and run.tries_out:
         start_from_pretrained(settings.backbone.name, settings.backbone.weights, task, datamodule, trainer)
     fit_phases(run, task, datamodule, trainer)
-    if not run.leaves_results:
-        log.info("fast_dev_run: one batch of train and val went through.")
-        return None
-    metrics = measure_and_write(run, task, datamodule, trainer, typed_settings())
-    return metrics.get(task.monitor)
+    return measure_and_write(run, task, datamodule, trainer, typed_settings()).get(task.monitor)
 
 
 main = command("train")(train)

@@ -23,42 +23,44 @@ log = logging.getLogger(__name__)
 
 
 def build_datamodule(
-    cfg: DictConfig, preprocessing: Preprocessing | None = None, class_names: list[str] | None = None
+    settings: DictConfig, preprocessing: Preprocessing | None = None, class_names: list[str] | None = None
 ) -> ImageDataModule:
-    """The data of the settings, scanned and split.
+    """The data of a run's settings, scanned and split.
 
     The preprocessing is the weights' own, and the classes are those of the data, unless a trained model dictates them.
     """
+    backbone, targets = settings.backbone, settings.task.targets
     if preprocessing is None:
-        preprocessing = preprocessing_of(cfg.backbone.name, find_weights(cfg.backbone.name, cfg.backbone.weights))
-    augmentation = Augmentation(**cast(dict[str, Any], OmegaConf.to_container(cfg.augment)))
-    datamodule = instantiated(cfg, preprocessing, augmentation, cfg.seed, class_names)
+        preprocessing = preprocessing_of(backbone.name, find_weights(backbone.name, backbone.weights))
+    augmentation = Augmentation(**cast(dict[str, Any], OmegaConf.to_container(settings.augment)))
+    datamodule = instantiated(settings.data, targets, preprocessing, augmentation, settings.seed, class_names)
     for note in datamodule.table.notes:
         log.info("%s", note)
     return datamodule
 
 
-def build_data_to_check(cfg: DictConfig) -> ImageDataModule:
-    """The data of the settings, scanned and split as in training, for looking at the files: no weights, no classes."""
+def build_data_to_check(data: DictConfig, targets: str) -> ImageDataModule:
+    """The data, scanned and split as in training, for looking at the files: no weights, no classes."""
     preprocessing = Preprocessing(256, 224, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    return instantiated(cfg, preprocessing, Augmentation(), 0, None)
+    return instantiated(data, targets, preprocessing, Augmentation(), 0, None)
 
 
 def instantiated(
-    cfg: DictConfig,
+    data: DictConfig,
+    targets: str,
     preprocessing: Preprocessing,
     augmentation: Augmentation,
     seed: int,
     known_classes: list[str] | None,
 ) -> ImageDataModule:
-    datamodule = instantiate(cfg.data, _partial_=True)(
+    datamodule = instantiate(data, _partial_=True)(
         preprocessing=preprocessing,
         augmentation=augmentation,
-        targets=cfg.task.targets,
+        targets=targets,
         seed=seed,
         known_classes=known_classes,
     )
-    require_kind(datamodule, "data", cfg.data.get("_target_"))
+    require_kind(datamodule, "data", data.get("_target_"))
     return cast(ImageDataModule, datamodule)
 
 

@@ -67,7 +67,8 @@ def trainer_settings(node: DictConfig) -> dict[str, Any]:
     return {"num_sanity_val_steps": 0, **settings}
 
 
-def build_callbacks(cfg: DictConfig) -> list[Callback]:
+def build_callbacks(run: TrainingRun) -> list[Callback]:
+    cfg = run.settings
     callbacks = cast(list[Callback], built_all("callbacks", cfg.callbacks))
     if cfg.ema_decay is not None:
         callbacks.append(MovingAverage(cfg.ema_decay))
@@ -90,8 +91,8 @@ def build_callbacks(cfg: DictConfig) -> list[Callback]:
     return callbacks
 
 
-def build_loggers(nodes: DictConfig) -> list[Logger]:
-    return cast(list[Logger], built_all("logger", nodes))
+def build_loggers(run: TrainingRun) -> list[Logger]:
+    return cast(list[Logger], built_all("logger", run.settings.logger))
 
 
 def built_all(group: str, nodes: DictConfig) -> list[Any]:

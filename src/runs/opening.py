@@ -30,7 +30,7 @@ def open_run(cfg: DictConfig, typed: Sequence[str] = ()) -> TrainingRun:
     Raises:
         ConfigError: if there is no such run, or one where a new one was to be; if settings cannot be changed.
     """
-    before = None if cfg.resume is None else find_interrupted(cfg)
+    before = None if cfg.resume is None else find_interrupted(cfg.resume, cfg.output_dir)
     if before is None:
         require_no_run(Path(cfg.output_dir))
         run = DryRun(cfg) if cfg.trainer.get("fast_dev_run") else TrainingRun(cfg)

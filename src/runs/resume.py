@@ -36,17 +36,17 @@ class Interrupted(NamedTuple):
     early_stopping: list[dict[str, Any]]
 
 
-def find_interrupted(cfg: DictConfig) -> Interrupted | None:
+def find_interrupted(wanted: str, output_dir: Path) -> Interrupted | None:
     """What `resume` names. None if it is auto and output_dir has no checkpoint; ConfigError if there is none else."""
-    automatic = cfg.resume == "auto"
-    resume = str(cfg.output_dir) if automatic else cfg.resume
+    automatic = wanted == "auto"
+    resume = str(output_dir) if automatic else wanted
     run_dir = resumed_run_dir(Path(resume)).resolve()
     if not (run_dir / "checkpoints" / "last.ckpt").is_file() and (automatic or Path(resume).is_dir()):
         if automatic:
-            log.info("There is no checkpoint in %s yet: a new run starts.", cfg.output_dir)
+            log.info("There is no checkpoint in %s yet: a new run starts.", output_dir)
             return None
         raise ConfigError(
-            f"resume='{cfg.resume}': there is no checkpoints/last.ckpt yet, since the run ended within its "
+            f"resume='{wanted}': there is no checkpoints/last.ckpt yet, since the run ended within its "
             "first epoch. Start it again with its own command."
         )
     file = find_checkpoint(resume, "last")
@@ -59,11 +59,11 @@ def find_interrupted(cfg: DictConfig) -> Interrupted | None:
     return Interrupted(file, record, progress, epochs_of(checkpoint["loops"]), stopping)
 
 
-def resumed_settings(cfg: DictConfig, before: Interrupted, changes: Sequence[str]) -> DictConfig:
+def resumed_settings(own: DictConfig, before: Interrupted, changes: Sequence[str]) -> DictConfig:
     """The settings kept in the checkpoint with this command line's values on top.
 
     Args:
-        cfg: of this command, of which `trust` holds, and with resume=auto whatever differs.
+        own: of this command, of which `trust` holds, and with resume=auto whatever differs.
         before: the interrupted run.
         changes: `key=value` and `~key`, typed beside resume=<run>.
 
@@ -72,16 +72,16 @@ def resumed_settings(cfg: DictConfig, before: Interrupted, changes: Sequence[str
     """
     run_dir = resumed_run_dir(before.file).resolve()
     settings = moved(before.record.config, str(before.record.output_dir), str(run_dir))
-    if not cfg.trust:
-        own = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+    if not own.trust:
         require_own_targets(settings, before.file)
-        require_own_paths(settings, own, before.file, run_dir)
+        plain = cast(dict[str, Any], OmegaConf.to_container(own, resolve=True))
+        require_own_paths(settings, plain, before.file, run_dir)
     resumed = cast(DictConfig, OmegaConf.merge(OmegaConf.structured(TrainConfig), plain_config(settings)))
-    resumed.trust = cfg.trust  # of this command, whatever the file says
-    if not cfg.trust:
+    resumed.trust = own.trust  # of this command, whatever the file says
+    if not own.trust:
         resumed.data.update(no_download(resumed.data))
-    if cfg.resume == "auto":
-        for key, value in different_values(resumed, cfg).items():
+    if own.resume == "auto":
+        for key, value in different_values(resumed, own).items():
             set_value(resumed, key, value, f"{key}={value}")
     for text in changes:
         change(resumed, text)

@@ -27,10 +27,13 @@ KEPT = ("fit_seconds", "soup_epochs")  # of a run that had ended when it was res
 def measure_and_write(
     run: TrainingRun, task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer, typed: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The metrics of the last and of the best weights, as they are written into the run's directory.
+    """The metrics of the last and of the best weights, as they are written into the run's directory; none of a dry run.
 
     `typed` are the settings that the command line gives.
     """
+    if not run.leaves_results:
+        log.info("fast_dev_run: one batch of train and val went through.")
+        return {}
     metrics = metrics_of_training(run, task, trainer)
     measured = measure_best(task, datamodule, trainer, run.settings.test)
     metrics |= measured.metrics

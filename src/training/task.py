@@ -27,10 +27,7 @@ from src.training.sharding import ShardedStrategy, shard
 class FineTuneTask(ResumableModule):
     """Base of the tasks. Logs `train/loss`, and of val and test what `measured` gives.
 
-    Args:
-        model: takes uint8 images [B, 3, H, W].
-        plan: of the training.
-        record: what each checkpoint carries of the run: config, class names, preprocessing, versions.
+    `model` takes uint8 images [B, 3, H, W]; `record` is what each checkpoint carries of the run.
     """
 
     prediction: ClassVar[type[Prediction]]
@@ -132,9 +129,9 @@ class FineTuneTask(ResumableModule):
         """For sharded weights, which all processes gather together: one without images runs it on a black one."""
         self.model.eval()  # no statistics of it
         size = self.record.preprocessing.crop_px
-        outputs_BK: Tensor = self(torch.zeros(1, 3, size, size, dtype=torch.uint8, device=self.device))
+        outputs: Tensor = self(torch.zeros(1, 3, size, size, dtype=torch.uint8, device=self.device)).sum()
         self.train(self.training)
-        return outputs_BK.sum()
+        return outputs
 
     # ----------------------------------------------------------------------------------------------------------- steps
 
