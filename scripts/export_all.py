@@ -14,12 +14,13 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from src.build.build import build_task
+from src.build.task import untrained_task
 from src.cli.run_dir import register_resolvers
 from src.data.formats.digit_images import DIGITS_FILE
 from src.export import export
 from src.models.weights import preprocessing_of
 from src.runs.record import CHECKPOINT_KEY
+from src.runs.run import TrainingRun
 from src.settings.project import CONF_DIR
 from src.settings.schema import register
 
@@ -55,8 +56,8 @@ def write_checkpoint(name: str, file: Path) -> None:
     with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         cfg = hydra.compose("train", [f"backbone={name}", "backbone.weights=null", f"output_dir={file.parent}"])
     classes = [str(digit) for digit in range(10)]
-    task = build_task(cfg, classes, preprocessing_of(name, None), "", None, pretrained=False)
-    torch.save({"state_dict": task.state_dict(), CHECKPOINT_KEY: task.record}, file)
+    record = TrainingRun(cfg).record_of(classes, preprocessing_of(name, None), "")
+    torch.save({"state_dict": untrained_task(record).state_dict(), CHECKPOINT_KEY: record.to_dict()}, file)
 
 
 def try_export(folder: Path, format: str) -> str:

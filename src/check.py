@@ -34,7 +34,7 @@ def check(cfg: DictConfig) -> None:
     with importing():
         import numpy as np
 
-        from src.build.build import build_data_to_check
+        from src.build.data import build_data_to_check
         from src.data.checking.findings import find_all
         from src.data.checking.look import look_at_images, say_where_missing_are
         from src.data.checking.overview import finding_lines, overview_lines
@@ -43,7 +43,7 @@ def check(cfg: DictConfig) -> None:
         from src.settings.signatures import check_targets
 
     check_targets(OmegaConf.create({"data": cfg.data}))
-    datamodule = build_data_to_check(cfg)
+    datamodule = build_data_to_check(cfg.data, cfg.task.targets)
     datamodule.require_found()
     table = datamodule.table
     rows = np.unique(np.concatenate(list(table.splits.values())))

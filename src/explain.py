@@ -27,8 +27,8 @@ def explain(cfg: DictConfig) -> None:
     output = maps_folder(cfg.output, cfg.overwrite, cfg.images, [folder / path for path in paths], cfg.ckpt)
 
     with importing():
+        from src.build.trained_model import TrainedModel
         from src.predicting.heat_maps import Explainer
-        from src.runs.trained_model import TrainedModel
 
     explainer = Explainer(TrainedModel.open(cfg.ckpt, cfg.accelerator, cfg.trust), cfg.class_name)
     start = time.perf_counter()

@@ -21,12 +21,12 @@ def export(cfg: DictConfig) -> None:
     require_packages(cfg.format)
 
     with importing():
+        from src.build.trained_model import TrainedModel
         from src.exporting.files import Exporter
         from src.exporting.images import parity_images, run_data, test_images
         from src.exporting.latency import print_latency
         from src.exporting.parity import Comparison, check_parity, print_table
         from src.exporting.run import open_exported
-        from src.runs.trained_model import TrainedModel
 
     model = TrainedModel.open(cfg.ckpt, trust=cfg.trust, evaluate=True)
     task, preprocessing, data = model.task, model.preprocessing, run_data(model.record)
@@ -34,7 +34,7 @@ def export(cfg: DictConfig) -> None:
     exporter = Exporter(model)
     require_same_facts(output, exporter.facts, variants, cfg.overwrite)
     with unfinished(output, variants) as parts:
-        log.info("Exporting %s (%s) to %s", model.file, model.backbone, output)
+        log.info("Exporting %s (%s) to %s", model.file, model.record.backbone_name, output)
         exporter.write(parts["fp32"])
         for precision in variants:
             log.info("Making %s", named(output, precision).name)

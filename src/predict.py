@@ -27,8 +27,8 @@ def predict(cfg: DictConfig) -> None:
     output = predictions_file(cfg.output, cfg.overwrite, cfg.embeddings, files, cfg.images, cfg.ckpt)
 
     with importing():
+        from src.build.trained_model import TrainedModel
         from src.predicting.predictions import Predictor, image_batches
-        from src.runs.trained_model import TrainedModel
 
     model = TrainedModel.open(cfg.ckpt, cfg.accelerator, cfg.trust)
     predictor, start = Predictor(model, cfg.abstain_below, cfg.embeddings), time.perf_counter()

@@ -10,10 +10,12 @@ import torch
 from conftest import compose, run_train
 from PIL import Image
 
-from src.build.build import build_datamodule, build_task
+from src.build.data import build_datamodule
+from src.build.task import build_task
 from src.data.decode import UnreadableImage
 from src.data.module import ImageDataModule
 from src.data.seeds import Seeded
+from src.runs.run import TrainingRun
 from src.settings.errors import ConfigError
 
 SMALL = (
@@ -102,7 +104,7 @@ def test_augmented_views_are_taken_in_turn(tmp_path: Path, images: Path) -> None
     views = ["augment=light", "data.cache=features", "data.cache_views=2", f"data.cache_dir={tmp_path}/cache"]
     cfg = compose(*SMALL[:3], f"data.root={images}", *views, "data.num_workers=0", f"output_dir={tmp_path}")
     data = build_datamodule(cfg)
-    task = build_task(cfg, data.class_names, data.preprocessing, "")
+    task = build_task(TrainingRun(cfg), data)
     task.begin_phase(0, 0)
     task.trainer = FakeTrainer()  # type: ignore[assignment]
     rows = data.table.splits["train"]

@@ -116,11 +116,9 @@ def test_abstaining_and_embeddings(colors_run: Run, colors: Path, command, tmp_p
 
 def test_the_ood_score_is_the_energy(colors_run: Run) -> None:
     """The less the logits speak for any class, the higher."""
-    from src.build.build import load_task
-    from src.runs.checkpoint import load_checkpoint
+    from src.build.trained_model import TrainedModel
 
-    checkpoint = load_checkpoint(colors_run.directory / "checkpoints" / "best.ckpt")
-    task = load_task(checkpoint, checkpoint["finetune"])
+    task = TrainedModel.open(str(colors_run.directory)).task
     logits_BK = torch.tensor([[2.0, -1.0, 0.5], [0.1, 0.0, 0.0]])
     scores_B = task.ood_scores(logits_BK)
     assert scores_B.tolist() == pytest.approx([-float(np.log(np.exp(row).sum())) for row in logits_BK.numpy()])

@@ -12,7 +12,8 @@ from conftest import Answer, compose
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
-from src.build.build import build_phases
+from src.build.phases import build_phases
+from src.runs.run import TrainingRun
 from src.settings.check import check_settings
 from src.settings.errors import ConfigError
 from src.settings.project import CONF_DIR, PROJECT_ROOT
@@ -52,7 +53,7 @@ def test_every_option_composes_and_fits_what_it_names(option: str, tmp_path: Pat
     cfg.task.targets = cfg.loss.targets  # the losses are for different tasks
     check_settings(cfg, {})
     check_targets(cfg)
-    assert build_phases(cfg)
+    assert build_phases(TrainingRun(cfg))
 
 
 def keys_of(file: Path) -> dict[str, bool]:
@@ -221,7 +222,7 @@ def test_mistakes_that_need_torch_to_be_seen(command, arguments: list[str], text
 def test_a_phase_with_unknown_optimizer_arguments() -> None:
     cfg = compose("freeze.phases=[{train: all, optimizer: {momentun: 0.9}}]", "optimizer=sgd", "output_dir=x")
     with pytest.raises(ConfigError, match=r"optimizer.momentun is no argument .* Did you mean .*momentum"):
-        build_phases(cfg)
+        build_phases(TrainingRun(cfg))
 
 
 @pytest.mark.parametrize(
@@ -255,7 +256,7 @@ def test_help_lists_groups_and_backbones(command) -> None:
 
 def test_epochs_of_the_phases() -> None:
     plan = "[{train: head, epochs: 2}, {train: '50%'}, {train: all}]"
-    phases = build_phases(compose(f"freeze.phases={plan}", "trainer.max_epochs=9", "output_dir=x"))
+    phases = build_phases(TrainingRun(compose(f"freeze.phases={plan}", "trainer.max_epochs=9", "output_dir=x")))
     assert [(phase.train, phase.epochs) for phase in phases] == [("head", 2), ("50%", 3), ("all", 4)]
 
 
@@ -266,7 +267,7 @@ def test_lr_factor_and_overrides_of_a_phase() -> None:
         "freeze.phases=[{train: head, epochs: 1, lr_factor: 10}, {train: all, optimizer: {weight_decay: 0.5}}]",
         "optimizer.lr=1e-3", "output_dir=x",
     )  # fmt: skip
-    head, everything = build_phases(cfg)
+    head, everything = build_phases(TrainingRun(cfg))
     parameters = [torch.nn.Parameter(torch.zeros(1))]
     assert head.optimizer(parameters).defaults["lr"] == pytest.approx(1e-2)
     assert everything.optimizer(parameters).defaults["weight_decay"] == 0.5

@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import compose, run_train
 
-from src.build.build import build_datamodule
+from src.build.data import build_datamodule
 from src.data.formats.csv_table import CsvDataModule
 from src.data.module import ImageDataModule
 from src.models.preprocessing import Preprocessing

@@ -8,7 +8,7 @@ import torch
 from conftest import COLORS, compose, paint
 from torchvision.transforms import v2
 
-from src.build.build import build_datamodule
+from src.build.data import build_datamodule
 from src.data.decode import read_rgb
 from src.data.formats.digits import DigitsDataModule
 from src.data.formats.folder import ImageFolderDataModule

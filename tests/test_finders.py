@@ -125,13 +125,17 @@ def test_a_resumed_run_goes_on_with_the_rates_it_had(
 
 
 def build(*settings: str) -> tuple[Any, Any, Any]:
-    from src.build.build import build_datamodule, build_task, build_trainer
+    from src.build.data import build_datamodule
+    from src.build.task import build_task
+    from src.build.trainer import build_trainer
+    from src.runs.run import TrainingRun
 
     cfg = compose(*SMALL, "output_dir=nowhere", *settings)
     datamodule = build_datamodule(cfg)
-    task = build_task(cfg, datamodule.class_names, datamodule.preprocessing, "")
+    run = TrainingRun(cfg)
+    task = build_task(run, datamodule)
     task.begin_phase(0, 0)
-    return task, datamodule, build_trainer(cfg, [], [])
+    return task, datamodule, build_trainer(run, [], [])
 
 
 @pytest.mark.slow

@@ -14,13 +14,10 @@ import torch
 from onnx import TensorProto, external_data_helper, helper, load_model, numpy_helper, save_model
 
 from scripts.export_all import FAMILIES, write_checkpoint
-from src.build.build import load_task
+from src.build.trained_model import TrainedModel
 from src.exporting.facts import make_facts
 from src.exporting.graph import ExportedModel, trace, write_program
 from src.exporting.run import load_program
-from src.models.preprocessing import Preprocessing
-from src.runs.checkpoint import load_checkpoint
-from src.runs.record import CHECKPOINT_KEY
 from src.serving.models import load_model as load_served
 from src.settings.errors import ConfigError
 
@@ -293,10 +290,9 @@ def test_damaged_files(good: Path, tmp_path: Path, damage: bytes | None) -> None
 @pytest.mark.parametrize("name", FAMILIES)
 def test_files_of_every_family_load_without_trust(tmp_path: Path, name: str) -> None:
     write_checkpoint(name, tmp_path / "model.ckpt")
-    checkpoint = load_checkpoint(tmp_path / "model.ckpt")
-    record = checkpoint[CHECKPOINT_KEY]
-    task = load_task(checkpoint, record)
-    model = ExportedModel(task, Preprocessing.from_dict(record["preprocessing"]))
+    opened = TrainedModel.open(str(tmp_path / "model.ckpt"))
+    task, record = opened.task, opened.record
+    model = ExportedModel(task, record.preprocessing)
     program = trace(model, name)
     write_program(program, make_facts(task, record, model.output_names), tmp_path / "model.pt2")
     loaded, facts = load_program(tmp_path / "model.pt2", "it")

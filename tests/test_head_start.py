@@ -39,12 +39,16 @@ def test_the_pretrained_head_is_the_networks_own(name: str, tmp_path: Path) -> N
 
 def started(*settings: str) -> tuple[Any, Any]:
     """A task whose head was started, and its data."""
-    from src.build.build import build_datamodule, build_task, build_trainer
+    from src.build.data import build_datamodule
+    from src.build.task import build_task
+    from src.build.trainer import build_trainer
+    from src.runs.run import TrainingRun
 
     cfg = compose(*SMALL, "output_dir=nowhere", "head.start=pretrained", *settings)
     datamodule = build_datamodule(cfg)
-    task = build_task(cfg, datamodule.class_names, datamodule.preprocessing, "")
-    start_from_pretrained(cfg.backbone.name, cfg.backbone.weights, task, datamodule, build_trainer(cfg, [], []))
+    run = TrainingRun(cfg)
+    task = build_task(run, datamodule)
+    start_from_pretrained(cfg.backbone.name, cfg.backbone.weights, task, datamodule, build_trainer(run, [], []))
     return task.eval(), datamodule
 
 

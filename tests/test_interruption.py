@@ -168,7 +168,7 @@ def child(directory: str, resume: bool, settings: list[str]) -> None:
 def start(directory: Path, settings: list[str]) -> Any:
     """Forked from a process that has imported everything already: it trains at once."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["src.train", "src.build.build", "src.training.measure", "conftest"])
+    context.set_forkserver_preload(["src.train", "src.build.task", "src.training.outcome", "conftest"])
     resume = (directory / "checkpoints" / "last.ckpt").exists()
     process = context.Process(target=child, args=(str(directory), resume, settings))
     process.start()

@@ -54,11 +54,9 @@ def test_comparing_says_what_is_wrong_with_the_run(run: Run, colors_run: Run, co
 
 def test_a_few_are_left_out(colors_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Less than 2 % of the images: the metrics are those of the others."""
-    from src.build.build import load_task
-    from src.runs.checkpoint import load_checkpoint
+    from src.build.trained_model import TrainedModel
 
-    checkpoint = load_checkpoint(colors_run.directory / "checkpoints" / "best.ckpt")
-    task = load_task(checkpoint, checkpoint["finetune"])
+    task = TrainedModel.open(str(colors_run.directory)).task
     task.loss = torch.nn.CrossEntropyLoss()
     labels_B = torch.arange(100) % 3
     outputs_BK = torch.nn.functional.one_hot(labels_B, 3).float()

@@ -87,7 +87,7 @@ def free_port() -> int:
 def run_two(target: Callable[[int, int, str, list[str]], None], folder: Path, common: list[str]) -> list[int | None]:
     """`target(rank, port, folder, common)` in two processes; their exit statuses."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["src.train", "src.build.build", "src.training.measure", "conftest"])
+    context.set_forkserver_preload(["src.train", "src.build.task", "src.training.outcome", "conftest"])
     port = free_port()
     processes = [context.Process(target=target, args=(rank, port, str(folder), common)) for rank in range(2)]
     for process in processes:

@@ -10,10 +10,12 @@ import pytest
 import torch
 from conftest import Answer, Run, compose, run_train
 
-from src.evaluate import data_to_evaluate
+from src.build.data import data_to_evaluate
 from src.runs.checkpoint import AtomicCheckpointIO, load_checkpoint
 from src.runs.plain_data import plain
-from src.runs.resumed_state import RECORD, STATE, check_resumable
+from src.runs.progress import RULES, Progress
+from src.runs.record import RunRecord
+from src.runs.resumed_state import STATE, check_resumable
 from src.settings.errors import ConfigError, RunStopped
 from src.train import train
 
@@ -115,13 +117,18 @@ def test_checkpoints_stay_in_their_folder(tmp_path: Path) -> None:
 
 
 WRONG = [None, "x", -5, 1.5, ["a"], {5: "x"}, {"EpochLog": "x"}, 10**30, float("nan"), [10**30]]
-RIGHT = {"fit_seconds": [1.5], "rates": [None]}
+RIGHT = {"fit_seconds": [1.5]}
 
 
-@pytest.mark.parametrize("entry", [*RECORD, *STATE])
+def check(checkpoint: dict[str, Any]) -> None:
+    file, values = Path("a.ckpt"), checkpoint["finetune"]
+    check_resumable(checkpoint, RunRecord.from_dict(values, file), Progress.from_dict(values, file), file)
+
+
+@pytest.mark.parametrize("entry", [*RULES, *STATE])
 def test_each_wrong_entry_is_named(run: Run, entry: str) -> None:
     whole = load_checkpoint(run.directory / "checkpoints" / "last.ckpt")
-    check_resumable(whole, whole["finetune"], Path("a.ckpt"))
+    check(whole)
     for value in WRONG:
         if value in RIGHT.get(entry, []):
             continue
@@ -129,7 +136,7 @@ def test_each_wrong_entry_is_named(run: Run, entry: str) -> None:
         checkpoint["finetune"] = {**whole["finetune"]}
         (checkpoint if entry in STATE else checkpoint["finetune"])[entry] = value
         with pytest.raises(ConfigError, match=rf"{entry} is not"):
-            check_resumable(checkpoint, checkpoint["finetune"], Path("a.ckpt"))
+            check(checkpoint)
 
 
 @pytest.mark.parametrize(
@@ -171,5 +178,5 @@ def test_a_checkpoint_fetches_no_data(run: Run, tmp_path: Path) -> None:
     record["config"]["data"] = {"_target_": target, "name": "MNIST", "root": str(tmp_path / "new"), "batch_size": 4}
     (tmp_path / "new").mkdir()
     with pytest.raises(ConfigError, match=r"is not complete in data\.root"):
-        data_to_evaluate({}, record)
+        data_to_evaluate({}, RunRecord.from_dict(record, tmp_path))
     assert not list((tmp_path / "new").iterdir())

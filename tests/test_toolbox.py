@@ -10,7 +10,7 @@ from conftest import Answer, Runner, compose
 from test_backbone import FAMILIES, classifier
 from torch.nn import functional as F
 
-from src.build.build import build_mixing
+from src.build.task import build_mixing
 from src.models.catalogue import new_network, set_stochastic_depth
 from src.models.freeze import set_trainable, trained_modules
 from src.training.losses import FocalLoss
@@ -259,7 +259,7 @@ def test_average_of_checkpoints(tmp_path: Path) -> None:
 
 def test_advice_goes_by_balance_and_size(colors: Path, tmp_path: Path) -> None:
     from src.build.advice import advise_recipe
-    from src.build.build import build_datamodule
+    from src.build.data import build_datamodule
 
     def advice(root: Path, *settings: str) -> str:
         cfg = compose("data=folder", f"data.root={root}", *settings)

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 from conftest import Answer, Run, compose, run_train
+from PIL import Image
 
+from src.build.trained_model import TrainedModel
 from src.runs.checkpoint import load_checkpoint
-from src.runs.resume import resumed_settings
-from src.runs.trained_model import TrainedModel
+from src.runs.opening import open_run
 from src.settings.errors import ConfigError
 from src.settings.trust import plain_config, require_own_targets
 
@@ -154,7 +155,7 @@ def test_a_checkpoint_that_is_evaluated_runs_nothing(run: Run, tmp_path: Path, m
 def test_a_checkpoint_that_is_resumed_runs_nothing(run: Run, tmp_path: Path, mark: Path, kind: str) -> None:
     changed(run, tmp_path / "run" / "checkpoints" / "last.ckpt", settings_of(FOREIGN_IN_RESUMING[kind], mark))
     with pytest.raises(ConfigError, match=r"trust=true|cannot be used|cannot be gone on with"):
-        resumed_settings(compose(f"output_dir={tmp_path}/new", f"resume={tmp_path}/run"))
+        open_run(compose(f"output_dir={tmp_path}/new", f"resume={tmp_path}/run"))
 
 
 def test_a_command_says_so_in_one_message(
@@ -214,6 +215,8 @@ def test_settings_of_a_file_are_never_computed(monkeypatch: pytest.MonkeyPatch) 
         ("record:preprocessing.mean", [float("nan"), 0.0, 1.0]),
         ("record:calibration.temperature", float("nan")),
         ("record:calibration.temperature", 0),
+        ("record:rates", {"phase_x": 0.1}),
+        ("record:rates", {"phase_1": "0.1"}),
         ("record:calibration.ood_score_p99", "x"),
         ("backbone.name", "../../x"),
         ("backbone", None),
@@ -225,6 +228,19 @@ def test_impossible_facts_are_named(run: Run, tmp_path: Path, entry: str, value:
     file = changed(run, tmp_path / "a.ckpt", {entry: value})
     with pytest.raises(ConfigError, match=entry.removeprefix("record:").split(".")[0]):
         load_checkpoint(file)
+
+
+@pytest.mark.parametrize("name", ["evaluate", "predict", "explain", "export", "train"])
+def test_a_checkpoint_of_before_tasks_had_names_is_one_message(
+    run: Run, tmp_path: Path, command: Callable[..., Answer], name: str
+) -> None:
+    old = {"_target_": "src.tasks.classification.ClassificationTask", "monitor": "val/acc", "mode": "max"}
+    file = changed(run, tmp_path / "run" / "checkpoints" / "last.ckpt", {"task": old, "data._target_": "src.data.Old"})
+    images = [] if name in ("evaluate", "train", "export") else [f"images={tmp_path}/a.png"]
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    answer = command(name, *([f"resume={file.parents[1]}"] if name == "train" else [f"ckpt={file}", *images]))
+    assert answer.status == 1 and "Traceback" not in answer.err
+    assert "an older version of this project wrote it" in answer.err and "train again" in answer.err
 
 
 def test_damage_is_seen(run: Run, tmp_path: Path) -> None:

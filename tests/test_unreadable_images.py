@@ -10,7 +10,7 @@ import torch
 from conftest import Run, compose, run_train
 from lightning import Callback, LightningModule, Trainer
 
-from src.build.build import build_datamodule
+from src.build.data import build_datamodule
 from src.data.dataset import MAX_SUBSTITUTES
 from src.files.csv_files import read_csv_file
 from src.settings.errors import RunStopped

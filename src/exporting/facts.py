@@ -4,31 +4,30 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from src.runs.record import PACKAGES, RunRecord
+
 if TYPE_CHECKING:
     from src.training.scores_task import ScoresTask
 
 FORMAT_VERSION = 1
 
 
-def make_facts(task: "ScoresTask", record: dict[str, Any], output_names: list[str]) -> dict[str, Any]:
+def make_facts(task: "ScoresTask", record: RunRecord, output_names: list[str]) -> dict[str, Any]:
     """Plain data; docs/export.md explains each entry."""
-    from src.runs.checkpoint import PACKAGES  # an exported file is served without torch
-    from src.runs.record import CALIBRATION_KEY
-
     outputs = task.output_layer()
     return {
         "format_version": FORMAT_VERSION,
-        "task": record["config"]["task"]["name"],
+        "task": record.task_name,
         "class_names": list(outputs.class_names),
-        "preprocessing": record["preprocessing"],
+        "preprocessing": record.preprocessing.as_dict(),
         "temperature": outputs.temperature,
         "thresholds": outputs.thresholds,
-        "ood_score_p99": record.get(CALIBRATION_KEY, {}).get("ood_score_p99"),
-        "backbone": record["config"]["backbone"]["name"],
+        "ood_score_p99": record.usual_ood_score,
+        "backbone": record.backbone_name,
         "precision": "fp32",
         "input": "images",
         "outputs": output_names,
-        "versions": {name: record["versions"].get(name) for name in PACKAGES},
+        "versions": {name: record.versions.get(name) for name in PACKAGES},
     }
 
 

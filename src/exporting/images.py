@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from src.build.data import data_to_evaluate
 from src.data.decode import UnreadableImage, read_rgb
 from src.data.formats.digit_images import DIGITS_FILE
 from src.data.given_images import find_images
 from src.data.module import ImageDataModule
-from src.evaluate import data_to_evaluate
 from src.models.preprocessing import Preprocessing
+from src.runs.record import RunRecord
 from src.settings.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -22,7 +23,7 @@ PARITY_IMAGES = 64
 ODD_SIZES = [(37, 50), (300, 300), (701, 467), (500, 120), (123, 200), (331, 997)]
 
 
-def run_data(record: dict[str, Any]) -> ImageDataModule | None:
+def run_data(record: RunRecord) -> ImageDataModule | None:
     """The data of the training; None, with a word about it, if they are not there any more."""
     try:
         data = data_to_evaluate({}, record)

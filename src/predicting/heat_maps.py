@@ -11,6 +11,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
+from src.build.trained_model import TrainedModel
 from src.cli.progress import progress_bar
 from src.data.image_files import FileDataset, collate_files
 from src.data.transforms import evaluation_transform
@@ -22,7 +23,6 @@ from src.models.grad_cam import explain_batch
 from src.predicting.output import PAGE, TABLE
 from src.reports.explanations import write_page
 from src.reports.heat_maps import draw_explanation
-from src.runs.trained_model import TrainedModel
 from src.settings.errors import ConfigError, did_you_mean
 from src.training.task import FineTuneTask
 

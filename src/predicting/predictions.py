@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from src.build.trained_model import TrainedModel
 from src.cli.progress import progress_bar
 from src.data.image_files import FileDataset, collate_files
 from src.data.transforms import evaluation_transform
@@ -19,7 +20,6 @@ from src.evaluation.prediction import Prediction
 from src.files.csv_files import CsvWriter
 from src.files.whole_files import GrowingFile, replaced
 from src.models.preprocessing import Preprocessing
-from src.runs.trained_model import TrainedModel
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class Predictor:
         self, predictions: Sequence[Prediction], paths: list[str], errors: list[str | None]
     ) -> Iterator[dict[str, str]]:
         """`predictions` of the images without an error."""
-        tally, usual, following = self.tally, self.model.usual_ood_score, iter(predictions)
+        tally, usual, following = self.tally, self.model.record.usual_ood_score, iter(predictions)
         for path, reason in zip(paths, errors, strict=True):
             if reason is not None:
                 tally.unreadable += 1
@@ -119,7 +119,7 @@ class Predictor:
             log.warning(
                 "%d of %d images have an ood_score above %.4g, which 1 %% of val had: they may be unlike the training "
                 "images, and their predictions of little worth.",
-                tally.unusual, len(tally.paths), self.model.usual_ood_score,
+                tally.unusual, len(tally.paths), self.model.record.usual_ood_score,
             )  # fmt: skip
 
 

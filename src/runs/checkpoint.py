@@ -1,27 +1,20 @@
-"""What a checkpoint carries beside the weights, and how it comes back. Plain data: torch.load(weights_only=True)."""
+"""Checkpoints as files: written whole or not at all, and read as plain data (torch.load(weights_only=True))."""
 
 import os
-import platform
 import shutil
-import subprocess
-import sys
 import zipfile
 import zlib
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch.plugins import TorchCheckpointIO
-from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from src.files.whole_files import replaced
-from src.models.preprocessing import Preprocessing
 from src.runs.plain_data import is_plain_tensor, plain
-from src.runs.record import CHECKPOINT_KEY, check_record
+from src.runs.record import CHECKPOINT_KEY, RunRecord
 from src.settings.errors import ConfigError, RunStopped, first_line, was_interrupted
-from src.settings.project import PROJECT_ROOT
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -72,22 +65,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             raise RunStopped(f"The checkpoint {file} could not be written: {reason}{free}.{kept}") from error
 
 
-PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "omegaconf", "pillow", "numpy")
-
-
-def make_record(
-    cfg: DictConfig, class_names: list[str], preprocessing: Preprocessing, fingerprint: str
-) -> dict[str, Any]:
-    """Everything that evaluate, predict and resume need to know."""
-    return {
-        "config": OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True),
-        "class_names": class_names,
-        "preprocessing": preprocessing.as_dict(),
-        "data_fingerprint": fingerprint,
-        "versions": {name: version(name) for name in PACKAGES},
-    }
-
-
 def find_checkpoint(path: str, name: str) -> Path:
     """The file meant by `<run dir>`, `<run dir>/checkpoints` or a file; `name` is best or last.
 
@@ -111,7 +88,7 @@ def load_checkpoint(file: Path) -> dict[str, Any]:
     impossible things of its model.
     """
     checkpoint = read_checkpoint(file)
-    check_record(checkpoint[CHECKPOINT_KEY], file)
+    RunRecord.from_dict(checkpoint[CHECKPOINT_KEY], file)
     weights = checkpoint.get("state_dict")
     if not isinstance(weights, dict) or not all(isinstance(v, Tensor) and is_plain_tensor(v) for v in weights.values()):
         raise ConfigError(f"'{file}' holds no weights: its entry 'state_dict' is damaged.")
@@ -150,33 +127,3 @@ def require_undamaged(file: Path) -> None:
             f"'{file}' is damaged: its part {damaged} is not as it was written. Copy it again from where it is whole, "
             "or take another checkpoint of the run."
         )
-
-
-def environment(fingerprint: str) -> dict[str, Any]:
-    """What a later reader needs to repeat the run: versions, commit, command, machine, data."""
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return {
-        "command": " ".join([Path(sys.executable).name, "-m", main_module(), *sys.argv[1:]]),
-        "git_commit": git("rev-parse", "HEAD"),
-        "git_dirty": bool(git("status", "--porcelain")),
-        "data_fingerprint": fingerprint,
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES},
-        "platform": platform.platform(),
-        "cpu_threads": torch.get_num_threads(),
-        "gpus": gpus,
-    }
-
-
-def main_module() -> str:
-    spec = getattr(sys.modules["__main__"], "__spec__", None)
-    return spec.name if spec is not None else Path(sys.argv[0]).name
-
-
-def git(*arguments: str) -> str | None:
-    """Output of a git command in the project; None outside a repository or without git."""
-    try:
-        done = subprocess.run(["git", *arguments], cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,76 +1,124 @@
-"""Whether what a checkpoint says of its model is of the right kind and in range, before anything is built of it."""
+"""What a checkpoint says of its run, as typed data."""
 
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from src.settings.backbones import BACKBONES
+from src.models.preprocessing import Preprocessing
+from src.runs.record_check import require_named_task, require_right
 from src.settings.errors import ConfigError
-from src.settings.plain_values import NAMES, PREPROCESSING, Rules, is_number, is_number_or_none
-from src.settings.tasks import task_names
 
 CHECKPOINT_KEY = "finetune"
 CALIBRATION_KEY = "calibration"  # below it, in best.ckpt once the run has ended
 TRAINED_WEIGHTS_KEY = "trained_state_dict"  # in checkpoints whose state_dict is a moving average of these
-LABEL_KINDS = ("classes", "tags", "numbers")
+PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "omegaconf", "pillow", "numpy")
+PHASE = "phase_"
 
 
-def check_record(record: Any, file: Path) -> None:
-    """Raise ConfigError, naming the entry, unless `record` is as src/runs/checkpoint.py's make_record writes it."""
-    for entry, (right, wanted) in ENTRIES.items():
-        value: Any = record
-        for key in entry.split("."):
-            value = value.get(key, ...) if isinstance(value, dict) else ...
-        if value is ... and entry in OPTIONAL:
-            continue
-        if value is ... or not right(value):
-            shown = "is missing" if value is ... else f"is {repr(value)[:80]}"
-            raise ConfigError(
-                f"'{file}' cannot be used: its entry finetune.{entry} {shown} and not {wanted}. The file is damaged, "
-                "or was written by another version of this project."
-            )
+@dataclass(frozen=True)
+class RunRecord:
+    """Everything that evaluate, predict and resume need to know of a run; each checkpoint carries it.
+
+    `config`: the settings, resolved plain data. `class_names`: of the network's outputs, in their order.
+    `data_fingerprint`: of images, labels and splits. `versions`: of packages. `run_id`: the run's own, empty where no
+    run trains. `rates`: that lr_find has found, by the phase's number from 0. `calibration`: temperature and
+    percentiles of ood_score on val, in best.ckpt once the run has ended.
+    """
+
+    config: dict[str, Any]
+    class_names: list[str]
+    preprocessing: Preprocessing
+    data_fingerprint: str
+    versions: dict[str, str] = field(default_factory=lambda: {name: version(name) for name in PACKAGES})
+    run_id: str = ""
+    rates: dict[int, float] = field(default_factory=dict)
+    calibration: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, values: Any, file: Path) -> "RunRecord":
+        """What `to_dict` gave. Raises ConfigError, which names the entry and the file, for anything else."""
+        require_named_task(values, file)
+        require_right(values, file)
+        return cls(
+            config=values["config"],
+            class_names=values["class_names"],
+            preprocessing=read_preprocessing(values["preprocessing"], file),
+            data_fingerprint=values["data_fingerprint"],
+            versions=values["versions"],
+            run_id=values.get("run_id", ""),
+            rates={int(name.removeprefix(PHASE)) - 1: rate for name, rate in values.get("rates", {}).items()},
+            calibration=values.get(CALIBRATION_KEY, {}),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in a checkpoint, below CHECKPOINT_KEY: plain data."""
+        return {
+            "config": self.config,
+            "class_names": self.class_names,
+            "preprocessing": self.preprocessing.as_dict(),
+            "data_fingerprint": self.data_fingerprint,
+            "versions": self.versions,
+            "run_id": self.run_id,
+            "rates": self.rates_by_phase,
+            **({CALIBRATION_KEY: self.calibration} if self.calibration else {}),
+        }
+
+    def setting(self, key: str) -> Any:
+        """The value of a dotted key; None if there is none."""
+        value: Any = self.config
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        return value
+
+    @property
+    def task_name(self) -> str:
+        return str(self.setting("task.name"))
+
+    @property
+    def monitor(self) -> str:
+        """The metric that says which checkpoint is the best, such as val/acc."""
+        return str(self.setting("task.monitor"))
+
+    @property
+    def backbone_name(self) -> str:
+        return str(self.setting("backbone.name"))
+
+    @property
+    def output_dir(self) -> Path:
+        return Path(self.setting("output_dir"))
+
+    @property
+    def temperature(self) -> float:
+        """By which logits are divided for probabilities; 1 as long as none is known."""
+        return self.calibration.get("temperature", 1.0)
+
+    @property
+    def usual_ood_score(self) -> float | None:
+        """What 1 % of the val images exceeded; None if it is not known."""
+        return self.calibration.get("ood_score_p99")
+
+    @property
+    def rates_by_phase(self) -> dict[str, float]:
+        """As files name them: phase_1 and so on."""
+        return {f"{PHASE}{index + 1}": rate for index, rate in self.rates.items()}
+
+    def with_rate(self, index: int, rate: float) -> "RunRecord":
+        return replace(self, rates={**self.rates, index: rate})
+
+    def with_batch_size(self, batch_size: int) -> "RunRecord":
+        data = {**self.config["data"], "batch_size": batch_size}
+        return replace(self, config={**self.config, "data": data})
 
 
-def is_mapping(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
-def is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-NUMBER = (is_number_or_none, "a finite number")
-ENTRIES: Rules = {
-    "config": (is_mapping, "settings"),
-    "config.backbone": (is_mapping, "settings"),
-    "config.backbone.name": (lambda name: isinstance(name, str) and name in BACKBONES, "a torchvision classifier"),
-    "config.backbone.weights": (lambda name: name is None or isinstance(name, str), "a name"),
-    "config.head": (is_mapping, "settings"),
-    "config.task": (is_mapping, "settings"),
-    "config.task.name": (lambda name: name in task_names(), f"one of {', '.join(task_names())}"),
-    "config.task.targets": (lambda kind: kind in LABEL_KINDS, f"one of {', '.join(LABEL_KINDS)}"),
-    "config.task.monitor": (is_text, "the name of a metric"),
-    "config.task.mode": (lambda mode: mode in ("max", "min"), "max or min"),
-    "config.seed": (lambda v: isinstance(v, int), "a whole number"),
-    "config.data": (lambda v: isinstance(v, dict) and isinstance(v.get("_target_"), str), "settings of data"),
-    "config.loss": (lambda v: isinstance(v, dict) and isinstance(v.get("_target_"), str), "settings of a loss"),
-    "config.freeze.phases": (
-        lambda v: isinstance(v, list) and bool(v) and all(isinstance(one, dict) and "train" in one for one in v),
-        "a list of phases",
-    ),
-    "config.channels_last": (lambda value: isinstance(value, bool), "true or false"),
-    "config.matmul_precision": (lambda name: name in ("highest", "high", "medium"), "highest, high or medium"),
-    "config.output_dir": (is_text, "a path"),
-    "class_names": NAMES,
-    **{f"preprocessing.{entry}": rule for entry, rule in PREPROCESSING.items()},
-    "data_fingerprint": (is_text, "a text"),
-    "versions": (is_mapping, "versions of packages"),
-    "calibration": (is_mapping, "numbers"),
-    "calibration.temperature": (lambda value: is_number(value, 1e-6, 1e6), "a finite number above 0"),
-    "calibration.ood_score_p50": NUMBER,
-    "calibration.ood_score_p95": NUMBER,
-    "calibration.ood_score_p99": NUMBER,
-}
-OPTIONAL = ("preprocessing.resize_mode", *(entry for entry in ENTRIES if entry.startswith("calibration")))
+def read_preprocessing(values: dict[str, Any], file: Path) -> Preprocessing:
+    """Raises ConfigError if there is more than this version knows."""
+    try:
+        return Preprocessing.from_dict(values)
+    except TypeError as error:
+        raise ConfigError(
+            f"'{file}' cannot be used: its entry finetune.preprocessing has what this version does not know ({error})."
+        ) from error
 
 
 def moved(values: Any, old: str, new: str) -> Any:

@@ -8,47 +8,18 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
-from src.settings.errors import ConfigError, RunStopped
+from src.runs.progress import Progress, are_mappings, is_count, is_epoch, require_right, unfit
+from src.runs.record import RunRecord
+from src.settings.errors import RunStopped
 from src.settings.plain_values import Rules, is_number
 
-MOST_EPOCHS = 1_000_000
 PATHS = ("best_model_path", "last_model_path", "kth_best_model_path")  # of Lightning's ModelCheckpoint
 SCALARS = ("step",)  # of fused optimizers, all else has the shape of the parameter
-
-
-def is_count(value: Any, low: int = 0, high: int = 10**12) -> bool:
-    return isinstance(value, int) and is_number(value, low, high)
-
-
-def are_mappings(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(key, str) and isinstance(v, dict) for key, v in value.items())
-
-
-RECORD: Rules = {
-    "phase": (is_count, "a whole number"),
-    "phase_start_epoch": (lambda v: is_count(v, 0, MOST_EPOCHS), "a number of epochs"),
-    "phase_epochs": (
-        lambda v: isinstance(v, list) and bool(v) and all(is_count(one, 1, MOST_EPOCHS) for one in v),
-        "a list of numbers of epochs",
-    ),
-    "epochs_done": (lambda v: is_count(v, 0, MOST_EPOCHS), "a number of epochs"),
-    "moves_per_epoch": (lambda v: is_count(v, 1), "a whole number above 0"),
-    "batches_done": (is_count, "a whole number"),
-    "processes": (lambda v: is_count(v, 1), "a whole number above 0"),
-    "training_metrics": (are_mappings, "states of metrics"),
-    "metrics": (
-        lambda v: isinstance(v, dict) and all(isinstance(one, int | float) for one in v.values()),
-        "numbers",
-    ),
-    "fit_seconds": (lambda v: is_number(v, 0), "a number of seconds"),
-    "rates": (lambda v: isinstance(v, dict) and all(is_number(rate, 0) for rate in v.values()), "numbers by phase"),
-}
-OPTIONAL = ("rates",)
 STATE: Rules = {
     "callbacks": (are_mappings, "states of callbacks"),
     "optimizer_states": (lambda v: isinstance(v, list) and all(isinstance(one, dict) for one in v), "a list of states"),
     "lr_schedulers": (lambda v: isinstance(v, list) and all(isinstance(one, dict) for one in v), "a list of states"),
-    "loops": (lambda v: is_count(epochs_of(v), 0, MOST_EPOCHS), "progress of the loops"),
+    "loops": (lambda v: is_epoch(epochs_of(v)), "progress of the loops"),
 }
 
 
@@ -59,31 +30,21 @@ def epochs_of(loops: Any) -> Any:
     return loops
 
 
-def check_resumable(checkpoint: dict[str, Any], record: dict[str, Any], file: Path) -> None:
+def check_resumable(checkpoint: dict[str, Any], record: RunRecord, progress: Progress, file: Path) -> None:
     """Raise ConfigError, naming the entry, unless a run can go on with what is in the checkpoint."""
-    for values, rules, where in ((record, RECORD, "finetune."), (checkpoint, STATE, "")):
-        for entry, (right, wanted) in rules.items():
-            value = values.get(entry)
-            if not right(value) and not (value is None and entry in OPTIONAL):
-                raise unfit(file, f"its entry {where}{entry} is not {wanted}")
-    config = record["config"]
+    require_right(checkpoint, STATE, "", file)
     for group in ("data", "trainer", "freeze", "callbacks", "logger"):
-        if not isinstance(config.get(group), dict):
+        if not isinstance(record.setting(group), dict):
             raise unfit(file, f"its settings have no {group}")
-    phases = config["freeze"].get("phases")
-    if not isinstance(phases, list) or len(phases) != len(record["phase_epochs"]) or record["phase"] >= len(phases):
+    phases = record.setting("freeze.phases")
+    if len(phases) != len(progress.phase_epochs) or progress.phase >= len(phases):
         raise unfit(file, "its phases are not those of its freeze plan")
-    names = {f"phase_{n + 1}" for n in range(len(phases))}
-    trainer = config["trainer"]
-    needed = [config["data"].get("batch_size"), trainer.get("max_epochs"), trainer.get("accumulate_grad_batches")]
-    if not all(is_count(value, 1) for value in needed) or not set(record.get("rates") or {}) <= names:
+    needed = [record.setting(key) for key in SHAPE]
+    if not all(is_count(value, 1) for value in needed) or not all(index < len(phases) for index in record.rates):
         raise unfit(file, "its settings lack a batch size or a number of epochs, or it has rates of other phases")
 
 
-def unfit(file: Path, why: str) -> ConfigError:
-    return ConfigError(
-        f"'{file}' cannot be gone on with: {why}. It is damaged, or was written by another version of this project."
-    )
+SHAPE = ("data.batch_size", "trainer.max_epochs", "trainer.accumulate_grad_batches")
 
 
 def forget_foreign_files(callbacks: dict[str, Any], run_dir: Path) -> None:

@@ -18,19 +18,19 @@ class CheckpointModel(ServedModel):
     """A checkpoint of src.train."""
 
     def __init__(self, path: str, accelerator: str, trust: bool = False) -> None:
-        from src.runs.trained_model import TrainedModel
+        from src.build.trained_model import TrainedModel
 
         model = TrainedModel.open(path, accelerator, trust)
         self.task, self.device, self.layer = model.task, model.device, model.task.output_layer()
         self.facts = ModelFacts(
             file=model.file.name,
-            task=model.record["config"]["task"]["name"],
+            task=model.record.task_name,
             class_names=[printable(name) for name in self.layer.class_names],
             preprocessing=model.preprocessing,
-            backbone=model.backbone,
+            backbone=model.record.backbone_name,
             temperature=self.layer.temperature or 1.0,
             thresholds=self.layer.thresholds,
-            ood_score_p99=model.usual_ood_score,
+            ood_score_p99=model.record.usual_ood_score,
         )
         self.size_px = self.facts.preprocessing.crop_px
 

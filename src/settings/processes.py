@@ -31,7 +31,7 @@ def device_problems(devices: Any) -> list[str]:
     return [f"trainer.devices={devices!r} is not understood: auto, a number, or a list such as [0, 2]."]
 
 
-# What src/training/tuning/finders.py finds, by the setting that asks for it.
+# What src/training/tuning/ finds, by the setting that asks for it.
 FOUND_BY = {"lr_find": "optimizer.lr", "batch_size_find": "data.batch_size"}
 
 

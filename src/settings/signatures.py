@@ -107,3 +107,10 @@ def watching_no_val(settings: Any) -> Iterator[str]:
             f"{name} watches task.monitor={monitor}, and trainer.limit_val_batches=0 measures no val: leave one of the "
             "two out."
         )
+
+
+def no_download(data: DictConfig) -> dict[str, bool]:
+    """What keeps data that a checkpoint names from being fetched; empty if they cannot be."""
+    from hydra.utils import get_object
+
+    return {"download": False} if "download" in inspect.signature(get_object(data._target_)).parameters else {}

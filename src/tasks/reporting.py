@@ -28,7 +28,7 @@ from src.training.tensorboard import add_figure
 
 
 def report_part(task: FineTuneTask) -> ModuleType:
-    return part_of(task.record["config"]["task"]["name"], "report")
+    return part_of(task.record.task_name, "report")
 
 
 def write_report(folder: Path, report: RunReport, task: FineTuneTask) -> None:
@@ -82,7 +82,7 @@ def write_run_report(
     report = RunReport(
         title=output_dir.resolve().name,
         table=table,
-        config=task.record["config"],
+        config=task.record.config,
         metrics=metrics,
         environment=environment,
         measured=splits,

@@ -157,10 +157,3 @@ class PhasedModule(LightningModule):
                 scheduler.step(self.trainer.callback_metrics[self.monitor])
             elif isinstance(scheduler, LRScheduler):
                 scheduler.step()
-
-
-def shares(epochs: list[int | None], total: int) -> list[int]:
-    """The epochs of each phase: None becomes an equal share of what the others leave of `total`."""
-    open_phases = [i for i, number in enumerate(epochs) if number is None]
-    part, over = divmod(total - sum(number or 0 for number in epochs), max(len(open_phases), 1))
-    return [part + (i == open_phases[-1]) * over if number is None else number for i, number in enumerate(epochs)]

@@ -18,6 +18,7 @@ from src.data.dataset import Batch
 from src.evaluation.evidence import Evidence
 from src.evaluation.prediction import Prediction
 from src.models.classifier import ImageClassifier
+from src.runs.record import RunRecord
 from src.training.phases import TrainingPlan
 from src.training.task import FineTuneTask
 
@@ -28,11 +29,10 @@ class ScoresTask(FineTuneTask):
     Shapes: B images, K outputs of the network.
 
     Args:
-        model, class_names, plan, record: see FineTuneTask.
+        model, plan, record: see FineTuneTask.
         loss: takes outputs [B, K] and labels as the batches have them.
         mixing: mixup or cutmix: takes float images [B, 3, H, W] and labels, gives both mixed, the labels as shares
             float [B, K].
-        temperature: by which logits are divided for probabilities: src/evaluation/calibration.py.
     """
 
     model: ImageClassifier
@@ -42,14 +42,13 @@ class ScoresTask(FineTuneTask):
         *,
         model: ImageClassifier,
         loss: nn.Module,
-        class_names: list[str],
         plan: TrainingPlan,
-        record: dict[str, Any],
+        record: RunRecord,
         mixing: nn.Module | None = None,
-        temperature: float = 1.0,
     ) -> None:
-        super().__init__(model, class_names, plan, record)
-        self.loss, self.mixing, self.temperature = loss, mixing, temperature
+        super().__init__(model, plan, record)
+        self.loss, self.mixing = loss, mixing
+        self.temperature = record.temperature  # by which logits are divided for probabilities
         self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
         self._seen: tuple[Tensor, Tensor] | None = None  # outputs and targets of the current training batch
 

@@ -13,6 +13,7 @@ from src.data.dataset import Batch
 from src.evaluation.evidence import MAX_NOT_FINITE
 from src.evaluation.prediction import Prediction
 from src.models.adapted import AdaptedNetwork
+from src.runs.record import RunRecord
 from src.training.distributed import on_any_process, require_same_settings
 from src.training.from_evidence import FromEvidence
 from src.training.nonfinite import NonFiniteLosses
@@ -25,20 +26,14 @@ from src.training.sharding import ShardedStrategy, shard
 class FineTuneTask(ResumableModule, FromEvidence):
     """Base of the tasks. Logs `train/loss`, and of val and test what `measured` gives.
 
-    Args:
-        model: takes uint8 images [B, 3, H, W].
-        class_names: of what the network tells apart, in the order of its outputs.
-        plan: of the training.
-        record: plain data that each checkpoint carries: config, class names, preprocessing, versions.
+    `model` takes uint8 images [B, 3, H, W]; `record` is what each checkpoint carries of the run.
     """
 
     prediction: ClassVar[type[Prediction]]
 
-    def __init__(
-        self, model: AdaptedNetwork, class_names: list[str], plan: TrainingPlan, record: dict[str, Any]
-    ) -> None:
+    def __init__(self, model: AdaptedNetwork, plan: TrainingPlan, record: RunRecord) -> None:
         super().__init__(model, plan, record)
-        self.class_names = class_names
+        self.class_names = record.class_names
         self.nonfinite = NonFiniteLosses(plan.skip_nonfinite)
         self.left_out = False  # the current batch
         self.train_loss = MeanMetric()
@@ -95,7 +90,7 @@ class FineTuneTask(ResumableModule, FromEvidence):
     # ------------------------------------------------------------------------------------------------------- processes
 
     def setup(self, stage: str) -> None:
-        require_same_settings(self.trainer, self.record["config"])
+        require_same_settings(self.trainer, self.record.config)
 
     def configure_model(self) -> None:
         """Called before each fit and evaluation."""
@@ -118,10 +113,10 @@ class FineTuneTask(ResumableModule, FromEvidence):
     def run_idle(self) -> Tensor:
         """For sharded weights, which all processes gather together: one without images runs it on a black one."""
         self.model.eval()  # no statistics of it
-        size = self.record["preprocessing"]["crop_px"]
-        outputs_BK: Tensor = self(torch.zeros(1, 3, size, size, dtype=torch.uint8, device=self.device))
+        size = self.record.preprocessing.crop_px
+        outputs: Tensor = self(torch.zeros(1, 3, size, size, dtype=torch.uint8, device=self.device)).sum()
         self.train(self.training)
-        return outputs_BK.sum()
+        return outputs
 
     # ----------------------------------------------------------------------------------------------------------- steps
 

@@ -18,7 +18,6 @@ from src.evaluation.calibration import Floats
 from src.evaluation.confusion import ConfusionCounts, Ints
 from src.evaluation.evidence import Evidence
 from src.models.grad_cam import explain_batch
-from src.models.preprocessing import Preprocessing
 from src.reports.heat_maps import heat_over
 from src.reports.image_cards import image_cards
 from src.reports.image_grid import draw_images
@@ -92,7 +91,7 @@ def draw_mistakes(
     report: RunReport, task: ClassificationTask, answers: Answers, chosen: npt.NDArray[np.intp]
 ) -> dict[int, Image.Image]:
     """A figure of the mistakes for TensorBoard; by row of the table, heat maps over what the network got to see."""
-    transform = evaluation_transform(Preprocessing.from_dict(task.record["preprocessing"]))
+    transform = evaluation_transform(task.record.preprocessing)
     images, kept = [], []
     for n in chosen.tolist():
         with suppress(UnreadableImage):

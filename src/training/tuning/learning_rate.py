@@ -9,7 +9,6 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -64,19 +63,6 @@ def find_rate(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -
         return None
     log.info("%s. %s. The rate of this phase becomes %g (without lr_find: %g).", what, why, found, given)
     return found
-
-
-def use_rate(task: ScoresTask, rate: float) -> None:
-    """For the task's current phase. The checkpoints carry it."""
-    task.set_rate(task.phase_index, rate)
-    task.record.setdefault("rates", {})[f"phase_{task.phase_index + 1}"] = rate
-
-
-def restore_rates(task: ScoresTask, checkpoint_record: dict[str, Any]) -> None:
-    """What was found before the run was interrupted."""
-    task.record["rates"] = dict(checkpoint_record.get("rates", {}))
-    for name, rate in task.record["rates"].items():
-        task.set_rate(int(name.removeprefix("phase_")) - 1, rate)
 
 
 def range_test(task: ScoresTask, batches: Iterator[Batch], trainer: Trainer) -> tuple[Curve, Curve]:

@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
-from src.build.build import find_accelerator, load_loss, load_task
+from src.build.device import find_accelerator
+from src.build.task import load_loss, load_task
 from src.models.preprocessing import Preprocessing
 from src.runs.checkpoint import find_checkpoint, load_checkpoint
-from src.runs.record import CALIBRATION_KEY, CHECKPOINT_KEY
+from src.runs.record import CHECKPOINT_KEY, RunRecord
 from src.settings.errors import ConfigError, first_line
 from src.settings.trust import require_own_targets
 from src.training.scores_task import ScoresTask
@@ -21,29 +21,16 @@ FOR_EVALUATION = (*FOR_INFERENCE, "loss", "data")
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A task in eval mode on its device, and what its checkpoint says of it.
-
-    `record` is what `make_record` made, and calibration; all of it is checked.
-    """
+    """A task in eval mode on its device, and what its checkpoint says of it: all of it is checked."""
 
     file: Path
-    record: dict[str, Any]
+    record: RunRecord
     task: ScoresTask
     device: torch.device
 
     @property
     def preprocessing(self) -> Preprocessing:
-        return Preprocessing.from_dict(self.record["preprocessing"])
-
-    @property
-    def backbone(self) -> str:
-        return str(self.record["config"]["backbone"]["name"])
-
-    @property
-    def usual_ood_score(self) -> float | None:
-        """What 1 % of the val images exceeded; None if the checkpoint does not say."""
-        value: float | None = self.record.get(CALIBRATION_KEY, {}).get("ood_score_p99")
-        return value
+        return self.record.preprocessing
 
     @classmethod
     def open(cls, path: str, accelerator: str = "cpu", trust: bool = False, evaluate: bool = False) -> "TrainedModel":
@@ -60,13 +47,13 @@ class TrainedModel:
         """
         file = find_checkpoint(path, "best")
         checkpoint = load_checkpoint(file)
-        record = checkpoint[CHECKPOINT_KEY]
+        record, weights = RunRecord.from_dict(checkpoint[CHECKPOINT_KEY], file), checkpoint["state_dict"]
         if not trust:
-            require_own_targets(record["config"], file, FOR_EVALUATION if evaluate else FOR_INFERENCE)
+            require_own_targets(record.config, file, FOR_EVALUATION if evaluate else FOR_INFERENCE)
         name = find_accelerator(accelerator)
         try:
-            task = load_task(checkpoint, record)
-            task.loss = load_loss(checkpoint, record) if evaluate else nn.Identity()
+            task = load_task(weights, record)
+            task.loss = load_loss(weights, record) if evaluate else nn.Identity()
         except ConfigError:
             raise
         except Exception as error:  # whatever the parts of an unfitting file raise

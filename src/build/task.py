@@ -1,0 +1,110 @@
+"""The network with its head, and how it trains; for training, or out of a checkpoint."""
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from torch import Tensor, nn
+from torchvision.transforms import v2
+
+from src.build.losses import build_loss
+from src.build.phases import build_phases
+from src.data.module import ImageDataModule
+from src.models.catalogue import check_training_size, set_stochastic_depth
+from src.models.classifier import ImageClassifier
+from src.models.weights import build_backbone, find_weights, with_versions
+from src.runs.record import RunRecord
+from src.runs.run import TrainingRun
+from src.settings.errors import ConfigError
+from src.settings.trust import plain_config
+from src.tasks.lookup import task_class
+from src.training.parameter_groups import ParameterGroups
+from src.training.phases import TrainingPlan
+from src.training.scores_task import ScoresTask
+
+
+def build_task(run: TrainingRun, datamodule: ImageDataModule) -> ScoresTask:
+    """The network with a new head for the classes of the data, and how it trains on them.
+
+    Raises ConfigError if these are not what the run goes on with, and for settings that do not fit.
+    """
+    settings, table = run.settings, datamodule.table
+    record = run.record_of(datamodule.class_names, datamodule.preprocessing, table.fingerprint())
+    labels = table.labels[table.splits["train"]]
+    task = task_class(settings.task.name)(
+        model=build_model(settings, record, run.reads_weights),
+        loss=build_loss(settings.loss, labels, len(record.class_names)),
+        plan=TrainingPlan(
+            monitor=settings.task.monitor,
+            phases=build_phases(run),
+            seed=settings.seed,
+            groups=ParameterGroups(**settings.param_groups),
+            skip_nonfinite=settings.on_nonfinite_loss == "skip",
+        ),
+        record=record,
+        mixing=build_mixing(settings.augment, len(record.class_names)),
+    )
+    task.learn_labels(labels)
+    if settings.task.monitor not in task.metric_names:
+        raise ConfigError(
+            f"task.monitor='{settings.task.monitor}' is not measured here. Allowed: {', '.join(task.metric_names)}."
+        )
+    return task
+
+
+def build_model(settings: DictConfig, record: RunRecord, pretrained: bool) -> ImageClassifier:
+    """Without `pretrained` no weights are read: a checkpoint brings all of them."""
+    name, crop_px = settings.backbone.name, record.preprocessing.crop_px
+    net = build_backbone(name, find_weights(name, settings.backbone.weights) if pretrained else None, crop_px)
+    if settings.augment.crop_px is not None:
+        check_training_size(name, settings.augment.crop_px, crop_px)
+    if settings.backbone.stochastic_depth is not None:
+        set_stochastic_depth(net, name, settings.backbone.stochastic_depth)
+    model = with_head(net, settings, record)
+    if settings.compile:
+        model.compile()  # in place: reassigning torch.compile(model) would rename every entry of the checkpoint
+    return model
+
+
+def with_head(net: nn.Module, settings: DictConfig, record: RunRecord) -> ImageClassifier:
+    head = {key: value for key, value in settings.head.items() if key != "start"}  # of head_start.py
+    model = ImageClassifier(net, record.preprocessing, settings.channels_last)
+    model.reset_classifier(len(record.class_names), instantiate(head))
+    return model
+
+
+def build_mixing(augment: DictConfig, num_classes: int) -> nn.Module | None:
+    """Mixup, cutmix, or either of the two for each batch; None if neither is wanted."""
+    kinds = {v2.MixUp: augment.mixup, v2.CutMix: augment.cutmix}
+    mixing = [kind(alpha=alpha, num_classes=num_classes) for kind, alpha in kinds.items() if alpha]
+    return v2.RandomChoice(mixing) if len(mixing) > 1 else mixing[0] if mixing else None
+
+
+def untrained_task(record: RunRecord) -> ScoresTask:
+    """The task of a checkpoint, for inference: no weights file, no data, and neither loss nor optimizer.
+
+    Calls what its settings name for the head: see src/settings/trust.py.
+    """
+    net = build_backbone(record.backbone_name, None, record.preprocessing.crop_px)
+    return task_class(record.task_name)(
+        model=with_head(net, plain_config(record.config), record),
+        loss=nn.Identity(),
+        plan=TrainingPlan(record.monitor),
+        record=record,
+    )
+
+
+def load_task(state_dict: dict[str, Tensor], record: RunRecord) -> ScoresTask:
+    """With the weights of its checkpoint. Raises RuntimeError, as torch does, if they do not fit."""
+    task = untrained_task(record)
+    weights = {name: value for name, value in state_dict.items() if not name.startswith(LOSS)}
+    task.load_state_dict(with_versions(weights, task))
+    return task.eval()
+
+
+def load_loss(state_dict: dict[str, Tensor], record: RunRecord) -> nn.Module:
+    """The loss that the checkpoint's task trained with, weights of classes included."""
+    loss = build_loss(plain_config(record.config).loss, None, len(record.class_names))
+    loss.load_state_dict({k.removeprefix(LOSS): v for k, v in state_dict.items() if k.startswith(LOSS)})
+    return loss.eval()
+
+
+LOSS = "loss."  # before the names of its weights

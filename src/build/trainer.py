@@ -1,0 +1,107 @@
+"""Lightning's Trainer for this machine, with callbacks and loggers."""
+
+import logging
+from typing import Any, cast
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from lightning import Callback, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig, OmegaConf
+
+from src.build.cluster import find_environment
+from src.build.device import find_accelerator, find_precision
+from src.runs.checkpoint import AtomicCheckpointIO
+from src.runs.run import TrainingRun
+from src.settings.errors import ConfigError
+from src.settings.kinds import require_kind
+from src.settings.processes import ONE_PROCESS
+from src.training.averaging import MovingAverage, SoupCheckpoint
+from src.training.callbacks.readable_images import RequireReadableImages
+from src.training.sharding import ShardedEvaluation, ShardedStrategy
+
+log = logging.getLogger(__name__)
+
+
+def build_trainer(run: TrainingRun, callbacks: list[Callback], loggers: list[Logger]) -> Trainer:
+    """Lightning's Trainer for this machine. Raises ConfigError if the machine lacks what the settings ask for."""
+    try:
+        trainer = instantiate(trainer_settings(run.settings.trainer), _partial_=True)(
+            callbacks=callbacks,
+            logger=loggers or False,
+            plugins=[AtomicCheckpointIO(run.own_folder), *find_environment()],
+            default_root_dir=run.settings.output_dir,
+            use_distributed_sampler=False,  # src.data.samplers.EpochSampler shares the images out
+            enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
+            enable_progress_bar=False,  # src.training.callbacks.progress_bar
+            enable_model_summary=False,  # the log says what trains, phase by phase
+        )
+    except Exception as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, MisconfigurationException | ValueError | RuntimeError):
+            raise ConfigError(f"trainer: {cause}") from error
+        raise
+    assert isinstance(trainer, Trainer)
+    if isinstance(trainer.strategy, ShardedStrategy) and trainer.world_size == 1:
+        raise ConfigError(ONE_PROCESS)
+    return trainer
+
+
+def trainer_settings(node: DictConfig) -> dict[str, Any]:
+    """With what `auto` means here. A job of a sweep has one device."""
+    settings = cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))
+    accelerator = find_accelerator(settings["accelerator"])
+    settings["accelerator"] = accelerator
+    settings["precision"] = find_precision(str(settings["precision"]), accelerator)
+    if accelerator == "cpu" and settings.get("sync_batchnorm"):
+        log.info("trainer.sync_batchnorm works on GPUs only: each process normalises by its own batch.")
+        settings["sync_batchnorm"] = False
+    sweeping = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    if settings["devices"] == "auto" and (accelerator == "cpu" or sweeping):
+        settings["devices"] = 1
+    if settings.get("strategy") == "fsdp":
+        settings["strategy"] = ShardedStrategy()
+    return {"num_sanity_val_steps": 0, **settings}
+
+
+def build_callbacks(run: TrainingRun) -> list[Callback]:
+    cfg = run.settings
+    callbacks = cast(list[Callback], built_all("callbacks", cfg.callbacks))
+    if cfg.ema_decay is not None:
+        callbacks.append(MovingAverage(cfg.ema_decay))
+    callbacks.insert(0, RequireReadableImages())  # before an epoch of nothing is logged or listed
+    if cfg.trainer.get("strategy") == "fsdp":
+        callbacks.insert(0, ShardedEvaluation())  # before any other sums over the processes at an epoch's end
+    if cfg.soup > 1:
+        callbacks.insert(  # before last.ckpt, which has to know which files there are
+            0,
+            SoupCheckpoint(
+                dirpath=f"{cfg.output_dir}/checkpoints/soup",
+                filename="{epoch}",
+                monitor=cfg.task.monitor,
+                mode=cfg.task.mode,
+                save_top_k=cfg.soup,
+                save_on_train_epoch_end=True,
+                enable_version_counter=False,
+            ),
+        )
+    return callbacks
+
+
+def build_loggers(run: TrainingRun) -> list[Logger]:
+    return cast(list[Logger], built_all("logger", run.settings.logger))
+
+
+def built_all(group: str, nodes: DictConfig) -> list[Any]:
+    found = []
+    for name, node in ((str(name), node) for name, node in nodes.items()):
+        if node is None:
+            continue
+        if not isinstance(node, DictConfig) or "_target_" not in node:
+            raise ConfigError(f"{group}.{name}={node} names nothing: give {group}.{name}._target_=<class>.")
+        found.append(instantiate(node))
+        require_kind(found[-1], f"{group}.{name}", node._target_)
+    return found
