@@ -95,7 +95,7 @@ def measure_best(
 
 def has_logits(task: FineTuneTask, outputs: SplitOutputs) -> bool:
     """Whether there are outputs (trainer.limit_val_batches=0 leaves none) of which probabilities are made."""
-    return len(outputs.rows_N) > 0 and "probabilities" in task.output_layer().output_names
+    return len(outputs.rows_N) > 0 and task.output_layer().temperature is not None
 
 
 def calibrate(task: FineTuneTask, val: SplitOutputs) -> None:
