@@ -51,8 +51,7 @@ def test_a_row_has_the_columns_and_reads_back(prediction: Prediction) -> None:
     assert [name for name in prediction.columns(names) if name != "error"] == list(row)
     assert set(prediction.needed_columns) <= set(row)
     again = prediction.read({"path": "a.png", "label": "bee", "error": "", **row})
-    assert again.answer == prediction.answer and again.words == prediction.words
-    assert np.allclose(again.numbers, prediction.numbers, atol=1e-5)
+    assert again.answer == prediction.answer
     narrow = {name: row[name] for name in prediction.columns(names, wide=False) if name in row}
     assert prediction.read(narrow).answer == prediction.answer
     json.dumps(prediction.as_json(), allow_nan=False)
@@ -114,7 +113,7 @@ def test_layers_give_the_outputs_of_the_prediction(task: str) -> None:
     layer, kind, outputs_32 = LAYERS[task], prediction_class(task), torch.randn(3, 2)
     named = layer.arrays(outputs_32)
     shapes = {name: (3, *shape) for name, shape in kind.output_shapes(layer.class_names).items()}
-    assert tuple(named) == layer.output_names and {name: array.shape for name, array in named.items()} == shapes
+    assert [(name, array.shape) for name, array in named.items()] == list(shapes.items())
     assert len(kind.of(named, layer)) == 3
     back_32 = layer.undo(named)
     if task == "classification":

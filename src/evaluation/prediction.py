@@ -1,7 +1,7 @@
 """What a model says about one image: what the module `prediction` of every task has to offer. No torch.
 
 Made from the named outputs that the network and an exported file give alike, so that whoever shows, writes, sends or
-compares predictions needs to know neither the task nor where the outputs come from. Shapes: N images.
+compares predictions needs to know neither the task nor where the outputs come from.
 """
 
 import math
@@ -17,15 +17,13 @@ from src.settings.errors import ConfigError
 Floats = npt.NDArray[np.float32]
 Outputs = Mapping[str, Floats]  # by name; the first axis is the image
 COLUMNS = ("path", "label", "ood_score", "error")  # of the csv files, whatever the model predicts
-TOLERANCE = 1e-3  # of a number of one prediction in another one that counts as the same, in units
-TIE = 1e-4  # what is nearer to each other than this may change places in the same prediction
+TOLERANCE = 1e-3  # of a number, in units, in predictions that count as the same
+TIE = 1e-4  # probabilities and thresholds that are nearer to each other may change places in the same prediction
 
 
 class PredictionFacts(Protocol):
-    """What has to be known of a model, beside its outputs.
-
-    `class_names`: of classes or targets, in the order of the outputs. `thresholds`: of the probabilities from which
-    each class is shown; None = 0.5, where the task has such.
+    """What has to be known of a model, beside its outputs: names of classes or targets, in the order of the outputs,
+    and the thresholds of the probabilities, where the task has such (None = 0.5).
     """
 
     @property
@@ -37,16 +35,14 @@ class PredictionFacts(Protocol):
 class Prediction(ABC):
     """Of one image.
 
-    `ood_score`: the higher, the less the image looks like those of the training; None if the task has none. `numbers`:
-    what is compared with another prediction of the same image.
+    `numbers`: what is compared with another prediction of the same image. `ood_score`: the higher, the less the image
+    looks like those of the training; None if the task has none.
     """
 
     needed_columns: ClassVar[tuple[str, ...]] = ()  # without which `read` finds no prediction in a row
     can_abstain: ClassVar[bool] = False
-    ood_score: float | None
     numbers: Floats
-
-    # ------------------------------------------------------------------------------------------------- of all images
+    ood_score: float | None
 
     @classmethod
     @abstractmethod
@@ -56,7 +52,7 @@ class Prediction(ABC):
     @classmethod
     @abstractmethod
     def output_shapes(cls, class_names: list[str]) -> dict[str, tuple[int, ...]]:
-        """The outputs of a model by name, in their order, with the shape of one image's."""
+        """The outputs of a model by name, in the order of an exported file, with the shape of one image's."""
 
     @classmethod
     @abstractmethod
@@ -71,18 +67,16 @@ class Prediction(ABC):
     @classmethod
     @abstractmethod
     def read(cls, row: Mapping[str, str]) -> Self:
-        """Of a row of a csv file. Raises ValueError if it has no number where one is needed."""
+        """The answer alone, of a row of a csv file. Raises ValueError if it has no number where one is needed."""
 
     @classmethod
     def check_abstaining(cls, below: float | None) -> None:
-        """Raise ConfigError if predictions cannot be left out by their confidence, and `below` asks for it."""
+        """Raise ConfigError if answers are to be left out by their confidence, and there is none."""
         if below is not None and not cls.can_abstain:
             raise ConfigError(
                 f"abstain_below={below:g} compares the confidence of one class per image, and this model answers "
                 "otherwise: leave it null."
             )
-
-    # --------------------------------------------------------------------------------------------------- of one image
 
     @abstractmethod
     def row(self) -> dict[str, str]:
@@ -107,10 +101,6 @@ class Prediction(ABC):
         """How wrong it is, 0 = right; the label is a text as in the csv files. Raises ValueError if it is none."""
 
     @abstractmethod
-    def same_as(self, other: Self, unit: Floats) -> bool:
-        """Whether `other`, of a copy of this model, predicts the same; numbers are compared in units."""
-
-    @abstractmethod
     def to_explain(self, wanted: int | None) -> list[int]:
         """The classes or targets whose places in the image are to be shown: the wanted one, or what is predicted."""
 
@@ -121,6 +111,10 @@ class Prediction(ABC):
     def abstaining(self, below: float | None) -> Self:
         """Without an answer if the confidence is below this."""
         return self
+
+    @abstractmethod
+    def same_as(self, other: Self, unit: Floats) -> bool:
+        """Whether `other`, of a copy of this model, predicts the same; numbers are compared in units."""
 
     def difference(self, other: Self, unit: Floats) -> float:
         """The largest of any number, in units."""

@@ -26,8 +26,8 @@ PILLOW_STEP = 2.0**-22  # Pillow rounds the weights of its filters to this
 class ExportedModel(nn.Module):
     """Everything that src.predict does to decoded images.
 
-    Takes RGB images uint8 [B, 3, H, W] of any size, all of one size, and returns what the task's output layer gives, in
-    the order of its `output_names`.
+    Takes RGB images uint8 [B, 3, H, W] of any size, all of one size, and returns what the task's output layer gives,
+    in the order of `output_names`.
 
     Args:
         task: in eval mode, on the CPU.
@@ -43,7 +43,7 @@ class ExportedModel(nn.Module):
         self.dtype = torch.float16 if half else torch.float32
         self.network.net.to(self.dtype)
         self.outputs = copy.deepcopy(task.output_layer())
-        self.output_names = list(self.outputs.output_names)
+        self.output_names = list(task.prediction.output_shapes(task.class_names))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         pixels_BCSS = self.resize(images)

@@ -28,7 +28,10 @@ class Reference:
 
     def __init__(self, task: ScoresTask, preprocessing: Preprocessing) -> None:
         self.task, self.layer = task, task.output_layer()
-        self.transform = evaluation_transform(preprocessing)
+        self.names, self.transform = (
+            [*task.prediction.output_shapes(task.class_names)],
+            evaluation_transform(preprocessing),
+        )
 
     def outputs(self, images: Images) -> Outputs:
         """As src.predict computes them."""
@@ -38,7 +41,7 @@ class Reference:
     def outputs_of(self, run: Runner, images: Images) -> Outputs:
         """Of an exported file, for images of one size."""
         found = run(np.stack([to_array(image) for image in images]))
-        return dict(zip(self.layer.output_names, found, strict=True))
+        return dict(zip(self.names, found, strict=True))
 
     def compare(self, expected: Outputs, found: Outputs) -> tuple[int, float]:
         """How many predictions are the same, and the largest difference, in the layer's unit."""
@@ -55,8 +58,8 @@ def check_parity(run: Runner, task: ScoresTask, preprocessing: Preprocessing, im
     largest, same, count = 0.0, 0, 0
     for batch in batches:
         expected, found = reference.outputs(batch), reference.outputs_of(run, batch)
-        first = found[reference.layer.output_names[0]]
-        if first.shape != expected[reference.layer.output_names[0]].shape or not np.isfinite(first).all():
+        first = found[reference.names[0]]
+        if first.shape != expected[reference.names[0]].shape or not np.isfinite(first).all():
             raise RunStopped(f"{output} was not written: its answers are {first.shape} or not finite.")
         alike, difference = reference.compare(expected, found)
         largest, same, count = max(largest, difference), same + alike, count + len(batch)

@@ -4,7 +4,6 @@ Shapes: N images, K classes.
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +11,12 @@ import numpy as np
 
 from src.evaluation.prediction import Floats, Prediction, finite
 
+EMPTY: Floats = np.empty(0, dtype=np.float32)
+
 
 @dataclass(frozen=True, eq=False)
 class ClassScores(Prediction):
-    """`numbers`: probabilities float32 [K], after calibration; empty if read from a file that does not tell them."""
+    """`numbers`: probabilities float32 [K], calibrated; empty if read from a file."""
 
     class_names: list[str]
     numbers: Floats
@@ -35,8 +36,7 @@ class ClassScores(Prediction):
         """The texts of `needed_columns`."""
 
     @abstractmethod
-    def answer_json(self) -> dict[str, Any]:
-        """As `answer_row`, as plain data."""
+    def answer_json(self) -> dict[str, Any]: ...
 
     def row(self) -> dict[str, str]:
         shares = {f"prob:{name}": f"{p:.6f}" for name, p in zip(self.class_names, self.numbers.tolist(), strict=True)}
@@ -51,9 +51,3 @@ class ClassScores(Prediction):
     def explained(self, index: int) -> dict[str, str]:
         share = f"{self.numbers[index]:.6f}"
         return {**self.answer_row(), "explained": self.class_names[index], "explained_probability": share}
-
-
-def scores_in(row: Mapping[str, str]) -> tuple[list[str], Floats]:
-    """Classes and their probabilities in a row of a csv file; none if there are too many for its columns."""
-    found = {name.removeprefix("prob:"): text for name, text in row.items() if name.startswith("prob:")}
-    return list(found), np.array([float(text) for text in found.values()], dtype=np.float32)

@@ -15,28 +15,28 @@ from src.evaluation.prediction import Floats, Outputs
 class OutputLayer(nn.Module, ABC):
     """Fulfils `PredictionFacts`; it is made anew where it is used, since calibration and thresholds may change.
 
-    `output_names`: of what it gives, in the order of an exported file's outputs. `temperature`: by which logits are
-    divided; None if there are none. `unit`: in which numbers are compared with those of an exported file, and what
-    that is (`unit_text`).
+    `unit`: in which numbers are compared with those of an exported file, and in words (`unit_text`).
+
+    Args:
+        class_names: or names of targets.
+        temperature: by which logits are divided; None if the outputs are none.
     """
 
-    output_names: tuple[str, ...]
-    class_names: list[str]
-    temperature: float | None = None
     thresholds: list[float] | None = None
+    unit: Floats = np.ones(1, dtype=np.float32)
     unit_text = "in a probability"
+
+    def __init__(self, class_names: list[str], temperature: float | None = None) -> None:
+        super().__init__()
+        self.class_names, self.temperature = class_names, temperature
 
     @abstractmethod
     def forward(self, outputs: Tensor) -> dict[str, Tensor]:
-        """float32 by `output_names`, the first axis is the image."""
+        """float32, by the names of the prediction's `output_shapes`; the first axis is the image."""
 
     @abstractmethod
     def undo(self, outputs: Outputs) -> Tensor:
         """The network's outputs (logits up to a constant) of which these were made."""
-
-    @property
-    def unit(self) -> Floats:
-        return np.ones(1, dtype=np.float32)
 
     def arrays(self, outputs: Tensor) -> Outputs:
         """As `forward`, without torch."""

@@ -14,19 +14,12 @@ class ClassificationOutputs(OutputLayer):
     those of the training.
     """
 
-    output_names = ("probabilities", "ood_score")
     temperature: float
-
-    def __init__(self, class_names: list[str], temperature: float) -> None:
-        super().__init__()
-        self.class_names, self.temperature = class_names, temperature
 
     def forward(self, logits_BK: Tensor) -> dict[str, Tensor]:
         logits_BK = logits_BK.float()
-        return {
-            "probabilities": torch.softmax(logits_BK / self.temperature, dim=1),
-            "ood_score": -torch.logsumexp(logits_BK, dim=1),
-        }
+        shares_BK = torch.softmax(logits_BK / self.temperature, dim=1)
+        return {"probabilities": shares_BK, "ood_score": -torch.logsumexp(logits_BK, dim=1)}
 
     def undo(self, outputs: Outputs) -> Tensor:
         return torch.log(shares_of(outputs)) * self.temperature

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from src.evaluation.prediction import TIE, Floats, Outputs, PredictionFacts, finite
-from src.tasks.class_scores import ClassScores, scores_in
+from src.tasks.class_scores import EMPTY, ClassScores
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class ClassificationPrediction(ClassScores):
 
     @classmethod
     def read(cls, row: Mapping[str, str]) -> Self:
-        return cls(*scores_in(row), math.nan, row["prediction"], float(row["confidence"]))
+        return cls([], EMPTY, math.nan, row["prediction"], float(row["confidence"]))
 
     def answer_row(self) -> dict[str, str]:
         return {"prediction": self.name, "confidence": f"{self.confidence:.6f}"}

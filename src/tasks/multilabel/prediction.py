@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from src.evaluation.prediction import TIE, Floats, Outputs, PredictionFacts
-from src.tasks.class_scores import ClassScores, scores_in
+from src.tasks.class_scores import EMPTY, ClassScores
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class MultilabelPrediction(ClassScores):
     @classmethod
     def read(cls, row: Mapping[str, str]) -> Self:
         shown = [name for name in row["prediction"].split(";") if name]
-        return cls(*scores_in(row), math.nan, shown, np.empty(0, dtype=np.float32))
+        return cls([], EMPTY, math.nan, shown, EMPTY)
 
     def answer_row(self) -> dict[str, str]:
         return {"prediction": self.answer}
