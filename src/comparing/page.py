@@ -10,6 +10,7 @@ from src.comparing.images import Change
 from src.comparing.sides import changed_settings
 from src.data.decode import UnreadableImage, read_rgb
 from src.data.formats.digit_images import read_digit
+from src.evaluation.metric_facts import FACTS
 from src.files.csv_files import read_table
 from src.files.printable import printable
 from src.reports.comparison import ChangedImage, ChangedImages, ComparisonPage, PairedTable
@@ -18,7 +19,6 @@ from src.runs.finished_runs import Run, direction
 
 SHOWN = 24  # images that changed, each way
 CURVES = 12
-METRICS = ("acc", "balanced_acc", "f1", "map", "f1_macro", "mae", "rmse", "r2", "loss", "ece")
 
 
 def page_of(comparison: Comparison) -> ComparisonPage:
@@ -40,7 +40,7 @@ def page_of(comparison: Comparison) -> ComparisonPage:
 
 def metrics_shown(runs: list[Run], monitor: str) -> list[str]:
     known = {name for run in runs for name, value in run.metrics.items() if isinstance(value, int | float)}
-    names = [f"{split}/{name}" for split in ("test", "val") for name in (monitor.partition("/")[2], *METRICS)]
+    names = [f"{split}/{name}" for split in ("test", "val") for name in (monitor.partition("/")[2], *FACTS)]
     return [name for name in dict.fromkeys([*names, f"last/{monitor}", "epochs", "fit_seconds"]) if name in known]
 
 

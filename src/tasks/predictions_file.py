@@ -19,5 +19,5 @@ def write_predictions(
         columns = ["path", "label", *task.prediction.columns(task.class_names, wide)]
         writer = CsvWriter(file, columns, spreadsheet_safe)
         for row, prediction in zip(evidence.rows_N.tolist(), task.predictions_of(evidence), strict=True):
-            image = {"path": str(table.paths[row]), "label": table.label_text(row)}
+            image = {"path": str(table.paths[row]), "label": table.targets.text(row)}
             writer.write({**image, **prediction.row()})

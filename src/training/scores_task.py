@@ -35,6 +35,8 @@ class ScoresTask(FineTuneTask):
         temperature: by which logits are divided for probabilities: src/evaluation/calibration.py.
     """
 
+    model: ImageClassifier
+
     def __init__(
         self,
         *,

@@ -12,7 +12,7 @@ from torchmetrics import MeanMetric
 from src.data.dataset import Batch
 from src.evaluation.evidence import MAX_NOT_FINITE
 from src.evaluation.prediction import Prediction
-from src.models.classifier import ImageClassifier
+from src.models.adapted import AdaptedNetwork
 from src.training.distributed import on_any_process, require_same_settings
 from src.training.from_evidence import FromEvidence
 from src.training.nonfinite import NonFiniteLosses
@@ -35,7 +35,7 @@ class FineTuneTask(ResumableModule, FromEvidence):
     prediction: ClassVar[type[Prediction]]
 
     def __init__(
-        self, model: ImageClassifier, class_names: list[str], plan: TrainingPlan, record: dict[str, Any]
+        self, model: AdaptedNetwork, class_names: list[str], plan: TrainingPlan, record: dict[str, Any]
     ) -> None:
         super().__init__(model, plan, record)
         self.class_names = class_names
