@@ -254,6 +254,11 @@ def test_help_lists_groups_and_backbones(command) -> None:
     assert "schema" not in answer.out
 
 
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_a_metric_of_the_users_own_may_be_better_either_way(mode: str, tmp_path: Path) -> None:
+    check_settings(compose("task.monitor=val/their_own", f"task.mode={mode}", f"output_dir={tmp_path}"), {})
+
+
 def test_epochs_of_the_phases() -> None:
     plan = "[{train: head, epochs: 2}, {train: '50%'}, {train: all}]"
     phases = build_phases(TrainingRun(compose(f"freeze.phases={plan}", "trainer.max_epochs=9", "output_dir=x")))
