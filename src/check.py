@@ -15,7 +15,6 @@ Training is not advisable if
 import logging
 import sys
 import time
-from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -30,7 +29,7 @@ NOT_ADVISABLE = 2  # exit status
 
 def check(cfg: DictConfig) -> None:
     """Print a summary, and write check.csv and check.html to the folder `output` (src/reports/check.py)."""
-    output = find_output(cfg)
+    output = output_folder(cfg.output, "output", ("check.csv", "check.html"), cfg.overwrite)
 
     with importing():
         import numpy as np
@@ -76,11 +75,6 @@ def show(lines: list[str]) -> None:
     encoding = sys.stdout.encoding or "utf-8"
     for line in lines:
         print(one_line(line).encode(encoding, "backslashreplace").decode(encoding))
-
-
-def find_output(cfg: DictConfig) -> Path:
-    """The folder for the results, not made yet. Raises ConfigError if it cannot be."""
-    return output_folder(cfg.output, "output", ("check.csv", "check.html"), cfg.overwrite)
 
 
 main = command("check")(check)

@@ -113,7 +113,7 @@ def test_augmented_views_are_taken_in_turn(tmp_path: Path, images: Path) -> None
     assert not torch.equal(sampled[0], sampled[1])
     with Seeded(cfg.seed, 1, int(rows[5])):
         image = data.transform_of(training=True)(data.table.read(int(rows[5])))
-    expected = task.model.eval().features(image[None])
+    expected = task.model.eval().forward_features(image[None])
     assert torch.allclose(expected, sampled[1], atol=1e-3) and not torch.allclose(expected, sampled[0], atol=0.1)
 
 

@@ -249,5 +249,5 @@ def test_a_run_keeps_the_cache_within_its_bound(tmp_path: Path, colors: Path) ->
     del first
     data.image_dataset(data.table.splits["test"], training=False)
     assert len(entries(tmp_path)) == 1
-    bound = data_of(colors, tmp_path, "data.cache_gb=null").cache_gb
+    bound = data_of(colors, tmp_path, "data.cache_gb=null").cache.most_gb
     assert bound is None

@@ -4,17 +4,21 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Annotated, get_origin
 
 import pytest
 import yaml
 from conftest import Answer, compose
+from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 from src.build.build import build_phases
 from src.settings.check import check_settings
 from src.settings.errors import ConfigError
 from src.settings.project import CONF_DIR, PROJECT_ROOT
-from src.settings.signatures import check_targets
+from src.settings.rules import is_declared
+from src.settings.signatures import arguments_of, check_targets
+from src.settings.train_schema import TrainConfig
 
 GROUPS = [
     "head",
@@ -125,6 +129,7 @@ def test_every_option_says_what_it_is_and_when_to_take_it(group: str) -> None:
         (["+freeze.phases.0.optimizer.lr=abc"], ["freeze.phases.0.optimizer.lr='abc' is not a number."]),
         (["+freeze.phases.0.optimizer.betas=3"], ["freeze.phases.0.optimizer.betas=3 is not a list"]),
         (["+freeze.phases.0.scheduler.final_factor=2"], ["freeze.phases.0.scheduler.final_factor=2 is out of range"]),
+        (["scheduler=multistep", "scheduler.milestones=[30,60]"], ["scheduler.milestones.0=30 is out of range"]),
         (["+freeze.phases.0.scheduler.interval=day"], ["freeze.phases.0.scheduler.interval='day' is not allowed."]),
         (["trainer=gpu", "trainer.max_epochs=x"], ["trainer.max_epochs='x' is not a whole number."]),
         (["data.mirror_safe=3"], ["data.mirror_safe=3 is not true or false."]),
@@ -226,6 +231,18 @@ def test_commands_start_without_torch(module: str) -> None:
     """So that a mistyped setting is answered in under a second where torch takes ten."""
     code = f"import sys, src.{module}; sys.exit('torch' in sys.modules or 'lightning' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT).returncode == 0
+
+
+@pytest.mark.parametrize("option", [text for text in OPTIONS if text.startswith(("data=", "head=", "scheduler="))])
+def test_numbers_of_our_own_options_have_a_type_and_a_range(option: str) -> None:
+    """In src/settings/nodes.py, or in the signature of what the option names."""
+    group, _, name = option.partition("=")
+    values = yaml.safe_load((CONF_DIR / group / f"{name}.yaml").read_text())
+    arguments, _ = arguments_of(get_object(values["_target_"]))
+    for key, value in values.items():
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            typed = is_declared(TrainConfig, f"{group}.{key}")
+            assert typed or get_origin(arguments[key].annotation) is Annotated, key
 
 
 def test_help_lists_groups_and_backbones(command) -> None:

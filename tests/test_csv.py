@@ -39,7 +39,7 @@ def test_one_class_per_image(tmp_path: Path) -> None:
     data = table(tmp_path / "t.csv", "path,label\n" + rows(40, "{i}.png,c{odd}"))
     assert data.class_names == ["c0", "c1"] and data.table.labels.dtype == np.int64
     assert sizes(data) == {"train": 28, "val": 6, "test": 6}
-    assert data.table.label_text(3) == "c1" and data.table.file(3) == tmp_path / "3.png"
+    assert data.table.targets.text(3) == "c1" and data.table.file(3) == tmp_path / "3.png"
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
@@ -159,7 +159,7 @@ def test_backslashes_and_blanks_in_paths(tmp_path: Path) -> None:
 def test_numbers(tmp_path: Path) -> None:
     data = table(tmp_path / "t.csv", "path,age,height\n" + rows(20, "{i}.png,{i}.5,-{i}"), "numbers")
     assert data.class_names == ["age", "height"] and data.table.labels.dtype == np.float32
-    assert data.table.labels[2].tolist() == [2.5, -2.0] and data.table.label_text(2) == "2.5;-2"
+    assert data.table.labels[2].tolist() == [2.5, -2.0] and data.table.targets.text(2) == "2.5;-2"
 
 
 def test_parquet(tmp_path: Path) -> None:

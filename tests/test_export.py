@@ -163,7 +163,7 @@ def test_other_tasks(colors: Path, trained: Runner, here: Path, command, task: s
     if task == "regression":
         assert list(found[0]) == list(expected[0])
         for one, other in zip(expected, found, strict=True):
-            assert float(other["label"]) == pytest.approx(float(one["label"]), rel=1e-3)
+            assert float(other["predicted:label"]) == pytest.approx(float(one["predicted:label"]), rel=1e-3)
     else:
         same_predictions(expected, found, 20)
 

@@ -268,7 +268,7 @@ def test_runs_side_by_side(colors_run: Run, worse_run: Run, command, tmp_path: P
         (["{run}", "nowhere"], "There is no folder 'nowhere'."),
         (["{run}", "src"], "'src' has no metrics.json"),
         (["{run}", "{run}", "metric=val/acc"], "is on both sides: a run cannot be compared with itself"),
-        (["{run}", "{other}", "split=train"], "Allowed: val, test"),
+        (["{run}", "{other}", "split=train"], "split='train' is not allowed"),
         (["{run}", "{run}", "output=src"], "output='src' is a folder"),
         (["{run}", "{run}", "output=no/where.html"], "the folder no does not exist"),
         ([""], "runs is not set"),

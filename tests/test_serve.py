@@ -465,7 +465,7 @@ def test_several_classes_and_numbers_as_predict_does(colors: Path, command: Any,
         images = np.stack([read_pixels(path.open("rb"), model.facts.preprocessing, 32, 50) for path in paths])
         for row, result in zip(rows, model.answers(model.compute(images)), strict=True):
             if task == "regression":
-                assert result == {"values": {"label": pytest.approx(float(row["label"]), rel=1e-4)}}
+                assert result == {"values": {"label": pytest.approx(float(row["predicted:label"]), rel=1e-4)}}
                 continue
             assert ";".join(result["prediction"]) == row["prediction"]
             assert result["probabilities"]["red"] == pytest.approx(float(row["prob:red"]), abs=2e-6)

@@ -1,5 +1,6 @@
 """Reading processes: as many as fit into shared memory, and a message instead of a hang where one is lost."""
 
+import json
 import os
 import shutil
 import signal
@@ -76,6 +77,37 @@ def test_a_lost_worker_ends_the_run_with_a_message(dataset: Dataset[Any], how: s
 def test_other_errors_stay_what_they_are() -> None:
     with pytest.raises(RuntimeError, match="shapes do not fit"), lost_workers_told():
         raise RuntimeError("shapes do not fit")
+
+
+# The command as `python -m src.train` runs it on Windows and macOS, whose processes start anew and import everything.
+SPAWNING = (
+    "import multiprocessing, runpy; multiprocessing.set_start_method('spawn'); "
+    "runpy.run_module('src.train', run_name='__main__', alter_sys=True)"
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cache", ["none", "images"])
+def test_workers_that_start_anew_read_the_same_images(cache: str, colors: Path, tmp_path: Path) -> None:
+    """As on Windows and macOS. What a worker needs can be sent to it, and draws do not depend on the process."""
+    losses = []
+    for name, workers in (("one", 0), ("spawned", 2)):
+        given = [
+            "data=folder",
+            f"data.root={colors}",
+            "data.image_size_px=32",
+            "trainer=cpu",
+            "logger=none",
+            "test=false",
+        ]
+        given += [f"data.cache={cache}", f"data.cache_dir={tmp_path}/cache", "augment=light", "trainer.max_epochs=1"]
+        given += [f"data.num_workers={workers}", f"output_dir={tmp_path}/{name}", "data.batch_size=8"]
+        run = subprocess.run(
+            [sys.executable, "-c", SPAWNING, *given], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False
+        )
+        assert run.returncode == 0, run.stderr
+        losses.append(json.loads((tmp_path / name / "metrics.json").read_text())["val/loss"])
+    assert losses[0] == losses[1]
 
 
 @pytest.mark.slow

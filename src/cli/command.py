@@ -59,7 +59,7 @@ class Command:
         register()
         register_resolvers()
         self.typed, self.failed = sys.argv[1:], []
-        if self.typed[:1] == [JOB_OPTION]:
+        if len(self.typed) == 2 and self.typed[0] == JOB_OPTION:
             self.run_or_fail(lambda: self.run(read_job_settings(Path(self.typed[1]))))
             return
         try:

@@ -54,6 +54,7 @@ def message_of(error: BaseException, config_name: str = "train") -> str:
 
 # What libraries say, and what it means here.
 MEANINGS = {
+    r"have NCCL built in": "This torch has no NCCL, as under Windows: set trainer.devices=1, or use one GPU per run.",
     r"Config group override must be": "A group takes one of its options: <group>=<option>. --help lists them.",
     r"Expected more than 1 value per channel": (
         "A network with BatchNorm cannot train on batches of one image: raise data.batch_size (or lower "

@@ -14,6 +14,7 @@ from src.data.workers import end_when_a_batch_is_lost
 from src.settings.errors import ConfigError
 
 READ_AT_ONCE = 16  # items that a worker hands over together
+FEW = 64  # items, for which no processes are started
 SHOWN = 10  # damaged images in a message
 
 Item = TypeVar("Item")
@@ -26,15 +27,16 @@ def as_it_is(batch: Any) -> Any:
 
 def read_all(dataset: Dataset[Item], num_workers: int, what: str) -> Iterator[Item]:
     """Each item in order, with a progress bar that says `what` is done."""
+    count: int = len(dataset)  # type: ignore[arg-type]
     batches = DataLoader(
         dataset,
         batch_size=READ_AT_ONCE,
-        num_workers=num_workers,
+        num_workers=num_workers if count > FEW else 0,
         collate_fn=as_it_is,
         worker_init_fn=end_when_a_batch_is_lost,
     )
     with progress_bar() as progress:
-        bar = progress.add_task(what, total=len(dataset), speed="", loss="")  # type: ignore[arg-type]
+        bar = progress.add_task(what, total=count, speed="", loss="")
         for batch in batches:
             yield from batch
             progress.update(bar, advance=len(batch))

@@ -54,18 +54,6 @@ class ImageTable:
         values: npt.NDArray[Any] = self.targets.values
         return values
 
-    @property
-    def label_kind(self) -> str:
-        return self.targets.kind
-
-    def label_text(self, row: int) -> str:
-        return self.targets.text(row)
-
-    def class_counts(self, rows: Rows) -> npt.NDArray[np.int64]:
-        counts_K = self.targets.counts(rows)
-        assert counts_K is not None
-        return counts_K
-
     def file(self, row: int) -> Path | None:
         """Where the image lies; None if it is no file."""
         return None if self.root is None else self.root / self.paths[row]

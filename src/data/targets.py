@@ -87,8 +87,8 @@ class _Column:
         return self.values[rows].tobytes()
 
     def differ(self, rows: Rows, others: Rows, near: bool = False) -> npt.NDArray[np.bool_]:
-        different = (self.values[rows] != self.values[others]).reshape(len(rows), -1)
-        return np.asarray(different.any(axis=1))
+        different = np.asarray(self.values[rows] != self.values[others])
+        return np.asarray(different.any(axis=tuple(range(1, different.ndim))))
 
     def sample(self, row: int) -> Any:
         return self.values[row]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from src.models.preprocessing import Preprocessing
-from src.settings.errors import ConfigError
+from src.settings.errors import ConfigError, first_line
 from src.training.scores_task import ScoresTask
 
 PILLOW_STEP = 2.0**-22  # Pillow rounds the weights of its filters to this
@@ -65,6 +65,11 @@ class PillowResize(nn.Module):
 
     def __init__(self, preprocessing: Preprocessing) -> None:
         super().__init__()
+        if preprocessing.resize_mode != "crop":
+            raise ConfigError(
+                f"The model was trained with data.resize_mode={preprocessing.resize_mode}, and exported files can only "
+                "crop. src.predict and src.serve take the checkpoint itself."
+            )
         self.resize_px, self.crop_px = preprocessing.resize_px, preprocessing.crop_px
         self.filter = {"bilinear": triangle, "bicubic": cubic}[preprocessing.interpolation]
 
@@ -170,8 +175,8 @@ def write_program(program: ExportedProgram, facts: dict[str, Any], file: Path) -
 
 
 def cannot_export(backbone: str, tool: str, error: Exception) -> ConfigError:
-    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return ConfigError(f"{backbone} cannot be exported: {tool} of torch {torch.__version__} says: {reason[:300]}")
+    reason = first_line(error)[:300]
+    return ConfigError(f"{backbone} cannot be exported: {tool} of torch {torch.__version__} says: {reason}")
 
 
 @contextmanager

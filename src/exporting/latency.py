@@ -9,6 +9,7 @@ import torch
 
 from src.exporting.graph import ExportedModel, quiet
 from src.exporting.run import Runner
+from src.settings.errors import first_line
 
 BATCHES = (1, 32)
 ROUNDS = 7  # alternated, so that another load on the machine meets all of them
@@ -51,6 +52,6 @@ def try_compile(model: ExportedModel, images: torch.Tensor) -> Callable[[torch.T
         with quiet(), torch.no_grad():
             compiled(images)
     except Exception as error:
-        print(f"torch.compile does not work here: {str(error).strip().splitlines()[0][:150]}")
+        print(f"torch.compile does not work here: {first_line(error)[:150]}")
         return None
     return compiled

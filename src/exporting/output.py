@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from src.files.outputs import output_file
-from src.files.whole_files import named_errors
+from src.files.whole_files import replaced
 from src.settings.errors import ConfigError, did_you_mean
 
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
@@ -75,15 +75,10 @@ def unfinished(output: Path, variants: list[str]) -> Iterator[dict[str, Path]]:
 
     Each comes with its .json. What stood in those places stays as it was if the block fails.
     """
-    places = {precision: named(output, precision) for precision in dict.fromkeys(["fp32", *variants])}
-    parts = {precision: place.with_name(f".{place.stem}.part{place.suffix}") for precision, place in places.items()}
-    try:
-        with named_errors(output):
-            yield parts
-        for precision, part in parts.items():
-            part.replace(places[precision])
-            part.with_suffix(".json").replace(places[precision].with_suffix(".json"))
-    finally:
-        for part in parts.values():
-            part.unlink(missing_ok=True)
-            part.with_suffix(".json").unlink(missing_ok=True)
+    with ExitStack() as stack:
+        parts = {}
+        for precision in dict.fromkeys(["fp32", *variants]):
+            place = named(output, precision)
+            parts[precision] = stack.enter_context(replaced(place))
+            stack.enter_context(replaced(place.with_suffix(".json")))  # is parts[precision].with_suffix(".json")
+        yield parts

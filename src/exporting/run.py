@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from src.exporting.archive import FACTS, checked_archive
 from src.exporting.unchecked import UncheckedPart
-from src.settings.errors import ConfigError
+from src.settings.errors import ConfigError, first_line
 
 # uint8 [N, 3, H, W] -> the file's outputs, float32, in their order
 Runner = Callable[[npt.NDArray[np.uint8]], list[npt.NDArray[np.float32]]]
@@ -61,5 +61,4 @@ def load_program(file: Path, named: str, trust: bool = False) -> tuple[Callable[
             "you trust."
         ) from part
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise ConfigError(f"{named} cannot be read by torch.export.load: {reason[:300]}") from error
+        raise ConfigError(f"{named} cannot be read by torch.export.load: {first_line(error)[:300]}") from error

@@ -3,8 +3,6 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-RESIZE_MODES = ("crop", "fit", "stretch")
-
 
 @dataclass(frozen=True)
 class Preprocessing:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from src.files.printable import printable
 from src.models.weight_names import current_names, state_dict_in
-from src.settings.errors import ConfigError
+from src.settings.errors import ConfigError, first_line
 
 _IN_A_RUN = ("checkpoints/best.ckpt", "best.ckpt")
 
@@ -117,7 +117,7 @@ def _explained(file: Path, error: Exception) -> str:
             f"state_dict alone, if you trust where it came from: {script}m['state_dict'], 'weights.pth')\", with the "
             "name under which the file keeps it."
         )
-    text = printable(str(error).strip().partition("\n")[0]) or type(error).__name__
+    text = printable(first_line(error))
     if re.search(r"central directory|header|EOF|incomplete|corrupt|unexpected pos|hasRecord", text, re.IGNORECASE):
         return "it is cut short or damaged: download or copy it again."
     if is_zip and "Unsupported operand" in str(error):

@@ -13,7 +13,7 @@ from src.reports.drawing import GREY, ORANGE, font, paste_turned
 
 def draw_reliability(before: Reliability, after: Reliability) -> Image.Image:
     """How often answers of about the same confidence are right: left as trained, right with the temperature."""
-    side, left, top = 520, 110, 70
+    side, left, top = 520, 110, 96
     canvas = Image.new("RGB", (2 * (side + left) + 50, top + side + 260), WHITE)
     edges = np.linspace(0, 1, len(before.counts) + 1)
     for index, (title, bins) in enumerate((("as trained", before), ("calibrated", after))):

@@ -20,7 +20,7 @@ def image_cards(
     for row, answer, right, remark in cards:
         color = "" if right else ' class="wrong"'
         caption = (
-            f"<figcaption><b{color}>{escape(answer)}</b><br>label: {escape(table.label_text(row))}"
+            f"<figcaption><b{color}>{escape(answer)}</b><br>label: {escape(table.targets.text(row))}"
             f'<br><span class="where">{escape(remark)}{"<br>" if remark else ""}{escape(str(table.paths[row]))}</span>'
             "</figcaption>"
         )

@@ -70,7 +70,7 @@ ENTRIES: Rules = {
     "calibration.ood_score_p95": NUMBER,
     "calibration.ood_score_p99": NUMBER,
 }
-OPTIONAL = tuple(entry for entry in ENTRIES if entry.startswith("calibration"))
+OPTIONAL = ("preprocessing.resize_mode", *(entry for entry in ENTRIES if entry.startswith("calibration")))
 
 
 def moved(values: Any, old: str, new: str) -> Any:

@@ -69,6 +69,7 @@ def facts_of(file: Path, values: dict[str, Any]) -> ModelFacts:
 
 
 def preprocessing_of(file: Path, values: dict[str, Any]) -> dict[str, Any]:
+    values = {"resize_mode": "crop", **values}
     for key, (is_right, wanted) in PREPROCESSING.items():
         if key not in values or not is_right(values[key]):
             raise wrong(file, f"preprocessing.{key}", values.get(key), wanted)

@@ -28,27 +28,40 @@ def read_pixels(
     max_megapixels: float,
     budget: DecodingBudget | None = None,
 ) -> Pixels:
-    """uint8 [3, size_px, size_px]: the shorter side scaled to `resize_px`, then the centre, as in evaluation.
+    """uint8 [3, size_px, size_px], resized as in evaluation.
 
-    With `size_px` larger than `crop_px` there is a margin around that centre, which cropping to `crop_px` takes off
+    With `size_px` larger than `crop_px` there is a margin around the centre, which cropping to `crop_px` takes off
     again. With a `budget`, waits until the image has its share of it. Raises UnreadableImage, also for images so thin
     that scaling them would exceed `max_megapixels`.
     """
     try:
         with ExitStack() as stack:
             with open_image(file, max_megapixels, known_formats()) as opened:
-                size = scaled_size(opened.size, preprocessing.resize_px, max_megapixels)
+                if preprocessing.resize_mode == "crop":
+                    scaled_size(opened.size, preprocessing.resize_px, max_megapixels)
                 if budget is not None:
                     stack.enter_context(budget.share(opened.size, opened.format))
-                image = decode(opened, preprocessing.resize_px)
-            size = scaled_size(image.size, preprocessing.resize_px, max_megapixels)  # it may be turned by now
-            image = image.resize(size, Image.Resampling[preprocessing.interpolation.upper()])
+                image = decode(opened, preprocessing.needed_px)
+            image = resized(image, preprocessing, size_px, max_megapixels)
             del opened  # may be the decoded image, and is then given back before the share is
     except UnreadableImage as error:
         raise UnreadableImage(str(error).replace("data.max_megapixels", "max_megapixels")) from error
-    left, top = (crop_start(side, preprocessing.crop_px, size_px) for side in size)
-    pixels_HWC = np.asarray(image.crop((left, top, left + size_px, top + size_px)))
-    return np.ascontiguousarray(pixels_HWC.transpose(2, 0, 1))
+    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+
+
+def resized(image: Image.Image, preprocessing: Preprocessing, size_px: int, max_megapixels: float) -> Image.Image:
+    """The shorter side scaled to `resize_px` and the centre cut out, or the whole image scaled to `crop_px`."""
+    filter_of, side = Image.Resampling[preprocessing.interpolation.upper()], preprocessing.crop_px
+    if preprocessing.resize_mode == "stretch":
+        return image.resize((side, side), filter_of)
+    if preprocessing.resize_mode == "fit":
+        width, height = (max(1, round(one * side / max(image.size))) for one in image.size)
+        square = Image.new("RGB", (side, side), tuple(round(255 * share) for share in preprocessing.mean))
+        square.paste(image.resize((width, height), filter_of), ((side - width) // 2, (side - height) // 2))
+        return square
+    size = scaled_size(image.size, preprocessing.resize_px, max_megapixels)
+    left, top = (crop_start(one, side, size_px) for one in size)
+    return image.resize(size, filter_of).crop((left, top, left + size_px, top + size_px))
 
 
 @cache

@@ -67,16 +67,13 @@ def leaves(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
-SEVERAL_KINDS = ("trainer.devices", "trainer.strategy")  # a word, or a list of numbers; a word, or what is to be built
-
-
 def other_kinds(schema: Any, values: dict[str, Any], yaml_values: dict[str, Any]) -> Iterator[str]:
     """A setting of which no type says what it may be: what is a number, a text, a list or true/false must stay one.
 
     That is so for the groups' values, by their yaml files, and for what a phase overrides, by the groups.
     """
     for key, default in leaves(yaml_values):
-        if not is_declared(schema, key) and key not in SEVERAL_KINDS:
+        if not is_declared(schema, key):
             yield from wrong_value(kind_of_value(default), value_at(values, key, default), key)
     for number, phase in enumerate(values["freeze"]["phases"] if schema is TrainConfig else ()):
         for group in ("optimizer", "scheduler"):

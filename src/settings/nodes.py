@@ -1,8 +1,8 @@
 """Types of the groups in `conf/`, with the legal values of each setting beside it.
 
 Values and their explanations stand in the yaml files. Groups that name what is built with a `_target_` are free-form:
-of their settings those are listed here that several options share, so that a wrong value is told before torch is
-imported. What one option alone has is said in the signature of what it names (signatures.py).
+of their settings those are listed here that several options share or that are typed often, so that a wrong value is
+told before torch is imported. The others say it in the signature of what the option names (signatures.py).
 """
 
 from dataclasses import dataclass, field
@@ -92,6 +92,7 @@ class SchedulerSettings(TypedDict, total=False):
     interval: Annotated[str, one_of("step", "epoch"), ReadByUs]
     warmup_epochs: PositiveOrZero
     warmup_fraction: Share
+    milestones: list[Share]
     final_factor: Share
     gamma: Share
     factor: Share
@@ -147,7 +148,9 @@ class TrainerSettings(TypedDict, total=False):
     accumulate_grad_batches: Count
     gradient_clip_val: Positive | None
     num_nodes: Count
-    deterministic: bool | str | None  # or the word warn
+    deterministic: bool
+    devices: int | str | list[Any]
+    strategy: str | dict[str, Any]  # a word, or what is to be built
     precision: Annotated[
         str | None,
         one_of(

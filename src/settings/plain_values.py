@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 INTERPOLATIONS = ("bilinear", "bicubic")  # of torchvision's presets, and of exported files
+RESIZE_MODES = ("crop", "fit", "stretch")  # of src/models/preprocessing.py; nothing means crop
 LARGEST_PX = 8192  # side of an input: more would be a mistake, or an attack on memory
 MOST_CLASSES, LONGEST_NAME = 1_000_000, 1000
 
@@ -47,4 +48,5 @@ PREPROCESSING: Rules = {
     "interpolation": (lambda v: v in INTERPOLATIONS, f"one of {', '.join(INTERPOLATIONS)}"),
     "mean": (lambda v: are_three(v, -1e3, 1e3), "three finite numbers"),
     "std": (lambda v: are_three(v, 1e-6, 1e3), "three finite numbers above 0"),
+    "resize_mode": (lambda v: v in RESIZE_MODES, f"one of {', '.join(RESIZE_MODES)}"),
 }

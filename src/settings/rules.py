@@ -106,12 +106,13 @@ def wrong_values(node: Any, values: Mapping[Any, Any], prefix: str = "") -> Iter
 
 def wrong_value(hint: Any, value: Any, key: str) -> Iterator[str]:
     kinds, said = parts_of(hint)
-    wanted = " or ".join(dict.fromkeys(KIND_WORDS[plain_kind(kind)] for kind in kinds if kind is not NoneType))
-    if value == "???" or Any in kinds or (value is None and NoneType in kinds):
+    plain = [plain_kind(kind) for kind in kinds]
+    if value == "???" or Any in plain or (value is None and NoneType in kinds):
         return
+    wanted = " or ".join(dict.fromkeys(KIND_WORDS[kind] for kind in plain if kind is not NoneType))
     if value is None:
         yield f"{key}=null is not allowed: it needs {wanted}."
-    elif not any(fits(plain_kind(kind), value) for kind in kinds):
+    elif not any(fits(kind, value) for kind in plain):
         yield f"{key}={value!r} is not {wanted}."
     elif isinstance(value, Mapping):
         yield from wrong_values(node, value, f"{key}.") if (node := node_type(hint)) is not None else ()
@@ -131,12 +132,14 @@ KIND_WORDS: dict[Any, str] = {
     str: "a text",
     list: "a list such as [1, 2]",
     dict: "settings, such as {key: value}",
-    Any: "a value",
+    NoneType: "null",
 }
 
 
 def plain_kind(kind: Any) -> Any:
-    return dict if is_node(kind) else get_origin(kind) or kind
+    """One of KIND_WORDS; Any for other types, of which nothing is known here."""
+    found = dict if is_node(kind) else get_origin(kind) or kind
+    return found if found in KIND_WORDS else Any
 
 
 def fits(kind: Any, value: Any) -> bool:

@@ -39,6 +39,10 @@ def forbids_crops(settings: TrainConfig) -> bool:
     return settings.data.get("crop_safe") is False
 
 
+def keeps_whole_images(settings: TrainConfig) -> bool:
+    return settings.data.get("resize_mode") in ("fit", "stretch")
+
+
 def is_dry(settings: TrainConfig) -> bool:
     return bool(settings.trainer.get("fast_dev_run"))
 
@@ -51,6 +55,7 @@ RULES: list[tuple[str, Callable[[TrainConfig], bool], str]] = [
     ("data.split_seed", splits_by_file, "data.split_file says how the images are split"),
     ("data.cache_views", never_trains_head_alone, "no phase of the freeze plan trains the head alone"),
     ("data.cache_dir", lambda settings: settings.data.get("cache") == "none", "data.cache=none keeps nothing"),
+    ("data.resize_px", keeps_whole_images, "data.resize_mode=fit and stretch scale to data.image_size_px"),
     (
         "augment.horizontal_flip",
         lambda settings: settings.data.get("mirror_safe") is False,

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from src.cli.quoting import quoted
 from src.cli.run_dir import new_dir
-from src.files.whole_files import replaced
+from src.files.json_files import write_json
 
 JOB_FILE = "job.json"
 
@@ -49,8 +49,7 @@ def write_job_file(config: DictConfig, ended: bool) -> None:
     settings = typed_values(cast(list[str], OmegaConf.to_container(config.hydra.overrides.task, resolve=False)))
     facts = {"number": config.hydra.job.num, "ended": ended, "monitor": config.task.monitor, "mode": config.task.mode}
     file = Path(config.hydra.runtime.output_dir) / JOB_FILE
-    with replaced(file) as part:
-        part.write_text(json.dumps({**facts, "settings": settings}, indent=2) + "\n", encoding="utf-8")
+    write_json(file, {**facts, "settings": settings})
 
 
 def read_row(job: dict[str, Any], job_dir: Path) -> dict[str, Any]:

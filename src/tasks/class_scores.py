@@ -13,7 +13,7 @@ import numpy as np
 from src.evaluation.prediction import Floats, Prediction, finite
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ClassScores(Prediction):
     """`numbers`: probabilities float32 [K], after calibration; empty if read from a file that does not tell them."""
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import torch
 from lightning import Trainer
 
 from src.data.table import ImageTable
@@ -20,19 +19,19 @@ from src.reports.card_facts import CardFacts
 from src.reports.model_card import model_card
 from src.reports.run_page import write_run_page
 from src.reports.run_report import RunReport
-from src.runs.results import write_predictions
 from src.tasks.lookup import part_of
+from src.tasks.predictions_file import write_predictions
 from src.training.measure import Measured
 from src.training.peak_memory import peak_memory
-from src.training.scores_task import ScoresTask
+from src.training.task import FineTuneTask
 from src.training.tensorboard import add_figure
 
 
-def report_part(task: ScoresTask) -> ModuleType:
+def report_part(task: FineTuneTask) -> ModuleType:
     return part_of(task.record["config"]["task"]["name"], "report")
 
 
-def write_report(folder: Path, report: RunReport, task: ScoresTask) -> None:
+def write_report(folder: Path, report: RunReport, task: FineTuneTask) -> None:
     """Write index.html and intervals.json; fill `report.figures` and `report.intervals`. Needs at least one image."""
     part = report_part(task)
     for evidence in report.measured:
@@ -45,7 +44,7 @@ def write_report(folder: Path, report: RunReport, task: ScoresTask) -> None:
 
 
 def write_tables(
-    folder: Path, task: ScoresTask, table: ImageTable, splits: Sequence[Evidence], trainer: Trainer, safe: bool
+    folder: Path, task: FineTuneTask, table: ImageTable, splits: Sequence[Evidence], trainer: Trainer, safe: bool
 ) -> None:
     """The predictions of each split; of test the task's tables and figures, which go into TensorBoard too.
 
@@ -66,7 +65,7 @@ def write_tables(
 
 def write_run_report(
     output_dir: Path,
-    task: ScoresTask,
+    task: FineTuneTask,
     table: ImageTable,
     measured: Measured,
     metrics: dict[str, Any],
@@ -115,14 +114,13 @@ def class_counts(table: ImageTable) -> dict[str, list[int]]:
     return {split: counts_K.tolist() for split, counts_K in counts.items() if counts_K is not None}
 
 
-def parameters_of(task: ScoresTask) -> int:
+def parameters_of(task: FineTuneTask) -> int:
     return sum(parameter.numel() for parameter in task.model.parameters())
 
 
-def log_embeddings(task: ScoresTask, table: ImageTable, measured: Measured, trainer: Trainer) -> None:
+def log_embeddings(task: FineTuneTask, table: ImageTable, measured: Measured, trainer: Trainer) -> None:
     """Those of val, into TensorBoard's projector."""
     val = measured.splits[0]
     if measured.embeddings is not None:
-        found = task.predictions(torch.from_numpy(val.arrays["outputs"])) if len(val) else []
-        predictions = {row: one.answer for row, one in zip(val.rows_N.tolist(), found, strict=True)}
+        predictions = {row: one.answer for row, one in zip(val.rows_N.tolist(), task.predictions_of(val), strict=True)}
         measured.embeddings.log_to(trainer, table, predictions)

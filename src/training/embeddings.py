@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from src.data.table import ImageTable
 from src.models.classifier import pooled
 from src.training.processes import gathered
-from src.training.task import FineTuneTask
+from src.training.scores_task import ScoresTask
 from src.training.tensorboard import find_tensorboards
 
 MOST = 500  # images: their vectors become a text file, and the projector becomes slow with thousands
@@ -32,7 +32,7 @@ class EmbeddingCollector(Callback):
         self.batches: list[dict[str, npt.NDArray[Any]]] = []
 
     def on_validation_start(self, trainer: Trainer, task: LightningModule) -> None:
-        assert isinstance(task, FineTuneTask)
+        assert isinstance(task, ScoresTask)
         self.batches = []  # a soup is measured after the best epoch
         self.hook = task.model.watch_head(self.see)
 
@@ -76,7 +76,7 @@ class Embeddings:
     def log_to(self, trainer: Trainer, table: ImageTable, predictions: dict[int, str]) -> None:
         """Into TensorBoard, with labels, predictions (by row) and paths."""
         rows = [
-            [clean(text) for text in (table.label_text(row), predictions.get(row, ""), str(table.paths[row]))]
+            [clean(text) for text in (table.targets.text(row), predictions.get(row, ""), str(table.paths[row]))]
             for row in self.index.tolist()
         ]
         for logger in find_tensorboards(trainer):

@@ -19,12 +19,12 @@ log = logging.getLogger(__name__)
 
 
 class StepCheckpoint(Checkpoint):
-    """Writes last.ckpt within epochs: every so many steps, and when the process gets SIGTERM (under Windows
-    SIGBREAK: Ctrl+Break), which then ends the run.
+    """Writes last.ckpt within epochs: every so many steps, and when the process is told to end, as the run then does.
 
-    In a job of SLURM, SIGUSR1 (`sbatch --signal=USR1@120`) does the same and puts the job back into the queue, as
-    Lightning does; so does SIGTERM if it announces a preemption. Both are heeded at the next optimizer step, since
-    gradients that are being accumulated are in no checkpoint, or at the end of the epoch if val is being measured.
+    It is told by SIGTERM, under Windows by SIGBREAK (Ctrl+Break). In a job of SLURM, SIGUSR1 (`sbatch
+    --signal=USR1@120`) does the same and puts the job back into the queue, as Lightning does; so does SIGTERM if it
+    announces a preemption. All are heeded at the next optimizer step, since gradients that are being accumulated are in
+    no checkpoint, or at the end of the epoch if val is being measured.
 
     Args:
         dirpath: folder of last.ckpt.

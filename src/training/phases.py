@@ -11,7 +11,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from src.models.classifier import ImageClassifier
+from src.models.adapted import AdaptedNetwork
 from src.models.freeze import set_trainable, trained_modules
 from src.runs.resumed_state import require_fitting, settings_of_groups
 from src.training.parameter_groups import ParameterGroups
@@ -56,7 +56,7 @@ class TrainingPlan:
 class PhasedModule(LightningModule):
     """A network that trains phase by phase: freezes, builds optimizers and moves schedules."""
 
-    def __init__(self, model: ImageClassifier, plan: TrainingPlan) -> None:
+    def __init__(self, model: AdaptedNetwork, plan: TrainingPlan) -> None:
         super().__init__()
         self.model = model
         self.phases, self.groups, self.monitor = list(plan.phases), plan.groups, plan.monitor

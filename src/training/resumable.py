@@ -8,7 +8,7 @@ import torch
 
 from src.data.dataset import Batch
 from src.data.seeds import mixed_seed
-from src.models.classifier import ImageClassifier
+from src.models.adapted import AdaptedNetwork
 from src.runs.record import CHECKPOINT_KEY, moved
 from src.runs.resumed_state import forget_foreign_files
 from src.training.metric_states import States, restore_training_states, scalars, training_states
@@ -18,7 +18,7 @@ from src.training.phases import PhasedModule, TrainingPlan
 class ResumableModule(PhasedModule):
     """A phased training that can be interrupted. `record` is plain data, which each checkpoint carries."""
 
-    def __init__(self, model: ImageClassifier, plan: TrainingPlan, record: dict[str, Any]) -> None:
+    def __init__(self, model: AdaptedNetwork, plan: TrainingPlan, record: dict[str, Any]) -> None:
         super().__init__(model, plan)
         self.seed, self.record = plan.seed, record
         self._started = time.perf_counter()

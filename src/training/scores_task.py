@@ -6,6 +6,7 @@ unlike the training images an image is.
 
 import hashlib
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import Any
 
 import numpy.typing as npt
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from src.data.dataset import Batch
+from src.evaluation.evidence import Evidence
+from src.evaluation.prediction import Prediction
 from src.models.classifier import ImageClassifier
 from src.training.phases import TrainingPlan
 from src.training.task import FineTuneTask
@@ -31,6 +34,8 @@ class ScoresTask(FineTuneTask):
             float [B, K].
         temperature: by which logits are divided for probabilities: src/evaluation/calibration.py.
     """
+
+    model: ImageClassifier
 
     def __init__(
         self,
@@ -105,6 +110,10 @@ class ScoresTask(FineTuneTask):
     def keep(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
         """float32 [B, K]."""
         return {"outputs": outputs.float()}
+
+    def predictions_of(self, evidence: Evidence) -> Iterator[Prediction]:
+        for start in range(0, len(evidence), 1024):
+            yield from self.predictions(torch.from_numpy(evidence.arrays["outputs"][start : start + 1024]))
 
     def count(self, split: str, outputs: Tensor, batch: Batch, finite_B: Tensor) -> None:
         outputs_BK, labels = outputs.float()[finite_B], batch["label"][finite_B]

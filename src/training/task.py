@@ -1,21 +1,20 @@
 """What every task shares: the steps of training and evaluation, whatever the network says."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 
 from src.data.dataset import Batch
-from src.evaluation.evidence import MAX_NOT_FINITE, Evidence
+from src.evaluation.evidence import MAX_NOT_FINITE
 from src.evaluation.prediction import Prediction
-from src.models.classifier import ImageClassifier
+from src.models.adapted import AdaptedNetwork
 from src.training.distributed import on_any_process, require_same_settings
+from src.training.from_evidence import FromEvidence
 from src.training.nonfinite import NonFiniteLosses
 from src.training.output_layer import OutputLayer
 from src.training.phases import TrainingPlan
@@ -23,7 +22,7 @@ from src.training.resumable import ResumableModule
 from src.training.sharding import ShardedStrategy, shard
 
 
-class FineTuneTask(ResumableModule):
+class FineTuneTask(ResumableModule, FromEvidence):
     """Base of the tasks. Logs `train/loss`, and of val and test what `measured` gives.
 
     Args:
@@ -36,7 +35,7 @@ class FineTuneTask(ResumableModule):
     prediction: ClassVar[type[Prediction]]
 
     def __init__(
-        self, model: ImageClassifier, class_names: list[str], plan: TrainingPlan, record: dict[str, Any]
+        self, model: AdaptedNetwork, class_names: list[str], plan: TrainingPlan, record: dict[str, Any]
     ) -> None:
         super().__init__(model, plan, record)
         self.class_names = class_names
@@ -92,20 +91,6 @@ class FineTuneTask(ResumableModule):
 
     def count_training(self) -> None:
         """Count in the batch that `losses` has just seen, and log it."""
-
-    def figures(
-        self, split: str, arrays: Mapping[str, npt.NDArray[Any]], labels: npt.NDArray[Any]
-    ) -> dict[str, Image.Image]:
-        """Drawn for TensorBoard, by name, of what a validation step returned [N, ...] and the labels [N]."""
-        return {}
-
-    def calibrate(self, val: Evidence) -> dict[str, float]:
-        """Learn from the best weights' evidence of val, which has images; what best.ckpt then carries, if anything."""
-        return {}
-
-    def further_metrics(self, evidence: Evidence) -> dict[str, float]:
-        """Of the final weights on a split, beside those that each validation logs; there are images."""
-        return {}
 
     # ------------------------------------------------------------------------------------------------------- processes
 

@@ -55,9 +55,12 @@ def is_unused(file: Path, delete: Callable[[], None]) -> bool:
     """Whether no run has a lock on `file`. It is deleted before one can get it; False too if that does not work."""
     try:
         with file.open("rb") as stream:
-            if not _lock_alone(stream) and time.time() - file.stat().st_mtime < LONG_AGO_SECONDS:
-                return False
-            delete()
+            if _lock_alone(stream):
+                delete()
+                return True
+        if time.time() - file.stat().st_mtime < LONG_AGO_SECONDS:
+            return False
+        delete()  # of a file that is closed: Windows deletes no open one
     except FileNotFoundError:  # damaged, so nobody can use it
         with suppress(OSError):
             delete()

@@ -20,7 +20,6 @@ from src.data.targets import Rows
 NEEDED_PX = 128  # larger JPEGs are decoded reduced, which is faster and sees damage just as well
 DIGEST_BYTES = 16  # of sha256
 SEARCHED_FOR = 20  # missing files
-FEW = 64  # images, for which no processes are started
 # What lies there instead of an image, by how the file begins.
 IMPOSTORS = {
     b"version https://git-lfs": "a Git LFS pointer and not the image itself: run git lfs pull",
@@ -76,8 +75,7 @@ def look_at_images(table: ImageTable, rows: Rows, num_workers: int) -> Facts:
     problems: dict[int, tuple[str, str]] = {}
     wrong_suffix: dict[int, str] = {}
     readable = np.zeros(count, dtype=bool)
-    workers = num_workers if count > FEW else 0
-    for position, look in enumerate(read_all(LookDataset(table, rows), workers, "look at images")):
+    for position, look in enumerate(read_all(LookDataset(table, rows), num_workers, "look at images")):
         row = int(rows[position])
         if look.fingerprint is None:
             problems[row] = (look.problem, look.reason)

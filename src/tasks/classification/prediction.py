@@ -12,7 +12,7 @@ from src.evaluation.prediction import TIE, Floats, Outputs, PredictionFacts, fin
 from src.tasks.class_scores import ClassScores, scores_in
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ClassificationPrediction(ClassScores):
     """`confidence`: the probability of the likeliest class, 0..1. `name`: of that class; empty if it was too low."""
 

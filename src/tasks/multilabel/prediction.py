@@ -14,7 +14,7 @@ from src.evaluation.prediction import TIE, Floats, Outputs, PredictionFacts
 from src.tasks.class_scores import ClassScores, scores_in
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MultilabelPrediction(ClassScores):
     """`names`: of the classes shown. `thresholds`: float32 [K], from which on a probability makes a class shown."""
 

@@ -17,7 +17,7 @@ def column_of(target: str) -> str:
     return f"predicted:{target}" if target in COLUMNS else target
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RegressionPrediction(Prediction):
     """`targets`: their names. `numbers`: float32 [T], in the units of the labels."""
 

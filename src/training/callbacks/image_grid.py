@@ -27,6 +27,6 @@ class ImageGrid(Callback):
             images = datamodule.image_dataset(rows, training=True)
             read = [item for item in (images[0, n] for n in range(len(rows))) if "image" in item]
             images_BCHW, rows = [item["image"] for item in read], [item["index"] for item in read]
-        labels = [datamodule.table.label_text(int(row)) for row in rows]
+        labels = [datamodule.table.targets.text(int(row)) for row in rows]
         if labels:
             add_figure(trainer, "train/images", lambda: draw_images(images_BCHW, labels))
