@@ -14,7 +14,7 @@ from src.files.outputs import output_file
 from src.settings.errors import ConfigError
 
 if TYPE_CHECKING:
-    from src.comparing.differences import Difference
+    from src.reports.comparison import PairedTable
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def sides_in(runs: Any) -> list[list[str]]:
     return sides
 
 
-def show(difference: "Difference") -> None:
+def show(difference: "PairedTable") -> None:
     from rich.console import Console
     from rich.table import Table
 

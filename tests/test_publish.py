@@ -46,6 +46,7 @@ def test_mistakes(colors_run: Run, tmp_path: Path, command) -> None:
         ([run, new, "files=[no.onnx]"], "'no.onnx' does not exist"),
         ([run, new, "repo=just-a-name"], "repo='just-a-name' is no repository: give owner/name"),
         ([run], "output is not set"),
+        ([run, new, "files=model.onnx"], "files takes a list: files=[a,b]."),
     ):
         answer = command("publish", *arguments)
         assert answer.status == 1 and text in answer.err and answer.err.count("\n") == 1, answer.err

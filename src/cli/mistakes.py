@@ -106,6 +106,8 @@ def message_of_settings(error: Exception, config_name: str) -> str:
         return f"{wrong[4]}='{wrong[1]}' is not {KIND_NAMES.get(kind, kind.lower())}."
     if wrong := re.search(r"(\w+) is not a subclass of \w+\.?\s+value: (.*)\s+full_key: (\S+)", f"{cause}\n{text}"):
         return f"{wrong[3]}={wrong[2].strip()} is not understood: settings are expected there, such as {{key: value}}."
+    if wrong := re.search(r"is not a ListConfig, list or tuple\W+full_key: (\S+)", cause + text):
+        return f"{wrong[1]} takes a list: {wrong[1]}=[a,b]."
     if wrong := re.search(r"field '(\S+)' is not Optional", cause + text):
         return f"{wrong[1]}=null is not allowed: it needs a value."
     if missing := re.search(r"Missing mandatory value: (\S+)", cause + text):

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from src.comparing.differences import Difference, difference
+from src.comparing.differences import difference
 from src.comparing.images import Answers, Change, changed_images, split_for, verdict
 from src.comparing.sides import Pair, Side, read_sides
+from src.reports.comparison import PairedTable
 from src.runs.finished_runs import Run
 from src.settings.errors import ConfigError
 
@@ -21,7 +22,7 @@ class Comparison:
     split: str | None
     answers: Answers
     changes: list[Change]
-    differences: list[Difference]
+    differences: list[PairedTable]
     notes: list[str]  # why something is not compared
 
     def name(self, run: Run) -> str:

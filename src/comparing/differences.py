@@ -1,30 +1,19 @@
 """One side against another: what differs in the settings, and a metric of their runs, paired by seed and fold."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from src.comparing.findings import findings, number, unit, values
 from src.comparing.images import Answers
-from src.comparing.paired_images import PairedImages
+from src.comparing.paired_images import paired_images
 from src.comparing.sides import Side, changed_settings, named, paired
 from src.evaluation.metric_facts import metric_name
+from src.reports.comparison import PairedTable
 from src.runs.finished_runs import Run
 from src.settings.errors import ConfigError, did_you_mean
 
 
-@dataclass(frozen=True)
-class Difference:
-    """The first side, A, and another one, B. `rows`: pair, A, B, B - A in `unit`."""
-
-    metric: str
-    unit: str
-    rows: list[tuple[str, str, str, str]]
-    before: list[str]  # what is compared
-    after: list[str]  # what the differences say; the last one is the verdict
-
-
-def difference(first: Side, other: Side, wanted: str | None, answers: Answers) -> Difference:
-    """Raises ConfigError if there is nothing to pair, or no metric that all have."""
+def difference(first: Side, other: Side, wanted: str | None, answers: Answers) -> PairedTable:
+    """The last line is the verdict. Raises ConfigError if there is nothing to pair, or no metric that all have."""
     pairs = paired(first, other)
     metric = choose_metric([run for pair in pairs for run in pair], wanted)
     before = [
@@ -39,18 +28,17 @@ def difference(first: Side, other: Side, wanted: str | None, answers: Answers) -
         before.append(f"Left out, without a partner of the same seed and fold: {', '.join(alone)}")
     if metric_name(metric) == "loss" and any(key.startswith("loss.") for key in changes):
         before.append(f"Beware: each side measures {metric} by its own loss, and these differ. Choose another metric=.")
-    images = PairedImages.of(pairs, metric, answers)
-    numbers, verdict = findings(pairs, metric, images.worth)
-    after = [*numbers.splitlines(), *images.lines(), verdict]
+    worth, image_lines = paired_images(pairs, metric, answers)
+    numbers, verdict = findings(pairs, metric, worth)
+    after = [*numbers.splitlines(), *image_lines, verdict]
     if metric.startswith("val/"):
-        after.insert(
-            0, f"({metric} is of the epoch that was best on val, which flatters; last/{metric} is of the last.)"
-        )
+        flatters = f"({metric} is of the epoch that was best on val, which flatters; last/{metric} is of the last.)"
+        after.insert(0, flatters)
     rows = [
         (named(run), f"{a:.4f}", f"{b:.4f}", number(b - a, metric, "+"))
         for (run, _), (a, b) in zip(pairs, values(pairs, metric), strict=True)
     ]
-    return Difference(metric, unit(metric)[1].strip(), rows, before, after)
+    return PairedTable(metric, unit(metric)[1].strip(), rows, before, after)
 
 
 def choose_metric(runs: Sequence[Run], wanted: str | None) -> str:

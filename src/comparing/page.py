@@ -13,7 +13,7 @@ from src.data.formats.digit_images import read_digit
 from src.evaluation.metric_facts import FACTS
 from src.files.csv_files import read_table
 from src.files.printable import printable
-from src.reports.comparison import ChangedImage, ChangedImages, ComparisonPage, PairedTable
+from src.reports.comparison import ChangedImage, ChangedImages, ComparisonPage
 from src.reports.parts import SIDE_PX
 from src.runs.finished_runs import Run, direction
 
@@ -33,7 +33,7 @@ def page_of(comparison: Comparison) -> ComparisonPage:
         settings=changed_settings([[run] for run in runs], also=("seed",)),
         monitor=monitor,
         curves=[curve(run, monitor) for run in runs[:CURVES]],
-        paired=[PairedTable(one.metric, one.unit, one.rows, one.before, one.after) for one in comparison.differences],
+        paired=comparison.differences,
         changes=[changed(comparison, change) for change in comparison.changes],
     )
 

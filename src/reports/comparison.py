@@ -13,7 +13,7 @@ from src.reports.parts import SORTING, chart, html_table, small_image, write_doc
 
 @dataclass(frozen=True)
 class PairedTable:
-    """A metric of two sides; `rows`: pair, A, B, B - A in `unit`; lines of text before and after it."""
+    """A metric of two sides. `rows`: pair, A, B, B - A in `unit`; lines of text: what is compared, and what follows."""
 
     metric: str
     unit: str
