@@ -300,7 +300,9 @@ def describe(cfg: DictConfig, datamodule: "ImageDataModule", trainer: "Trainer")
     device = trainer.strategy.root_device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     log.info("Device: %d x %s (%s), precision %s", trainer.world_size, device.type, name, trainer.precision)
-    if (advice := advise_recipe(cfg, table)) is not None and not chosen_experiment():
+    if (
+        advice := advise_recipe(cast(TrainConfig, OmegaConf.to_object(cfg)), table)
+    ) is not None and not chosen_experiment():
         log.info("%s", advice)
 
 
