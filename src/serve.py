@@ -24,7 +24,7 @@ def serve(cfg: DictConfig) -> None:
         from src.predicting.abstaining import require_confidence
         from src.serving.app import Service
         from src.serving.batching import Batcher
-        from src.serving.budget import cores, give_freed_memory_back
+        from src.serving.budget import cores
         from src.serving.connections import Gate, most_connections
         from src.serving.metrics import ServiceMetrics
         from src.serving.models import load_model
@@ -33,7 +33,6 @@ def serve(cfg: DictConfig) -> None:
         from src.serving.uploads import Limits
 
     check_hosts(cfg.allowed_hosts or ())
-    give_freed_memory_back()
     listener = bind(cfg.host, cfg.port)  # before the model is loaded: a port that is taken is told at once
     with importing():
         model = load_model(cfg.ckpt, cfg.model, cfg.accelerator, cfg.trust)
@@ -50,8 +49,8 @@ def serve(cfg: DictConfig) -> None:
         decode_megapixels=cfg.decode_megapixels or 2 * cfg.max_megapixels,
     )
     service = Service(model, batcher, metrics, limits, cfg.decode_threads or min(8, cores()))
-    gate = Gate(limits.max_connections, limits.timeout_seconds)
-    server = start(service.app(names_to_ask_for(cfg.host, cfg.allowed_hosts)), listener, gate)
+    names, gate = names_to_ask_for(cfg.host, cfg.allowed_hosts), Gate(limits.max_connections, limits.timeout_seconds)
+    server = start(service.app(names), listener, gate)
     log.info("Model: %s, %s, %s", printable(model.facts.file), printable(model.facts.backbone), model.choice)
     log.info("Listening on %s: a page to try it, POST /predict, /health, /model, /metrics", address(listener))
     try:

@@ -16,8 +16,8 @@ from conftest import Answer, Run, Runner
 from PIL import Image
 
 from src.data.transforms import evaluation_transform
-from src.exporting.graph import PillowResize
 from src.exporting.images import to_array
+from src.exporting.resize import PillowResize
 from src.models.preprocessing import Preprocessing
 from src.settings.project import PROJECT_ROOT
 
@@ -198,7 +198,7 @@ def test_a_file_that_answers_otherwise_is_not_written(
     """The normalisation is wrong in the graph: a good file of before stays, and no other is left."""
     (here / "model.onnx").write_bytes(b"good")
     (here / "model.json").write_text("good")
-    monkeypatch.setattr("src.exporting.graph.to_whole", lambda values: values * 0.5)
+    monkeypatch.setattr("src.exporting.resize.to_whole", lambda values: values * 0.5)
     answer: Answer = command("export", f"ckpt={colors_run.directory}", "overwrite=true")
     assert answer.status == 1 and "it answers otherwise than the checkpoint" in answer.err
     assert "Traceback" not in answer.err

@@ -10,6 +10,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
+from src.serving.budget import give_freed_memory_back
 from src.serving.connections import Gate
 
 log = logging.getLogger(__name__)
@@ -20,6 +21,7 @@ BACKLOG = 128  # connections that the system holds for us until they are accepte
 
 def start(app: ASGIApp, listener: socket.socket, gate: Gate) -> uvicorn.Server:
     """A server that SIGTERM and Ctrl-C end; from now on connections wait instead of being refused."""
+    give_freed_memory_back()
     server = http_server(app, gate)
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn does the same while it runs, and afterwards raises them again: ending by them is no failure here.
