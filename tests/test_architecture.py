@@ -1,4 +1,4 @@
-"""The shape of src: which folder may import which, no circles, no task named outside src/tasks, files and functions short."""
+"""The shape of src: which folder may import which, no circles, tasks named in src/tasks alone, short files and functions."""
 
 import ast
 import re
@@ -10,8 +10,8 @@ from src.settings.project import PROJECT_ROOT
 SRC = PROJECT_ROOT / "src"
 # From the bottom to the top: a folder imports itself and what stands before it.
 ORDER = (
-    "evaluation", "settings", "files", "cli", "models", "data", "reports", "runs", "training", "tasks", "build", "sweeps",
-    "predicting", "comparing", "exporting", "serving", "publishing", "commands",
+    "evaluation", "settings", "files", "cli", "models", "data", "reports", "runs", "training", "tasks", "build",
+    "sweeps", "predicting", "comparing", "exporting", "serving", "publishing", "commands",
 )  # fmt: skip
 WITHOUT_TORCH = ("evaluation", "settings", "files", "cli", "reports", "sweeps", "comparing")
 LONGEST_FILE, LONGEST_FUNCTION, MOST_CFG = 200, 40, 15
