@@ -9,23 +9,23 @@ FEW_IMAGES = 1000  # in train; the recipes for few were measured on 244
 LOPSIDED = 5  # times as many images of the commonest class as of the rarest
 
 
-def advise_recipe(cfg: DictConfig, table: ImageTable) -> str | None:
+def advise_recipe(settings: DictConfig, table: ImageTable) -> str | None:
     """One sentence, or None if there is nothing to say: numbers to predict, random weights, settings that do it."""
     rows = table.splits["train"]
     counts_K = table.targets.counts(rows)
-    if counts_K is None or cfg.backbone.weights is None:
+    if counts_K is None or settings.backbone.weights is None:
         return None
     counts_K = counts_K[counts_K > 0]
     most, least = int(counts_K.max()), int(counts_K.min())
-    adjusted = cfg.loss._target_ == "src.training.losses.LogitAdjustedLoss"
-    balanced = cfg.data.get("balanced_sampling") or cfg.loss.get("class_weights") or adjusted
+    adjusted = settings.loss["_target_"] == "src.training.losses.LogitAdjustedLoss"
+    balanced = settings.data.get("balanced_sampling") or settings.loss.get("class_weights") or adjusted
     if isinstance(table.targets, Classes) and most >= LOPSIDED * least and not balanced:
         return (
             f"Advice: the commonest class has {most:,} training images and the rarest {least:,}. "
             "If all classes matter alike, try experiment=long_tail, which shows them equally often, or "
             "loss=logit_adjusted."
         )
-    spares_weights = cfg.freeze.phases[0].train == "head" or cfg.head.get("start") == "pretrained"
+    spares_weights = settings.freeze.phases[0].train == "head" or settings.head.get("start") == "pretrained"
     if len(rows) < FEW_IMAGES and not spares_weights:
         return (
             f"Advice: {len(rows):,} training images are few. Try experiment=known_classes, whose head starts from "
