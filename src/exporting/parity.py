@@ -16,6 +16,7 @@ from src.exporting.images import to_array
 from src.exporting.run import Runner
 from src.models.preprocessing import Preprocessing
 from src.settings.errors import RunStopped
+from src.tasks.lookup import part_of
 from src.training.scores_task import ScoresTask
 
 log = logging.getLogger(__name__)
@@ -106,14 +107,14 @@ class Comparison:
         return rows
 
     def metrics(self, found: Outputs) -> dict[str, float]:
-        """Those that src.evaluate prints and that matter most."""
+        """The two that matter most of those that src.evaluate prints."""
         if not self.labels:
             return {}
         task = self.reference.task
         task.update_metrics("test", self.reference.layer.undo(found), torch.from_numpy(np.stack(self.labels)))
         values = task.compute_metrics("test")
-        wanted = [name for name in ("test/acc", "test/map", "test/f1_macro", "test/mae", "test/rmse") if name in values]
-        return {name: float(values[name]) for name in wanted}
+        main = part_of(task.record.task_name, "report").HEADLINE[:2]
+        return {key: float(values[key]) for key in (f"test/{name}" for name in main)}
 
 
 def joined(parts: Sequence[Outputs]) -> Outputs:

@@ -1,7 +1,6 @@
 """Tasks whose network gives one row of outputs per image: scores of classes, or numbers.
 
-What only they have: a loss on rows, mixed images, features kept of a frozen network, a temperature, a score of how
-unlike the training images an image is.
+What only they have: a loss on rows, mixed images, features kept of a frozen network.
 """
 
 import hashlib
@@ -48,7 +47,6 @@ class ScoresTask(FineTuneTask):
     ) -> None:
         super().__init__(model, plan, record)
         self.loss, self.mixing = loss, mixing
-        self.temperature = record.temperature  # by which logits are divided for probabilities
         self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
         self._seen: tuple[Tensor, Tensor] | None = None  # outputs and targets of the current training batch
 
@@ -61,11 +59,6 @@ class ScoresTask(FineTuneTask):
     @abstractmethod
     def compute_metrics(self, split: str) -> dict[str, Tensor]:
         """Of all images of val or test and all processes, by name; counting starts anew."""
-
-    def ood_scores(self, outputs_BK: Tensor) -> Tensor:
-        """float32 [B]: the higher, the less an image looks like those of the training; [0] if outputs do not tell."""
-        found: dict[str, Tensor] = self.output_layer()(outputs_BK)
-        return found.get("ood_score", outputs_BK.new_empty(0))
 
     def update_training_metrics(self, outputs_BK: Tensor, targets: Tensor) -> None:
         """Count in a training batch: metrics in attributes that begin with `train_`, which are logged by themselves.

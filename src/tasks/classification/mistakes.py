@@ -132,7 +132,7 @@ def pairs_section(answers: Answers, confusions: ConfusionCounts) -> str:
 
 def unusual_section(task: ClassificationTask, evidence: Evidence, answers: Answers) -> str:
     """The images that look least like the training's."""
-    scores_N = task.ood_scores(torch.from_numpy(evidence.arrays["outputs"])).numpy()
+    scores_N = task.ood_scores(evidence.arrays["outputs"])
     chosen = np.argsort(-scores_N, kind="stable")[:OF_PAIR]
     remarks = {n: f"ood_score {scores_N[n]:.2f}" for n in chosen.tolist()}
     note = (

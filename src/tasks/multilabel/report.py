@@ -64,7 +64,7 @@ def sections(report: RunReport, task: MultilabelTask) -> list[str]:
     """Classes, precision by recall, calibration, the worst mistakes; of the split that is looked at closely."""
     evidence = report.measured[-1]
     probabilities_NK, shown_NK = probabilities_of(task, evidence, False), answered(task, evidence)
-    scores_N = task.ood_scores(torch.from_numpy(evidence.arrays["outputs"])).numpy()
+    scores_N = task.ood_scores(evidence.arrays["outputs"])
     notes = [
         "Each class of each image is an answer; a bar says how many of those with about this probability are there. "
         "Thresholds are converted along with the probabilities.",
