@@ -21,6 +21,7 @@ def serve(cfg: DictConfig) -> None:
     check_model(cfg.ckpt, cfg.model)
     check_limits(cfg.max_images, cfg.max_pending, cfg.max_megapixels, cfg.decode_megapixels)
     with packages_needed():
+        from src.predicting.abstaining import require_confidence
         from src.serving.app import Service
         from src.serving.batching import Batcher
         from src.serving.budget import cores, give_freed_memory_back
@@ -36,7 +37,7 @@ def serve(cfg: DictConfig) -> None:
     listener = bind(cfg.host, cfg.port)  # before the model is loaded: a port that is taken is told at once
     with importing():
         model = load_model(cfg.ckpt, cfg.model, cfg.accelerator, cfg.trust)
-    model.prediction.check_abstaining(cfg.abstain_below)
+    require_confidence(model.prediction, cfg.abstain_below)
     metrics = ServiceMetrics(model.facts)
     batcher = Batcher(model, metrics, cfg.batch_size, cfg.batch_wait_ms / 1000, cfg.abstain_below, cfg.top_k)
     limits = Limits(

@@ -48,12 +48,16 @@ SIZES = [
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-@pytest.mark.parametrize("sizes", [(64, 64), (72, 64), (73, 64), (75, 60)])
+@pytest.mark.parametrize(
+    ("sizes", "mode"),
+    [((64, 64), "crop"), ((72, 64), "crop"), ((73, 64), "crop"), ((75, 60), "crop"), ((64, 64), "fit"),
+     ((70, 61), "fit"), ((64, 64), "stretch"), ((70, 61), "stretch")],
+)  # fmt: skip
 def test_the_graph_resizes_to_the_pixels_of_pillow(
-    photograph: Image.Image, interpolation: str, sizes: tuple[int, int]
+    photograph: Image.Image, interpolation: str, sizes: tuple[int, int], mode: str
 ) -> None:
     """Every pixel, where it is enlarged, reduced, tall, wide, of an odd margin, and of one pixel."""
-    preprocessing = Preprocessing(*sizes, interpolation, (0.5,) * 3, (0.5,) * 3)
+    preprocessing = Preprocessing(*sizes, interpolation, (0.5, 0.4, 0.3), (0.5,) * 3, mode)
     transform, resize = evaluation_transform(preprocessing), PillowResize(preprocessing)
     for size in SIZES:
         image = photograph.resize(size, Image.Resampling.NEAREST)

@@ -1,6 +1,7 @@
 """data.resize_mode: crop, fit and stretch, from the pixels to the answers of a trained model."""
 
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,7 +71,7 @@ def test_it_is_kept_where_it_is_not_the_usual_one() -> None:
     assert "resize_mode" not in preprocessing("crop").as_dict()
     for mode in ("crop", "fit", "stretch"):
         assert Preprocessing.from_dict(preprocessing(mode).as_dict()) == preprocessing(mode)
-    assert preprocessing("fit").with_size(64, None) == Preprocessing(72, 64, "bilinear", MEAN, STD, "fit")
+    assert preprocessing("fit").with_size(64, None) == Preprocessing(64, 64, "bilinear", MEAN, STD, "fit")
     assert preprocessing("crop").with_size(None, None, "stretch").resize_mode == "stretch"
 
 
@@ -94,9 +95,10 @@ def test_from_training_to_answers(mode: str, colors: Path, tmp_path: Path, comma
         "predict", f"ckpt={run.directory}", f"images={colors}", f"output={tmp_path}/found.csv", "accelerator=cpu"
     )
     assert answer.status == 0 and len((tmp_path / "found.csv").read_text().splitlines()) == 61
-    refused = command("export", f"ckpt={run.directory}", f"output={tmp_path}/model.onnx")
-    assert refused.status == 1 and f"data.resize_mode={mode}, and exported files can only crop" in refused.err
-    assert not (tmp_path / "model.onnx").exists()
+    exported = command("export", f"ckpt={run.directory}", f"output={tmp_path}/model.onnx")
+    assert exported.status == 0 and "answers as the checkpoint's" in exported.err, exported.err
+    facts = json.loads((tmp_path / "model.json").read_text())
+    assert facts["preprocessing"]["resize_mode"] == mode
 
 
 def test_other_words_are_refused(command: Callable[..., Answer], colors: Path) -> None:

@@ -1,14 +1,15 @@
 """Which settings fit the data, where no recipe was chosen: one line in the log, with the reason."""
 
+from omegaconf import DictConfig
+
 from src.data.table import ImageTable
 from src.data.targets import Classes
-from src.settings.train_schema import TrainConfig
 
 FEW_IMAGES = 1000  # in train; the recipes for few were measured on 244
 LOPSIDED = 5  # times as many images of the commonest class as of the rarest
 
 
-def advise_recipe(settings: TrainConfig, table: ImageTable) -> str | None:
+def advise_recipe(settings: DictConfig, table: ImageTable) -> str | None:
     """One sentence, or None if there is nothing to say: numbers to predict, random weights, settings that do it."""
     rows = table.splits["train"]
     counts_K = table.targets.counts(rows)

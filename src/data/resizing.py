@@ -20,8 +20,7 @@ def resized(preprocessing: Preprocessing) -> v2.Compose:
     if preprocessing.resize_mode == "stretch":
         return v2.Compose([v2.Resize([side, side], interpolation=interpolation, antialias=True)])
     if preprocessing.resize_mode == "fit":
-        color = [round(255 * share) for share in preprocessing.mean]  # becomes 0 in front of the network
-        return v2.Compose([FitInto(side, interpolation), PadTo(side, color)])
+        return v2.Compose([FitInto(side, interpolation), PadTo(side, list(preprocessing.padding_color))])
     return v2.Compose(
         [
             RefuseThin(preprocessing.resize_px),
@@ -72,7 +71,7 @@ class FitInto(v2.Transform):
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         sides = size_of_image(flat_inputs)
-        return {"size": [max(1, round(side * self.longer_px / max(sides))) for side in sides]}
+        return {"size": [max(1, self.longer_px * side // max(sides)) for side in sides]}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         return self._call_kernel(F.resize, inpt, params["size"], interpolation=self.interpolation, antialias=True)
@@ -87,7 +86,7 @@ class PadTo(v2.Transform):
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         height, width = size_of_image(flat_inputs)
-        left, top = (self.side_px - width) // 2, (self.side_px - height) // 2
+        left, top = (round((self.side_px - side) / 2) for side in (width, height))  # as torchvision's CenterCrop
         return {"padding": [left, top, self.side_px - width - left, self.side_px - height - top]}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:

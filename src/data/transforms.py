@@ -44,7 +44,7 @@ POLICIES: dict[str, type[v2.Transform]] = {
 
 def evaluation_transform(preprocessing: Preprocessing) -> Transform:
     """Resized alone: with resize_mode=crop the pixels that torchvision's own preset gives before normalising."""
-    return Transform(resized(preprocessing), v2.PILToTensor(), preprocessing.needed_px, False)
+    return Transform(resized(preprocessing), v2.PILToTensor(), preprocessing.resize_px, False)
 
 
 def training_transform(preprocessing: Preprocessing, augmentation: Augmentation, keep: bool = False) -> Transform:
@@ -57,7 +57,7 @@ def training_transform(preprocessing: Preprocessing, augmentation: Augmentation,
     crop_px = augmentation.crop_px or preprocessing.crop_px
     steps: list[v2.Transform] = []
     prepare: v2.Transform | v2.Compose = resized(preprocessing)
-    needed_px = preprocessing.needed_px
+    needed_px = preprocessing.resize_px
     if augmentation.crop_scale_min is not None:
         scale = (augmentation.crop_scale_min, 1.0)
         steps.append(v2.RandomResizedCrop([crop_px, crop_px], scale=scale, interpolation=interpolation))

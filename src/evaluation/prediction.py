@@ -12,8 +12,6 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from src.settings.errors import ConfigError
-
 Floats = npt.NDArray[np.float32]
 Outputs = Mapping[str, Floats]  # by name; the first axis is the image
 COLUMNS = ("path", "label", "ood_score", "error")  # of the csv files, whatever the model predicts
@@ -68,15 +66,6 @@ class Prediction(ABC):
     @abstractmethod
     def read(cls, row: Mapping[str, str]) -> Self:
         """The answer alone, of a row of a csv file. Raises ValueError if it has no number where one is needed."""
-
-    @classmethod
-    def check_abstaining(cls, below: float | None) -> None:
-        """Raise ConfigError if answers are to be left out by their confidence, and there is none."""
-        if below is not None and not cls.can_abstain:
-            raise ConfigError(
-                f"abstain_below={below:g} compares the confidence of one class per image, and this model answers "
-                "otherwise: leave it null."
-            )
 
     @abstractmethod
     def row(self) -> dict[str, str]:

@@ -22,10 +22,15 @@ class Preprocessing:
     std: tuple[float, float, float]
     resize_mode: str = "crop"
 
+    def __post_init__(self) -> None:
+        if self.resize_mode != "crop":  # then images are scaled to what the network sees, whatever the weights' preset
+            object.__setattr__(self, "resize_px", self.crop_px)
+
     @property
-    def needed_px(self) -> int:
-        """What the shorter side of an image must have, so that nothing is lost."""
-        return self.resize_px if self.resize_mode == "crop" else self.crop_px
+    def padding_color(self) -> tuple[int, int, int]:
+        """Beside an image that is fitted in, RGB 0..255: the mean colour, which becomes 0 in front of the network."""
+        red, green, blue = (min(max(round(255 * share), 0), 255) for share in self.mean)
+        return red, green, blue
 
     def with_size(
         self, image_size_px: int | None, resize_px: int | None, resize_mode: str | None = None

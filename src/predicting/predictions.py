@@ -20,6 +20,7 @@ from src.evaluation.prediction import Prediction
 from src.files.csv_files import CsvWriter
 from src.files.whole_files import GrowingFile, replaced
 from src.models.preprocessing import Preprocessing
+from src.predicting.abstaining import require_confidence
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class Predictor:
     """
 
     def __init__(self, model: TrainedModel, abstain_below: float | None, keep_embeddings: bool) -> None:
-        model.task.prediction.check_abstaining(abstain_below)
+        require_confidence(model.task.prediction, abstain_below)
         self.model, self.abstain_below, self.keep_embeddings = model, abstain_below, keep_embeddings
         self.tally = Tally()
 

@@ -41,7 +41,7 @@ def read_pixels(
                     scaled_size(opened.size, preprocessing.resize_px, max_megapixels)
                 if budget is not None:
                     stack.enter_context(budget.share(opened.size, opened.format))
-                image = decode(opened, preprocessing.needed_px)
+                image = decode(opened, preprocessing.resize_px)
             image = resized(image, preprocessing, size_px, max_megapixels)
             del opened  # may be the decoded image, and is then given back before the share is
     except UnreadableImage as error:
@@ -55,9 +55,9 @@ def resized(image: Image.Image, preprocessing: Preprocessing, size_px: int, max_
     if preprocessing.resize_mode == "stretch":
         return image.resize((side, side), filter_of)
     if preprocessing.resize_mode == "fit":
-        width, height = (max(1, round(one * side / max(image.size))) for one in image.size)
-        square = Image.new("RGB", (side, side), tuple(round(255 * share) for share in preprocessing.mean))
-        square.paste(image.resize((width, height), filter_of), ((side - width) // 2, (side - height) // 2))
+        width, height = (max(1, side * one // max(image.size)) for one in image.size)
+        square = Image.new("RGB", (side, side), preprocessing.padding_color)
+        square.paste(image.resize((width, height), filter_of), (round((side - width) / 2), round((side - height) / 2)))
         return square
     size = scaled_size(image.size, preprocessing.resize_px, max_megapixels)
     left, top = (crop_start(one, side, size_px) for one in size)
