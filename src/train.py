@@ -44,7 +44,7 @@ def train(cfg: DictConfig) -> float | None:
     run.require_same_batches(trainer.world_size)
     datamodule.require_images_for(trainer.world_size)
     describe(task, datamodule.table, trainer)
-    if chosen_experiment() is None and (advice := advise_recipe(run.typed, datamodule.table)) is not None:
+    if chosen_experiment() is None and (advice := advise_recipe(settings, datamodule.table)) is not None:
         log.info("%s", advice)
 
     if settings.batch_size_find and run.tries_out:
