@@ -78,33 +78,27 @@ def build_mixing(augment: DictConfig, num_classes: int) -> nn.Module | None:
     return v2.RandomChoice(mixing) if len(mixing) > 1 else mixing[0] if mixing else None
 
 
-def untrained_task(record: RunRecord) -> ScoresTask:
-    """The task of a checkpoint, for inference: no weights file, no data, and neither loss nor optimizer.
+def untrained_task(record: RunRecord, loss: nn.Module | None = None) -> ScoresTask:
+    """The task of a checkpoint, for inference: no weights file, no data, and no optimizer.
 
     Calls what its settings name for the head: see src/settings/trust.py.
     """
     net = build_backbone(record.backbone_name, None, record.preprocessing.crop_px)
     return task_class(record.task_name)(
         model=with_head(net, plain_config(record.config), record),
-        loss=nn.Identity(),
+        loss=nn.Identity() if loss is None else loss,
         plan=TrainingPlan(record.monitor),
         record=record,
     )
 
 
-def load_task(state_dict: dict[str, Tensor], record: RunRecord) -> ScoresTask:
-    """With the weights of its checkpoint. Raises RuntimeError, as torch does, if they do not fit."""
-    task = untrained_task(record)
-    weights = {name: value for name, value in state_dict.items() if not name.startswith(LOSS)}
+def load_task(state_dict: dict[str, Tensor], record: RunRecord, with_loss: bool) -> ScoresTask:
+    """With the weights of its checkpoint, and perhaps with the loss that it trained with, weights of classes included.
+
+    Raises RuntimeError, as torch does, if they do not fit.
+    """
+    loss = build_loss(plain_config(record.config).loss, None, len(record.class_names)) if with_loss else None
+    task = untrained_task(record, loss)
+    weights = {name: value for name, value in state_dict.items() if with_loss or not name.startswith("loss.")}
     task.load_state_dict(with_versions(weights, task))
     return task.eval()
-
-
-def load_loss(state_dict: dict[str, Tensor], record: RunRecord) -> nn.Module:
-    """The loss that the checkpoint's task trained with, weights of classes included."""
-    loss = build_loss(plain_config(record.config).loss, None, len(record.class_names))
-    loss.load_state_dict({k.removeprefix(LOSS): v for k, v in state_dict.items() if k.startswith(LOSS)})
-    return loss.eval()
-
-
-LOSS = "loss."  # before the names of its weights

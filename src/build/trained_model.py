@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from src.build.device import find_accelerator
-from src.build.task import load_loss, load_task
+from src.build.task import load_task
 from src.models.preprocessing import Preprocessing
 from src.runs.checkpoint import find_checkpoint, load_checkpoint
 from src.runs.record import CHECKPOINT_KEY, RunRecord
@@ -52,8 +51,7 @@ class TrainedModel:
             require_own_targets(record.config, file, FOR_EVALUATION if evaluate else FOR_INFERENCE)
         name = find_accelerator(accelerator)
         try:
-            task = load_task(weights, record)
-            task.loss = load_loss(weights, record) if evaluate else nn.Identity()
+            task = load_task(weights, record, with_loss=evaluate)
         except ConfigError:
             raise
         except Exception as error:  # whatever the parts of an unfitting file raise

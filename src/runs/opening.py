@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -14,7 +13,6 @@ from src.runs.resume import find_interrupted, resumed_settings
 from src.runs.run import DryRun, ResumedRun, TrainingRun
 from src.settings.errors import ConfigError
 from src.settings.signatures import check_targets
-from src.settings.train_schema import TrainConfig
 from src.settings.void_settings import void_settings
 
 log = logging.getLogger(__name__)
@@ -43,7 +41,7 @@ def open_run(cfg: DictConfig, typed: Sequence[str] = ()) -> TrainingRun:
             )
     make_paths_absolute(run.settings)
     check_targets(run.settings)
-    for text in void_settings(cast(TrainConfig, OmegaConf.to_object(run.settings)), typed_settings()):
+    for text in void_settings(run.typed, typed_settings()):
         log.warning("%s", text)
     return run
 

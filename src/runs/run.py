@@ -17,6 +17,7 @@ from src.runs.phase_epochs import lengthened, shares
 from src.runs.record import RunRecord
 from src.runs.resume import Interrupted
 from src.settings.errors import ConfigError
+from src.settings.train_schema import TrainConfig
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,11 @@ class TrainingRun:
         self.settings = settings
         self.metrics_before: dict[str, float] = {}
         self.run_id = uuid.uuid4().hex
+
+    @property
+    def typed(self) -> TrainConfig:
+        """The settings as they are now, by their types."""
+        return cast(TrainConfig, OmegaConf.to_object(self.settings))
 
     @property
     def output_dir(self) -> Path:
