@@ -137,5 +137,7 @@ def test_functions_are_short() -> None:
 
 
 def test_few_functions_take_the_whole_settings() -> None:
-    takers = [name for name, node in functions() if any(a.arg == "cfg" for a in [*node.args.args, *node.args.kwonlyargs])]
+    takers = [
+        name for name, node in functions() if any(a.arg == "cfg" for a in [*node.args.args, *node.args.kwonlyargs])
+    ]
     assert len(takers) <= MOST_CFG, "\n".join(takers)
