@@ -1,4 +1,4 @@
-"""The shape of src: which folder may import which, no circles, tasks named in src/tasks alone, short files, functions."""
+"""The shape of src: who may import whom, no circles, tasks named in src/tasks alone, short files and functions."""
 
 import ast
 import re
