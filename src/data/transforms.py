@@ -5,7 +5,7 @@ The target of an image goes with it: what is a `torchvision.tv_tensor` moves wit
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL import Image
@@ -28,7 +28,6 @@ class Transform:
     prepare: Callable[[Image.Image, Any], tuple[Image.Image, Any]]
     draw: Callable[[Image.Image, Any], tuple[Tensor, Any]]
     needed_px: int
-    random: bool
 
     def __call__(self, image: Image.Image) -> Tensor:
         """Of an image alone."""
@@ -36,15 +35,18 @@ class Transform:
 
 
 POLICIES: dict[str, type[v2.Transform]] = {
-    "trivial": v2.TrivialAugmentWide,
-    "rand": v2.RandAugment,
-    "augmix": v2.AugMix,
-}
+    "trivial": v2.TrivialAugmentWide, "rand": v2.RandAugment, "augmix": v2.AugMix,
+}  # fmt: skip
+
+
+def is_random(augmentation: Augmentation) -> bool:
+    """Whether a training image comes out otherwise each time."""
+    return replace(augmentation, crop_px=None) != Augmentation()
 
 
 def evaluation_transform(preprocessing: Preprocessing) -> Transform:
     """Resized alone: with resize_mode=crop the pixels that torchvision's own preset gives before normalising."""
-    return Transform(resized(preprocessing), v2.PILToTensor(), preprocessing.resize_px, False)
+    return Transform(resized(preprocessing), v2.PILToTensor(), preprocessing.resize_px)
 
 
 def training_transform(preprocessing: Preprocessing, augmentation: Augmentation, keep: bool = False) -> Transform:
@@ -74,8 +76,7 @@ def training_transform(preprocessing: Preprocessing, augmentation: Augmentation,
         steps.append(v2.ColorJitter(brightness=amount, contrast=amount, saturation=amount))
     if augmentation.policy:
         steps.append(POLICIES[augmentation.policy](interpolation=InterpolationMode.BILINEAR))
-    random = bool(steps or augmentation.erasing or augmentation.mixup or augmentation.cutmix)
     steps.append(v2.PILToTensor())
     if augmentation.erasing:
         steps.append(v2.RandomErasing(augmentation.erasing))
-    return Transform(prepare, v2.Compose(steps), needed_px, random)
+    return Transform(prepare, v2.Compose(steps), needed_px)

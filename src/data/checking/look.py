@@ -3,12 +3,12 @@
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from torch.utils.data import Dataset
 
 from src.data.checking.duplicates import Fingerprint, fingerprint
 from src.data.decode import UnreadableImage, open_image, open_regular_file
@@ -75,7 +75,7 @@ def look_at_images(table: ImageTable, rows: Rows, num_workers: int) -> Facts:
     problems: dict[int, tuple[str, str]] = {}
     wrong_suffix: dict[int, str] = {}
     readable = np.zeros(count, dtype=bool)
-    for position, look in enumerate(read_all(LookDataset(table, rows), num_workers, "look at images")):
+    for position, look in enumerate(read_all(partial(look_at, table), rows, num_workers, "look at images")):
         row = int(rows[position])
         if look.fingerprint is None:
             problems[row] = (look.problem, look.reason)
@@ -97,23 +97,11 @@ def look_at_images(table: ImageTable, rows: Rows, num_workers: int) -> Facts:
 
 def say_where_missing_are(table: ImageTable, facts: Facts) -> Facts:
     """The facts, in which the first few missing files say where they were looked for and where they may be."""
-    missing = [row for row, (problem, _) in facts.problems.items() if problem == "missing"]
-    root = table.root
-    if root is None:
+    if table.root is None:
         return facts
-    told = {row: ("missing", where_it_is(root, str(table.paths[row]))) for row in missing[:SEARCHED_FOR]}
+    missing = [row for row, (problem, _) in facts.problems.items() if problem == "missing"]
+    told = {row: ("missing", where_it_is(table.root, str(table.paths[row]))) for row in missing[:SEARCHED_FOR]}
     return replace(facts, problems=facts.problems | told)
-
-
-class LookDataset(Dataset[Look]):
-    def __init__(self, table: ImageTable, rows: Rows) -> None:
-        self.table, self.rows = table, rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, position: int) -> Look:
-        return look_at(self.table, int(self.rows[position]))
 
 
 def look_at(table: ImageTable, row: int) -> Look:
@@ -122,7 +110,7 @@ def look_at(table: ImageTable, row: int) -> Look:
         if file is None:
             image = table.read(row)
             digest = hashlib.sha256(f"{image.size}".encode() + image.tobytes())
-            return described(image, image.mode, "", image.size, digest.digest())
+            return replace(described(image, image, digest.digest()), format="")
         if not file.exists():
             return Look("missing", "there is no such file")
         if file.is_file() and not file.stat().st_size:
@@ -131,15 +119,15 @@ def look_at(table: ImageTable, row: int) -> Look:
         with open_regular_file(file) as stream:
             file_digest = hashlib.file_digest(stream, "sha256").digest()
         with open_image(file, table.max_megapixels) as header:
-            return described(image, header.mode, header.format or "", header.size, file_digest)
+            return described(image, header, file_digest)
     except UnreadableImage as error:
         return Look("unreadable", (impostor(file) if file else "") or str(error))
     except OSError as error:
         return Look("unreadable", error.strerror or str(error))
 
 
-def described(image: Image.Image, mode: str, kind: str, size_px: tuple[int, int], digest: bytes) -> Look:
-    return Look("", "", size_px, mode, kind, digest[:DIGEST_BYTES], fingerprint(image))
+def described(image: Image.Image, header: Image.Image, digest: bytes) -> Look:
+    return Look("", "", header.size, header.mode, header.format or "", digest[:DIGEST_BYTES], fingerprint(image))
 
 
 def impostor(file: Path) -> str:

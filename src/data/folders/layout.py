@@ -9,14 +9,14 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from src.data.folders.listing import Folder, listed
-from src.data.folders.split_names import folders_by_split, same_text, split_of
+from src.data.folders.split_names import folders_by_split, listed, same_text, split_of
 from src.data.folders.unclear_layouts import (
     refuse_flat_splits,
     refuse_unclear_splits,
     refuse_without_classes,
     refuse_wrong_level,
 )
+from src.data.folders.walk import Folder
 from src.settings.errors import ConfigError
 
 MAX_WRAPPERS = 5  # folders around everything

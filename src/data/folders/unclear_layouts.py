@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from src.data.decode import IMAGE_SUFFIXES
-from src.data.folders.listing import SHOWN, Folder, listed
-from src.data.folders.split_names import folders_by_split
+from src.data.folders.split_names import SHOWN, folders_by_split, listed
+from src.data.folders.walk import Folder
 from src.settings.errors import ConfigError
 
 

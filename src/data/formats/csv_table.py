@@ -6,9 +6,9 @@ from typing import Unpack
 
 import numpy as np
 
-from src.data.arguments import DataArguments
 from src.data.missing import require_found
 from src.data.module import ImageDataModule
+from src.data.source import DataArguments
 from src.data.table import ImageTable
 from src.data.tables.chunks import TableFile
 from src.data.tables.columns import ColumnBuilder
@@ -36,7 +36,6 @@ class CsvDataModule(ImageDataModule):
         label_separator: between several classes in one cell; None = ; or else | or a comma, as the cells show.
         split_column: train, val or test (or empty: left out); None, or no such column = cut by fractions.
         group_column: images with the same value stay in the same split; None, or no such column = no groups.
-        settings: see ImageDataModule.
     """
 
     def __init__(
@@ -62,15 +61,9 @@ class CsvDataModule(ImageDataModule):
         found = self.builder().finish()
         notes = list(found.notes)
         everything = {"all": np.arange(len(found.paths))}
-        rows = self.split(found.splits or everything, found.targets, found.paths, notes, found.groups_N)
-        return ImageTable(
-            found.paths,
-            found.targets,
-            rows,
-            root=self.root,
-            groups_N=found.groups_N,
-            notes=list(map(printable, notes)),
-        )
+        rows = self.split_plan.split(found.splits or everything, found.targets, found.paths, notes, found.groups_N)
+        shown = list(map(printable, notes))
+        return ImageTable(found.paths, found.targets, rows, self.root, groups_N=found.groups_N, notes=shown)
 
     def builder(self) -> ColumnBuilder:
         """With all of the table's cells."""

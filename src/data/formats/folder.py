@@ -6,14 +6,13 @@ from typing import Unpack
 
 import numpy as np
 
-from src.data.arguments import DataArguments
 from src.data.decode import IMAGE_SUFFIXES
 from src.data.folders.layout import Layout, find_layout
-from src.data.folders.listing import listed
-from src.data.folders.split_names import same_text
+from src.data.folders.split_names import listed, same_text
 from src.data.folders.unclear_layouts import table_hint
 from src.data.folders.walk import LeftOut, is_image, is_left_alone, leads_back, walk
 from src.data.module import ImageDataModule
+from src.data.source import DataArguments
 from src.data.table import ImageTable, string_column
 from src.data.targets import Classes
 from src.files.printable import printable
@@ -30,7 +29,6 @@ class ImageFolderDataModule(ImageDataModule):
 
     Args:
         root: the folder.
-        settings: see ImageDataModule.
     """
 
     def __init__(self, *, root: str, **settings: Unpack[DataArguments]) -> None:
@@ -59,7 +57,7 @@ class ImageFolderDataModule(ImageDataModule):
         rows = {split: np.arange(starts[i], starts[i + 1]) for i, split in enumerate(found)}
         notes = layout.notes + stray_images(self.root, layout.folders)
         notes += [note for images in found.values() for note in images.notes()]
-        splits = self.split(rows, targets, paths, notes)
+        splits = self.split_plan.split(rows, targets, paths, notes)
         return ImageTable(paths, targets, splits, root=self.root, notes=list(map(printable, notes)))
 
     def classes_of(self, found: dict[str, "FoundImages"], layout: Layout, others: str) -> Classes:

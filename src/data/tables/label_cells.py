@@ -7,8 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from src.data.folders.listing import listed
-from src.data.folders.split_names import same_text
+from src.data.folders.split_names import listed, same_text
 from src.data.tables.chunks import Cell
 from src.data.tables.label_lists import classes_in, find_separator
 from src.data.tables.number_columns import ClassColumns, NumberColumns
