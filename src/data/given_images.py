@@ -7,7 +7,7 @@ from pathlib import Path
 from src.data.decode import IMAGE_SUFFIXES
 from src.data.folders.walk import walk
 from src.data.missing import require_found
-from src.data.tables.paths import PathCells
+from src.data.tables.chunks import PathCells
 from src.data.tables.table_file import TABLE_SUFFIXES, open_table
 from src.files.printable import printable
 from src.settings.errors import ConfigError

@@ -58,15 +58,10 @@ def where_it_is(root: Path, path: str, root_setting: str = "data.root") -> str:
 
 
 def broken_link(root: Path, path: str, root_setting: str) -> str:
-    place = root / path
-    return f"It is a link to {os.readlink(place)}, which is not there." if is_link(place) else ""  # noqa: PTH115
-
-
-def is_link(path: Path) -> bool:
     try:
-        return path.is_symlink()
+        return f"It is a link to {(root / path).readlink()}, which is not there."
     except (OSError, ValueError):
-        return False
+        return ""
 
 
 def with_slashes(root: Path, path: str, root_setting: str) -> str:

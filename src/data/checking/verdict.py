@@ -3,6 +3,7 @@
 from collections import Counter
 
 from src.data.checking.kinds import Finding, split_of_row
+from src.data.folders.split_names import listed
 from src.data.splits import SPLITS
 from src.data.table import ImageTable
 from src.settings.tasks import tasks_for
@@ -24,8 +25,7 @@ def reasons_against(table: ImageTable, found: list[Finding]) -> list[str]:
             "the column with the labels another one (data.label_columns)?"
         )
     if bare := [finding.label for finding in found if finding.kind == "class_without_training"]:
-        names = ", ".join(bare[:5]) + (f" and {len(bare) - 5} more" if len(bare) > 5 else "")
-        reasons.append(f"No readable training image of {names}: bring some, or leave the class out.")
+        reasons.append(f"No readable training image of {listed(bare)}: bring some, or leave the class out.")
     unreadable = counts["missing"] + counts["empty"] + counts["unreadable"]
     if unreadable > MAX_UNREADABLE * total:
         reasons.append(

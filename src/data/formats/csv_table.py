@@ -1,6 +1,7 @@
 """Images listed in a table: a csv or parquet file with a row per image."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
@@ -59,11 +60,9 @@ class CsvDataModule(ImageDataModule):
 
     def scan(self) -> ImageTable:
         found = self.builder().finish()
-        notes = list(found.notes)
-        everything = {"all": np.arange(len(found.paths))}
-        rows = self.split_plan.split(found.splits or everything, found.targets, found.paths, notes, found.groups_N)
-        shown = list(map(printable, notes))
-        return ImageTable(found.paths, found.targets, rows, self.root, groups_N=found.groups_N, notes=shown)
+        given = found.splits or {"all": np.arange(len(found))}
+        splits = self.split_plan.split(given, found.targets, found.paths, found.notes, found.groups_N)
+        return replace(found, splits=splits, notes=list(map(printable, found.notes)))
 
     def builder(self) -> ColumnBuilder:
         """With all of the table's cells."""
@@ -72,7 +71,7 @@ class CsvDataModule(ImageDataModule):
             label_names = [name.removeprefix("label:") for name in wanted if name.startswith("label:")]
             name = f"data.file='{self.file}'"
             labels = cells_of(self.targets, name, label_names, self.label_separator)
-            builder = ColumnBuilder(name, self.root, labels, label_names, self.known_classes, table.unit)
+            builder = ColumnBuilder(name, self.root, labels, self.known_classes, table.unit)
             for chunk in table.chunks:
                 builder.add({name: chunk.cells(place) for name, place in wanted.items()}, chunk.lines)
         return builder

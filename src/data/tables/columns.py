@@ -1,7 +1,6 @@
 """From the cells of a table to columns of numbers and strings. Mistakes are told with their line. Imports no torch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from src.data.folders.split_names import split_of
-from src.data.table import string_column
-from src.data.tables.chunks import Cell
+from src.data.table import ImageTable, string_column
+from src.data.tables.chunks import Cell, PathCells
 from src.data.tables.label_cells import LabelCells
-from src.data.tables.paths import PathCells
 from src.data.tables.repeated_rows import RepeatedRows
 from src.data.targets import Rows, Tags, Targets
 from src.settings.errors import ConfigError
@@ -22,17 +20,6 @@ NO_GROUP = -1
 SHOWN = 5  # lines with mistakes
 
 
-@dataclass
-class Columns:
-    """What a table says, a row per image: see ImageTable."""
-
-    paths: npt.NDArray[Any]
-    targets: Targets
-    splits: dict[str, Rows]
-    groups_N: npt.NDArray[np.int64] | None
-    notes: list[str] = field(default_factory=list)
-
-
 class ColumnBuilder:
     """Takes a table's cells chunk by chunk.
 
@@ -40,7 +27,6 @@ class ColumnBuilder:
         table: the setting that names the table, for messages.
         root: folder that relative paths start from.
         labels: reads the label columns.
-        label_names: of these columns.
         known_classes: of a trained model.
         unit: what the rows are counted in: line or row.
     """
@@ -50,12 +36,10 @@ class ColumnBuilder:
         table: str,
         root: Path,
         labels: LabelCells,
-        label_names: list[str],
-        known_classes: list[str] | None = None,
-        unit: str = "line",
+        known_classes: list[str] | None,
+        unit: str,
     ) -> None:
-        self.table, self.labels, self.label_names = table, labels, label_names
-        self.known, self.unit = known_classes, unit
+        self.table, self.labels, self.known, self.unit = table, labels, known_classes, unit
         self.group_codes: dict[str, int] = {"": NO_GROUP}
         self.paths: list[npt.NDArray[Any]] = []
         self.splits: list[npt.NDArray[Any]] = []
@@ -63,8 +47,6 @@ class ColumnBuilder:
         self.lines: list[npt.NDArray[Any]] = []
         self.path_cells = PathCells(root)
         self.notes: list[str] = []
-
-    # ----------------------------------------------------------------------------------------------------------- chunks
 
     def add(self, chunk: dict[str, list[Cell]], lines: list[int]) -> None:
         """`chunk` has the columns path, perhaps split and group, and `label:<name>`."""
@@ -78,7 +60,7 @@ class ColumnBuilder:
             names = [str(cell).strip() for cell in chunk["group"]]
             codes = [self.group_codes.setdefault(name, len(self.group_codes) - 1) for name in names]
             self.groups.append(np.array(codes, dtype=np.int64))
-        columns = [chunk[f"label:{name}"] for name in self.label_names]
+        columns = [chunk[f"label:{name}"] for name in self.labels.names]
         for problems in self.labels.problems(columns):
             self.refuse(problems, lines)
         self.labels.add(columns)
@@ -104,9 +86,7 @@ class ColumnBuilder:
             more = f"\n  ... {len(found) - SHOWN} more" if len(found) > SHOWN else ""
             raise ConfigError(f"{self.table} has {len(found)} rows that cannot be used:\n{shown}{more}")
 
-    # ----------------------------------------------------------------------------------------------------------- finish
-
-    def finish(self) -> Columns:
+    def finish(self) -> ImageTable:
         """Raises ConfigError if there are no rows, classes that the model lacks, or rows that contradict each other."""
         if not self.lines:
             raise ConfigError(f"{self.table} has no rows.")
@@ -123,7 +103,8 @@ class ColumnBuilder:
             paths, targets = paths[repeated.kept], targets.take(repeated.kept)
             codes_N = None if codes_N is None else codes_N[repeated.kept]
             groups_N = None if groups_N is None else groups_N[repeated.kept]
-        return Columns(paths, targets, self.given_splits(codes_N), self.whole_groups(groups_N), self.notes)
+        splits, groups_N = self.given_splits(codes_N), self.whole_groups(groups_N)
+        return ImageTable(paths, targets, splits, self.path_cells.root, groups_N=groups_N, notes=self.notes)
 
     def put_together(
         self,
@@ -135,7 +116,7 @@ class ColumnBuilder:
         """Give the first row of an image what its other rows say. Raises ConfigError if they contradict each other."""
         count = len(repeated.rows)
         if isinstance(targets, Tags):
-            repeated.unite(targets.values)
+            np.maximum.at(targets.values, repeated.first, targets.values[repeated.rows])
             self.notes.append(f"{self.table}: {count} rows name an image again: its classes are put together.")
         else:
             repeated.refuse_targets(targets)

@@ -6,12 +6,7 @@ from collections.abc import Collection
 
 from src.settings.errors import ConfigError
 
-SEPARATORS = {
-    "semicolon": ";",
-    "pipe": "|",
-    "comma": ",",
-    "tab": "\t",
-}  # words for what shells and Hydra take otherwise
+SEPARATORS = {"semicolon": ";", "pipe": "|", "comma": ",", "tab": "\t"}  # words for what shells take otherwise
 REUSED = 0.5  # share of the parts of cells with commas that other cells have too, from which commas separate
 
 

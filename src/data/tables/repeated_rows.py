@@ -6,17 +6,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from src.data.targets import Rows, Targets
+from src.data.targets import Targets
 from src.settings.errors import ConfigError
 from src.settings.tasks import tasks_for
 
 SHOWN = 5  # contradictions
-
-
-def first_rows(paths: npt.NDArray[Any]) -> Rows:
-    """For each row the first one with the same path, int64 [N]."""
-    _, first, same_N = np.unique(paths, return_index=True, return_inverse=True)
-    return first[same_N].astype(np.int64)
 
 
 class RepeatedRows:
@@ -31,7 +25,8 @@ class RepeatedRows:
 
     def __init__(self, table: str, paths: npt.NDArray[Any], lines_N: npt.NDArray[np.int64], unit: str) -> None:
         self.table, self.paths, self.lines_N, self.unit = table, paths, lines_N, unit
-        first_N = first_rows(paths)
+        _, first, same_N = np.unique(paths, return_index=True, return_inverse=True)
+        first_N = first[same_N]  # for each row the first one with the same path
         self.rows = np.flatnonzero(first_N != np.arange(len(paths)))
         self.first = first_N[self.rows]  # of each of them
         self.kept = np.flatnonzero(first_N == np.arange(len(paths)))
@@ -68,13 +63,8 @@ class RepeatedRows:
         ]
         if differ.sum() > SHOWN:
             lines.append(f"  ... {differ.sum() - SHOWN} more")
-        lines += [way_out] if way_out else []
-        shown = "\n".join(lines)
+        shown = "\n".join([*lines, way_out] if way_out else lines)
         raise ConfigError(f"{self.table} has {differ.sum()} rows that contradict an earlier one:\n{shown}")
-
-    def unite(self, labels_NK: npt.NDArray[np.uint8]) -> None:
-        """Give the first row of each image the classes of its others, in place."""
-        np.maximum.at(labels_NK, self.first, labels_NK[self.rows])
 
     def complete(self, values_N: npt.NDArray[np.int64], missing: int) -> None:
         """Give the first row of each image what a later one has, in place, where it has none."""

@@ -40,20 +40,20 @@ def read_split_file(file: Path, paths: npt.NDArray[Any]) -> tuple[dict[str, Rows
                         f"{split_of_path[path] or 'no split'} and in {table.unit} {line} for {split or 'no split'}."
                     )
                 line_of_path.setdefault(path, line)
-    rows, missing, used = rows_of_splits(split_of_path, paths)
+    rows, missing = rows_of_splits(split_of_path, paths)
     if missing:
         raise ConfigError(
             f"data.split_file='{file}' lacks {len(missing)} of {len(paths)} images, e.g. {missing[0]}: give each a "
             "row, with an empty split for those to leave out."
         )
     notes = []
-    if over := len(split_of_path) - used:
+    if over := len(split_of_path) - len(paths):
         notes.append(f"data.split_file='{file}': {over} of its rows are about images that are not there.")
     return rows, notes
 
 
-def rows_of_splits(split_of_path: dict[str, str], paths: npt.NDArray[Any]) -> tuple[dict[str, Rows], list[str], int]:
-    """Rows of each split, the paths that the file lacks, and how many of its rows were used.
+def rows_of_splits(split_of_path: dict[str, str], paths: npt.NDArray[Any]) -> tuple[dict[str, Rows], list[str]]:
+    """Rows of each split, and the paths that the file lacks.
 
     Paths that differ in blanks around them, in \\ for /, or in how Unicode writes them, are the same.
     """
@@ -69,8 +69,7 @@ def rows_of_splits(split_of_path: dict[str, str], paths: npt.NDArray[Any]) -> tu
             missing.append(path)
         elif split:
             rows[split].append(row)
-    found = {name: np.array(places, dtype=np.int64) for name, places in rows.items() if places}
-    return found, missing, len(paths) - len(missing)
+    return {name: np.array(places, dtype=np.int64) for name, places in rows.items() if places}, missing
 
 
 def same_path(path: str) -> str:
