@@ -12,12 +12,10 @@ from PIL import Image, ImageOps
 
 from src.data.rgb import to_rgb
 
-IMAGE_SUFFIXES = frozenset(
-    [
-        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"),
-        *(".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2"),
-    ]
-)
+IMAGE_SUFFIXES = {
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff",
+    ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2",
+}  # fmt: skip
 MAX_MEGAPIXELS = 180.0  # about where Pillow itself refuses: headers beyond it are most often attacks or damage
 # The longer side, in lengths of the shorter one. Scaling the shorter side of a line of pixels to what a network takes
 # makes gigabytes of it: 1 x 20,000 pixels become 224 x 4,480,000.
@@ -35,7 +33,6 @@ def read_rgb(
     path: str | Path | BinaryIO,
     needed_px: int | None = None,
     max_megapixels: float = MAX_MEGAPIXELS,
-    formats: tuple[str, ...] | None = None,
 ) -> Image.Image:
     """The image as a person sees it: RGB, 8 bits, upright by its EXIF tag, transparency over white, first frame.
 
@@ -43,12 +40,11 @@ def read_rgb(
         path: of the file, or the open file.
         needed_px: what the shorter side will be scaled down to: larger JPEGs may then come reduced. None = all pixels.
         max_megapixels: a header that announces more is refused before any pixel is decoded.
-        formats: what the file may be, by Pillow's names. None = whatever Pillow reads.
 
     Raises:
         UnreadableImage: with the reason, for whatever cannot be decoded.
     """
-    with open_image(path, max_megapixels, formats) as image:
+    with open_image(path, max_megapixels) as image:
         return decode(image, needed_px)
 
 
@@ -58,8 +54,8 @@ def open_image(
 ) -> Iterator[Image.Image]:
     """The image with its header alone, as `decode` takes it. Arguments as in read_rgb.
 
-    Raises:
-        UnreadableImage: with the reason, also for whatever goes wrong within the block.
+    `formats` are what the file may be, by Pillow's names; None = whatever Pillow reads. Raises UnreadableImage with the
+    reason, also for whatever goes wrong within the block.
     """
     file: Any = path
     try:

@@ -16,6 +16,7 @@ from src.settings.errors import ConfigError
 
 READ_AT_ONCE = 16  # items that a worker hands over together
 FEW = 64  # items, for which no processes are started
+SAMPLES = 8  # images that are tried
 SHOWN = 10  # damaged images in a message
 
 Item = TypeVar("Item")
@@ -67,10 +68,10 @@ def require_all_readable(table: ImageTable, num_workers: int) -> None:
         )
 
 
-def require_some_readable(table: ImageTable, rows: Rows, samples: int) -> None:
-    """Raise ConfigError if none of so many of these images can be read."""
+def require_some_readable(table: ImageTable, rows: Rows) -> None:
+    """Raise ConfigError if none of a few of these images can be read."""
     reasons = []
-    for row in rows[:: max(1, len(rows) // samples)]:
+    for row in rows[:: max(1, len(rows) // SAMPLES)]:
         if not (reason := why_unreadable(table, int(row))):
             return
         reasons.append(reason)

@@ -148,13 +148,13 @@ class ImageSource(LightningDataModule):
     def require_found(self) -> None:
         """Raise ConfigError if most images are not where they were said to be; not where they were found by looking."""
 
-    def require_readable(self, samples: int = 8) -> None:
+    def require_readable(self) -> None:
         """Raise ConfigError if an image cannot be read (on_error=fail), or if none of a few training images can."""
         self.require_found()
         if self.on_error == "fail":
             require_all_readable(self.table, self.num_workers)
         else:
-            require_some_readable(self.table, self.table.splits["train"], samples)
+            require_some_readable(self.table, self.table.splits["train"])
 
     def require_images_for(self, processes: int) -> None:
         """Raise ConfigError if a split has no image for some process: Lightning would stop that one alone."""

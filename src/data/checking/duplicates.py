@@ -44,18 +44,15 @@ def fingerprint(image: Image.Image) -> Fingerprint:
     brighter = np.concatenate([(np.diff(wide, axis=1) > NOISE).ravel(), (np.diff(high, axis=0) > NOISE).ravel()])
     # Every band of 16 bits takes bits from all over the image, so that few images share one by chance.
     bits = np.packbits(brighter.reshape(-1, BANDS).T.ravel())
-    chroma = np.stack([means(ycc_HWC[..., 1], 4, 4), means(ycc_HWC[..., 2], 4, 4)])
-    return Fingerprint(bits, np.rint(means(gray_HW, 16, 16)).astype(np.uint8).ravel(), as_bytes(chroma))
+    cb_cr = np.stack([means(ycc_HWC[..., 1], 4, 4), means(ycc_HWC[..., 2], 4, 4)])
+    gray, chroma = (np.rint(values).astype(np.uint8).ravel() for values in (means(gray_HW, 16, 16), cb_cr))
+    return Fingerprint(bits, gray, chroma)
 
 
 def means(values_HW: npt.NDArray[np.float32], rows: int, columns: int) -> npt.NDArray[np.float32]:
     """Mean of each of rows x columns equal regions."""
     blocks = values_HW.reshape(rows, SIDE_PX // rows, columns, SIDE_PX // columns)
     return blocks.mean(axis=(1, 3))  # type: ignore[no-any-return]
-
-
-def as_bytes(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    return np.rint(values).astype(np.uint8).ravel()
 
 
 def first_of_same(digests_NB: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:

@@ -19,6 +19,12 @@ from src.data.targets import Rows
 
 NEEDED_PX = 128  # larger JPEGs are decoded reduced, which is faster and sees damage just as well
 DIGEST_BYTES = 16  # of sha256
+COLUMNS = np.dtype(
+    [
+        *[("width", np.int32), ("height", np.int32), ("digest", np.uint8, DIGEST_BYTES)],
+        *[("bits", np.uint8, 16), ("gray", np.uint8, 256), ("chroma", np.uint8, 32)],
+    ]
+)
 SEARCHED_FOR = 20  # missing files
 # What lies there instead of an image, by how the file begins.
 IMPOSTORS = {
@@ -67,31 +73,27 @@ class Facts:
 
 def look_at_images(table: ImageTable, rows: Rows, num_workers: int) -> Facts:
     """Decode each of these images once."""
-    count = len(rows)
-    width, height = np.zeros(count, dtype=np.int32), np.zeros(count, dtype=np.int32)
-    digests, bits = np.zeros((count, DIGEST_BYTES), dtype=np.uint8), np.zeros((count, 16), dtype=np.uint8)
-    gray, chroma = np.zeros((count, 256), dtype=np.uint8), np.zeros((count, 32), dtype=np.uint8)
+    found = np.zeros(len(rows), dtype=COLUMNS)
+    readable = np.zeros(len(rows), dtype=bool)
     modes, formats = Counter[str](), Counter[str]()
     problems: dict[int, tuple[str, str]] = {}
     wrong_suffix: dict[int, str] = {}
-    readable = np.zeros(count, dtype=bool)
     for position, look in enumerate(read_all(partial(look_at, table), rows, num_workers, "look at images")):
         row = int(rows[position])
         if look.fingerprint is None:
             problems[row] = (look.problem, look.reason)
             continue
         readable[position] = True
-        width[position], height[position] = look.size_px
-        digests[position] = np.frombuffer(look.digest, dtype=np.uint8)
-        bits[position], gray[position] = look.fingerprint.bits, look.fingerprint.gray
-        chroma[position] = look.fingerprint.chroma
+        digest, shown = np.frombuffer(look.digest, dtype=np.uint8), look.fingerprint
+        found[position] = (*look.size_px, digest, shown.bits, shown.gray, shown.chroma)
         modes[look.mode] += 1
         formats[look.format] += 1
         if look.format and not suffix_fits(str(table.paths[row]), look.format):
             wrong_suffix[row] = look.format
+    seen = found[readable]
     return Facts(
-        rows[readable], width[readable], height[readable], digests[readable], bits[readable], gray[readable],
-        chroma[readable], modes, formats, problems, wrong_suffix,
+        rows[readable], seen["width"], seen["height"], seen["digest"], seen["bits"], seen["gray"], seen["chroma"],
+        modes, formats, problems, wrong_suffix,
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """From the cells of a table to columns of numbers and strings. Mistakes are told with their line. Imports no torch."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,20 +32,10 @@ class ColumnBuilder:
         unit: what the rows are counted in: line or row.
     """
 
-    def __init__(
-        self,
-        table: str,
-        root: Path,
-        labels: LabelCells,
-        known_classes: list[str] | None,
-        unit: str,
-    ) -> None:
+    def __init__(self, table: str, root: Path, labels: LabelCells, known_classes: list[str] | None, unit: str) -> None:
         self.table, self.labels, self.known, self.unit = table, labels, known_classes, unit
         self.group_codes: dict[str, int] = {"": NO_GROUP}
-        self.paths: list[npt.NDArray[Any]] = []
-        self.splits: list[npt.NDArray[Any]] = []
-        self.groups: list[npt.NDArray[Any]] = []
-        self.lines: list[npt.NDArray[Any]] = []
+        self.columns: dict[str, list[npt.NDArray[Any]]] = defaultdict(list)  # path, line, split, group, by chunks
         self.path_cells = PathCells(root)
         self.notes: list[str] = []
 
@@ -52,14 +43,14 @@ class ColumnBuilder:
         """`chunk` has the columns path, perhaps split and group, and `label:<name>`."""
         paths = self.path_cells.read([str(cell) for cell in chunk["path"]])
         self.refuse(["" if path else "no path" for path in paths], lines)
-        self.paths.append(string_column(paths))
-        self.lines.append(np.array(lines, dtype=np.int64))
+        self.columns["path"].append(string_column(paths))
+        self.columns["line"].append(np.array(lines, dtype=np.int64))
         if "split" in chunk:
             self.add_splits([str(cell).strip() for cell in chunk["split"]], lines)
         if "group" in chunk:
             names = [str(cell).strip() for cell in chunk["group"]]
             codes = [self.group_codes.setdefault(name, len(self.group_codes) - 1) for name in names]
-            self.groups.append(np.array(codes, dtype=np.int64))
+            self.columns["group"].append(np.array(codes, dtype=np.int64))
         columns = [chunk[f"label:{name}"] for name in self.labels.names]
         for problems in self.labels.problems(columns):
             self.refuse(problems, lines)
@@ -76,7 +67,7 @@ class ColumnBuilder:
             ],
             lines,
         )
-        self.splits.append(np.array([SPLIT_CODES[split or ""] for split in splits], dtype=np.int8))
+        self.columns["split"].append(np.array([SPLIT_CODES[split or ""] for split in splits], dtype=np.int8))
 
     def refuse(self, problems: Sequence[str], lines: Sequence[int]) -> None:
         """Raise ConfigError, naming the lines, if one of the problems is not empty."""
@@ -88,31 +79,23 @@ class ColumnBuilder:
 
     def finish(self) -> ImageTable:
         """Raises ConfigError if there are no rows, classes that the model lacks, or rows that contradict each other."""
-        if not self.lines:
+        if not self.columns:
             raise ConfigError(f"{self.table} has no rows.")
-        paths, lines_N = np.concatenate(self.paths), np.concatenate(self.lines)
+        columns = {name: np.concatenate(chunks) for name, chunks in self.columns.items()}
         if self.path_cells.slashes:
             self.notes.append(f"{self.table}: \\ in paths is read as /, since the images are there.")
         targets = self.labels.finish(self.known)
         self.notes += self.labels.notes
-        codes_N = np.concatenate(self.splits) if self.splits else None
-        groups_N = np.concatenate(self.groups) if self.groups else None
-        repeated = RepeatedRows(self.table, paths, lines_N, self.unit)
+        repeated = RepeatedRows(self.table, columns["path"], columns["line"], self.unit)
         if len(repeated.rows):
-            self.put_together(repeated, targets, codes_N, groups_N)
-            paths, targets = paths[repeated.kept], targets.take(repeated.kept)
-            codes_N = None if codes_N is None else codes_N[repeated.kept]
-            groups_N = None if groups_N is None else groups_N[repeated.kept]
-        splits, groups_N = self.given_splits(codes_N), self.whole_groups(groups_N)
-        return ImageTable(paths, targets, splits, self.path_cells.root, groups_N=groups_N, notes=self.notes)
+            self.put_together(repeated, targets, columns)
+            targets = targets.take(repeated.kept)
+            columns = {name: values[repeated.kept] for name, values in columns.items()}
+        splits = self.given_splits(columns["split"]) if "split" in columns else {}
+        groups_N = self.whole_groups(columns["group"]) if "group" in columns else None
+        return ImageTable(columns["path"], targets, splits, self.path_cells.root, groups_N=groups_N, notes=self.notes)
 
-    def put_together(
-        self,
-        repeated: RepeatedRows,
-        targets: Targets,
-        codes_N: npt.NDArray[Any] | None,
-        groups_N: npt.NDArray[np.int64] | None,
-    ) -> None:
+    def put_together(self, repeated: RepeatedRows, targets: Targets, columns: dict[str, npt.NDArray[Any]]) -> None:
         """Give the first row of an image what its other rows say. Raises ConfigError if they contradict each other."""
         count = len(repeated.rows)
         if isinstance(targets, Tags):
@@ -121,17 +104,15 @@ class ColumnBuilder:
         else:
             repeated.refuse_targets(targets)
             self.notes.append(f"{self.table}: {count} rows name an image again, with the same label: left out.")
-        if codes_N is not None:
+        if "split" in columns:
             split_names = {code: f"'{name}'" for name, code in SPLIT_CODES.items()}
-            repeated.refuse(codes_N, "splits", lambda code: split_names[code])
-        if groups_N is not None:
+            repeated.refuse(columns["split"], "splits", split_names)
+        if "group" in columns:
+            repeated.complete(columns["group"], NO_GROUP)
             group_names = {code: name for name, code in self.group_codes.items()}
-            repeated.complete(groups_N, NO_GROUP)
-            repeated.refuse(groups_N, "groups", lambda code: group_names[code], NO_GROUP)
+            repeated.refuse(columns["group"], "groups", group_names, NO_GROUP)
 
-    def given_splits(self, codes_N: npt.NDArray[Any] | None) -> dict[str, Rows]:
-        if codes_N is None:
-            return {}
+    def given_splits(self, codes_N: npt.NDArray[Any]) -> dict[str, Rows]:
         splits = {name: np.flatnonzero(codes_N == code) for name, code in SPLIT_CODES.items() if name}
         splits = {name: rows for name, rows in splits.items() if len(rows)}
         if splits and "train" not in splits and self.known is None:
@@ -143,10 +124,8 @@ class ColumnBuilder:
             self.notes.append(f"{self.table}: {left_out} rows have no split: they are left out.")
         return splits
 
-    def whole_groups(self, groups_N: npt.NDArray[np.int64] | None) -> npt.NDArray[np.int64] | None:
+    def whole_groups(self, groups_N: npt.NDArray[np.int64]) -> npt.NDArray[np.int64] | None:
         """Rows without a group are a group each."""
-        if groups_N is None:
-            return None
         alone = np.flatnonzero(groups_N == NO_GROUP)
         if len(alone) == len(groups_N):
             self.notes.append(f"{self.table}: the column with the groups is empty.")

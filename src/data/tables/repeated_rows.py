@@ -36,22 +36,15 @@ class RepeatedRows:
         way_out = f"An image with several classes is for {tasks_for('tags')}." if targets.kind == "classes" else ""
         self._refuse(targets.differ(self.rows, self.first), targets.kind, targets.text, way_out)
 
-    def refuse(
-        self, values_N: npt.NDArray[Any], what: str, name: Callable[[Any], str], missing: int | None = None
-    ) -> None:
-        """Raise ConfigError, naming the lines, if rows of one image have different values.
-
-        Args:
-            values_N: of all rows.
-            what: they are, in the plural.
-            name: of a value, for messages.
-            missing: a value that contradicts none.
+    def refuse(self, values_N: npt.NDArray[Any], what: str, names: dict[int, str], missing: int | None = None) -> None:
+        """Raise ConfigError, naming the lines, if rows of one image have different values (of all rows; `names` by
+        value). `what` they are is said in the plural; `missing` is a value that contradicts none.
         """
         mine, others = values_N[self.rows], values_N[self.first]
         differ = mine != others
         if missing is not None:
             differ &= (mine != missing) & (others != missing)
-        self._refuse(differ, what, lambda row: name(values_N[row]))
+        self._refuse(differ, what, lambda row: names[int(values_N[row])])
 
     def _refuse(self, differ: npt.NDArray[np.bool_], what: str, text: Callable[[int], str], way_out: str = "") -> None:
         if not differ.any():
