@@ -38,10 +38,7 @@ class ImageDataset(Dataset[Batch]):
     what was drawn before, so a resumed run sees what the uninterrupted one would have seen.
 
     Args:
-        table: with the targets.
-        rows: of the table, in the order of the positions.
-        transform: of the images.
-        seed: of the augmentation.
+        table, rows, transform, seed: positions are those in `rows`, and `seed` is that of the augmentation.
         substitute: whether damaged images are replaced.
         prepared: gives the image at a position as `transform.prepare` leaves it, or None if it is not kept any more;
             None = decode all. Only for targets that no transform changes, since it keeps images alone.
@@ -56,8 +53,8 @@ class ImageDataset(Dataset[Batch]):
         substitute: bool,
         prepared: Callable[[int], Image.Image | None] | None = None,
     ) -> None:
-        self.table, self.rows, self.transform, self.seed, self.substitute = table, rows, transform, seed, substitute
-        self.prepared = prepared
+        self.table, self.rows, self.transform, self.seed = table, rows, transform, seed
+        self.substitute, self.prepared = substitute, prepared
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -102,13 +99,9 @@ class ImageDataset(Dataset[Batch]):
 
 
 class Collate:
-    """Makes a batch of what could be read; with nothing readable, a batch of no images.
+    """Makes a batch of what could be read; with nothing readable, a batch of no images, whose side is `size_px`.
 
     Images and targets are stacked, or listed where they do not stack.
-
-    Args:
-        size_px: side of the images that a batch of none is said to have.
-        targets: of the table, of which none is kept.
     """
 
     def __init__(self, size_px: int, targets: Targets) -> None:

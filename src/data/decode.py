@@ -30,9 +30,7 @@ class UnreadableImage(Exception):
 
 
 def read_rgb(
-    path: str | Path | BinaryIO,
-    needed_px: int | None = None,
-    max_megapixels: float = MAX_MEGAPIXELS,
+    path: str | Path | BinaryIO, needed_px: int | None = None, max_megapixels: float = MAX_MEGAPIXELS
 ) -> Image.Image:
     """The image as a person sees it: RGB, 8 bits, upright by its EXIF tag, transparency over white, first frame.
 
@@ -63,7 +61,12 @@ def open_image(
             if isinstance(path, str | Path):
                 file = stack.enter_context(open_regular_file(path))
             image = stack.enter_context(Image.open(file, formats=formats))
-            refuse_extremes(image.size, max_megapixels)
+            width, height = image.size
+            if width * height > max_megapixels * 1e6:
+                raise UnreadableImage(f"{width} x {height} pixels are more than data.max_megapixels={max_megapixels:g}")
+            if max(image.size) > MAX_ASPECT_RATIO * min(image.size):
+                ratio = f"one side is more than {MAX_ASPECT_RATIO} times the other"
+                raise UnreadableImage(f"{width} x {height} pixels: {ratio}")
             yield image
     except UnreadableImage:
         raise
@@ -134,15 +137,6 @@ def refuse_special(mode: int) -> None:
     }  # fmt: skip
     if not stat.S_ISREG(mode):
         raise UnreadableImage(f"Is {kinds.get(stat.S_IFMT(mode), 'something else')} and not a file")
-
-
-def refuse_extremes(size_px: tuple[int, int], max_megapixels: float) -> None:
-    """Raise UnreadableImage for an image of too many pixels, or too thin."""
-    width, height = size_px
-    if width * height > max_megapixels * 1e6:
-        raise UnreadableImage(f"{width} x {height} pixels are more than data.max_megapixels={max_megapixels:g}")
-    if max(size_px) > MAX_ASPECT_RATIO * min(size_px):
-        raise UnreadableImage(f"{width} x {height} pixels: one side is more than {MAX_ASPECT_RATIO} times the other")
 
 
 def scaled_size(size_px: tuple[int, int], shorter_px: int, max_megapixels: float = MAX_MEGAPIXELS) -> tuple[int, int]:

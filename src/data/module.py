@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from src.data.cache.features import FeatureDataset, FrozenNetwork, cached_features
 from src.data.cache.images import cached_images
+from src.data.cache.plan import is_partial
 from src.data.dataset import Batch, Collate, ImageDataset
 from src.data.reading import as_it_is
 from src.data.samplers import EpochSampler, balancing_weights
@@ -121,7 +122,8 @@ class ImageDataModule(ImageSource):
 
     def advise(self) -> None:
         """Say how a phase that trains the head alone would be many times faster, if it is not."""
-        if self.cache.advises_features(is_random(self.augmentation), self.trainer):
+        could = self.cache.kind == "auto" and not is_partial(self.trainer)
+        if could and not self.cache.keeps_features(is_random(self.augmentation), self.trainer):
             log.info(
                 "The frozen network sees augmented images anew in every epoch. data.cache_views=8 keeps eight views "
                 "of each, augment=none one: training the head alone is then many times faster."

@@ -43,12 +43,7 @@ class EpochSampler(Sampler[Draw]):
 
     Args:
         size: images.
-        training: shuffled, or drawn by `weights_N`.
-        seed: of the draws.
-        epoch: the first one.
-        rank: of this process.
-        processes: that share the images.
-        weights_N: how often, relatively, each image is drawn (with replacement); None = each once per epoch.
+        weights_N: how often, relatively, each image is drawn in training (with replacement); None = each once.
         skip: (epoch, images of this process at its beginning to leave out), where a run was interrupted within it.
     """
 
@@ -94,10 +89,7 @@ class EpochSampler(Sampler[Draw]):
 
 
 def balancing_weights(strata: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """[N], so that each class is drawn equally often; with several classes per image, its rarest one counts.
-
-    `strata` int64 [N] or uint8 [N, K], as in `Targets.strata`.
-    """
+    """[N], from `Targets.strata`, so that each class is drawn equally often; of several per image the rarest counts."""
     if strata.ndim == 1:
         weights_N: npt.NDArray[np.float64] = 1.0 / np.bincount(strata)[strata]
         return weights_N

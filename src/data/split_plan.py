@@ -1,6 +1,7 @@
 """Which images are train, val and test: what the data say, what a file says, and what is cut off. Imports no torch."""
 
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ Groups = npt.NDArray[np.int64] | None  # of each image, [N]
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """The settings of the data that decide it; see ImageDataModule."""
+    """The settings of the data that decide it, as in conf/data/folder.yaml."""
 
     val_fraction: float
     test_fraction: float | None
@@ -90,8 +91,6 @@ class SplitPlan:
 
 def note_shared_groups(rows: dict[str, Rows], groups_N: npt.NDArray[np.int64], notes: list[str]) -> None:
     """Say so if splits that the data came with share groups: then val and test look better than they are."""
-    names = list(rows)
-    for i, one in enumerate(names):
-        for other in names[i + 1 :]:
-            if shared := len(np.intersect1d(groups_N[rows[one]], groups_N[rows[other]])):
-                notes.append(f"Leak: {shared} groups have images in both {one} and {other}.")
+    for one, other in combinations(rows, 2):
+        if shared := len(np.intersect1d(groups_N[rows[one]], groups_N[rows[other]])):
+            notes.append(f"Leak: {shared} groups have images in both {one} and {other}.")

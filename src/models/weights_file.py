@@ -88,9 +88,8 @@ def _no_weights(start: bytes) -> str:
         return "it is packed with gzip: unpack it first."
     if text.startswith(b"\x89hdf"):
         return "it is an HDF5 file (Keras, TensorFlow), and weights of torch are needed."
-    known = start[8:9] == b"{" or start.startswith(
-        (b"PK", b"\x80")
-    )  # safetensors; torch.save, of today and before 2020
+    # safetensors; torch.save, of today and before 2020
+    known = start[8:9] == b"{" or start.startswith((b"PK", b"\x80"))
     return "" if known else "it is no file of torch.save or safetensors."
 
 

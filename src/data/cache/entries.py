@@ -16,13 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from src.data.cache.locks import (
-    OWNER,
-    filling_alone,
-    lock_shared,
-    owner_of_this_process,
-    writing,
-)
+from src.data.cache.locks import OWNER, filling_alone, lock_shared, owner_of_this_process, writing
 from src.data.cache.manifest import find_damage, write_manifest
 from src.data.cache.room import MANIFEST, delete, make_room
 from src.settings.errors import ConfigError
@@ -93,9 +87,6 @@ def use_entry(
     if lock is not None:
         lock.close()
     return None, damage or f"{MANIFEST} cannot be opened"
-
-
-# -------------------------------------------------------------------------------------------------------------- filling
 
 
 @contextmanager

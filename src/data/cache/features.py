@@ -97,15 +97,9 @@ def cached_features(
     needed_px: int,
     trainer: Trainer | None,
 ) -> FeatureCache:
-    """What `network` makes of these rows, computed first if need be.
+    """What `network` makes of these rows, in batches for each view, computed first if need be.
 
-    Args:
-        plan, table, rows, trainer: of the data.
-        views: how many times each image is seen.
-        settings: with the network's weights all that the features depend on.
-        batches_of_view: batches of the images of all rows, for each view.
-        network: of which only the head trains.
-        needed_px: as in `ImageTable.read`.
+    `settings` are with the network's weights all that it depends on; `needed_px` is as in `ImageTable.read`.
     """
     name = entry_name("features", table.content_stamp(rows), *settings, network.frozen_fingerprint())
     times = f" x {views} views" if views > 1 else ""

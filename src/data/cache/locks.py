@@ -84,9 +84,6 @@ def _lock_alone(stream: IO[Any]) -> bool:
     return True
 
 
-# -------------------------------------------------------------------------------------------------------------- filling
-
-
 @contextmanager
 def writing(cache_dir: Path) -> Iterator[None]:
     """Turns what the disk refuses into a ConfigError."""

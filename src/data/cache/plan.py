@@ -35,10 +35,6 @@ class CachePlan:
             return False
         return self.views is not None or not random
 
-    def advises_features(self, random: bool, trainer: Trainer | None) -> bool:
-        """Whether they could be kept and are not."""
-        return self.kind == "auto" and not is_partial(trainer) and not self.keeps_features(random, trainer)
-
     def open(
         self,
         name: str,

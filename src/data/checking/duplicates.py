@@ -63,10 +63,7 @@ def first_of_same(digests_NB: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
 
 
 def near_pairs(
-    bits_NB: npt.NDArray[np.uint8],
-    gray_NP: npt.NDArray[np.uint8],
-    chroma_NP: npt.NDArray[np.uint8],
-    max_bits: int,
+    bits_NB: npt.NDArray[np.uint8], gray_NP: npt.NDArray[np.uint8], chroma_NP: npt.NDArray[np.uint8], max_bits: int
 ) -> npt.NDArray[np.int64]:
     """Rows of near duplicates, int64 [P, 2], the lower one first.
 

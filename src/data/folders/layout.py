@@ -48,9 +48,6 @@ def find_layout(root: Path, known_classes: Collection[str] | None = None) -> Lay
     raise ConfigError(f"data.root='{root}': the class folders lie too deep. Give the folder that they lie in.")
 
 
-# --------------------------------------------------------------------------------------------------------------- splits
-
-
 def split_layout(root: Path, folder: Folder, known: set[str] | None) -> Layout | None:
     """The layout with split folders, if `folder` holds some with class folders in them."""
     claims = folders_by_split(child.name for child in folder.children)
@@ -110,9 +107,6 @@ def holder_of_classes(folder: Folder, classes: set[str]) -> Folder | None:
             continue
         return folder
     return None
-
-
-# -------------------------------------------------------------------------------------------------------------- classes
 
 
 def class_layout(root: Path, folder: Folder, known: set[str] | None) -> Layout | None:

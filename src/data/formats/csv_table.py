@@ -28,15 +28,7 @@ class CsvDataModule(ImageDataModule):
     Labels are one class; several classes with `;` between them, or one column of 0 and 1 per class; or one column of
     numbers per target. Rows of a million images are kept as columns, about 100 bytes each. Rows that name an image
     again are merged, and refused if they contradict each other. Names of classes are compared in Unicode's NFC.
-
-    Args:
-        file: csv (comma, semicolon, tab or pipe; UTF-8, or UTF-16 with its mark) or .parquet.
-        root: folder that relative paths start from; None = the file's own.
-        path_column: the image's path.
-        label_columns: one name or several; None = `label` if there is one, else every column that is nothing else.
-        label_separator: between several classes in one cell; None = ; or else | or a comma, as the cells show.
-        split_column: train, val or test (or empty: left out); None, or no such column = cut by fractions.
-        group_column: images with the same value stay in the same split; None, or no such column = no groups.
+    conf/data/csv.yaml explains the settings.
     """
 
     def __init__(

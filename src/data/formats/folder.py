@@ -26,9 +26,6 @@ class ImageFolderDataModule(ImageDataModule):
     train; with train and val only there is no test split, unless test_fraction asks for one, which is then cut from
     train. Images may lie in subfolders of a class. Other files are ignored and counted. Names of classes are
     compared in Unicode's NFC; files keep theirs.
-
-    Args:
-        root: the folder.
     """
 
     def __init__(self, *, root: str, **settings: Unpack[DataArguments]) -> None:
@@ -143,7 +140,7 @@ class FoundImages:
 
 def is_utf8(path: str) -> bool:
     """Whether a path is text: Python stands for other bytes by half characters, which no table can hold."""
-    return not any("\ud800" <= character <= "\udfff" for character in path) if not path.isascii() else True
+    return path.isascii() or not any("\ud800" <= character <= "\udfff" for character in path)
 
 
 def stray_images(root: Path, folders: dict[str, Path]) -> list[str]:

@@ -23,30 +23,19 @@ log = logging.getLogger(__name__)
 # The values of `split` (or of `train`, where they are true and false) for our train, val and test; None: there is no
 # such split, or no splits at all. From the documentation of torchvision 0.29.
 SPLIT_VALUES: dict[str, tuple[Any, Any, Any]] = {
-    "CIFAR10": (True, None, False),
-    "CIFAR100": (True, None, False),
-    "Caltech101": (None, None, None),
-    "Caltech256": (None, None, None),
-    "Country211": ("train", "valid", "test"),
-    "DTD": ("train", "val", "test"),
-    "EuroSAT": (None, None, None),
-    "FGVCAircraft": ("train", "val", "test"),
-    "FashionMNIST": (True, None, False),
-    "Flowers102": ("train", "val", "test"),
-    "Food101": ("train", None, "test"),
-    "GTSRB": ("train", None, "test"),
-    "Imagenette": ("train", None, "val"),
-    "KMNIST": (True, None, False),
-    "MNIST": (True, None, False),
-    "OxfordIIITPet": ("trainval", None, "test"),
-    "PCAM": ("train", "val", "test"),
-    "RenderedSST2": ("train", "val", "test"),
-    "STL10": ("train", None, "test"),
-    "SUN397": (None, None, None),
-    "SVHN": ("train", None, "test"),
-    "StanfordCars": ("train", None, "test"),
+    "CIFAR10": (True, None, False), "CIFAR100": (True, None, False),
+    "Caltech101": (None, None, None), "Caltech256": (None, None, None),
+    "Country211": ("train", "valid", "test"), "DTD": ("train", "val", "test"),
+    "EuroSAT": (None, None, None), "FGVCAircraft": ("train", "val", "test"),
+    "FashionMNIST": (True, None, False), "Flowers102": ("train", "val", "test"),
+    "Food101": ("train", None, "test"), "GTSRB": ("train", None, "test"),
+    "Imagenette": ("train", None, "val"), "KMNIST": (True, None, False),
+    "MNIST": (True, None, False), "OxfordIIITPet": ("trainval", None, "test"),
+    "PCAM": ("train", "val", "test"), "RenderedSST2": ("train", "val", "test"),
+    "STL10": ("train", None, "test"), "SUN397": (None, None, None),
+    "SVHN": ("train", None, "test"), "StanfordCars": ("train", None, "test"),
     "USPS": (True, None, False),
-}
+}  # fmt: skip
 # Where these classes keep the files and the labels, so that nothing has to be decoded to know them.
 FILES = ("_image_files", "_images", "_samples", "samples", "imgs")
 LABELS = ("targets", "_labels", "labels", "y")
@@ -54,11 +43,7 @@ LABELS = ("targets", "_labels", "labels", "y")
 
 class TorchvisionDataModule(ImageDataModule):
     """A set of torchvision.datasets with one class per image, with its own splits. val is cut from train if need be.
-
-    Args:
-        name: of the class, such as Flowers102.
-        root: folder that it is downloaded to.
-        download: whether it may be downloaded.
+    conf/data/torchvision.yaml explains the settings.
     """
 
     def __init__(self, *, name: str, root: str, download: bool = True, **settings: Unpack[DataArguments]) -> None:

@@ -49,23 +49,17 @@ class TableFile:
         `setting` is the one that names the column, if there is one.
         """
         count, known = self.columns.count(name), [column for column in self.columns if column]
-        if count > 1:
+        if count == 1:
+            return self.columns.index(name)
+        if count:
             raise ConfigError(f"{self.setting}='{self.file}' has {count} columns '{name}': rename all but one.")
-        if not count and setting is not None:
-            hint = did_you_mean(name, known)
-            hint += f" It has: {', '.join(known)}.{self.no_header()}"
-            raise ConfigError(f"{setting}='{name}': {self.file} has no such column.{hint}")
-        if not count:
-            raise ConfigError(
-                f"{self.setting}='{self.file}' has no column '{name}', only: {', '.join(known)}.{self.no_header()}"
-            )
-        return self.columns.index(name)
-
-    def no_header(self) -> str:
-        """What to do if the first line names no columns but, as it seems, an image."""
-        if not any(Path(column).suffix.lower() in IMAGE_SUFFIXES for column in self.columns):
-            return ""
-        return " The first line looks like data, and has to name the columns, e.g. path,label."
+        has = f"{', '.join(known)}."
+        if any(Path(column).suffix.lower() in IMAGE_SUFFIXES for column in self.columns):
+            has += " The first line looks like data, and has to name the columns, e.g. path,label."
+        if setting is None:
+            raise ConfigError(f"{self.setting}='{self.file}' has no column '{name}', only: {has}")
+        hint = did_you_mean(name, known)
+        raise ConfigError(f"{setting}='{name}': {self.file} has no such column.{hint} It has: {has}")
 
 
 class PathCells:

@@ -24,12 +24,7 @@ SHOWN = 5  # lines with mistakes
 class ColumnBuilder:
     """Takes a table's cells chunk by chunk.
 
-    Args:
-        table: the setting that names the table, for messages.
-        root: folder that relative paths start from.
-        labels: reads the label columns.
-        known_classes: of a trained model.
-        unit: what the rows are counted in: line or row.
+    For messages `table` is the setting that names it, and `unit` (line or row) what its rows are counted in.
     """
 
     def __init__(self, table: str, root: Path, labels: LabelCells, known_classes: list[str] | None, unit: str) -> None:

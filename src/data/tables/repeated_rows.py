@@ -14,21 +14,14 @@ SHOWN = 5  # contradictions
 
 
 class RepeatedRows:
-    """The rows whose path an earlier one has, in a table of N rows.
-
-    Args:
-        table: the setting that names the table, for messages.
-        paths: strings [N].
-        lines_N: where each row is in the file.
-        unit: what these are: line or row.
-    """
+    """The `rows` whose path an earlier one has, the `first` one of each, and the rows `kept`, in a table of N rows."""
 
     def __init__(self, table: str, paths: npt.NDArray[Any], lines_N: npt.NDArray[np.int64], unit: str) -> None:
         self.table, self.paths, self.lines_N, self.unit = table, paths, lines_N, unit
         _, first, same_N = np.unique(paths, return_index=True, return_inverse=True)
         first_N = first[same_N]  # for each row the first one with the same path
         self.rows = np.flatnonzero(first_N != np.arange(len(paths)))
-        self.first = first_N[self.rows]  # of each of them
+        self.first = first_N[self.rows]
         self.kept = np.flatnonzero(first_N == np.arange(len(paths)))
 
     def refuse_targets(self, targets: Targets) -> None:

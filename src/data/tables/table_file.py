@@ -1,13 +1,16 @@
-"""Tables that people bring: csv and parquet. The one reader of them. Imports no torch."""
+"""Tables that people bring: csv and parquet. The one reader of them.
+
+Imports no torch, and pyarrow only when there is such a table.
+"""
 
 import csv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from src.data.tables.chunks import TableFile
+from src.data.tables.chunks import CHUNK, Cell, Chunk, TableFile
 from src.data.tables.csv_file import read_csv
-from src.data.tables.parquet_file import read_parquet
 from src.settings.errors import ConfigError
 
 TABLE_SUFFIXES = frozenset([".csv", ".tsv", ".txt", ".parquet", ".pq"])
@@ -56,3 +59,41 @@ def wrong_bytes(file: Path) -> str:
             except UnicodeDecodeError as error:
                 return f": line {number} has the byte 0x{line[error.start]:02x}"
     return ""
+
+
+def read_parquet(file: Path, setting: str) -> TableFile:
+    try:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import ParquetFile
+    except ImportError as error:
+        raise ConfigError(
+            f"{setting}='{file}': parquet needs pyarrow: uv sync --extra parquet, or use a .csv."
+        ) from error
+    try:
+        table = ParquetFile(file)
+    except (ArrowException, OSError) as error:
+        raise ConfigError(f"{setting}='{file}' is no parquet file: {error}.") from error
+
+    def chunks() -> Iterator[Chunk]:
+        first = 1
+        try:
+            for batch in table.iter_batches(CHUNK):
+                values = [[text_of(value) for value in column.to_pylist()] for column in batch.columns]
+                rows = [list(row) for row in zip(*values, strict=True)]
+                yield Chunk(rows, list(range(first, first + len(rows))))
+                first += len(rows)
+        except (ArrowException, OSError, UnicodeError) as error:
+            raise ConfigError(f"{setting}='{file}' is damaged: {error}.") from error
+
+    return TableFile(file, setting, [name.strip() for name in table.schema_arrow.names], chunks(), unit="row")
+
+
+def text_of(value: Any) -> Cell:
+    """A value of parquet as a csv file would have it; nothing for null and NaN."""
+    if value is None or value != value:
+        return ""
+    if isinstance(value, list):
+        return [str(item) for item in value if item is not None]
+    if isinstance(value, bool):
+        return str(int(value))
+    return str(value)
