@@ -39,8 +39,7 @@ def read_rgb(
         needed_px: what the shorter side will be scaled down to: larger JPEGs may then come reduced. None = all pixels.
         max_megapixels: a header that announces more is refused before any pixel is decoded.
 
-    Raises:
-        UnreadableImage: with the reason, for whatever cannot be decoded.
+    Raises UnreadableImage, with the reason, for whatever cannot be decoded.
     """
     with open_image(path, max_megapixels) as image:
         return decode(image, needed_px)
@@ -142,8 +141,7 @@ def refuse_special(mode: int) -> None:
 def scaled_size(size_px: tuple[int, int], shorter_px: int, max_megapixels: float = MAX_MEGAPIXELS) -> tuple[int, int]:
     """Width and height once the shorter side has `shorter_px`, rounded as torchvision does.
 
-    Raises:
-        UnreadableImage: if that is more than `max_megapixels`, as of a thin image that is scaled up.
+    Raises UnreadableImage if that is more than `max_megapixels`, as of a thin image that is scaled up.
     """
     width, height = size_px
     if not min(size_px):

@@ -20,9 +20,7 @@ def find_images(images: str, root: str | None = None) -> tuple[Path, list[str]]:
 
     Folders are read as in training (src/data/folders/walk.py), and so are tables (src/data/tables/table_file.py).
 
-    Args:
-        images: the setting.
-        root: folder that a table's relative paths start from; None = the table's own.
+    A table's relative paths start from `root`; None = its own folder.
 
     Returns the folder that the paths are relative to, and the paths: those of a table as they stand there. Raises
     ConfigError if there are none, or if most of a table's images are missing.

@@ -112,12 +112,12 @@ class ImageDataModule(ImageSource):
         return evaluation_transform(self.preprocessing)
 
     def image_dataset(self, rows: Rows, training: bool) -> ImageDataset:
-        if self.cache.kind != "images":
-            return ImageDataset(self.table, rows, self.transform_of(training), self.seed, substitute=training)
-        transform = self.transform_of(training, keep=True)
-        crop_scale_min = self.augmentation.crop_scale_min if training else None
-        settings = f"{self.preprocessing} {transform.needed_px} {crop_scale_min}"
-        kept = cached_images(self.cache, self.table, rows, transform, settings, self.num_workers, self.trainer)
+        keep, kept = self.cache.kind == "images", None
+        transform = self.transform_of(training, keep)
+        if keep:
+            crop_scale_min = self.augmentation.crop_scale_min if training else None
+            settings = f"{self.preprocessing} {transform.needed_px} {crop_scale_min}"
+            kept = cached_images(self.cache, self.table, rows, transform, settings, self.num_workers, self.trainer)
         return ImageDataset(self.table, rows, transform, self.seed, substitute=training, prepared=kept)
 
     def advise(self) -> None:

@@ -14,12 +14,8 @@ _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 def trained_modules(model: AdaptedNetwork, train: str) -> list[str]:
     """Names inside `model.net`, in its order, of the modules that train in a phase.
 
-    Args:
-        train: `head`; `all`; the name of a module, from which on everything trains; or a share such as `50%`, the
-            blocks nearest the output, and the head.
-
-    Raises:
-        ConfigError: with the valid names, if `train` is none of these.
+    `train` is `head`; `all`; the name of a module, from which on everything trains; or a share such as `50%`, the
+    blocks nearest the output, and the head. Raises ConfigError, with the valid names, if it is none of these.
     """
     names = [name for name, _ in model.net.named_modules()]
     if train == "all":

@@ -45,11 +45,7 @@ def open_entry(
         find_outdated: says why an entry is not what `fill` would make now; an empty text if it is.
         read_all: whether contents are compared and not only sizes, once in each process. One process of a run does it.
 
-    Returns:
-        A lock: while it is open, no other run deletes the entry.
-
-    Raises:
-        ConfigError: if the folder cannot be written.
+    Returns a lock: while it is open, no other run deletes the entry. Raises ConfigError if the disk refuses to write.
     """
     lock, damage = use_entry(folder, read_all, find_outdated)
     if lock is None:

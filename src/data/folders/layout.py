@@ -33,9 +33,7 @@ class Layout:
 def find_layout(root: Path, known_classes: Collection[str] | None = None) -> Layout:
     """Which folders below root hold the class folders. Raises ConfigError if there are none, or if it is not clear.
 
-    Args:
-        root: data.root.
-        known_classes: of a trained model. The data then need no train split, and class folders are known by name.
+    With `known_classes` of a trained model the data need no train split, and class folders are known by name.
     """
     known = None if known_classes is None else {same_text(name) for name in known_classes}
     folder, notes = Folder(root), list[str]()

@@ -1,7 +1,7 @@
 """From the cells of a table to columns of numbers and strings. Mistakes are told with their line. Imports no torch."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,59 @@ from src.data.folders.split_names import split_of
 from src.data.table import ImageTable, string_column
 from src.data.tables.chunks import Cell, PathCells
 from src.data.tables.label_cells import LabelCells
-from src.data.tables.repeated_rows import RepeatedRows
 from src.data.targets import Rows, Tags, Targets
 from src.settings.errors import ConfigError
+from src.settings.tasks import tasks_for
 
 SPLIT_CODES = {"": 0, "train": 1, "val": 2, "test": 3}
 NO_GROUP = -1
-SHOWN = 5  # lines with mistakes
+SHOWN = 5  # lines with mistakes, or contradictions
+
+
+class RepeatedRows:
+    """The `rows` whose path an earlier one has, the `first` one of each, and the rows `kept`, in a table of N rows."""
+
+    def __init__(self, table: str, paths: npt.NDArray[Any], lines_N: npt.NDArray[np.int64], unit: str) -> None:
+        self.table, self.paths, self.lines_N, self.unit = table, paths, lines_N, unit
+        _, first, same_N = np.unique(paths, return_index=True, return_inverse=True)
+        first_N = first[same_N]  # for each row the first one with the same path
+        self.rows = np.flatnonzero(first_N != np.arange(len(paths)))
+        self.first = first_N[self.rows]
+        self.kept = np.flatnonzero(first_N == np.arange(len(paths)))
+
+    def refuse_targets(self, targets: Targets) -> None:
+        """Raise ConfigError, naming the lines, if rows of one image have different targets."""
+        way_out = f"An image with several classes is for {tasks_for('tags')}." if targets.kind == "classes" else ""
+        self._refuse(targets.differ(self.rows, self.first), targets.kind, targets.text, way_out)
+
+    def refuse(self, values_N: npt.NDArray[Any], what: str, names: dict[int, str], missing: int | None = None) -> None:
+        """Raise ConfigError, naming the lines, if rows of one image have different values (of all rows; `names` by
+        value). `what` they are is said in the plural; `missing` is a value that contradicts none.
+        """
+        mine, others = values_N[self.rows], values_N[self.first]
+        differ = mine != others
+        if missing is not None:
+            differ &= (mine != missing) & (others != missing)
+        self._refuse(differ, what, lambda row: names[int(values_N[row])])
+
+    def _refuse(self, differ: npt.NDArray[np.bool_], what: str, text: Callable[[int], str], way_out: str = "") -> None:
+        if not differ.any():
+            return
+        lines = [
+            f"  {self.unit}s {self.lines_N[first]} and {self.lines_N[row]}: {self.paths[row]} has the {what} "
+            f"{text(first)} and {text(row)}"
+            for row, first in list(zip(self.rows[differ], self.first[differ], strict=True))[:SHOWN]
+        ]
+        if differ.sum() > SHOWN:
+            lines.append(f"  ... {differ.sum() - SHOWN} more")
+        shown = "\n".join([*lines, way_out] if way_out else lines)
+        raise ConfigError(f"{self.table} has {differ.sum()} rows that contradict an earlier one:\n{shown}")
+
+    def complete(self, values_N: npt.NDArray[np.int64], missing: int) -> None:
+        """Give the first row of each image what a later one has, in place, where it has none."""
+        there = (values_N[self.rows] != missing) & (values_N[self.first] == missing)
+        # Backwards, so that of several later ones the first one stays.
+        values_N[self.first[there][::-1]] = values_N[self.rows[there]][::-1]
 
 
 class ColumnBuilder:
