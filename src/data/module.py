@@ -68,7 +68,10 @@ class ImageDataModule(ImageSource):
         return self.image_loader(dataset, generator=torch.Generator())
 
     def image_loader(self, dataset: ImageDataset, persistent: bool = False, **settings: Any) -> DataLoader[Batch]:
-        workers = self.workers_for(-(-len(dataset) // self.batch_size))
+        batches, batch_bytes = -(-len(dataset) // self.batch_size), 3 * self.preprocessing.crop_px**2 * self.batch_size
+        processes = self.trainer.num_devices if self.trainer is not None else 1
+        workers = workers_that_fit(self.num_workers, batch_bytes, batches, processes)
+        self.num_workers = min(self.num_workers, workers)  # from now on
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
@@ -79,14 +82,6 @@ class ImageDataModule(ImageSource):
             collate_fn=Collate(self.preprocessing.crop_px, self.table.targets),
             **settings,
         )
-
-    def workers_for(self, batches: int) -> int:
-        """`num_workers`, or for good as many as their batches leave room for in shared memory."""
-        batch_bytes = 3 * self.preprocessing.crop_px**2 * self.batch_size
-        processes = self.trainer.num_devices if self.trainer is not None else 1
-        fitting = workers_that_fit(self.num_workers, batch_bytes, batches, processes)
-        self.num_workers = min(self.num_workers, fitting)
-        return fitting
 
     def sampler(self, rows: Rows, training: bool) -> EpochSampler:
         trainer, epoch = self.trainer, 0

@@ -91,8 +91,6 @@ class EpochSampler(Sampler[Draw]):
 def balancing_weights(strata: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """[N], from `Targets.strata`, so that each class is drawn equally often; of several per image the rarest counts."""
     if strata.ndim == 1:
-        weights_N: npt.NDArray[np.float64] = 1.0 / np.bincount(strata)[strata]
-        return weights_N
+        return np.asarray(1.0 / np.bincount(strata)[strata])
     counts_K = np.maximum(strata.sum(axis=0, dtype=np.int64), 1)
-    weights_N = np.where(strata > 0, 1.0 / counts_K, 1.0 / len(strata)).max(axis=1)
-    return weights_N
+    return np.asarray(np.where(strata > 0, 1.0 / counts_K, 1.0 / len(strata)).max(axis=1))

@@ -17,11 +17,7 @@ def cut(strata: npt.NDArray[Any], fractions: dict[str, float], seed: int, groups
     """Positions, sorted, of each named part and of `train`, which gets the rest.
 
     Strata are spread evenly over the parts. A group goes to one part whole. The result depends on strata, groups and
-    seed alone.
-
-    Args:
-        strata: int64 [N] or uint8 [N, K], as in `Targets.strata`.
-        fractions: share of the images, 0..1, by name of the part.
+    seed alone. `strata` are as in `Targets.strata`, `fractions` the shares of the images, 0..1, by name of the part.
     """
     if not fractions:
         return {"train": np.arange(len(strata))}

@@ -72,8 +72,7 @@ def training_transform(preprocessing: Preprocessing, augmentation: Augmentation,
         steps.append(v2.RandomVerticalFlip(augmentation.vertical_flip))
     if augmentation.rotation_degrees:
         steps.append(v2.RandomRotation(augmentation.rotation_degrees, interpolation=InterpolationMode.BILINEAR))
-    if augmentation.color_jitter:
-        amount = augmentation.color_jitter
+    if amount := augmentation.color_jitter:
         steps.append(v2.ColorJitter(brightness=amount, contrast=amount, saturation=amount))
     if augmentation.policy:
         steps.append(POLICIES[augmentation.policy](interpolation=InterpolationMode.BILINEAR))

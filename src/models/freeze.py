@@ -8,8 +8,6 @@ from collections.abc import Iterable
 from src.models.adapted import AdaptedNetwork
 from src.settings.errors import ConfigError, did_you_mean
 
-_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
-
 
 def trained_modules(model: AdaptedNetwork, train: str) -> list[str]:
     """Names inside `model.net`, in its order, of the modules that train in a phase.
@@ -22,7 +20,7 @@ def trained_modules(model: AdaptedNetwork, train: str) -> list[str]:
         return names
     if train == "head":
         return [name for name in names if model.in_head(name)]
-    if share := _SHARE.fullmatch(train.strip()):
+    if share := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", train.strip()):
         blocks = model.blocks
         trained_blocks = round(len(blocks) * min(float(share[1]), 100) / 100)
         later = names[names.index(blocks[-trained_blocks]) :] if trained_blocks else []

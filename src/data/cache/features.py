@@ -25,6 +25,7 @@ from src.data.table import ImageTable
 from src.data.targets import Rows
 from src.settings.errors import ConfigError
 
+BatchesOfView = Callable[[int], Iterable[Batch]]  # of the images of all rows
 DTYPES = {str(dtype): dtype for dtype in (torch.float32, torch.float16, torch.bfloat16, torch.float64)}
 
 
@@ -92,7 +93,7 @@ def cached_features(
     rows: Rows,
     views: int,
     settings: list[str],
-    batches_of_view: Callable[[int], Iterable[Batch]],
+    batches_of_view: BatchesOfView,
     network: FrozenNetwork,
     needed_px: int,
     trainer: Trainer | None,
@@ -116,12 +117,7 @@ def reasons_in(entry: Path) -> dict[int, str]:
 
 
 def fill_features(
-    table: ImageTable,
-    rows: Rows,
-    views: int,
-    batches_of_view: Callable[[int], Iterable[Batch]],
-    network: FrozenNetwork,
-    temporary: Path,
+    table: ImageTable, rows: Rows, views: int, batches_of_view: BatchesOfView, network: FrozenNetwork, temporary: Path
 ) -> None:
     position_of_row = np.full(len(table), -1)
     position_of_row[rows] = np.arange(len(rows))

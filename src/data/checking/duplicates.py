@@ -105,5 +105,4 @@ def look_alike(gray_PX: Bytes, other_gray_PX: Bytes, chroma_PX: Bytes, other_chr
     correlation = (a * b).mean(axis=1) / np.maximum(std_a * std_b, 1e-6)
     textured = (correlation >= MIN_CORRELATION) & (shift <= MAX_SHIFT) & (high <= MAX_CONTRAST * low)
     flat = (difference <= MAX_FLAT_DIFFERENCE) & (chroma <= MAX_FLAT_DIFFERENCE)
-    alike: npt.NDArray[np.bool_] = np.where(low < FLAT, flat, textured & (chroma <= MAX_CHROMA))
-    return alike
+    return np.asarray(np.where(low < FLAT, flat, textured & (chroma <= MAX_CHROMA)))

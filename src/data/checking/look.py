@@ -19,12 +19,10 @@ from src.data.targets import Rows
 
 NEEDED_PX = 128  # larger JPEGs are decoded reduced, which is faster and sees damage just as well
 DIGEST_BYTES = 16  # of sha256
-COLUMNS = np.dtype(
-    [
-        *[("width", np.int32), ("height", np.int32), ("digest", np.uint8, DIGEST_BYTES)],
-        *[("bits", np.uint8, 16), ("gray", np.uint8, 256), ("chroma", np.uint8, 32)],
-    ]
-)
+COLUMNS = np.dtype([
+    ("width", np.int32), ("height", np.int32), ("digest", np.uint8, DIGEST_BYTES), ("bits", np.uint8, 16),
+    ("gray", np.uint8, 256), ("chroma", np.uint8, 32),
+])  # fmt: skip
 SEARCHED_FOR = 20  # missing files
 # What lies there instead of an image, by how the file begins.
 IMPOSTORS = {

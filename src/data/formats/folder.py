@@ -59,7 +59,7 @@ class ImageFolderDataModule(ImageDataModule):
 
     def classes_of(self, found: dict[str, "FoundImages"], layout: Layout, others: str) -> Classes:
         """By the names of the folders. Raises ConfigError for a single one, and for classes that train lacks."""
-        class_names = self.known_classes or sorted(found["all" if "all" in found else "train"].class_names)
+        class_names = self.known_classes or sorted(found["all" if "all" in found else "train"].spellings)
         if len(class_names) < 2:
             raise ConfigError(
                 f"data.root='{self.root}': only one class folder with images, '{class_names[0]}'.{others} "
@@ -67,7 +67,7 @@ class ImageFolderDataModule(ImageDataModule):
             )
         index_of = {same_text(name): index for index, name in enumerate(class_names)}
         for split, images in found.items():
-            if unknown := sorted(images.class_names - set(index_of)):
+            if unknown := sorted(set(images.spellings) - set(index_of)):
                 other = "the model" if self.known_classes else layout.folders["train"]
                 raise ConfigError(f"{layout.folders[split]} has classes that {other} lacks: {', '.join(unknown)}.")
         labels_N = np.array([index_of[name] for images in found.values() for name, _ in images.files], dtype=np.int64)
@@ -107,10 +107,6 @@ class FoundImages:
         self.files += texts
         if texts:
             self.spellings.setdefault(name, []).append(class_folder.name)
-
-    @property
-    def class_names(self) -> set[str]:
-        return set(self.spellings)
 
     def other_files(self) -> list[str]:
         """A sentence about the files that are no images by their names, if there are any."""

@@ -26,9 +26,6 @@ class Chunk:
     rows: list[list[Cell]] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
     def cells(self, column: int) -> list[Cell]:
         return [row[column] for row in self.rows]
 

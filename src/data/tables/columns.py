@@ -99,15 +99,9 @@ class ColumnBuilder:
 
     def add_splits(self, names: list[str], lines: list[int]) -> None:
         splits = [split_of(name) if name else "" for name in names]
-        self.refuse(
-            [
-                f"split '{name}' is none of train, val, test (data.split_column=null leaves the column alone)"
-                if split is None
-                else ""
-                for name, split in zip(names, splits, strict=True)
-            ],
-            lines,
-        )
+        why = "is none of train, val, test (data.split_column=null leaves the column alone)"
+        named = zip(names, splits, strict=True)
+        self.refuse([f"split '{name}' {why}" if split is None else "" for name, split in named], lines)
         self.columns["split"].append(np.array([SPLIT_CODES[split or ""] for split in splits], dtype=np.int8))
 
     def refuse(self, problems: Sequence[str], lines: Sequence[int]) -> None:

@@ -93,13 +93,13 @@ def read_csv(file: Path, setting: str, lines: TextIO) -> TableFile:
                     row = fitted_row(row, len(columns), f"{setting}='{file}'", begin, end)
                 chunk.rows.append([as_written(cell) if cell.startswith("'") else cell for cell in row])
                 chunk.lines.append(begin)
-                if len(chunk) == CHUNK:
+                if len(chunk.rows) == CHUNK:
                     yield chunk
                     chunk = Chunk()
             begin = end + 1
         if last[1] > last[0] and quotes['"'] % 2:
             raise ConfigError(f"{setting}='{file}': a quote (\") is left open in line {last[0]} or after it.")
-        if len(chunk):
+        if chunk.rows:
             yield chunk
 
     return TableFile(file, setting, columns, chunks())
