@@ -27,7 +27,7 @@ def fit_phases(run: TrainingRun, task: ScoresTask, datamodule: ImageDataModule, 
         task.begin_phase(index, start)
         # Sharded weights compute only where all processes do, and features are made by one for all of them.
         head_alone = task.trains_head_alone and not isinstance(trainer.strategy, ShardedStrategy)
-        datamodule.train_on_features_of(task if head_alone else None)
+        datamodule.frozen_network = task if head_alone else None
         trainer.should_stop = False
         trainer.fit_loop.max_epochs = run.end_epoch(index, start + task.phase.epochs, find_early_stopping(trainer))
         describe_phase(task, trainer)

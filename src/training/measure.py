@@ -34,7 +34,7 @@ def measure_best(task: FineTuneTask, datamodule: ImageDataModule, trainer: Train
     They stay in `task`. What val teaches it, such as a temperature, is put into best.ckpt.
     """
     load_best(task, trainer)
-    datamodule.train_on_features_of(None)  # the whole network is measured, on images
+    datamodule.frozen_network = None  # the whole network is measured, on images
     table, collector = datamodule.table, EvidenceCollector()
     looked_at = bool(find_tensorboards(trainer)) and not task.is_sharded
     embeddings = [EmbeddingCollector(table.splits["val"])] if looked_at else []

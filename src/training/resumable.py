@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from src.data.dataset import Batch
-from src.data.seeds import mixed_seed
+from src.data.samplers import mixed_seed
 from src.models.adapted import AdaptedNetwork
 from src.runs.progress import Progress
 from src.runs.record import CHECKPOINT_KEY, RunRecord, moved

@@ -63,7 +63,7 @@ def find_batch_size(task: ScoresTask, datamodule: ImageDataModule, trainer: Trai
 def use_best_batch_size(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> int:
     """Find it, and let the data and the checkpoints have it."""
     given, found = datamodule.batch_size, find_batch_size(task, datamodule, trainer)
-    datamodule.use_batch_size(found)
+    datamodule.batch_size = found
     task.set_batch_size(found)
     if found != given and not task.record.setting("lr_find"):
         advise_rate(found / given)

@@ -35,11 +35,11 @@ def rehearsal(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -
         copied = trainer.precision_plugin.convert_module(copied).to(trainer.strategy.root_device)  # type: ignore[assignment]
         copied.train()
         datamodule.trainer = trainer  # which the data module knows of only from the fit on
-        datamodule.train_on_features_of(None if network is None else copied)
+        datamodule.frozen_network = None if network is None else copied
         try:
             yield copied
         finally:
-            datamodule.train_on_features_of(network)
+            datamodule.frozen_network = network
             datamodule.trainer = attached
 
 
