@@ -27,8 +27,7 @@ def train(cfg: DictConfig) -> float | None:
         from src.build.trainer import build_callbacks, build_loggers, build_trainer
         from src.runs.opening import open_run
         from src.tasks.results import measure_and_write
-        from src.training.describe import describe
-        from src.training.fit import fit_phases
+        from src.training.fit import describe, fit_phases
         from src.training.tuning.batch_size import use_best_batch_size
         from src.training.tuning.head_start import start_from_pretrained
 

@@ -1,19 +1,23 @@
 """Lightning's Trainer for this machine, with callbacks and loggers."""
 
 import logging
+import os
 from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning import Callback, Trainer
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
-from src.build.cluster import find_environment
 from src.build.device import find_accelerator, find_precision
+from src.cli.launch import launched_id
 from src.runs.checkpoint import AtomicCheckpointIO
 from src.runs.run import TrainingRun
 from src.settings.errors import ConfigError
@@ -105,3 +109,16 @@ def built_all(group: str, nodes: DictConfig) -> list[Any]:
         found.append(instantiate(node))
         require_kind(found[-1], f"{group}.{name}", node._target_)
     return found
+
+
+def find_environment() -> list[ClusterEnvironment]:
+    """Who starts the processes of a run inside a job of SLURM: srun if it started several, else Lightning.
+
+    Lightning itself takes any job of SLURM for one of srun's, and would wait for processes that nobody starts. Empty
+    outside SLURM and under torchrun, where Lightning sees by itself what to do.
+    """
+    if "SLURM_JOB_ID" not in os.environ or "TORCHELASTIC_RUN_ID" in os.environ:
+        return []
+    if launched_id() is None:
+        return [LightningEnvironment()]
+    return [SLURMEnvironment(auto_requeue=False)]  # src/training/interruption.py does it, phase and step included

@@ -13,7 +13,7 @@ from src.data.module import ImageDataModule
 from src.files.json_files import write_json
 from src.models.preprocessing import Preprocessing
 from src.runs.environment import environment
-from src.runs.phase_epochs import lengthened, shares
+from src.runs.progress import lengthened, shares
 from src.runs.record import RunRecord
 from src.runs.resume import Interrupted
 from src.settings.errors import ConfigError

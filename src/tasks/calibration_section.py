@@ -7,7 +7,7 @@ from src.evaluation.evidence import Evidence
 from src.reports.calibration_charts import draw_reliability
 from src.reports.parts import section
 from src.reports.run_report import RunReport
-from src.training.calibrated import CalibratedTask
+from src.training.scores_task import CalibratedTask
 
 
 def probabilities_of(task: CalibratedTask, evidence: Evidence, one_class: bool, calibrated: bool = True) -> Floats:

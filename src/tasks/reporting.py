@@ -1,7 +1,6 @@
 """What a run, or an evaluation, leaves for people: tables, the page, the model card. The task brings its parts.
 
-The module `report` of a task has HEADLINE (names of its main metrics), words, intervals, tables and sections.
-"""
+The module `report` of a task has HEADLINE (names of its main metrics), words, intervals, tables and sections."""
 
 import json
 from collections.abc import Sequence
@@ -19,10 +18,9 @@ from src.reports.card_facts import CardFacts
 from src.reports.model_card import model_card
 from src.reports.run_page import write_run_page
 from src.reports.run_report import RunReport
+from src.runs.environment import peak_memory
 from src.tasks.lookup import part_of
-from src.tasks.predictions_file import write_predictions
 from src.training.measure import Measured
-from src.training.peak_memory import peak_memory
 from src.training.task import FineTuneTask
 from src.training.tensorboard import add_figure
 
@@ -124,3 +122,19 @@ def log_embeddings(task: FineTuneTask, table: ImageTable, measured: Measured, tr
     if measured.embeddings is not None:
         predictions = {row: one.answer for row, one in zip(val.rows_N.tolist(), task.predictions_of(val), strict=True)}
         measured.embeddings.log_to(trainer, table, predictions)
+
+
+MAX_PROBABILITY_COLUMNS = 100
+
+
+def write_predictions(
+    path: Path, task: FineTuneTask, table: ImageTable, evidence: Evidence, spreadsheet_safe: bool = True
+) -> None:
+    """One row per image: path, label, and the columns of src.predict; probabilities only of up to 100 classes."""
+    wide = len(task.class_names) <= MAX_PROBABILITY_COLUMNS
+    with path.open("w", newline="", encoding="utf-8") as file:
+        columns = ["path", "label", *task.prediction.columns(task.class_names, wide)]
+        writer = CsvWriter(file, columns, spreadsheet_safe)
+        for row, prediction in zip(evidence.rows_N.tolist(), task.predictions_of(evidence), strict=True):
+            image = {"path": str(table.paths[row]), "label": table.targets.text(row)}
+            writer.write({**image, **prediction.row()})

@@ -14,10 +14,10 @@ from src.files.json_files import write_json
 from src.runs.run import TrainingRun
 from src.tasks.reporting import write_run_report, write_tables
 from src.training.best_weights import find_best
-from src.training.hyperparameters import log_hyperparameters
 from src.training.measure import measure_best
 from src.training.metric_states import scalars
 from src.training.scores_task import ScoresTask
+from src.training.tensorboard import log_hyperparameters
 
 log = logging.getLogger(__name__)
 

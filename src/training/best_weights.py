@@ -1,16 +1,21 @@
-"""The best weights of a training: in best.ckpt, or the moving average, or the last ones."""
+"""The best weights of a training: in best.ckpt, or the moving average, or the last ones; and the soup of several."""
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 from lightning import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from src.evaluation.evidence import Evidence
 from src.runs.checkpoint import AtomicCheckpointIO, load_checkpoint
 from src.runs.record import CALIBRATION_KEY, CHECKPOINT_KEY
-from src.training.averaging import MovingAverage, SoupCheckpoint, StateDict
+from src.training.averaging import MovingAverage, SoupCheckpoint, StateDict, average_of
 from src.training.sharding import load_sharded
 from src.training.task import FineTuneTask
+
+log = logging.getLogger(__name__)
 
 
 def find_best(trainer: Trainer, monitor: str) -> ModelCheckpoint | None:
@@ -58,3 +63,36 @@ def keep_weights(trainer: Trainer, monitor: str, weights: dict[str, Any]) -> Non
     """Put other weights into best.ckpt."""
     if trainer.is_global_zero and (file := best_file(trainer, monitor)) is not None:
         AtomicCheckpointIO().save_checkpoint({**load_checkpoint(file), "state_dict": weights}, file)
+
+
+Measurement = tuple[dict[str, float], Evidence]
+
+
+def try_soup(
+    best: Measurement, task: FineTuneTask, trainer: Trainer, measure_val: Callable[[], Measurement]
+) -> Measurement:
+    """Put the soup in the place of the best epoch, in `task` and in best.ckpt, unless val is worse with it.
+
+    Returns metrics and evidence of val of the weights that stay: `best`, if there is nothing to average.
+    """
+    monitor = task.monitor
+    soup = next((c for c in trainer.checkpoint_callbacks if isinstance(c, SoupCheckpoint)), None)
+    kept = find_best(trainer, monitor)
+    files = trainer.strategy.broadcast(soup.files() if soup is not None else [])
+    if kept is None or len(files) < 2:
+        return best
+    load_everywhere(average_of(files) if trainer.is_global_zero else None, task, trainer)
+    metrics, val = measure_val()
+    mixed = trainer.strategy.lightning_module_state_dict()  # by all processes
+    alone = best[0][monitor]
+    better = metrics[monitor] >= alone if kept.mode == "max" else metrics[monitor] <= alone
+    log.info(
+        "Soup of the %d best epochs: %s %.4f, the best alone %.4f: %s.",
+        len(files), monitor, metrics[monitor], alone, "kept" if better else "not kept",
+    )  # fmt: skip
+    if better:
+        keep_weights(trainer, monitor, mixed)
+    else:
+        load_best(task, trainer)
+        metrics, val = measure_val()
+    return {**metrics, "soup_epochs": len(files) if better else 0}, val

@@ -1,13 +1,17 @@
-"""Collects what a task keeps of each image of an evaluation."""
+"""What is kept of each image of an evaluation: how it is collected, and what a task makes of it."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from lightning import Callback, LightningModule, Trainer
+from PIL import Image
 
 from src.data.table import ImageTable
 from src.evaluation.evidence import Evidence, finite_evidence
+from src.evaluation.prediction import Prediction
 from src.training.processes import gathered
 
 
@@ -40,3 +44,25 @@ class EvidenceCollector(Callback):
         rows_N = arrays.pop("index")
         order_N = np.argsort(rows_N, kind="stable")
         return finite_evidence(split, table, rows_N[order_N], {name: a[order_N] for name, a in arrays.items()})
+
+
+class FromEvidence(ABC):
+    """Part of the base of the tasks."""
+
+    @abstractmethod
+    def predictions_of(self, evidence: Evidence) -> Iterator[Prediction]:
+        """What is said about each image."""
+
+    def figures(
+        self, split: str, arrays: Mapping[str, npt.NDArray[Any]], labels: npt.NDArray[Any]
+    ) -> dict[str, Image.Image]:
+        """Drawn for TensorBoard, by name, of what a validation step returned [N, ...] and the labels [N]."""
+        return {}
+
+    def calibrate(self, val: Evidence) -> dict[str, float]:
+        """Learn from the best weights' evidence of val, which has images; what best.ckpt then carries, if anything."""
+        return {}
+
+    def further_metrics(self, evidence: Evidence) -> dict[str, float]:
+        """Of the final weights on a split, beside those that each validation logs; there are images."""
+        return {}

@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass
 
+import torch
 from lightning import Trainer
 
 from src.data.module import ImageDataModule
 from src.evaluation.evidence import Evidence
-from src.training.best_weights import keep_calibration, load_best
+from src.training.best_weights import Measurement, keep_calibration, load_best, try_soup
+from src.training.callbacks.progress_bar import ProgressBar
+from src.training.callbacks.readable_images import RequireReadableImages
+from src.training.callbacks.unreadable_images import UnreadableImages
 from src.training.embeddings import EmbeddingCollector, Embeddings
 from src.training.evidence import EvidenceCollector
 from src.training.metric_states import scalars
-from src.training.soup import Measurement, try_soup
 from src.training.task import FineTuneTask
 from src.training.tensorboard import find_tensorboards
 from src.training.trainer_state import watched_by, without_loggers
@@ -64,3 +67,27 @@ def measure_best(task: FineTuneTask, datamodule: ImageDataModule, trainer: Train
 def further_metrics(task: FineTuneTask, evidence: Evidence) -> dict[str, float]:
     """Those that are measured of final weights alone; none where too few images can be measured."""
     return task.further_metrics(evidence) if len(evidence) and evidence.measurable else {}
+
+
+def measure_split(
+    task: FineTuneTask, device: torch.device, datamodule: ImageDataModule, split: str
+) -> tuple[dict[str, float], Evidence]:
+    """The metrics by name, without the split's, and the evidence of each image.
+
+    `split` may be `all`: every image there is.
+    """
+    collector = EvidenceCollector()
+    trainer = Trainer(
+        accelerator={"cuda": "gpu"}.get(device.type, device.type),
+        devices=1,
+        logger=False,
+        callbacks=[RequireReadableImages(datamodule.table.root), ProgressBar(), UnreadableImages(), collector],
+        use_distributed_sampler=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.test(task, dataloaders=datamodule.loader(split), verbose=False)
+    metrics = {name.removeprefix("test/"): value for name, value in scalars(trainer.callback_metrics).items()}
+    evidence = collector.take(split, datamodule.table)
+    return metrics | further_metrics(task, evidence), evidence

@@ -9,7 +9,7 @@ from torch.distributed.tensor import DTensor
 
 from src.data.dataset import Batch
 from src.settings.errors import RunStopped
-from src.training.distributed import on_any_process
+from src.training.processes import on_any_process
 
 log = logging.getLogger(__name__)
 

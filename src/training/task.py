@@ -14,11 +14,11 @@ from src.evaluation.evidence import MAX_NOT_FINITE
 from src.evaluation.prediction import Prediction
 from src.models.adapted import AdaptedNetwork
 from src.runs.record import RunRecord
-from src.training.distributed import on_any_process, require_same_settings
-from src.training.from_evidence import FromEvidence
+from src.training.evidence import FromEvidence
 from src.training.nonfinite import NonFiniteLosses
 from src.training.output_layer import OutputLayer
 from src.training.phases import TrainingPlan
+from src.training.processes import on_any_process, require_same_settings
 from src.training.resumable import ResumableModule
 from src.training.sharding import ShardedStrategy, shard
 

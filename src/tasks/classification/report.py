@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from src.evaluation.abstaining import abstaining, accuracy_by_coverage
-from src.evaluation.calibration import BINS, Floats
+from src.evaluation.calibration import BINS, Floats, abstaining, accuracy_by_coverage
 from src.evaluation.class_scores import ClassScores, class_scores
 from src.evaluation.confusion import ConfusionCounts, count_confusions
 from src.evaluation.evidence import Evidence

@@ -13,7 +13,7 @@ from src.reports.confusion_matrix import draw_confusions
 from src.tasks.classification.export import ClassificationOutputs
 from src.tasks.classification.metrics import classification_metrics
 from src.tasks.classification.prediction import ClassificationPrediction
-from src.training.calibrated import CalibratedTask
+from src.training.scores_task import CalibratedTask
 
 
 class ClassificationTask(CalibratedTask):

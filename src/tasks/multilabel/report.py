@@ -4,9 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from src.evaluation.average_precision import Ranking
 from src.evaluation.calibration import Floats
-from src.evaluation.class_scores import class_scores
+from src.evaluation.class_scores import Ranking, class_scores
 from src.evaluation.evidence import Evidence
 from src.evaluation.intervals import Interval, bootstrap
 from src.reports.charts import draw_precision_recall
