@@ -124,12 +124,13 @@ def settings_to_evaluate(changes: dict[str, Any], record: RunRecord, trust: bool
 
 def is_other_data(changes: dict[str, Any], record: RunRecord) -> bool:
     """Whether settings of `data` name other images than those of the training."""
-    own = record.config["data"]
 
     def place(value: Any) -> Any:
         return str(Path(value).expanduser().resolve()) if isinstance(value, str) else value
 
-    return "_target_" in changes or any(key in changes and place(changes[key]) != place(own.get(key)) for key in PLACES)
+    return "_target_" in changes or any(
+        key in changes and place(changes[key]) != place(record.setting(f"data.{key}")) for key in PLACES
+    )
 
 
 PLACES = ("root", "file", "name")  # settings of data that say which images they are

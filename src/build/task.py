@@ -34,10 +34,10 @@ def build_task(run: TrainingRun, datamodule: ImageDataModule) -> ScoresTask:
     """
     settings, table = run.settings, datamodule.table
     record = run.record_of(datamodule.class_names, datamodule.preprocessing, table.fingerprint())
-    labels = table.labels[table.splits["train"]]
+    rows = table.splits["train"]
     task = task_class(settings.task.name)(
         model=build_model(settings, record, run.reads_weights),
-        loss=build_loss(settings.loss, labels, len(record.class_names)),
+        loss=build_loss(settings.loss, len(record.class_names), table.targets.counts(rows), len(rows)),
         plan=TrainingPlan(
             monitor=settings.task.monitor,
             phases=build_phases(run),
@@ -48,7 +48,7 @@ def build_task(run: TrainingRun, datamodule: ImageDataModule) -> ScoresTask:
         record=record,
         mixing=build_mixing(settings.augment, len(record.class_names)),
     )
-    task.learn_labels(labels)
+    task.learn_labels(table.labels[rows])
     if settings.task.monitor not in task.metric_names:
         raise ConfigError(
             f"task.monitor='{settings.task.monitor}' is not measured here. Allowed: {', '.join(task.metric_names)}."
@@ -103,30 +103,33 @@ def load_task(state_dict: dict[str, Tensor], record: RunRecord, with_loss: bool)
 
     Raises RuntimeError, as torch does, if they do not fit.
     """
-    loss = build_loss(plain_config(record.config).loss, None, len(record.class_names)) if with_loss else None
+    loss = build_loss(plain_config(record.config).loss, len(record.class_names)) if with_loss else None
     task = untrained_task(record, loss)
     weights = {name: value for name, value in state_dict.items() if with_loss or not name.startswith("loss.")}
     task.load_state_dict(with_versions(weights, task))
     return task.eval()
 
 
-def build_loss(node: DictConfig, labels: npt.NDArray[Any] | None, num_classes: int) -> nn.Module:
+def build_loss(
+    node: DictConfig, num_classes: int, counts_K: npt.NDArray[np.int64] | None = None, images: int = 0
+) -> nn.Module:
     """The loss, weighted by class if `loss.class_weights` says so. Raises ConfigError if it cannot be.
 
-    Without `labels`, those of the training images, weights and counts of classes are ones: a checkpoint has them.
+    Without the `counts_K` of the training images that show each class, weights and counts are ones: a checkpoint has
+    them.
     """
     settings = cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))
     settings.pop("targets", None)  # for src/settings/check.py
     kind = settings.pop("class_weights", None)
     accepted = inspect.signature(get_object(settings["_target_"])).parameters
     if "class_counts" in accepted:
-        counts = np.ones(num_classes) if labels is None else np.bincount(labels, minlength=num_classes)
-        settings["class_counts"] = torch.from_numpy(counts)
+        settings["class_counts"] = torch.from_numpy(np.ones(num_classes) if counts_K is None else counts_K)
     if kind is not None:
         name = next((name for name in ("pos_weight", "weight") if name in accepted), None)
         if name is None:
             raise ConfigError(f"loss.class_weights={kind}: {settings['_target_']} takes no weights of classes.")
-        settings[name] = torch.ones(num_classes) if labels is None else class_weights(kind, labels, num_classes)
+        several = images if name == "pos_weight" else None
+        settings[name] = torch.ones(num_classes) if counts_K is None else class_weights(kind, counts_K, several)
     loss = instantiate(settings, _convert_="all")
     assert isinstance(loss, nn.Module)
     return loss

@@ -9,7 +9,7 @@ from src.build.device import find_accelerator
 from src.build.task import load_task
 from src.models.preprocessing import Preprocessing
 from src.runs.checkpoint import find_checkpoint, load_checkpoint
-from src.runs.record import CHECKPOINT_KEY, RunRecord
+from src.runs.record import RunRecord
 from src.settings.errors import ConfigError, first_line
 from src.settings.trust import require_own_targets
 from src.training.scores_task import ScoresTask
@@ -46,7 +46,7 @@ class TrainedModel:
         """
         file = find_checkpoint(path, "best")
         checkpoint = load_checkpoint(file)
-        record, weights = RunRecord.from_dict(checkpoint[CHECKPOINT_KEY], file), checkpoint["state_dict"]
+        record, weights = RunRecord.of(checkpoint, file), checkpoint["state_dict"]
         if not trust:
             require_own_targets(record.config, file, FOR_EVALUATION if evaluate else FOR_INFERENCE)
         name = find_accelerator(accelerator)

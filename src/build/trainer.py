@@ -25,6 +25,8 @@ from src.settings.kinds import require_kind
 from src.settings.processes import ONE_PROCESS
 from src.training.averaging import MovingAverage, SoupCheckpoint
 from src.training.callbacks.readable_images import RequireReadableImages
+from src.training.embeddings import EmbeddingCollector
+from src.training.evidence import EvidenceCollector
 from src.training.sharding import ShardedEvaluation, ShardedStrategy
 
 log = logging.getLogger(__name__)
@@ -74,6 +76,7 @@ def trainer_settings(node: DictConfig) -> dict[str, Any]:
 def build_callbacks(run: TrainingRun) -> list[Callback]:
     cfg = run.settings
     callbacks = cast(list[Callback], built_all("callbacks", cfg.callbacks))
+    callbacks += [EvidenceCollector(), EmbeddingCollector()]
     if cfg.ema_decay is not None:
         callbacks.append(MovingAverage(cfg.ema_decay))
     callbacks.insert(0, RequireReadableImages())  # before an epoch of nothing is logged or listed

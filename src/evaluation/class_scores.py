@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+TINY = 1e-12  # instead of a count of 0, where there is nothing right either
 
 
 @dataclass(frozen=True)
@@ -36,17 +37,15 @@ def class_scores(right_K: npt.NDArray[Any], true_K: npt.NDArray[Any], predicted_
     )
 
 
-TINY = 1e-12  # instead of a count of 0, where there is nothing right either
-
-
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
-
-
 class Ranking:
-    """Images by their scores [N, K], best first, for each class on its own; equal scores are accepted together."""
+    """Images by their scores [N, K], best first, for each class on its own; equal scores are accepted together.
 
-    def __init__(self, scores_NK: npt.NDArray[np.floating], labels_NK: Bools) -> None:
+    One way for the metric, its interval, the table of the classes and the curves. torchmetrics counts the same, but
+    without the weights that resampling needs, and of logits it makes float32 probabilities first: those above 17 all
+    become 1, and what the network told apart is a tie.
+    """
+
+    def __init__(self, scores_NK: npt.NDArray[np.floating], labels_NK: npt.NDArray[np.bool_]) -> None:
         self.order_NK = np.argsort(-scores_NK, axis=0, kind="stable")
         sorted_NK = np.take_along_axis(scores_NK, self.order_NK, axis=0)
         self.labels_NK = np.take_along_axis(labels_NK, self.order_NK, axis=0)

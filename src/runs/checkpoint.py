@@ -13,7 +13,7 @@ from torch import Tensor
 
 from src.files.whole_files import replaced
 from src.runs.plain_data import is_plain_tensor, plain
-from src.runs.record import CHECKPOINT_KEY, RunRecord
+from src.runs.record import CALIBRATION_KEY, CHECKPOINT_KEY, RunRecord
 from src.settings.errors import ConfigError, RunStopped, first_line, was_interrupted
 
 
@@ -88,7 +88,7 @@ def load_checkpoint(file: Path) -> dict[str, Any]:
     impossible things of its model.
     """
     checkpoint = read_checkpoint(file)
-    RunRecord.from_dict(checkpoint[CHECKPOINT_KEY], file)
+    RunRecord.of(checkpoint, file)
     weights = checkpoint.get("state_dict")
     if not isinstance(weights, dict) or not all(isinstance(v, Tensor) and is_plain_tensor(v) for v in weights.values()):
         raise ConfigError(f"'{file}' holds no weights: its entry 'state_dict' is damaged.")
@@ -99,6 +99,15 @@ def load_checkpoint(file: Path) -> dict[str, Any]:
                 "numbers either. The training went wrong, or the file is damaged: take another checkpoint."
             )
     return checkpoint
+
+
+def rewrite(file: Path, weights: dict[str, Tensor] | None, calibration: dict[str, float]) -> None:
+    """Put other weights (None = as they are), or what was learnt from val, into a checkpoint."""
+    checkpoint = load_checkpoint(file)
+    checkpoint["state_dict"] = weights or checkpoint["state_dict"]
+    if calibration:
+        checkpoint[CHECKPOINT_KEY][CALIBRATION_KEY] = calibration
+    AtomicCheckpointIO().save_checkpoint(checkpoint, file)
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from src.runs.record import CHECKPOINT_KEY
 from src.settings.errors import ConfigError
 from src.settings.plain_values import Rules, is_number
 
@@ -34,13 +35,11 @@ class Progress:
     fit_seconds: float
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any], file: Path) -> "Progress":
-        """What `to_dict` gave, among other entries. Raises ConfigError, which names the entry."""
+    def of(cls, checkpoint: dict[str, Any], file: Path) -> "Progress":
+        """What a checkpoint carries. Raises ConfigError, which names the entry."""
+        values = checkpoint[CHECKPOINT_KEY]
         require_right(values, RULES, "finetune.", file)
         return cls(**{one.name: values[one.name] for one in fields(cls)})
-
-    def to_dict(self) -> dict[str, Any]:
-        return dict(vars(self))
 
 
 def require_right(values: dict[str, Any], rules: Rules, where: str, file: Path) -> None:

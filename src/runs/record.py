@@ -36,8 +36,9 @@ class RunRecord:
     calibration: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def from_dict(cls, values: Any, file: Path) -> "RunRecord":
-        """What `to_dict` gave. Raises ConfigError, which names the entry and the file, for anything else."""
+    def of(cls, checkpoint: dict[str, Any], file: Path) -> "RunRecord":
+        """What a checkpoint carries. Raises ConfigError, which names the entry, if it is none of this project's."""
+        values = checkpoint[CHECKPOINT_KEY]
         require_named_task(values, file)
         require_right(values, file)
         return cls(

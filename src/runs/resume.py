@@ -12,7 +12,7 @@ from src.cli.command_line import resumed_run_dir
 from src.runs.changes import change, different_values, set_value, wrong_kinds_of_changes
 from src.runs.checkpoint import find_checkpoint, load_checkpoint
 from src.runs.progress import Progress
-from src.runs.record import CHECKPOINT_KEY, RunRecord, moved
+from src.runs.record import RunRecord, moved
 from src.runs.resumed_state import check_resumable, epochs_of
 from src.settings.check import check_settings, leaves
 from src.settings.errors import ConfigError
@@ -51,8 +51,8 @@ def find_interrupted(wanted: str, output_dir: Path) -> Interrupted | None:
         )
     file = find_checkpoint(resume, "last")
     checkpoint = load_checkpoint(file)
-    record = RunRecord.from_dict(checkpoint[CHECKPOINT_KEY], file)
-    progress = Progress.from_dict(checkpoint[CHECKPOINT_KEY], file)
+    record = RunRecord.of(checkpoint, file)
+    progress = Progress.of(checkpoint, file)
     check_resumable(checkpoint, record, progress, file)
     require_same_run(record, file, run_dir)
     stopping = [state for key, state in checkpoint["callbacks"].items() if key.startswith("PhaseEarlyStopping")]

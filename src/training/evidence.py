@@ -6,33 +6,28 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from lightning import Callback, LightningModule, Trainer
+from lightning import Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from PIL import Image
 
 from src.data.table import ImageTable
 from src.evaluation.evidence import Evidence, finite_evidence
 from src.evaluation.prediction import Prediction
+from src.training.callbacks.every_batch import EveryBatch
 from src.training.processes import gathered
 
 
-class EvidenceCollector(Callback):
-    """Takes what a validation or test step returns: rows of the image table int64 [B] as `index`, and kept tensors."""
+class EvidenceCollector(EveryBatch):
+    """Takes what a validation or test step returns: rows of the image table int64 [B] as `index`, and kept tensors.
+
+    Not while the network trains: of those weights nobody asks for more than the metrics.
+    """
 
     def __init__(self) -> None:
         self.batches: list[dict[str, npt.NDArray[Any]]] = []
 
-    def on_validation_batch_end(
-        self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int, loader: int = 0
-    ) -> None:
-        self.see(outputs)
-
-    def on_test_batch_end(
-        self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int, loader: int = 0
-    ) -> None:
-        self.see(outputs)
-
-    def see(self, outputs: Any) -> None:
-        if outputs is not None:
+    def see(self, trainer: Trainer, split: str, outputs: Any, batch: Any, i: int) -> None:
+        if outputs is not None and trainer.state.fn != TrainerFn.FITTING:
             self.batches.append({name: value.cpu().numpy() for name, value in outputs.items()})
 
     def take(self, split: str, table: ImageTable) -> Evidence:

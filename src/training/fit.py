@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 import torch
-from lightning import Callback, Trainer
+from lightning import Trainer
 
 from src.data.module import ImageDataModule
 from src.data.table import ImageTable
@@ -12,6 +12,7 @@ from src.runs.progress import unfit
 from src.runs.run import TrainingRun
 from src.settings.errors import ConfigError, first_line
 from src.training.callbacks.early_stopping import PhaseEarlyStopping
+from src.training.callbacks.every_batch import find_callback
 from src.training.phases import PhasedModule
 from src.training.scores_task import ScoresTask
 from src.training.sharding import ShardedStrategy
@@ -34,7 +35,8 @@ def fit_phases(run: TrainingRun, task: ScoresTask, datamodule: ImageDataModule, 
         head_alone = task.trains_head_alone and not isinstance(trainer.strategy, ShardedStrategy)
         datamodule.train_on_features_of(task if head_alone else None)
         trainer.should_stop = False
-        trainer.fit_loop.max_epochs = run.end_epoch(index, start + task.phase.epochs, find_early_stopping(trainer))
+        stopping = find_callback(trainer, PhaseEarlyStopping)
+        trainer.fit_loop.max_epochs = run.end_epoch(index, start + task.phase.epochs, stopping)
         describe_phase(task, trainer)
         if head_alone:
             datamodule.advise()
@@ -51,11 +53,6 @@ def fit(task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer, check
         if checkpoint is None or task.has_started or isinstance(error, ConfigError):
             raise
         raise unfit(checkpoint, f"what it kept does not fit ({first_line(error)})") from error
-
-
-def find_early_stopping(trainer: Trainer) -> PhaseEarlyStopping | None:
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    return next((callback for callback in callbacks if isinstance(callback, PhaseEarlyStopping)), None)
 
 
 def describe(task: FineTuneTask, table: ImageTable, trainer: Trainer) -> None:

@@ -7,7 +7,8 @@ from lightning import Trainer
 
 from src.data.module import ImageDataModule
 from src.evaluation.evidence import Evidence
-from src.training.best_weights import Measurement, keep_calibration, load_best, try_soup
+from src.training.best_weights import Measurement, keep_best, load_best, try_soup
+from src.training.callbacks.every_batch import find_callback
 from src.training.callbacks.progress_bar import ProgressBar
 from src.training.callbacks.readable_images import RequireReadableImages
 from src.training.callbacks.unreadable_images import UnreadableImages
@@ -15,8 +16,6 @@ from src.training.embeddings import EmbeddingCollector, Embeddings
 from src.training.evidence import EvidenceCollector
 from src.training.metric_states import scalars
 from src.training.task import FineTuneTask
-from src.training.tensorboard import find_tensorboards
-from src.training.trainer_state import watched_by, without_loggers
 
 
 @dataclass(frozen=True)
@@ -38,30 +37,27 @@ def measure_best(task: FineTuneTask, datamodule: ImageDataModule, trainer: Train
     """
     load_best(task, trainer)
     datamodule.train_on_features_of(None)  # the whole network is measured, on images
-    table, collector = datamodule.table, EvidenceCollector()
-    looked_at = bool(find_tensorboards(trainer)) and not task.is_sharded
-    embeddings = [EmbeddingCollector(table.splits["val"])] if looked_at else []
+    table = datamodule.table
+    collector, embeddings = find_callback(trainer, EvidenceCollector), find_callback(trainer, EmbeddingCollector)
+    assert collector is not None and embeddings is not None  # src/build/trainer.py adds them
 
     def measure_val() -> Measurement:
-        """Not into the curves: the best checkpoint is not one more epoch."""
-        with without_loggers(trainer):
-            trainer.validate(task, datamodule=datamodule, verbose=False)
+        trainer.validate(task, datamodule=datamodule, verbose=False)
         return scalars(trainer.callback_metrics), collector.take("val", table)
 
-    with watched_by(trainer, [collector, *embeddings]):
-        metrics, val = try_soup(measure_val(), task, trainer, measure_val)
-        calibration = task.calibrate(val) if len(val) else {}
-        keep_calibration(trainer, task.monitor, calibration)
-        splits = [val]
-        if test and "test" in table.splits:
-            trainer.test(task, datamodule=datamodule, verbose=False)
-            metrics |= scalars(trainer.callback_metrics)
-            splits.append(collector.take("test", table))
+    metrics, val = try_soup(measure_val(), task, trainer, measure_val)
+    calibration = task.calibrate(val) if len(val) else {}
+    keep_best(trainer, task.monitor, None, calibration)
+    splits = [val]
+    if test and "test" in table.splits:
+        trainer.test(task, datamodule=datamodule, verbose=False)
+        metrics |= scalars(trainer.callback_metrics)
+        splits.append(collector.take("test", table))
     for evidence in splits:
         metrics |= {f"{evidence.split}/{name}": value for name, value in further_metrics(task, evidence).items()}
     if "temperature" in calibration:
         metrics["temperature"] = calibration["temperature"]
-    return Measured(metrics, splits, calibration, embeddings[0].take() if embeddings else None)
+    return Measured(metrics, splits, calibration, embeddings.take())
 
 
 def further_metrics(task: FineTuneTask, evidence: Evidence) -> dict[str, float]:

@@ -9,8 +9,8 @@ from src.data.dataset import Batch
 from src.data.seeds import mixed_seed
 from src.models.adapted import AdaptedNetwork
 from src.runs.progress import Progress
-from src.runs.record import CHECKPOINT_KEY, RunRecord, moved
-from src.runs.resumed_state import forget_foreign_files
+from src.runs.record import CHECKPOINT_KEY, RunRecord
+from src.runs.resumed_state import take_over
 from src.training.metric_states import States, restore_training_states, scalars, training_states
 from src.training.phases import PhasedModule, TrainingPlan
 
@@ -51,13 +51,8 @@ class ResumableModule(PhasedModule):
             restore_training_states(self, states)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Let the callbacks go on in this run's directory, if it was moved since."""
-        carried, folder = checkpoint[CHECKPOINT_KEY], self.record.output_dir
-        self._training_states = carried["training_metrics"]
-        self._moves_per_epoch_before = carried["moves_per_epoch"]
-        checkpoint["callbacks"] = moved(checkpoint["callbacks"], carried["config"]["output_dir"], str(folder))
-        if not self.record.setting("trust"):
-            forget_foreign_files(checkpoint["callbacks"], folder)
+        progress = take_over(checkpoint, self.record)
+        self._training_states, self._moves_per_epoch_before = progress.training_metrics, progress.moves_per_epoch
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         batches = self.trainer.fit_loop.epoch_loop.batch_progress.current.state_dict()["processed"]
@@ -74,4 +69,4 @@ class ResumableModule(PhasedModule):
             metrics=scalars(self.trainer.callback_metrics),
             fit_seconds=self.fit_seconds,
         )
-        checkpoint[CHECKPOINT_KEY] = {**self.record.to_dict(), **progress.to_dict()}
+        checkpoint[CHECKPOINT_KEY] = {**self.record.to_dict(), **vars(progress)}

@@ -5,7 +5,7 @@ What only they have: a loss on rows, mixed images, features kept of a frozen net
 import hashlib
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -146,6 +146,7 @@ class ScoresTask(FineTuneTask):
 class CalibratedTask(ScoresTask):
     """Keeps logits float32 [N, K] of each image, by the name `outputs`. Settings: see ScoresTask."""
 
+    one_class: ClassVar[bool]  # per image: its probabilities sum up to 1
     fitted_temperature: float | None = None
 
     @property
@@ -161,11 +162,11 @@ class CalibratedTask(ScoresTask):
     def calibrate(self, val: Evidence) -> dict[str, float]:
         """Take the temperature that fits val; it, the number of images, and what is usual for ood_score on val."""
         logits_NK = val.arrays["outputs"]
-        self.fitted_temperature = fit_temperature(logits_NK, val.labels)
+        self.fitted_temperature = fit_temperature(logits_NK, val.labels, self.one_class)
         scores_N = self.ood_scores(logits_NK)
         usual = {f"ood_score_p{q}": float(np.percentile(scores_N, q)) for q in (50, 95, 99)}
         return {"temperature": self.temperature, "images": len(val), **usual}
 
     def further_metrics(self, evidence: Evidence) -> dict[str, float]:
         """`ece` and `brier`, with and without temperature."""
-        return calibration_metrics(evidence.arrays["outputs"], evidence.labels, self.temperature)
+        return calibration_metrics(evidence.arrays["outputs"], evidence.labels, self.temperature, self.one_class)

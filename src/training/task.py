@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.optim import Optimizer
 from torchmetrics import MeanMetric
@@ -18,7 +19,7 @@ from src.training.evidence import FromEvidence
 from src.training.nonfinite import NonFiniteLosses
 from src.training.output_layer import OutputLayer
 from src.training.phases import TrainingPlan
-from src.training.processes import on_any_process, require_same_settings
+from src.training.processes import require_same_settings
 from src.training.resumable import ResumableModule
 from src.training.sharding import ShardedStrategy, shard
 
@@ -129,14 +130,11 @@ class FineTuneTask(ResumableModule, FromEvidence):
         nothing = None if size else self.no_loss()
         losses = self.losses(batch) if size else {"loss": torch.zeros(())}
         loss = losses.pop("loss")
-        self.left_out = on_any_process(self.trainer, not bool(loss.isfinite()))
-        if self.left_out:
-            self.nonfinite.meet(self, batch, self.suspects(batch), loss)
+        self.left_out = self.nonfinite.meet(self, batch, self.suspects, loss)
         if not size:
             return nothing
         if self.left_out:
             return self.no_loss()
-        self.nonfinite.in_a_row = 0
         self.log("train/loss_step", loss, batch_size=size)
         self.train_loss.update(loss.detach(), weight=size)
         self.log("train/loss", self.train_loss, on_step=False, on_epoch=True, batch_size=size)
@@ -180,5 +178,6 @@ class FineTuneTask(ResumableModule, FromEvidence):
         values, finite = self.measured(split), getattr(self, f"{split}_finite")
         if 1 - finite.compute() > MAX_NOT_FINITE + 1e-6:  # a share in float32
             values = {name: torch.full_like(value, torch.nan) for name, value in values.items()}
-        self.log_dict(values)  # the same on every process already
+        # The same on every process already. A validation by itself is of the best weights, and no epoch of the curves.
+        self.log_dict(values, logger=self.trainer.state.fn != TrainerFn.VALIDATING)
         finite.reset()

@@ -25,7 +25,7 @@ def words(class_names: list[str]) -> TaskWords:
 
 def intervals(task: ClassificationTask, evidence: Evidence) -> dict[str, Interval]:
     """Of acc, balanced_acc, f1 (as in metrics.py), ece and brier."""
-    return class_intervals(probabilities_of(task, evidence, True), evidence)
+    return class_intervals(probabilities_of(task, evidence), evidence)
 
 
 def class_intervals(probabilities_NK: Floats, evidence: Evidence) -> dict[str, Interval]:
@@ -79,7 +79,7 @@ def class_rows(task: ClassificationTask, evidence: Evidence) -> list[list[str]]:
 def sections(report: RunReport, task: ClassificationTask) -> list[str]:
     """Confusion, classes, mistakes, calibration, abstaining; of the split that is looked at closely."""
     evidence = report.measured[-1]
-    answers = Answers.of(report.table, evidence, probabilities_of(task, evidence, True))
+    answers = Answers.of(report.table, evidence, probabilities_of(task, evidence))
     confusions = confusions_of(task, evidence)
     columns = ["class", "precision", "recall", "F1", "images"]
     return [
@@ -87,7 +87,7 @@ def sections(report: RunReport, task: ClassificationTask) -> list[str]:
         section("Precision, recall and F1 per class", html_table(columns, class_rows(task, evidence), sortable=True)),
         mistakes_section(report, task, answers),
         pairs_section(answers, confusions),
-        calibration_section(report, task, evidence, True, []),
+        calibration_section(report, task, evidence, []),
         abstaining_section(report, answers),
         unusual_section(task, evidence, answers),
     ]

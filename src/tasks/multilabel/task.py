@@ -19,6 +19,7 @@ class MultilabelTask(CalibratedTask):
     """
 
     prediction = MultilabelPrediction
+    one_class = False
     thresholds_K: Tensor
 
     def configure_metrics(self) -> None:
