@@ -130,7 +130,7 @@ def test_outputs_that_are_not_finite_are_left_out_and_named(colors_run: Run, com
     """One image whose logits overflow must not cost a finished training its temperature, metrics and report."""
     from src.data.table import ImageTable
     from src.data.targets import Classes
-    from src.evaluation.evidence import finite_evidence
+    from src.training.evidence import finite_evidence
 
     table = ImageTable(np.array(["a", "b", "c"]), Classes(np.array([0, 1, 0]), ["x", "y"]), {"val": np.arange(3)})
     logits_NK = np.array([[1, 0], [np.nan, 2], [np.inf, 0]], dtype=np.float32)

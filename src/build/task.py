@@ -90,12 +90,8 @@ def untrained_task(record: RunRecord, loss: nn.Module | None = None) -> ScoresTa
     Calls what its settings name for the head: see src/settings/trust.py.
     """
     net = build_backbone(record.backbone_name, None, record.preprocessing.crop_px)
-    return task_class(record.task_name)(
-        model=with_head(net, plain_config(record.config), record),
-        loss=nn.Identity() if loss is None else loss,
-        plan=TrainingPlan(record.monitor),
-        record=record,
-    )
+    model, plan = with_head(net, plain_config(record.config), record), TrainingPlan(record.monitor)
+    return task_class(record.task_name)(model=model, loss=loss or nn.Identity(), plan=plan, record=record)
 
 
 def load_task(state_dict: dict[str, Tensor], record: RunRecord, with_loss: bool) -> ScoresTask:

@@ -13,7 +13,6 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
 from src.build.device import find_accelerator, find_precision
@@ -32,8 +31,9 @@ from src.training.sharding import ShardedEvaluation, ShardedStrategy
 log = logging.getLogger(__name__)
 
 
-def build_trainer(run: TrainingRun, callbacks: list[Callback], loggers: list[Logger]) -> Trainer:
-    """Lightning's Trainer for this machine. Raises ConfigError if the machine lacks what the settings ask for."""
+def build_trainer(run: TrainingRun) -> Trainer:
+    """With callbacks and loggers. Raises ConfigError if the machine lacks what the settings ask for."""
+    callbacks, loggers = build_callbacks(run), built_all("logger", run.settings.logger)
     try:
         trainer = instantiate(trainer_settings(run.settings.trainer), _partial_=True)(
             callbacks=callbacks,
@@ -96,10 +96,6 @@ def build_callbacks(run: TrainingRun) -> list[Callback]:
             ),
         )
     return callbacks
-
-
-def build_loggers(run: TrainingRun) -> list[Logger]:
-    return cast(list[Logger], built_all("logger", run.settings.logger))
 
 
 def built_all(group: str, nodes: DictConfig) -> list[Any]:

@@ -2,12 +2,13 @@
 
 import logging
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
-from lightning import LightningDataModule
+from lightning import LightningDataModule, Trainer
 from torch.utils.data import DataLoader
 
 from src.data.cache.plan import CachePlan
@@ -60,6 +61,16 @@ class ImageLoaders(LightningDataModule):
     def train_on_features_of(self, network: FrozenNetwork | None) -> None:
         """Give what the frozen part of this network makes of the images, where that is kept; None = images."""
         self.frozen_network = network
+
+    @contextmanager
+    def lent_to(self, trainer: Trainer, network: FrozenNetwork | None) -> Iterator[None]:
+        """For loaders before the fit, from which on Lightning says who trains; `network` as above."""
+        before = self.trainer, self.frozen_network
+        self.trainer, self.frozen_network = trainer, network
+        try:
+            yield
+        finally:
+            self.trainer, self.frozen_network = before
 
     def use_batch_size(self, batch_size: int) -> None:
         """Make batches of so many images, whatever the settings say."""

@@ -16,19 +16,9 @@ log = logging.getLogger(__name__)
 PATHS_OF_DATA = ("data.root", "data.file", "data.split_file")
 # What the checkpoint's optimizer, schedule and weights hold, and would silently win over the command line.
 KEPT_ON_RESUMING = (
-    "backbone",
-    "head",
-    "freeze",
-    "loss",
-    "optimizer",
-    "scheduler",
-    "task",
-    "param_groups",
-    "ema_decay",
-    "seed",
-    "output_dir",
-    "name",
-)
+    "backbone", "head", "freeze", "loss", "optimizer", "scheduler", "task", "param_groups", "ema_decay", "seed",
+    "output_dir", "name",
+)  # fmt: skip
 
 
 def change(resumed: DictConfig, text: str) -> None:

@@ -16,9 +16,10 @@ from src.settings.project import PROJECT_ROOT
 
 def environment(fingerprint: str) -> dict[str, Any]:
     """As it stands in environment.json."""
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    module = spec.name if spec is not None else Path(sys.argv[0]).name
     return {
-        "command": " ".join([Path(sys.executable).name, "-m", main_module(), *sys.argv[1:]]),
+        "command": " ".join([Path(sys.executable).name, "-m", module, *sys.argv[1:]]),
         "git_commit": git("rev-parse", "HEAD"),
         "git_dirty": bool(git("status", "--porcelain")),
         "data_fingerprint": fingerprint,
@@ -26,13 +27,8 @@ def environment(fingerprint: str) -> dict[str, Any]:
         "versions": {name: version(name) for name in PACKAGES},
         "platform": platform.platform(),
         "cpu_threads": torch.get_num_threads(),
-        "gpus": gpus,
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
     }
-
-
-def main_module() -> str:
-    spec = getattr(sys.modules["__main__"], "__spec__", None)
-    return spec.name if spec is not None else Path(sys.argv[0]).name
 
 
 def git(*arguments: str) -> str | None:

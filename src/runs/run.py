@@ -18,6 +18,7 @@ from src.runs.record import RunRecord
 from src.runs.resume import Interrupted
 from src.settings.errors import ConfigError
 from src.settings.train_schema import TrainConfig
+from src.settings.trust import plain_config
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,9 @@ class TrainingRun:
         """config.yaml, environment.json and split.csv, before the training."""
         folder = self.output_dir
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.yaml").write_text(OmegaConf.to_yaml(self.settings, resolve=True), encoding="utf-8")
+        (folder / "config.yaml").write_text(
+            OmegaConf.to_yaml(plain_config(record.config), resolve=True), encoding="utf-8"
+        )
         write_json(folder / "environment.json", {"run_id": self.run_id, **environment(record.data_fingerprint)})
         datamodule.write_split_csv(folder / "split.csv", self.settings.spreadsheet_safe)
 

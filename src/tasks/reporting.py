@@ -73,7 +73,10 @@ def write_run_report(
     file = output_dir / "environment.json"
     environment = {**json.loads(file.read_text(encoding="utf-8")), **peak_memory()}
     write_json(file, environment)
-    log_embeddings(task, table, measured, trainer)
+    if measured.embeddings is not None:
+        val = measured.splits[0]
+        predictions = {row: one.answer for row, one in zip(val.rows_N.tolist(), task.predictions_of(val), strict=True)}
+        measured.embeddings.log_to(trainer, table, predictions)
     splits = [evidence for evidence in measured.splits if len(evidence)]
     if not splits:
         return
@@ -114,14 +117,6 @@ def class_counts(table: ImageTable) -> dict[str, list[int]]:
 
 def parameters_of(task: FineTuneTask) -> int:
     return sum(parameter.numel() for parameter in task.model.parameters())
-
-
-def log_embeddings(task: FineTuneTask, table: ImageTable, measured: Measured, trainer: Trainer) -> None:
-    """Those of val, into TensorBoard's projector."""
-    val = measured.splits[0]
-    if measured.embeddings is not None:
-        predictions = {row: one.answer for row, one in zip(val.rows_N.tolist(), task.predictions_of(val), strict=True)}
-        measured.embeddings.log_to(trainer, table, predictions)
 
 
 MAX_PROBABILITY_COLUMNS = 100

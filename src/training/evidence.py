@@ -1,5 +1,6 @@
 """What is kept of each image of an evaluation: how it is collected, and what a task makes of it."""
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,10 +12,15 @@ from lightning.pytorch.trainer.states import TrainerFn
 from PIL import Image
 
 from src.data.table import ImageTable
-from src.evaluation.evidence import Evidence, finite_evidence
+from src.evaluation.evidence import MAX_NOT_FINITE, Evidence
 from src.evaluation.prediction import Prediction
 from src.training.callbacks.every_batch import EveryBatch
 from src.training.processes import gathered
+
+log = logging.getLogger(__name__)
+
+Array = npt.NDArray[Any]
+MAX_NAMES = 20  # of images in a message
 
 
 class EvidenceCollector(EveryBatch):
@@ -24,7 +30,7 @@ class EvidenceCollector(EveryBatch):
     """
 
     def __init__(self) -> None:
-        self.batches: list[dict[str, npt.NDArray[Any]]] = []
+        self.batches: list[dict[str, Array]] = []
 
     def see(self, trainer: Trainer, split: str, outputs: Any, batch: Any, i: int) -> None:
         if outputs is not None and trainer.state.fn != TrainerFn.FITTING:
@@ -41,6 +47,32 @@ class EvidenceCollector(EveryBatch):
         return finite_evidence(split, table, rows_N[order_N], {name: a[order_N] for name, a in arrays.items()})
 
 
+def finite_evidence(split: str, table: ImageTable, rows_N: npt.NDArray[np.int64], arrays: dict[str, Array]) -> Evidence:
+    """Without images of which something kept is not finite, which a warning names."""
+    finite_N = np.ones(len(rows_N), dtype=np.bool_)
+    for values in arrays.values():
+        if np.issubdtype(values.dtype, np.floating):
+            finite_N &= np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
+    measurable = int((~finite_N).sum()) <= MAX_NOT_FINITE * len(rows_N)
+    if not finite_N.all():
+        names = [str(table.paths[row]) for row in rows_N[~finite_N]]
+        more = f"\n  ... {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+        log.warning(
+            "The outputs for %d of %d %s images are not finite; metrics, calibration, predictions and report leave "
+            "them out%s:\n  %s%s",
+            len(names),
+            len(rows_N),
+            split,
+            "" if measurable else f". More than {MAX_NOT_FINITE:.0%} is too many: there are no metrics of {split}",
+            "\n  ".join(names[:MAX_NAMES]),
+            more,
+        )
+    good_N = rows_N[finite_N]
+    kept = {name: values[finite_N] for name, values in arrays.items()}
+    groups_N = None if table.groups_N is None else table.groups_N[good_N]
+    return Evidence(split, good_N, kept, table.labels[good_N], groups_N, measurable)
+
+
 class FromEvidence(ABC):
     """Part of the base of the tasks."""
 
@@ -48,9 +80,7 @@ class FromEvidence(ABC):
     def predictions_of(self, evidence: Evidence) -> Iterator[Prediction]:
         """What is said about each image."""
 
-    def figures(
-        self, split: str, arrays: Mapping[str, npt.NDArray[Any]], labels: npt.NDArray[Any]
-    ) -> dict[str, Image.Image]:
+    def figures(self, split: str, arrays: Mapping[str, Array], labels: Array) -> dict[str, Image.Image]:
         """Drawn for TensorBoard, by name, of what a validation step returned [N, ...] and the labels [N]."""
         return {}
 

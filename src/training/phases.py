@@ -104,8 +104,6 @@ class PhasedModule(LightningModule):
                 module.training = False
         return self
 
-    # -------------------------------------------------------------------------------------------------- optimization
-
     def build_optimizer(self) -> Optimizer:
         """Of the current phase."""
         return self.groups.build(self.phase.optimizer, self.model)

@@ -51,8 +51,6 @@ class ScoresTask(FineTuneTask):
         self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
         self._seen: tuple[Tensor, Tensor] | None = None  # outputs and targets of the current training batch
 
-    # --------------------------------------------------------------------------------------------- what a task defines
-
     @abstractmethod
     def update_metrics(self, split: str, outputs_BK: Tensor, labels: Tensor) -> None:
         """Count in a batch of val or test."""
@@ -73,8 +71,6 @@ class ScoresTask(FineTuneTask):
     def to_targets(self, labels: Tensor) -> Tensor:
         """What the loss compares the outputs with."""
         return labels
-
-    # ----------------------------------------------------------------------------------------------------------- steps
 
     def outputs(self, batch: Batch) -> Tensor:
         """[B, K], of images or of the frozen network's features of them."""
@@ -119,8 +115,6 @@ class ScoresTask(FineTuneTask):
         values = {**self.compute_metrics(split), f"{split}/loss": loss.compute()}
         loss.reset()
         return values
-
-    # ----------------------------------------------------------------------------- features of a network that is frozen
 
     def frozen_fingerprint(self) -> str:
         """Changes with the weights outside the head, and with the precision in which they compute."""

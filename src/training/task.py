@@ -41,8 +41,6 @@ class FineTuneTask(ResumableModule, FromEvidence):
         self.val_finite, self.test_finite = MeanMetric(), MeanMetric()  # shares of the images with finite outputs
         self.configure_metrics()
 
-    # --------------------------------------------------------------------------------------------- what a task defines
-
     @abstractmethod
     def configure_metrics(self) -> None:
         """Make what counts, as attributes. Those of the training begin with `train_` (metric_states.py)."""
@@ -88,8 +86,6 @@ class FineTuneTask(ResumableModule, FromEvidence):
     def count_training(self) -> None:
         """Count in the batch that `losses` has just seen, and log it."""
 
-    # ------------------------------------------------------------------------------------------------------- processes
-
     def setup(self, stage: str) -> None:
         require_same_settings(self.trainer, self.record.config)
 
@@ -118,8 +114,6 @@ class FineTuneTask(ResumableModule, FromEvidence):
         outputs: Tensor = self(torch.zeros(1, 3, size, size, dtype=torch.uint8, device=self.device)).sum()
         self.train(self.training)
         return outputs
-
-    # ----------------------------------------------------------------------------------------------------------- steps
 
     def forward(self, images_BCHW: Tensor) -> Any:
         return self.model(images_BCHW)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from src.evaluation.calibration import BINS, Floats, abstaining, accuracy_by_coverage
-from src.evaluation.class_scores import ClassScores, class_scores
+from src.evaluation.class_scores import class_scores
 from src.evaluation.confusion import ConfusionCounts, count_confusions
 from src.evaluation.evidence import Evidence
 from src.evaluation.intervals import Interval, bootstrap, wilson_interval
@@ -62,17 +62,14 @@ def confusions_of(task: ClassificationTask, evidence: Evidence) -> ConfusionCoun
     return count_confusions(predicted_N, evidence.labels, len(task.class_names))
 
 
-def scores_of(confusions: ConfusionCounts) -> ClassScores:
-    return class_scores(confusions.right_counts, confusions.true_counts, confusions.predicted_counts)
-
-
 def tables(task: ClassificationTask, evidence: Evidence) -> dict[str, tuple[list[str], list[list[str]]]]:
     """Precision, recall, F1 and number of images of each class."""
     return {"classes": (["class", "precision", "recall", "f1", "images"], class_rows(task, evidence))}
 
 
 def class_rows(task: ClassificationTask, evidence: Evidence) -> list[list[str]]:
-    scores = scores_of(confusions_of(task, evidence))
+    confusions = confusions_of(task, evidence)
+    scores = class_scores(confusions.right_counts, confusions.true_counts, confusions.predicted_counts)
     return [[name, *scores.texts(k), str(scores.images[k])] for k, name in enumerate(task.class_names)]
 
 

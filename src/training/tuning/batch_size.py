@@ -60,24 +60,18 @@ def find_batch_size(task: ScoresTask, datamodule: ImageDataModule, trainer: Trai
     return found
 
 
-def use_best_batch_size(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> int:
+def use_best_batch_size(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> None:
     """Find it, and let the data and the checkpoints have it."""
     given, found = datamodule.batch_size, find_batch_size(task, datamodule, trainer)
     datamodule.use_batch_size(found)
     task.set_batch_size(found)
     if found != given and not task.record.setting("lr_find"):
-        advise_rate(found / given)
-    return found
-
-
-def advise_rate(times: float) -> None:
-    """For steps on so many times the images, where nobody looks for a rate."""
-    log.info(
-        "optimizer.lr stays as it is. Steps on %g times the images may bear a higher one: %.2g times with Adam "
-        "and its kin (the square root; Malladi et al. 2022, arXiv 2205.10330), %g times with SGD (Goyal et al. "
-        "2017, arXiv 1706.02677). lr_find=true tries it out.",
-        times, math.sqrt(times), times,
-    )  # fmt: skip
+        log.info(
+            "optimizer.lr stays as it is. Steps on %g times the images may bear a higher one: %.2g times with Adam "
+            "and its kin (the square root; Malladi et al. 2022, arXiv 2205.10330), %g times with SGD (Goyal et al. "
+            "2017, arXiv 1706.02677). lr_find=true tries it out.",
+            found / given, math.sqrt(found / given), found / given,
+        )  # fmt: skip
 
 
 def try_sizes(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> tuple[list[Trial], str]:

@@ -27,20 +27,14 @@ def rehearsal(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -
 
     Random numbers are drawn as if it had never been.
     """
-    network, attached = datamodule.frozen_network, datamodule.trainer
     with isolate_rng():
         torch.manual_seed(task.seed)
         copied = copy.deepcopy(task)  # without the trainer, and not compiled
         copied.trainer = trainer
         copied = trainer.precision_plugin.convert_module(copied).to(trainer.strategy.root_device)  # type: ignore[assignment]
         copied.train()
-        datamodule.trainer = trainer  # which the data module knows of only from the fit on
-        datamodule.train_on_features_of(None if network is None else copied)
-        try:
+        with datamodule.lent_to(trainer, None if datamodule.frozen_network is None else copied):
             yield copied
-        finally:
-            datamodule.train_on_features_of(network)
-            datamodule.trainer = attached
 
 
 def build_optimizer(task: ScoresTask, trainer: Trainer) -> tuple[Optimizer, GradScaler]:
