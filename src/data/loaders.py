@@ -76,8 +76,6 @@ class ImageLoaders(LightningDataModule):
         """Make batches of so many images, whatever the settings say."""
         self.batch_size = batch_size
 
-    # ---------------------------------------------------------------------------------------------------- loaders
-
     def train_dataloader(self) -> DataLoader[Batch]:
         return self.loader("train", training=True)
 
