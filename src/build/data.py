@@ -54,11 +54,7 @@ def instantiated(
     known_classes: list[str] | None,
 ) -> ImageDataModule:
     datamodule = instantiate(data, _partial_=True)(
-        preprocessing=preprocessing,
-        augmentation=augmentation,
-        targets=targets,
-        seed=seed,
-        known_classes=known_classes,
+        preprocessing=preprocessing, augmentation=augmentation, targets=targets, seed=seed, known_classes=known_classes
     )
     require_kind(datamodule, "data", data.get("_target_"))
     return cast(ImageDataModule, datamodule)

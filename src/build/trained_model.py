@@ -37,7 +37,7 @@ class TrainedModel:
 
         Args:
             path: of either.
-            accelerator: auto, cpu, gpu or mps.
+            accelerator: as in `find_accelerator`.
             trust: call whatever the file names.
             evaluate: with its loss, and able to measure on its own data.
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -13,6 +14,7 @@ from src.runs.resume import find_interrupted, resumed_settings
 from src.runs.run import DryRun, ResumedRun, TrainingRun
 from src.settings.errors import ConfigError
 from src.settings.signatures import check_targets
+from src.settings.train_schema import TrainConfig
 from src.settings.void_settings import void_settings
 
 log = logging.getLogger(__name__)
@@ -39,9 +41,12 @@ def open_run(cfg: DictConfig, typed: Sequence[str] = ()) -> TrainingRun:
             raise ConfigError(
                 "trainer.fast_dev_run is for the settings of a new run: it cannot be combined with resume."
             )
-    make_paths_absolute(run.settings)
+    for key in PATHS_OF_DATA:  # the checkpoint's settings mean the same in every working directory
+        if (path := OmegaConf.select(run.settings, key)) is not None:
+            OmegaConf.update(run.settings, key, str(Path(path).expanduser().resolve()))
+    run.settings.output_dir = str(run.settings.output_dir)
     check_targets(run.settings)
-    for text in void_settings(run.typed, typed_settings()):
+    for text in void_settings(cast(TrainConfig, OmegaConf.to_object(run.settings)), typed_settings()):
         log.warning("%s", text)
     return run
 
@@ -53,11 +58,3 @@ def require_no_run(output_dir: Path) -> None:
             f"output_dir='{output_dir}' holds a run already: resume={output_dir} goes on with it (resume=auto too, and "
             "starts a new one where there is none); or give another directory."
         )
-
-
-def make_paths_absolute(settings: DictConfig) -> None:
-    """So that the checkpoint's settings mean the same in every working directory."""
-    for key in PATHS_OF_DATA:
-        if (path := OmegaConf.select(settings, key)) is not None:
-            OmegaConf.update(settings, key, str(Path(path).expanduser().resolve()))
-    settings.output_dir = str(settings.output_dir)

@@ -79,10 +79,7 @@ RULES: Rules = {
     "batches_done": (is_count, "a whole number"),
     "processes": (lambda v: is_count(v, 1), "a whole number above 0"),
     "training_metrics": (are_mappings, "states of metrics"),
-    "metrics": (
-        lambda v: isinstance(v, dict) and all(isinstance(one, int | float) for one in v.values()),
-        "numbers",
-    ),
+    "metrics": (lambda v: isinstance(v, dict) and all(isinstance(one, int | float) for one in v.values()), "numbers"),
     "fit_seconds": (lambda v: is_number(v, 0), "a number of seconds"),
 }
 

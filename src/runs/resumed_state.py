@@ -93,16 +93,11 @@ def require_fitting(optimizer: Optimizer, built: list[dict[str, Any]]) -> None:
             for name, value in state.items():
                 if not isinstance(value, Tensor) or isinstance(value, DTensor):
                     continue
-                if not fits(name, value, parameter):
+                same = value.shape == parameter.shape and value.is_floating_point()
+                if not (value.numel() == 1 if name in SCALARS else same):
                     raise RunStopped(
                         f"The checkpoint's optimizer has a state '{name}' of the shape {tuple(value.shape)} for a "
                         f"parameter of the shape {tuple(parameter.shape)}: it is damaged."
                     )
                 if name not in SCALARS and value.stride() != parameter.stride():  # channels_last has changed, say
                     state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
-
-
-def fits(name: str, value: Tensor, parameter: Tensor) -> bool:
-    if name in SCALARS:
-        return value.numel() == 1
-    return value.shape == parameter.shape and value.is_floating_point()

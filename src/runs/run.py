@@ -17,7 +17,6 @@ from src.runs.progress import lengthened, shares
 from src.runs.record import RunRecord
 from src.runs.resume import Interrupted
 from src.settings.errors import ConfigError
-from src.settings.train_schema import TrainConfig
 from src.settings.trust import plain_config
 
 log = logging.getLogger(__name__)
@@ -43,11 +42,6 @@ class TrainingRun:
         self.settings = settings
         self.metrics_before: dict[str, float] = {}
         self.run_id = uuid.uuid4().hex
-
-    @property
-    def typed(self) -> TrainConfig:
-        """The settings as they are now, by their types."""
-        return cast(TrainConfig, OmegaConf.to_object(self.settings))
 
     @property
     def output_dir(self) -> Path:

@@ -20,6 +20,7 @@ from src.reports.run_page import write_run_page
 from src.reports.run_report import RunReport
 from src.runs.environment import peak_memory
 from src.tasks.lookup import part_of
+from src.training.embeddings import log_embeddings
 from src.training.measure import Measured
 from src.training.task import FineTuneTask
 from src.training.tensorboard import add_figure
@@ -73,10 +74,10 @@ def write_run_report(
     file = output_dir / "environment.json"
     environment = {**json.loads(file.read_text(encoding="utf-8")), **peak_memory()}
     write_json(file, environment)
-    if measured.embeddings is not None:
+    if measured.embeddings:
         val = measured.splits[0]
         predictions = {row: one.answer for row, one in zip(val.rows_N.tolist(), task.predictions_of(val), strict=True)}
-        measured.embeddings.log_to(trainer, table, predictions)
+        log_embeddings(trainer, table, measured.embeddings, predictions)
     splits = [evidence for evidence in measured.splits if len(evidence)]
     if not splits:
         return

@@ -15,7 +15,6 @@ from src.runs.run import TrainingRun
 from src.tasks.reporting import write_run_report, write_tables
 from src.training.best_weights import find_best
 from src.training.measure import measure_best
-from src.training.metric_states import scalars
 from src.training.scores_task import ScoresTask
 from src.training.tensorboard import log_hyperparameters
 
@@ -55,7 +54,7 @@ def measure_and_write(
 def metrics_of_training(run: TrainingRun, task: ScoresTask, trainer: Trainer) -> dict[str, Any]:
     """As they were at the end, before the best weights are measured."""
     # Without an epoch, in a run that had ended when it was resumed, there are no new values.
-    last = scalars(trainer.callback_metrics) or run.metrics_before
+    last = task.logged_metrics() or run.metrics_before
     metrics: dict[str, Any] = {f"last/{name}": value for name, value in last.items()}
     metrics |= {"epochs": trainer.current_epoch, "steps": trainer.global_step}
     metrics |= {f"lr_find/{name}": rate for name, rate in task.record.rates_by_phase.items()}

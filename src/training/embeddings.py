@@ -1,6 +1,5 @@
 """The validation images by what the head gets to see of them, for TensorBoard's projector."""
 
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -23,6 +22,9 @@ MOST = 500  # images: their vectors become a text file, and the projector become
 THUMBNAIL_PX = 48
 
 
+Embeddings = dict[str, npt.NDArray[Any]]
+
+
 class EmbeddingCollector(EveryBatch):
     """Keeps embeddings float32 [N, C] and thumbnails uint8 [N, 3, 48, 48] of some of the images that val measures.
 
@@ -31,7 +33,7 @@ class EmbeddingCollector(EveryBatch):
 
     def __init__(self) -> None:
         self.hook: RemovableHandle | None = None
-        self.batches: list[dict[str, npt.NDArray[Any]]] = []
+        self.batches: list[Embeddings] = []
 
     def on_validation_start(self, trainer: Trainer, task: LightningModule) -> None:
         self.batches = []  # a soup is measured after the best epoch
@@ -62,39 +64,27 @@ class EmbeddingCollector(EveryBatch):
             self.hook.remove()
             self.hook = None
 
-    def take(self) -> "Embeddings | None":
-        """Of all processes, each of which has to call it; None if there was no image."""
+    def take(self) -> Embeddings:
+        """Of all processes, each of which has to call it: rows of the image table, embeddings and thumbnails."""
         batches = gathered(self.batches)
-        if not batches:
-            return None
-        return Embeddings(
-            *(np.concatenate([batch[name] for batch in batches]) for name in ("index", "embedding", "thumbnail"))
+        return {name: np.concatenate([batch[name] for batch in batches]) for name in (batches or [{}])[0]}
+
+
+def log_embeddings(trainer: Trainer, table: ImageTable, found: Embeddings, predictions: dict[int, str]) -> None:
+    """Into TensorBoard, with labels, predictions (by row) and paths."""
+    rows = [
+        [clean(text) for text in (table.targets.text(row), predictions.get(row, ""), str(table.paths[row]))]
+        for row in found["index"].tolist()
+    ]
+    for logger in find_tensorboards(trainer):
+        logger.experiment.add_embedding(
+            np.round(found["embedding"].astype(np.float64), 4),
+            metadata=rows,
+            label_img=torch.from_numpy(found["thumbnail"]).float() / 255,
+            global_step=trainer.global_step,
+            tag="val",
+            metadata_header=["label", "prediction", "path"],
         )
-
-
-@dataclass(frozen=True)
-class Embeddings:
-    """Of some images: rows of the image table, what the head gets float32 [N, C], thumbnails uint8 [N, 3, 48, 48]."""
-
-    index: npt.NDArray[np.int64]
-    embedding: npt.NDArray[np.float32]
-    thumbnail: npt.NDArray[np.uint8]
-
-    def log_to(self, trainer: Trainer, table: ImageTable, predictions: dict[int, str]) -> None:
-        """Into TensorBoard, with labels, predictions (by row) and paths."""
-        rows = [
-            [clean(text) for text in (table.targets.text(row), predictions.get(row, ""), str(table.paths[row]))]
-            for row in self.index.tolist()
-        ]
-        for logger in find_tensorboards(trainer):
-            logger.experiment.add_embedding(
-                np.round(self.embedding.astype(np.float64), 4),
-                metadata=rows,
-                label_img=torch.from_numpy(self.thumbnail).float() / 255,
-                global_step=trainer.global_step,
-                tag="val",
-                metadata_header=["label", "prediction", "path"],
-            )
 
 
 def clean(text: str) -> str:

@@ -1,19 +1,15 @@
-"""What is kept of each image of an evaluation: how it is collected, and what a task makes of it."""
+"""Collects what a task keeps of each image of an evaluation."""
 
 import logging
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from lightning import Trainer
 from lightning.pytorch.trainer.states import TrainerFn
-from PIL import Image
 
 from src.data.table import ImageTable
 from src.evaluation.evidence import MAX_NOT_FINITE, Evidence
-from src.evaluation.prediction import Prediction
 from src.training.callbacks.every_batch import EveryBatch
 from src.training.processes import gathered
 
@@ -71,23 +67,3 @@ def finite_evidence(split: str, table: ImageTable, rows_N: npt.NDArray[np.int64]
     kept = {name: values[finite_N] for name, values in arrays.items()}
     groups_N = None if table.groups_N is None else table.groups_N[good_N]
     return Evidence(split, good_N, kept, table.labels[good_N], groups_N, measurable)
-
-
-class FromEvidence(ABC):
-    """Part of the base of the tasks."""
-
-    @abstractmethod
-    def predictions_of(self, evidence: Evidence) -> Iterator[Prediction]:
-        """What is said about each image."""
-
-    def figures(self, split: str, arrays: Mapping[str, Array], labels: Array) -> dict[str, Image.Image]:
-        """Drawn for TensorBoard, by name, of what a validation step returned [N, ...] and the labels [N]."""
-        return {}
-
-    def calibrate(self, val: Evidence) -> dict[str, float]:
-        """Learn from the best weights' evidence of val, which has images; what best.ckpt then carries, if anything."""
-        return {}
-
-    def further_metrics(self, evidence: Evidence) -> dict[str, float]:
-        """Of the final weights on a split, beside those that each validation logs; there are images."""
-        return {}

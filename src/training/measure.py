@@ -14,20 +14,19 @@ from src.training.callbacks.readable_images import RequireReadableImages
 from src.training.callbacks.unreadable_images import UnreadableImages
 from src.training.embeddings import EmbeddingCollector, Embeddings
 from src.training.evidence import EvidenceCollector
-from src.training.metric_states import scalars
 from src.training.task import FineTuneTask
 
 
 @dataclass(frozen=True)
 class Measured:
     """Of the best weights. `splits`: evidence of val and, if it is there, test. `calibration`: what val has taught the
-    task. `embeddings`: of val, for TensorBoard; None where nobody looks at them.
+    task. `embeddings`: of val, for TensorBoard; empty where nobody looks at them.
     """
 
     metrics: dict[str, float]
     splits: list[Evidence]
     calibration: dict[str, float]
-    embeddings: Embeddings | None = None
+    embeddings: Embeddings
 
 
 def measure_best(task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer, test: bool) -> Measured:
@@ -43,7 +42,7 @@ def measure_best(task: FineTuneTask, datamodule: ImageDataModule, trainer: Train
 
     def measure_val() -> Measurement:
         trainer.validate(task, datamodule=datamodule, verbose=False)
-        return scalars(trainer.callback_metrics), collector.take("val", table)
+        return task.logged_metrics(), collector.take("val", table)
 
     metrics, val = try_soup(measure_val(), task, trainer, measure_val)
     calibration = task.calibrate(val) if len(val) else {}
@@ -51,7 +50,7 @@ def measure_best(task: FineTuneTask, datamodule: ImageDataModule, trainer: Train
     splits = [val]
     if test and "test" in table.splits:
         trainer.test(task, datamodule=datamodule, verbose=False)
-        metrics |= scalars(trainer.callback_metrics)
+        metrics |= task.logged_metrics()
         splits.append(collector.take("test", table))
     for evidence in splits:
         metrics |= {f"{evidence.split}/{name}": value for name, value in further_metrics(task, evidence).items()}
@@ -84,6 +83,6 @@ def measure_split(
         enable_model_summary=False,
     )
     trainer.test(task, dataloaders=datamodule.loader(split), verbose=False)
-    metrics = {name.removeprefix("test/"): value for name, value in scalars(trainer.callback_metrics).items()}
+    metrics = {name.removeprefix("test/"): value for name, value in task.logged_metrics().items()}
     evidence = collector.take(split, datamodule.table)
     return metrics | further_metrics(task, evidence), evidence

@@ -19,11 +19,7 @@ MAX_SKIPPED = 20  # batches in a row
 
 
 class NonFiniteLosses:
-    """Tells which batches are left out, and counts those in a row.
-
-    Args:
-        skip: leave such batches out, instead of ending the run.
-    """
+    """Tells which batches are left out (`skip`, instead of ending the run), and counts those in a row."""
 
     def __init__(self, skip: bool) -> None:
         self.skip = skip
@@ -32,13 +28,8 @@ class NonFiniteLosses:
     def meet(self, task: LightningModule, batch: Batch, suspects: Callable[[Batch], Tensor], loss: Tensor) -> bool:
         """Whether the batch has to be left out: its loss is not finite on some process; a warning names the images.
 
-        Raises RunStopped, with the state saved, unless such batches are left out.
-
-        Args:
-            task: that trains.
-            batch: of this process.
-            suspects: tells which images of it have outputs that are not finite, bool [B].
-            loss: of the batch.
+        `suspects` tells which images of the batch have outputs that are not finite, bool [B]. Raises RunStopped, with
+        the state saved, unless such batches are left out.
         """
         if not on_any_process(task.trainer, not bool(loss.isfinite())):
             self.in_a_row = 0

@@ -1,21 +1,22 @@
 """What every task shares: the steps of training and evaluation, whatever the network says."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy.typing as npt
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
+from PIL import Image
 from torch import Tensor
 from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 
 from src.data.dataset import Batch
-from src.evaluation.evidence import MAX_NOT_FINITE
+from src.evaluation.evidence import MAX_NOT_FINITE, Evidence
 from src.evaluation.prediction import Prediction
 from src.models.adapted import AdaptedNetwork
 from src.runs.record import RunRecord
-from src.training.evidence import FromEvidence
 from src.training.nonfinite import NonFiniteLosses
 from src.training.output_layer import OutputLayer
 from src.training.phases import TrainingPlan
@@ -24,7 +25,7 @@ from src.training.resumable import ResumableModule
 from src.training.sharding import ShardedStrategy, shard
 
 
-class FineTuneTask(ResumableModule, FromEvidence):
+class FineTuneTask(ResumableModule):
     """Base of the tasks. Logs `train/loss`, and of val and test what `measured` gives.
 
     `model` takes uint8 images [B, 3, H, W]; `record` is what each checkpoint carries of the run.
@@ -43,7 +44,7 @@ class FineTuneTask(ResumableModule, FromEvidence):
 
     @abstractmethod
     def configure_metrics(self) -> None:
-        """Make what counts, as attributes. Those of the training begin with `train_` (metric_states.py)."""
+        """Make what counts, as attributes. Those of the training begin with `train_` (resumable.py)."""
 
     @property
     @abstractmethod
@@ -73,6 +74,24 @@ class FineTuneTask(ResumableModule, FromEvidence):
     @abstractmethod
     def output_layer(self) -> OutputLayer:
         """From the network's outputs to those of an exported file, as calibrated now."""
+
+    @abstractmethod
+    def predictions_of(self, evidence: Evidence) -> Iterator[Prediction]:
+        """What is said about each image."""
+
+    def figures(
+        self, split: str, arrays: Mapping[str, npt.NDArray[Any]], labels: npt.NDArray[Any]
+    ) -> dict[str, Image.Image]:
+        """Drawn for TensorBoard, by name, of what a validation step returned [N, ...] and the labels [N]."""
+        return {}
+
+    def calibrate(self, val: Evidence) -> dict[str, float]:
+        """Learn from the best weights' evidence of val, which has images; what best.ckpt then carries, if anything."""
+        return {}
+
+    def further_metrics(self, evidence: Evidence) -> dict[str, float]:
+        """Of the final weights on a split, beside those that each validation logs; there are images."""
+        return {}
 
     def predictions(self, outputs: Tensor) -> Sequence[Prediction]:
         """What is said about each image, of the network's outputs on any device."""

@@ -20,14 +20,7 @@ from src.data.module import ImageDataModule
 from src.settings.errors import first_line
 from src.training.scores_task import ScoresTask
 from src.training.tuning.memory import free_bytes, peak_bytes, reset_peak
-from src.training.tuning.rehearsal import (
-    build_optimizer,
-    rehearsal,
-    report_dir,
-    require_one_process,
-    step,
-    write_rows,
-)
+from src.training.tuning.rehearsal import build_optimizer, rehearsal, report_dir, require_one_process, step, write_rows
 
 log = logging.getLogger(__name__)
 
