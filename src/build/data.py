@@ -64,12 +64,8 @@ def data_to_evaluate(changes: dict[str, Any], record: RunRecord, trust: bool = F
     """The data of the training, with single settings changed, or other data.
 
     Other data, or the same kind of data in another place, need not have splits nor every class; a class that the model
-    does not know is an error.
-
-    Args:
-        changes: settings of `data`; with a `_target_` they are those of other data, whole.
-        record: of the checkpoint.
-        trust: let the checkpoint's own settings download.
+    does not know is an error. `changes` are settings of `data`; with a `_target_` they are those of other data, whole.
+    `trust` lets the checkpoint's own settings download.
     """
     own, other = "_target_" not in changes, is_other_data(changes, record)
     settings = settings_to_evaluate(changes, record, trust)

@@ -35,14 +35,9 @@ class TrainedModel:
     def open(cls, path: str, accelerator: str = "cpu", trust: bool = False, evaluate: bool = False) -> "TrainedModel":
         """What a run directory (its best checkpoint) or a .ckpt file holds.
 
-        Args:
-            path: of either.
-            accelerator: as in `find_accelerator`.
-            trust: call whatever the file names.
-            evaluate: with its loss, and able to measure on its own data.
-
-        Raises:
-            ConfigError: there is no such file; it is damaged; it names code that is not ours; no such device.
+        `accelerator` is as in `find_accelerator`; `trust` calls whatever the file names; `evaluate` brings the
+        loss, and checks the settings of the data. Raises ConfigError if there is no such file or device, if the file is
+        damaged, or names code that is not ours.
         """
         file = find_checkpoint(path, "best")
         checkpoint = load_checkpoint(file)

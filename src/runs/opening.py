@@ -23,12 +23,8 @@ log = logging.getLogger(__name__)
 def open_run(cfg: DictConfig, typed: Sequence[str] = ()) -> TrainingRun:
     """The run that the settings ask for, its paths absolute and every `_target_` checked; warnings tell what is void.
 
-    Args:
-        cfg: of the command.
-        typed: the command line, whose settings beside resume=<run> change those of the resumed run.
-
-    Raises:
-        ConfigError: if there is no such run, or one where a new one was to be; if settings cannot be changed.
+    Settings `typed` beside resume=<run> change those of the resumed run. Raises ConfigError if there is no such run, or
+    one where a new one was to be; if settings cannot be changed.
     """
     before = None if cfg.resume is None else find_interrupted(cfg.resume, cfg.output_dir)
     if before is None:

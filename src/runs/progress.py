@@ -94,14 +94,8 @@ def shares(epochs: list[int | None], total: int) -> list[int]:
 def lengthened(plan: list[int | None], progress: Progress, before: int, max_epochs: int) -> list[int]:
     """The epochs that the phases of a resumed run had, or, if trainer.max_epochs has changed, shares of what is left.
 
-    Args:
-        plan: epochs that the plan gives to each phase; None = a share of the rest.
-        progress: of the interrupted run.
-        before: its trainer.max_epochs.
-        max_epochs: that are wanted now.
-
-    Raises:
-        ConfigError: if fewer are wanted than there were, or too few for the phases that are left.
+    `plan` is as in `shares`; trainer.max_epochs was `before`, and is `max_epochs` now. Raises ConfigError if that is
+    less than there were, or too few for the phases that are left.
     """
     epochs, first = list(progress.phase_epochs), progress.phase
     if max_epochs != before:

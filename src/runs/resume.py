@@ -62,13 +62,8 @@ def find_interrupted(wanted: str, output_dir: Path) -> Interrupted | None:
 def resumed_settings(own: DictConfig, before: Interrupted, changes: Sequence[str]) -> DictConfig:
     """The settings kept in the checkpoint with this command line's values on top.
 
-    Args:
-        own: of this command, of which `trust` holds, and with resume=auto whatever differs.
-        before: the interrupted run.
-        changes: `key=value` and `~key`, typed beside resume=<run>.
-
-    Raises:
-        ConfigError: if something changes that a resumed run has to keep.
+    Of this command's `own`, `trust` holds, and with resume=auto whatever differs; `changes` are `key=value` and `~key`,
+    typed beside resume=<run>. Raises ConfigError if something changes that a resumed run has to keep.
     """
     run_dir = resumed_run_dir(before.file).resolve()
     settings = moved(before.record.config, str(before.record.output_dir), str(run_dir))

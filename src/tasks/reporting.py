@@ -12,7 +12,7 @@ from lightning import Trainer
 
 from src.data.table import ImageTable
 from src.evaluation.evidence import Evidence
-from src.files.csv_files import CsvWriter, read_csv_file
+from src.files.csv_files import read_csv_file, write_csv_file
 from src.files.json_files import write_json
 from src.reports.card_facts import CardFacts
 from src.reports.model_card import model_card
@@ -24,6 +24,8 @@ from src.training.embeddings import log_embeddings
 from src.training.measure import Measured
 from src.training.task import FineTuneTask
 from src.training.tensorboard import add_figure
+
+MAX_PROBABILITY_COLUMNS = 100
 
 
 def report_part(task: FineTuneTask) -> ModuleType:
@@ -55,8 +57,7 @@ def write_tables(
         if evidence.split != "test" or not len(evidence):
             continue
         for name, (columns, rows) in report_part(task).tables(task, evidence).items():
-            with (folder / f"test_{name}.csv").open("w", newline="", encoding="utf-8") as file:
-                CsvWriter(file, columns, safe).write_all(rows)
+            write_csv_file(folder / f"test_{name}.csv", columns, rows, safe)
         for name, image in task.figures("test", evidence.arrays, evidence.labels).items():
             image.save(folder / f"{name.replace('/', '_')}.png")
             add_figure(trainer, name, image.copy)
@@ -102,7 +103,11 @@ def write_run_report(
         environment=environment,
         class_names=table.class_names,
         split_counts={split: len(rows) for split, rows in table.splits.items()},
-        class_counts=class_counts(table),
+        class_counts={
+            split: counts_K.tolist()
+            for split, rows in table.splits.items()
+            if (counts_K := table.targets.counts(rows)) is not None
+        },
         unreadable=len(read_csv_file(output_dir / "unreadable.csv")),
         calibration=measured.calibration,
         intervals=report.intervals,
@@ -110,27 +115,17 @@ def write_run_report(
     (output_dir / "report" / "model_card.md").write_text(model_card(card), encoding="utf-8")
 
 
-def class_counts(table: ImageTable) -> dict[str, list[int]]:
-    """Images of each class by split; empty where there are no classes."""
-    counts = {split: table.targets.counts(rows) for split, rows in table.splits.items()}
-    return {split: counts_K.tolist() for split, counts_K in counts.items() if counts_K is not None}
-
-
 def parameters_of(task: FineTuneTask) -> int:
     return sum(parameter.numel() for parameter in task.model.parameters())
-
-
-MAX_PROBABILITY_COLUMNS = 100
 
 
 def write_predictions(
     path: Path, task: FineTuneTask, table: ImageTable, evidence: Evidence, spreadsheet_safe: bool = True
 ) -> None:
     """One row per image: path, label, and the columns of src.predict; probabilities only of up to 100 classes."""
-    wide = len(task.class_names) <= MAX_PROBABILITY_COLUMNS
-    with path.open("w", newline="", encoding="utf-8") as file:
-        columns = ["path", "label", *task.prediction.columns(task.class_names, wide)]
-        writer = CsvWriter(file, columns, spreadsheet_safe)
-        for row, prediction in zip(evidence.rows_N.tolist(), task.predictions_of(evidence), strict=True):
-            image = {"path": str(table.paths[row]), "label": table.targets.text(row)}
-            writer.write({**image, **prediction.row()})
+    columns = task.prediction.columns(task.class_names, wide=len(task.class_names) <= MAX_PROBABILITY_COLUMNS)
+    rows = (
+        {"path": str(table.paths[row]), "label": table.targets.text(row), **prediction.row()}
+        for row, prediction in zip(evidence.rows_N.tolist(), task.predictions_of(evidence), strict=True)
+    )
+    write_csv_file(path, ["path", "label", *columns], rows, spreadsheet_safe)

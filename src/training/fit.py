@@ -32,7 +32,7 @@ def fit_phases(run: TrainingRun, task: ScoresTask, datamodule: ImageDataModule, 
         start = run.start_epoch(index, trainer.current_epoch)
         task.begin_phase(index, start)
         # Sharded weights compute only where all processes do, and features are made by one for all of them.
-        head_alone = task.trains_head_alone and not isinstance(trainer.strategy, ShardedStrategy)
+        head_alone = task.phase.train == "head" and not isinstance(trainer.strategy, ShardedStrategy)
         datamodule.train_on_features_of(task if head_alone else None)
         trainer.should_stop = False
         stopping = find_callback(trainer, PhaseEarlyStopping)

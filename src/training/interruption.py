@@ -24,11 +24,8 @@ class StepCheckpoint(Checkpoint):
     It is told by SIGTERM, under Windows by SIGBREAK (Ctrl+Break). In a job of SLURM, SIGUSR1 (`sbatch
     --signal=USR1@120`) does the same and puts the job back into the queue, as Lightning does; so does SIGTERM if it
     announces a preemption. All are heeded at the next optimizer step, since gradients that are being accumulated are in
-    no checkpoint, or at the end of the epoch if val is being measured.
-
-    Args:
-        dirpath: folder of last.ckpt.
-        every_n_steps: optimizer steps; None = at signals only.
+    no checkpoint, or at the end of the epoch if val is being measured. `dirpath`: folder of last.ckpt. `every_n_steps`:
+    optimizer steps; None = at signals only.
     """
 
     def __init__(self, dirpath: str, every_n_steps: int | None = None) -> None:

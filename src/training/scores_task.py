@@ -26,13 +26,9 @@ from src.training.task import FineTuneTask
 class ScoresTask(FineTuneTask):
     """Logs `<split>/loss`; a task adds its metrics.
 
-    Shapes: B images, K outputs of the network.
-
-    Args:
-        model, plan, record: see FineTuneTask.
-        loss: takes outputs [B, K] and labels as the batches have them.
-        mixing: mixup or cutmix: takes float images [B, 3, H, W] and labels, gives both mixed, the labels as shares
-            float [B, K].
+    Shapes: B images, K outputs of the network. `loss` takes outputs [B, K] and labels as the batches have them.
+    `mixing` (mixup or cutmix) takes float images [B, 3, H, W] and labels, gives both mixed, the labels as shares float
+    [B, K].
     """
 
     model: ImageClassifier

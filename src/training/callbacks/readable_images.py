@@ -35,10 +35,8 @@ class RequireReadableImages(EveryBatch):
     """Ends the run when an epoch of train, val or test had not one readable image: a network disk is gone, say.
 
     That is before a checkpoint of this epoch is written, so the run can go on from the last good one. All processes
-    decide together. A share of unreadable images that is high, or twice what it was, is warned about.
-
-    Args:
-        root: where the images are; None = the trainer's data module knows.
+    decide together. A share of unreadable images that is high, or twice what it was, is warned about. `root`: where the
+    images are; None = the trainer's data module knows.
     """
 
     def __init__(self, root: Path | None = None) -> None:

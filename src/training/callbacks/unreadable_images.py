@@ -22,11 +22,8 @@ class UnreadableImages(EveryBatch):
     """Says once for each damaged image that it is skipped; lists them with reasons in a csv file, if one is given.
 
     The file is written at the end of each epoch. So images that were all gone when the run ended
-    (src/training/callbacks/readable_images.py) are not on the list: they are not damaged.
-
-    Args:
-        output: the csv file, with the columns path and reason.
-        spreadsheet_safe: as in CsvWriter.
+    (src/training/callbacks/readable_images.py) are not on the list: they are not damaged. Its columns are path and
+    reason; `spreadsheet_safe` is as in CsvWriter.
     """
 
     def __init__(self, output: str | None = None, spreadsheet_safe: bool = True) -> None:

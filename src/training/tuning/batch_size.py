@@ -17,10 +17,11 @@ from torch.optim import Optimizer
 
 from src.data.dataset import Batch
 from src.data.module import ImageDataModule
+from src.files.csv_files import write_csv_file
 from src.settings.errors import first_line
 from src.training.scores_task import ScoresTask
 from src.training.tuning.memory import free_bytes, peak_bytes, reset_peak
-from src.training.tuning.rehearsal import build_optimizer, rehearsal, report_dir, require_one_process, step, write_rows
+from src.training.tuning.rehearsal import build_optimizer, rehearsal, report_dir, require_one_process, step
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def find_batch_size(task: ScoresTask, datamodule: ImageDataModule, trainer: Trai
     gains = (b.images_per_s >= MIN_GAIN * a.images_per_s for a, b in itertools.pairwise(trials))
     found = trials[sum(itertools.takewhile(bool, gains))].size
     rows = [[str(size), f"{speed:.4g}", f"{memory / 2**20:.0f}"] for size, speed, memory in trials]
-    write_rows(report_dir(trainer) / "batch_size.csv", ["batch_size", "images_per_s", "memory_mib"], rows)
+    write_csv_file(report_dir(trainer) / "batch_size.csv", ["batch_size", "images_per_s", "memory_mib"], rows)
     log.info("data.batch_size=%d for this run: %s.", found, why)
     return found
 

@@ -17,6 +17,7 @@ from lightning import Trainer
 from src.cli.progress import progress_bar
 from src.data.dataset import Batch
 from src.data.module import ImageDataModule
+from src.files.csv_files import write_csv_file
 from src.reports.range_test import draw_range_test
 from src.training.scores_task import ScoresTask
 from src.training.tuning.rehearsal import (
@@ -26,7 +27,6 @@ from src.training.tuning.rehearsal import (
     require_one_process,
     step,
     training_batches,
-    write_rows,
 )
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def find_rate(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -
     found, why = suggest(rates, losses)
     report = report_dir(trainer)
     rows = [[f"{value:.6g}" for value in row] for row in zip(rates, losses, smoothed, strict=True)]
-    write_rows(report / f"lr_find_{name}.csv", ["lr", "loss", "smoothed"], rows)
+    write_csv_file(report / f"lr_find_{name}.csv", ["lr", "loss", "smoothed"], rows)
     title = f"Phase {task.phase_index + 1} (train: {phase.train}): {why}"
     draw_range_test(rates, losses, smoothed, given, found, title).save(report / f"lr_find_{name}.png")
     what = f"lr_find: {len(losses)} steps in {time.perf_counter() - start:.0f} s"

@@ -15,7 +15,6 @@ from torch.optim import Optimizer
 from src.data.dataset import Batch
 from src.data.module import ImageDataModule
 from src.data.samplers import EpochSampler
-from src.files.csv_files import CsvWriter
 from src.settings.errors import ConfigError, RunStopped
 from src.settings.processes import one_process_only
 from src.training.scores_task import ScoresTask
@@ -88,8 +87,3 @@ def report_dir(trainer: Trainer) -> Path:
     folder = Path(trainer.default_root_dir) / "report"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def write_rows(file: Path, columns: list[str], rows: list[list[str]]) -> None:
-    with file.open("w", newline="", encoding="utf-8") as lines:
-        CsvWriter(lines, columns).write_all(rows)
