@@ -37,8 +37,8 @@ class Phase:
 @dataclass(frozen=True)
 class TrainingPlan:
     """How a task trains. `monitor`: the metric that schedules by plateau watch. `phases`: in order; none for a model
-    that is only used. `seed`: of everything random on the device. `groups`: rates and decay by parameter. `skip_nonfinite`:
-    leave out batches whose loss is not finite, instead of ending the run.
+    that is only used. `seed`: of everything random on the device. `groups`: rates and decay by parameter.
+    `skip_nonfinite`: leave out batches whose loss is not finite, instead of ending the run.
     """
 
     monitor: str
