@@ -11,8 +11,7 @@ import torch
 from conftest import Answer, Run, compose, run_train
 
 from src.build.data import data_to_evaluate
-from src.runs.checkpoint import AtomicCheckpointIO, load_checkpoint
-from src.runs.plain_data import plain
+from src.runs.checkpoint import AtomicCheckpointIO, load_checkpoint, plain
 from src.runs.progress import RULES, Progress
 from src.runs.record import RunRecord
 from src.runs.resumed_state import STATE, check_resumable

@@ -67,9 +67,5 @@ def say(metrics: dict[str, Any], output_dir: Path, best: bool) -> None:
     log.info("%s: %s", "Best checkpoint" if best else "Last weights", values)
     here = output_dir.relative_to(Path.cwd()) if output_dir.is_relative_to(Path.cwd()) else output_dir
     shown = (output_dir / "report" / "index.html").is_file()  # there is no page of outputs that are not finite
-    log.info(
-        f"%d epochs in %.0f s. Everything is in %s{'; its report/index.html shows it' if shown else ''}",
-        metrics["epochs"],
-        metrics["fit_seconds"],
-        here,
-    )
+    page = "; its report/index.html shows it" if shown else ""
+    log.info("%d epochs in %.0f s. Everything is in %s%s", metrics["epochs"], metrics["fit_seconds"], here, page)

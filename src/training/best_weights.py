@@ -18,6 +18,9 @@ from src.training.task import FineTuneTask
 log = logging.getLogger(__name__)
 
 
+Measurement = tuple[dict[str, float], Evidence]
+
+
 def find_best(trainer: Trainer, monitor: str) -> ModelCheckpoint | None:
     """The callback that keeps best.ckpt."""
     kept = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor == monitor]
@@ -55,9 +58,6 @@ def keep_best(trainer: Trainer, monitor: str, weights: StateDict | None, calibra
     """Put other weights (None = as they are), or what was learnt from val, into best.ckpt."""
     if (weights or calibration) and trainer.is_global_zero and (file := best_file(trainer, monitor)) is not None:
         rewrite(file, weights, calibration)
-
-
-Measurement = tuple[dict[str, float], Evidence]
 
 
 def try_soup(

@@ -9,9 +9,14 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import OmegaConf
 from PIL import Image
 
-from src.runs.changes import PATHS_OF_DATA
 from src.runs.record import RunRecord
+from src.runs.resume import PATHS_OF_DATA
 from src.settings.trust import plain_config
+
+USUAL = {
+    "backbone": "backbone.name", "batch_size": "data.batch_size", "epochs": "trainer.max_epochs", "lr": "optimizer.lr",
+    "seed": "seed", "weights": "backbone.weights",
+}  # fmt: skip
 
 
 def find_tensorboards(trainer: Trainer) -> list[TensorBoardLogger]:
@@ -22,12 +27,6 @@ def add_figure(trainer: Trainer, name: str, draw: Callable[[], Image.Image]) -> 
     """Draw into TensorBoard; without it, nothing is drawn."""
     for logger in find_tensorboards(trainer):
         logger.experiment.add_image(name, np.asarray(draw()), trainer.global_step, dataformats="HWC")
-
-
-USUAL = {
-    "backbone": "backbone.name", "batch_size": "data.batch_size", "epochs": "trainer.max_epochs", "lr": "optimizer.lr",
-    "seed": "seed", "weights": "backbone.weights",
-}  # fmt: skip
 
 
 def log_hyperparameters(record: RunRecord, typed: Mapping[str, str], metrics: dict[str, Any], trainer: Trainer) -> None:

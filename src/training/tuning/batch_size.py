@@ -39,10 +39,11 @@ class Trial(NamedTuple):
     bytes: int
 
 
-def find_batch_size(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> int:
-    """The data module's batch size, doubled while that is faster and fits; what was tried is written into report/.
+def use_best_batch_size(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> None:
+    """Double the data module's batch size while that is faster and fits; the checkpoints have it too.
 
-    Measured on real training steps with random images, in the phase of the plan that trains the most parameters.
+    Measured on real training steps with random images, in the phase of the plan that trains the most parameters; what
+    was tried is written into report/.
     """
     require_one_process("batch_size_find", trainer)
     trials, why = try_sizes(task, datamodule, trainer)
@@ -51,20 +52,15 @@ def find_batch_size(task: ScoresTask, datamodule: ImageDataModule, trainer: Trai
     rows = [[str(size), f"{speed:.4g}", f"{memory / 2**20:.0f}"] for size, speed, memory in trials]
     write_csv_file(report_dir(trainer) / "batch_size.csv", ["batch_size", "images_per_s", "memory_mib"], rows)
     log.info("data.batch_size=%d for this run: %s.", found, why)
-    return found
-
-
-def use_best_batch_size(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> None:
-    """Find it, and let the data and the checkpoints have it."""
-    given, found = datamodule.batch_size, find_batch_size(task, datamodule, trainer)
+    times = found / datamodule.batch_size
     datamodule.use_batch_size(found)
     task.set_batch_size(found)
-    if found != given and not task.record.setting("lr_find"):
+    if times != 1 and not task.record.setting("lr_find"):
         log.info(
             "optimizer.lr stays as it is. Steps on %g times the images may bear a higher one: %.2g times with Adam "
             "and its kin (the square root; Malladi et al. 2022, arXiv 2205.10330), %g times with SGD (Goyal et al. "
             "2017, arXiv 1706.02677). lr_find=true tries it out.",
-            found / given, math.sqrt(found / given), found / given,
+            times, math.sqrt(times), times,
         )  # fmt: skip
 
 
