@@ -17,7 +17,7 @@ from src.files.json_files import write_json
 from src.reports.card_facts import CardFacts
 from src.reports.model_card import model_card
 from src.reports.run_page import write_run_page
-from src.reports.run_report import RunReport
+from src.reports.run_report import RunReport, TaskWords
 from src.runs.environment import peak_memory
 from src.tasks.lookup import part_of
 from src.training.embeddings import log_embeddings
@@ -96,23 +96,26 @@ def write_run_report(
     write_report(output_dir / "report", report, task)
     for name, image in report.figures.items():
         add_figure(trainer, name, image.copy)
-    card = CardFacts(
-        words=report_part(task).words(task.class_names),
+    unreadable = len(read_csv_file(output_dir / "unreadable.csv"))
+    card = card_of(report, report_part(task).words(task.class_names), unreadable, measured.calibration)
+    (output_dir / "report" / "model_card.md").write_text(model_card(card), encoding="utf-8")
+
+
+def card_of(report: RunReport, words: TaskWords, unreadable: int, calibration: dict[str, float]) -> CardFacts:
+    splits = report.table.splits.items()
+    counts = {split: report.table.targets.counts(rows) for split, rows in splits}
+    return CardFacts(
+        words=words,
         config=report.config,
-        metrics=metrics,
-        environment=environment,
-        class_names=table.class_names,
-        split_counts={split: len(rows) for split, rows in table.splits.items()},
-        class_counts={
-            split: counts_K.tolist()
-            for split, rows in table.splits.items()
-            if (counts_K := table.targets.counts(rows)) is not None
-        },
-        unreadable=len(read_csv_file(output_dir / "unreadable.csv")),
-        calibration=measured.calibration,
+        metrics=report.metrics,
+        environment=report.environment,
+        class_names=report.table.class_names,
+        split_counts={split: len(rows) for split, rows in splits},
+        class_counts={split: counts_K.tolist() for split, counts_K in counts.items() if counts_K is not None},
+        unreadable=unreadable,
+        calibration=calibration,
         intervals=report.intervals,
     )
-    (output_dir / "report" / "model_card.md").write_text(model_card(card), encoding="utf-8")
 
 
 def parameters_of(task: FineTuneTask) -> int:

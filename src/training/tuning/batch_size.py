@@ -18,10 +18,11 @@ from torch.optim import Optimizer
 from src.data.dataset import Batch
 from src.data.module import ImageDataModule
 from src.files.csv_files import write_csv_file
-from src.settings.errors import first_line
+from src.settings.errors import ConfigError, first_line
+from src.settings.processes import one_process_only
 from src.training.scores_task import ScoresTask
 from src.training.tuning.memory import free_bytes, peak_bytes, reset_peak
-from src.training.tuning.rehearsal import build_optimizer, rehearsal, report_dir, require_one_process, step
+from src.training.tuning.rehearsal import build_optimizer, rehearsal, report_dir, step
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,8 @@ def use_best_batch_size(task: ScoresTask, datamodule: ImageDataModule, trainer: 
     Measured on real training steps with random images, in the phase of the plan that trains the most parameters; what
     was tried is written into report/.
     """
-    require_one_process("batch_size_find", trainer)
+    if trainer.world_size > 1:
+        raise ConfigError(one_process_only("batch_size_find"))
     trials, why = try_sizes(task, datamodule, trainer)
     gains = (b.images_per_s >= MIN_GAIN * a.images_per_s for a, b in itertools.pairwise(trials))
     found = trials[sum(itertools.takewhile(bool, gains))].size

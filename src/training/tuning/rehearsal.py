@@ -15,8 +15,7 @@ from torch.optim import Optimizer
 from src.data.dataset import Batch
 from src.data.module import ImageDataModule
 from src.data.samplers import EpochSampler
-from src.settings.errors import ConfigError, RunStopped
-from src.settings.processes import one_process_only
+from src.settings.errors import RunStopped
 from src.training.scores_task import ScoresTask
 
 
@@ -76,11 +75,6 @@ def training_batches(datamodule: ImageDataModule, trainer: Trainer) -> Iterator[
             raise RunStopped(
                 "None of the training images can be read any more: see that they are there, and start again."
             )
-
-
-def require_one_process(key: str, trainer: Trainer) -> None:
-    if trainer.world_size > 1:
-        raise ConfigError(one_process_only(key))
 
 
 def report_dir(trainer: Trainer) -> Path:
