@@ -1,11 +1,13 @@
 """From a table of images to batches: the loaders of its splits."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
+from lightning import Trainer
 from torch.utils.data import DataLoader
 
 from src.data.cache.features import FeatureDataset, FrozenNetwork, cached_features
@@ -34,6 +36,24 @@ class ImageDataModule(ImageSource):
     def resume_from(self, epoch: int, batches: int) -> None:
         """Begin with this epoch of a run, of which so many batches of this process were trained on before."""
         self.resumed_epoch, self.resumed_batches = epoch, batches
+
+    def train_on_features_of(self, network: FrozenNetwork | None) -> None:
+        """Give what the frozen part of this network makes of the images, where that is kept; None = images."""
+        self.frozen_network = network
+
+    def use_batch_size(self, batch_size: int) -> None:
+        """Make batches of so many images, whatever the settings say."""
+        self.batch_size = batch_size
+
+    @contextmanager
+    def lent_to(self, trainer: Trainer, network: FrozenNetwork | None) -> Iterator[None]:
+        """For loaders before the fit, from which on Lightning says who trains; `network` as above."""
+        before = self.trainer, self.frozen_network
+        self.trainer, self.frozen_network = trainer, network
+        try:
+            yield
+        finally:
+            self.trainer, self.frozen_network = before
 
     def train_dataloader(self) -> DataLoader[Batch]:
         return self.loader("train", training=True)
