@@ -18,7 +18,7 @@ from src.cli.gpus import keep_one_gpu, wants_one_gpu
 from src.cli.launch import launched_id
 from src.cli.mistakes import is_bug, message_of
 from src.settings.errors import TERMINATED, ConfigError, RunStopped
-from src.settings.train_schema import TrainConfig
+from src.settings.schema import TrainConfig
 
 log = logging.getLogger(__name__)
 

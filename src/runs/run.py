@@ -17,7 +17,7 @@ from src.runs.phase_epochs import lengthened, shares
 from src.runs.record import RunRecord
 from src.runs.resume import Interrupted
 from src.settings.errors import ConfigError
-from src.settings.train_schema import TrainConfig
+from src.settings.schema import TrainConfig
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from src.exporting.facts import FORMAT_VERSION
 from src.files.printable import printable
 from src.models.preprocessing import Preprocessing
 from src.settings.errors import ConfigError
+from src.settings.options import task_names
 from src.settings.plain_values import LONGEST_NAME, NAMES, PREPROCESSING, Rules, is_number
-from src.settings.tasks import task_names
 
 LONGEST_TEXT = 64 * 2**20  # characters of JSON
 

@@ -15,8 +15,7 @@ from src.settings.contradictions import contradictions, data_contradictions
 from src.settings.errors import ConfigError, did_you_mean
 from src.settings.free_text import PATHS
 from src.settings.rules import is_declared, wrong_value, wrong_values
-from src.settings.train_schema import TrainConfig
-from src.settings.use_schema import EvaluateConfig
+from src.settings.schema import EvaluateConfig, TrainConfig
 
 
 def check_settings(cfg: DictConfig, yaml_values: dict[str, Any]) -> None:

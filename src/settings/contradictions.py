@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from src.evaluation.metric_facts import facts_of
+from src.settings.nodes import PhaseConfig
 from src.settings.options import options_of
-from src.settings.phase_plan import phase_problems
 from src.settings.processes import process_problems
-from src.settings.train_schema import TrainConfig
+from src.settings.schema import TrainConfig
 
 
 def contradictions(settings: TrainConfig) -> list[str]:
@@ -70,6 +70,27 @@ def augment_problems(settings: TrainConfig) -> Iterator[str]:
             f"{mixed} mixes images, and data.cache_views={data['cache_views']} keeps what the frozen network "
             "made of them: choose one of the two."
         )
+
+
+def phase_problems(phases: list[PhaseConfig], max_epochs: int | None) -> list[str]:
+    """Whether the phases of a freeze plan fit into the epochs that there are."""
+    if not phases:
+        return ["freeze.phases is empty: name at least one phase, e.g. [{train: all}]."]
+    if max_epochs is None:
+        return []
+    given = sum(phase.epochs or 0 for phase in phases)
+    open_phases = sum(phase.epochs is None for phase in phases)
+    if open_phases and given + open_phases > max_epochs:
+        return [
+            f"trainer.max_epochs={max_epochs} is too short for the freeze plan's {len(phases)} phases, which need at "
+            f"least {given + open_phases} epochs: raise it, or lower freeze.phases.<n>.epochs."
+        ]
+    if not open_phases and given != max_epochs:
+        return [
+            f"The epochs of freeze.phases add up to {given}, but trainer.max_epochs={max_epochs}: set "
+            f"trainer.max_epochs={given}, or leave one phase's epochs null."
+        ]
+    return []
 
 
 def data_contradictions(data: dict[str, Any]) -> list[str]:

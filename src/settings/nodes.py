@@ -10,9 +10,9 @@ from typing import Annotated, Any, TypedDict
 
 from omegaconf import MISSING
 
+from src.settings.options import task_names
 from src.settings.plain_values import LARGEST_PX
 from src.settings.rules import ReadByUs, at_least, more_than, one_of
-from src.settings.tasks import task_names
 
 Count = Annotated[int, at_least(1)]
 CountOrZero = Annotated[int, at_least(0)]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from src.settings.train_schema import TrainConfig
+from src.settings.schema import TrainConfig
 
 SHARDED_PRECISIONS = ("auto", "32-true", "32", "bf16-mixed")
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.settings.errors import ConfigError, did_you_mean
 from src.settings.kinds import classes, kind_of, names_a
 from src.settings.rules import Choice, Range, ReadByUs, node_type, parts_of, wrong_value
-from src.settings.train_schema import TrainConfig
+from src.settings.schema import TrainConfig
 
 
 def check_targets(settings: DictConfig) -> None:

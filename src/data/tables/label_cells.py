@@ -14,7 +14,7 @@ from src.data.tables.label_lists import classes_in, find_separator
 from src.data.tables.number_columns import ClassColumns, NumberColumns
 from src.data.targets import Classes, Kind, Tags, Targets
 from src.settings.errors import ConfigError
-from src.settings.tasks import tasks_for
+from src.settings.options import tasks_for
 
 
 class LabelCells(Protocol):

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from src.data.targets import Rows, Targets
 from src.settings.errors import ConfigError
-from src.settings.tasks import tasks_for
+from src.settings.options import tasks_for
 
 SHOWN = 5  # contradictions
 
