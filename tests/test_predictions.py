@@ -13,8 +13,8 @@ import torch
 from src.evaluation.prediction import Floats, Outputs, Prediction
 from src.predicting.abstaining import require_confidence
 from src.settings.errors import ConfigError
-from src.settings.project import PROJECT_ROOT
 from src.settings.options import task_names
+from src.settings.project import PROJECT_ROOT
 from src.tasks.classification.export import ClassificationOutputs
 from src.tasks.lookup import prediction_class
 from src.tasks.multilabel.export import MultilabelOutputs

@@ -21,8 +21,7 @@ from src.files.outputs import IMAGE_SOFTWARE
 from src.files.whole_files import GrowingFile, made_folder, replaced
 from src.models.grad_cam import explain_batch
 from src.predicting.output import PAGE, TABLE
-from src.reports.explanations import write_page
-from src.reports.heat_maps import draw_explanation
+from src.reports.heat_maps import draw_explanation, write_page
 from src.settings.errors import ConfigError, did_you_mean
 from src.training.task import FineTuneTask
 

@@ -1,12 +1,37 @@
-"""What a model card says about its model: data, training, metrics, calibration, environment."""
+"""What a model card says about its model, and against it. Made of plain data."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
+from src.evaluation.intervals import Interval
 from src.evaluation.metric_facts import facts_of
-from src.reports.card_facts import CardFacts
 from src.reports.markdown import TO_FILL_IN, last_part, number, plain
+from src.reports.run_report import TaskWords
 
 SHOWN_CLASSES = 50
+FEW_IMAGES = 30  # of a class in train
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """`config`: the resolved settings. `metrics`, `environment`: as in metrics.json and environment.json.
+
+    `class_names`: what the K outputs stand for, as the data name them. `split_counts`: images by split, damaged ones
+    included. `class_counts`: images of each class [K] by split; empty where there are no classes. `unreadable`: damaged
+    images that were skipped. `calibration`: what the checkpoint carries, if anything. `intervals`: 95 %, by metric.
+    """
+
+    words: TaskWords
+    config: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    class_names: list[str]
+    split_counts: Mapping[str, int]
+    class_counts: Mapping[str, list[int]]
+    unreadable: int = 0
+    calibration: Mapping[str, float] = field(default_factory=dict)
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
 
 
 def what_it_is(card: CardFacts) -> Iterator[str]:
@@ -90,6 +115,35 @@ def about_calibration(card: CardFacts) -> Iterator[str]:
         if f"{split}/ece" in metrics:
             before, after = metrics.get(f"{split}/ece_uncalibrated"), metrics[f"{split}/ece"]
             yield f"- {split}: {number(before)} before, {number(after)} after"
+
+
+def limits(card: CardFacts) -> Iterator[str]:
+    """What the numbers themselves say against the model."""
+    train = card.class_counts.get("train", [])
+    rare = [name for name, count in zip(card.class_names, train, strict=False) if count < FEW_IMAGES]
+    if rare:
+        shown = ", ".join(plain(name) for name in rare[:10]) + (f" and {len(rare) - 10} more" if len(rare) > 10 else "")
+        yield f"- Few images: fewer than {FEW_IMAGES} in train of {shown}."
+    if train and max(train) > 5 * max(min(train), 1):
+        yield (
+            f"- Imbalanced: the largest class has {max(train):,} training images, the smallest {min(train):,}. "
+            "Accuracy hides what happens to the small ones; look at balanced accuracy and at the classes."
+        )
+    shares = [key for key in card.metrics if facts_of(key).counts_images and card.split_counts.get(key.split("/")[0])]
+    for split in dict.fromkeys(key.split("/")[0] for key in shares):
+        points = 100 / card.split_counts[split]
+        yield f"- One image of {split} is {points:.2g} points of accuracy: smaller differences mean nothing."
+    wide = [key for key in shares if (span := card.intervals.get(key)) and span[1] - span[0] > 0.1]
+    if wide:
+        yield f"- The intervals of {', '.join(wide)} are wider than 10 points: there are too few images to tell."
+    if not any(key.startswith("test/") for key in card.metrics):
+        yield "- Not tested: no test images were held back and measured, and val chose the weights."
+    usual = card.calibration.get("ood_score_p99")
+    helps = (
+        "" if usual is None else f" src.predict's ood_score helps to see them: 1 % of val was above {number(usual)}."
+    )
+    yield f"- Images unlike those of the training get an answer too, often a confident one.{helps}"
+    yield f"- Other limits, such as groups of people, places or cameras that the images do not show: {TO_FILL_IN}"
 
 
 def about_environment(card: CardFacts) -> Iterator[str]:

@@ -5,12 +5,12 @@ What only a person can know stands there as `TO FILL IN`.
 """
 
 from src.evaluation.metric_facts import facts_of
-from src.reports.card_facts import CardFacts
-from src.reports.card_limits import limits
 from src.reports.card_sections import (
+    CardFacts,
     about_calibration,
     about_data,
     about_environment,
+    limits,
     metric_table,
     recipe,
     what_it_is,

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -36,8 +36,10 @@ ul.cards { list-style: none; margin: 0; padding: 0; display: grid; gap: .8rem;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 9.5rem), 1fr)) }
 ul.cards.wide { grid-template-columns: repeat(auto-fill, minmax(min(100%, 16rem), 1fr)) }
 ul.cards.pairs { grid-template-columns: repeat(auto-fill, minmax(min(100%, 22rem), 1fr)) }
+ul.cards.maps { grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr)) }
+ul.cards.maps img { display: block; width: 100%; height: auto }
 li.card { border: 1px solid var(--line); border-radius: .4rem; padding: .6rem; min-width: 0; font-size: 13px;
-  break-inside: avoid }
+  break-inside: avoid; overflow-wrap: anywhere }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: .6rem }
 figure { margin: 0; min-width: 0 }
 figure img { display: block; height: 8.5rem; width: 100%; object-fit: contain; background: var(--soft);
@@ -89,13 +91,13 @@ for (const table of document.querySelectorAll("table.sortable")) {
 """
 
 
-def write_document(path: Path, title: str, parts: Sequence[str], script: str = "") -> None:
-    """A whole page. Scripts other than this one do not run, whatever the data hold."""
+def write_document(path: Path, title: str, parts: Sequence[str], script: str = "", images: str = "data:") -> None:
+    """A whole page. Scripts other than this one do not run, whatever the data hold; images come from `images` alone."""
     allowed = ""
     if script:
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         allowed = f" script-src 'sha256-{digest}';"
-    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline';{allowed}"
+    policy = f"default-src 'none'; img-src {images}; style-src 'unsafe-inline';{allowed}"
     page = [
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">{GENERATOR}',
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
@@ -135,6 +137,29 @@ def small_image(image: Image.Image) -> str:
     small = ' class="small"' if max(image.size) < SIDE_PX // 2 else ""
     image.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC)
     return f'<img{small} alt="" src="{encoded(image, "PNG" if small else "JPEG")}">'
+
+
+def image_cards(
+    table: ImageTable, cards: list[tuple[int, str, bool, str]], maps: Mapping[int, Image.Image] | None = None
+) -> str:
+    """Images by (row of the table, what the model says, whether that is right, a remark), each with its label.
+
+    `maps`: by row, what is shown beside an image.
+    """
+    items = []
+    for row, answer, right, remark in cards:
+        color = "" if right else ' class="wrong"'
+        caption = (
+            f"<figcaption><b{color}>{escape(answer)}</b><br>label: {escape(table.targets.text(row))}"
+            f'<br><span class="where">{escape(remark)}{"<br>" if remark else ""}{escape(str(table.paths[row]))}</span>'
+            "</figcaption>"
+        )
+        shown = thumbnail(table, row)
+        if maps and row in maps:
+            shown = f'<div class="pair">{shown}{small_image(maps[row])}</div>'
+        items.append(f'<li class="card"><figure>{shown}{caption}</figure></li>')
+    size = " wide" if maps else ""
+    return f'<ul class="cards{size}">{"".join(items)}</ul>' if items else ""
 
 
 def html_table(columns: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1, sortable: bool = False) -> str:

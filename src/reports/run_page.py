@@ -1,6 +1,7 @@
 """The page about a finished run, or about an evaluation: report/index.html. Every task brings its own sections."""
 
 import json
+import math
 import shlex
 import statistics
 from html import escape
@@ -9,7 +10,8 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from src.evaluation.metric_facts import facts_of
-from src.reports.learning_section import learning_section
+from src.reports.charts import BLUE, Curve, draw_learning_curves
+from src.reports.drawing import ORANGE
 from src.reports.parts import SORTING, html_table, section, write_document
 from src.reports.run_report import RunReport, TaskWords, number_text
 
@@ -84,6 +86,45 @@ def metrics_section(report: RunReport) -> str:
         "say what other images of this kind would give, not what another training would.</p>"
     )
     return section("Metrics", note, html_table(["metric", "meaning", *splits], rows, texts=2))
+
+
+def learning_section(report: RunReport) -> str:
+    """Loss, metric and learning rate by epoch."""
+    if not report.epochs:
+        return ""
+    epochs = [int(row["epoch"]) for row in report.epochs]
+
+    def values(name: str) -> list[float]:
+        return [float(row.get(name) or "nan") for row in report.epochs]
+
+    monitor = report.config["task"]["monitor"]
+    score = monitor.partition("/")[2]
+    losses = [Curve("train/loss", values("train/loss"), ORANGE), Curve("val/loss", values("val/loss"), BLUE)]
+    scores = [Curve(monitor, values(monitor), BLUE)]
+    if f"train/{score}" in report.epochs[0] and score != "loss":
+        scores.insert(0, Curve(f"train/{score}", values(f"train/{score}"), ORANGE))
+    image = draw_learning_curves(epochs, losses, scores, values("lr"), phase_spans(report))
+    best = max if report.config["task"]["mode"] == "max" else min
+    finite = [(value, epoch) for value, epoch in zip(values(monitor), epochs, strict=True) if math.isfinite(value)]
+    note = ""
+    if finite:
+        value = best(value for value, _ in finite)
+        epoch = next(epoch for v, epoch in finite if v == value)
+        note = f"<p>Best {escape(monitor)}: {number_text(value)} in epoch {epoch} of {epochs[-1]}.</p>"
+    return section(
+        "Learning curves", note, report.figure("report/learning_curves", image, "Loss, metric and rate by epoch")
+    )
+
+
+def phase_spans(report: RunReport) -> list[tuple[int, int, str]]:
+    """(first epoch, last epoch, what trains) of each phase."""
+    plan = report.config["freeze"]["phases"]
+    spans = []
+    for index, phase in enumerate(plan, start=1):
+        epochs = [int(row["epoch"]) for row in report.epochs if row.get("phase") == str(index)]
+        if epochs:
+            spans.append((epochs[0], epochs[-1], f"trains {phase['train']}"))
+    return spans
 
 
 def speed_section(report: RunReport) -> str:

@@ -17,7 +17,7 @@ from lightning import Trainer
 from src.cli.progress import progress_bar
 from src.data.dataset import Batch
 from src.data.module import ImageDataModule
-from src.reports.range_test import draw_range_test
+from src.reports.charts import draw_range_test
 from src.training.scores_task import ScoresTask
 from src.training.tuning.rehearsal import (
     build_optimizer,
