@@ -91,11 +91,8 @@ def paired_section(table: PairedTable) -> str:
 
 
 def curves_section(page: ComparisonPage) -> str:
-    lines = [
-        Curve(name, values, BLUE if not n else PALETTE[(n - 1) % len(PALETTE)])
-        for n, (name, values) in enumerate(zip(page.names, page.curves, strict=False))
-        if values
-    ]
+    colors = [BLUE, *(PALETTE * len(page.curves))]
+    lines = [Curve(*both) for both in zip(page.names, page.curves, colors, strict=False) if both[1]]
     if not lines:
         return ""
     return f"<h2>{escape(page.monitor)} per epoch</h2>{chart(draw_curves(page.monitor, lines), 'Curves')}"

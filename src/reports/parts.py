@@ -70,7 +70,7 @@ table.matrix th { font-weight: 400; max-width: 9rem; overflow: hidden; text-over
   h2 { break-after: avoid } img.chart { max-height: 22cm; width: auto } }
 """
 
-# Sorts a table by the column whose heading is pressed; data-value, where a cell has it, counts instead of its text.
+# Sorts a table by the column whose heading is pressed.
 SORTING = """
 for (const table of document.querySelectorAll("table.sortable")) {
   table.tHead.querySelectorAll("th").forEach((heading, column) => {
@@ -78,7 +78,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
       const down = heading.getAttribute("aria-sort") === "descending";
       table.tHead.querySelectorAll("th").forEach((other) => other.removeAttribute("aria-sort"));
       heading.setAttribute("aria-sort", down ? "ascending" : "descending");
-      const value = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent;
+      const value = (row) => row.cells[column].textContent;
       const compare = (a, b) => {
         const x = value(a), y = value(b), p = parseFloat(x), q = parseFloat(y);
         const order = isNaN(p) || isNaN(q) ? x.localeCompare(y) : p - q;
