@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from src.exporting.archive import FACTS, checked_archive
-from src.exporting.unchecked import UncheckedPart
+from src.exporting.operations import UncheckedPart
 from src.settings.errors import ConfigError, first_line
 
 # uint8 [N, 3, H, W] -> the file's outputs, float32, in their order

@@ -92,7 +92,7 @@ def paired_section(table: PairedTable) -> str:
 
 def curves_section(page: ComparisonPage) -> str:
     colors = [BLUE, *(PALETTE * len(page.curves))]
-    lines = [Curve(*both) for both in zip(page.names, page.curves, colors, strict=False) if both[1]]
+    lines = [Curve(*one) for one in zip(page.names, page.curves, colors, strict=False) if one[1]]
     if not lines:
         return ""
     return f"<h2>{escape(page.monitor)} per epoch</h2>{chart(draw_curves(page.monitor, lines), 'Curves')}"

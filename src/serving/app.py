@@ -68,8 +68,6 @@ class Service:
         self.pool.shutdown(cancel_futures=True)
         self.batcher.close(self.limits.timeout_seconds)
 
-    # ------------------------------------------------------------------------------------------------------- answers
-
     async def show_page(self, _: Request) -> Response:
         return HTMLResponse(self.page, headers=self.page_headers)
 

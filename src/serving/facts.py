@@ -95,9 +95,6 @@ def wrong(file: Path, key: str, value: Any, wanted: str) -> ConfigError:
     )
 
 
-# ---------------------------------------------------------------------------------------------------------------- rules
-
-
 NEEDED = ("format_version", "task", "class_names", "preprocessing")
 RULES: Rules = {
     "format_version": (lambda v: isinstance(v, int) and not isinstance(v, bool), "a whole number"),
