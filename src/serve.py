@@ -10,7 +10,6 @@ from omegaconf import DictConfig
 
 from src.cli.command import command, importing
 from src.files.printable import printable
-from src.predicting.output import require_confidence
 from src.serving.checks import address, bind, check_limits, check_model, names_to_ask_for, packages_needed
 
 log = logging.getLogger(__name__)
@@ -21,6 +20,7 @@ def serve(cfg: DictConfig) -> None:
     check_model(cfg.ckpt, cfg.model)
     check_limits(cfg.max_images, cfg.max_pending, cfg.max_megapixels, cfg.decode_megapixels)
     with packages_needed():
+        from src.predicting.output import require_confidence
         from src.serving.app import Service
         from src.serving.batching import Batcher
         from src.serving.budget import cores
