@@ -89,8 +89,8 @@ class Command:
         if not self.full_error:
             os.environ.pop("HYDRA_FULL_ERROR", None)  # not for the processes that the task starts
         if HydraConfig.get().mode == RunMode.MULTIRUN:
-            return run_sweep_job(self.checked, cfg, self.config_name, self.failed)
-        return self.run_or_fail(lambda: self.checked(cfg))
+            return run_sweep_job(self.run, cfg, self.config_name, self.failed)
+        return self.run_or_fail(lambda: self.run(cfg))
 
     def run_or_fail(self, run: Callable[[], float | None]) -> float | None:
         try:
@@ -102,12 +102,10 @@ class Command:
                 raise
             fail_with(error, self.config_name)
 
-    def checked(self, cfg: DictConfig) -> float | None:
-        check_settings(cfg, yaml_values())
-        return self.run(cfg)
-
     def run(self, cfg: DictConfig) -> float | None:
-        """The task, with the log set up, and alone in its directory if it is a run."""
+        """The task, by settings that were checked, with the log set up, and alone in its directory if it is a run."""
+        # Behind a job's own file there is no yaml.
+        check_settings(cfg, yaml_values() if HydraConfig.initialized() else {})
         run_dir = Path(cfg.output_dir) if "output_dir" in cfg else None
         with held(run_dir, cfg.trust) if run_dir is not None else nullcontext(), lost_workers_told():
             set_up_log(run_dir)
