@@ -4,6 +4,8 @@ import errno
 import re
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hydra.errors import HydraException
@@ -11,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from src.cli.quoting import is_group, not_understood
 from src.cli.unknown_settings import group_message, missing_option_message, unknown_key_message
-from src.settings.errors import ConfigError, RunStopped, first_line
+from src.settings.errors import ConfigError, RunStopped, causes, first_line
 from src.settings.free_text import PATHS
 from src.settings.project import PROJECT_ROOT
 
@@ -122,3 +124,32 @@ def message_of_settings(error: Exception, config_name: str) -> str:
 
 
 KIND_NAMES = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+
+
+LOST = re.compile(
+    r"DataLoader worker \(pid(?:\(s\))? [\d, ]+\) (?:is killed by signal: ([\w ]+)|exited unexpectedly)"
+    r"|(unable to \w+ (?:shared memory|file </?torch_|to file </?torch_))"
+)
+
+
+@contextmanager
+def lost_workers_told() -> Iterator[None]:
+    """Turns torch's error about a worker that was killed, or found no shared memory, into RunStopped.
+
+    torch's tells neither why nor what helps. It raises it wherever the training happens to be when the signal comes, so
+    it may be the cause of another error: a checkpoint that could not be written, say.
+    """
+    try:
+        yield
+    except Exception as error:
+        found = list(LOST.finditer("\n".join(map(str, causes(error)))))
+        if not found:
+            raise
+        signal = next((f" (killed by signal: {one[1].strip()})" for one in found if one[1]), "")
+        how = signal or next((f" ({one[2]})" for one in found if one[2]), "")
+        raise RunStopped(
+            f"A process that reads images was lost{how}. Most often the memory was not enough, or the shared memory "
+            "(/dev/shm under Linux): lower data.num_workers (in src.predict num_workers; 0 reads without such "
+            "processes) or the batch size; a container gets more with docker run --shm-size=2g. Checkpoints are "
+            "unharmed: resume=<run dir> goes on."
+        ) from error

@@ -1,4 +1,4 @@
-"""The groups of the settings and their options: what the yaml files say, and what the command line chose."""
+"""The groups of the settings and their options: what the yaml files say, and what the command line says of them."""
 
 import re
 import sys
@@ -62,3 +62,15 @@ def chosen_option(group: str, config_name: str) -> str:
     chosen = [match for text in sys.argv[1:] if (match := GROUP_OVERRIDE.match(text))]
     options |= {match[1]: match[2] for match in chosen}
     return options.get(group, "")
+
+
+def typed_settings() -> dict[str, str]:
+    """By dotted key, the values that the command line gives, as they were typed."""
+    if not HydraConfig.initialized():
+        return {}
+    parts = (text.lstrip("+").partition("=") for text in HydraConfig.get().overrides.task)
+    return {key: value for key, _, value in parts}
+
+
+def chosen_experiment() -> str | None:
+    return HydraConfig.get().runtime.choices.get("experiment") if HydraConfig.initialized() else None

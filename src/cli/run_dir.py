@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from src.cli.command_line import resumed_run_dir
 from src.cli.launch import launched_id, process_rank, safe_name
-from src.files.shell import shell_word
+from src.files.printable import shell_word
 from src.settings.errors import ConfigError
 
 MAX_NAME = 200  # bytes: file systems take 255, and files of the run have names too

@@ -9,7 +9,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from src.evaluation.metric_facts import facts_of
-from src.files.shell import shell_word
+from src.files.printable import shell_word
 from src.reports.charts import BLUE, Curve, draw_learning_curves
 from src.reports.drawing import ORANGE
 from src.reports.parts import SORTING, html_table, section, write_document

@@ -7,7 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from src.cli.command_line import changes_on_resuming
-from src.cli.typed import typed_settings
+from src.cli.options import typed_settings
 from src.runs.changes import PATHS_OF_DATA
 from src.runs.resume import find_interrupted, resumed_settings
 from src.runs.run import DryRun, ResumedRun, TrainingRun

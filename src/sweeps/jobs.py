@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from src.cli.quoting import quoted
 from src.cli.run_dir import new_dir
-from src.files.json_files import write_json
+from src.files.whole_files import write_json
 
 JOB_FILE = "job.json"
 
