@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from src.comparing.differences import difference
+from src.comparing.differences import PairedTable, difference
 from src.comparing.images import Answers, Change, changed_images, split_for, verdict
 from src.comparing.sides import Pair, Side, read_sides
-from src.reports.comparison import PairedTable
 from src.runs.finished_runs import Run
 from src.settings.errors import ConfigError
 

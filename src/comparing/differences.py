@@ -1,15 +1,26 @@
 """One side against another: settings that differ, and a metric of the runs, paired by seed and fold."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from src.comparing.findings import findings, number, unit, values
 from src.comparing.images import Answers, changed_images, predictions_file
 from src.comparing.sides import Pair, Side, changed_settings, named, paired
 from src.evaluation.metric_facts import facts_of, metric_name
 from src.evaluation.paired_tests import p_text
-from src.reports.comparison import PairedTable
 from src.runs.finished_runs import Run
 from src.settings.errors import ConfigError, did_you_mean
+
+
+@dataclass(frozen=True)
+class PairedTable:
+    """A metric of two sides. `rows`: pair, A, B, B - A in `unit`; lines of text: what is compared, and what follows."""
+
+    metric: str
+    unit: str
+    rows: Sequence[Sequence[str]]
+    before: Sequence[str]
+    after: Sequence[str]
 
 
 def difference(first: Side, other: Side, wanted: str | None, answers: Answers) -> PairedTable:
