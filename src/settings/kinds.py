@@ -71,9 +71,7 @@ def names_a(node: Any, base: str) -> bool:
 
 def require_kind(found: Any, path: str, target: Any) -> None:
     """Raise ConfigError unless what was built at a place of the settings is what belongs there."""
-    kind = kind_of(path)
-    assert kind is not None
-    if not isinstance(found, classes(kind.bases)):
+    if (kind := kind_of(path)) is not None and not isinstance(found, classes(kind.bases)):
         raise ConfigError(
             f"{path}._target_='{target}' makes a {type(found).__name__}, and a {kind.what} ({kind.bases[0]}) belongs "
             "there."
