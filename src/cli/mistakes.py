@@ -46,12 +46,14 @@ def message_of(error: BaseException, config_name: str = "train") -> str:
     said = first_line(error).rstrip(".")
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
         return f"Out of memory: {said}. A smaller data.batch_size or data.image_size_px needs less."
-    for pattern, meaning in MEANINGS.items():
-        if re.search(pattern, str(error)):
-            return meaning
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" (raised in {package_of(frames[-1].filename)})" if frames else ""
-    return f"{type(error).__name__}: {first_line(error).rstrip('.')}{where}. HYDRA_FULL_ERROR=1 shows everything."
+    if meaning := next((words for pattern, words in MEANINGS.items() if re.search(pattern, str(error))), None):
+        return meaning
+    where = ""
+    if frames := traceback.extract_tb(error.__traceback__):
+        parts = Path(frames[-1].filename).parts
+        package = parts[parts.index("site-packages") + 1] if "site-packages" in parts[:-1] else parts[-1]
+        where = f" (raised in {package})"
+    return f"{type(error).__name__}: {said}{where}. HYDRA_FULL_ERROR=1 shows everything."
 
 
 # What libraries say, and what it means here.
@@ -63,12 +65,6 @@ MEANINGS = {
         "trainer.devices, if these share a few images)."
     ),
 }
-
-
-def package_of(file: str) -> str:
-    """`torch` for a file of it; the file's name outside packages."""
-    parts = Path(file).parts
-    return parts[parts.index("site-packages") + 1] if "site-packages" in parts[:-1] else parts[-1]
 
 
 def message_of_disk(error: OSError) -> str:
@@ -97,9 +93,7 @@ def message_of_settings(error: Exception, config_name: str) -> str:
         return not_understood(bare[1])
     if unknown := re.search(r"Could not (?:override|delete(?: from config)?)\W+'?~?([\w.@/-]+)", text):
         key = unknown[1].removesuffix(".")
-        if is_group(key):
-            return group_message(key)
-        return unknown_key_message(key, config_name)
+        return group_message(key) if is_group(key) else unknown_key_message(key, config_name)
     if wrong := re.search(
         r"Value '(.*)' (?:of type '\w+' could not be converted to (\w+)|is not a valid (bool) \(type \w+\))"
         r"(?:.|\n)*?full_key: (\S+)", cause + text,

@@ -41,14 +41,9 @@ def yaml_values() -> dict[str, Any]:
     return {group: read_option(group, str(choices[group])) for group in groups if group in choices}
 
 
-def is_group_choice(override: str) -> bool:
-    match = GROUP_OVERRIDE.match(override)
-    return match is not None and is_group(match[1])
-
-
 def defaults_of(config_name: str) -> DictConfig:
     """The settings with the groups chosen on the command line, but with no single value changed."""
-    chosen = [text for text in sys.argv[1:] if is_group_choice(text)]
+    chosen = [text for text in sys.argv[1:] if (match := GROUP_OVERRIDE.match(text)) and is_group(match[1])]
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         return hydra.compose(config_name, overrides=chosen)
@@ -59,17 +54,14 @@ def chosen_option(group: str, config_name: str) -> str:
     file = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(CONF_DIR / f"{config_name}.yaml")))
     listed = [item for item in file["defaults"] if isinstance(item, dict)]
     options = {name: str(option) for item in listed for name, option in item.items()}
-    chosen = [match for text in sys.argv[1:] if (match := GROUP_OVERRIDE.match(text))]
-    options |= {match[1]: match[2] for match in chosen}
+    options |= {match[1]: match[2] for text in sys.argv[1:] if (match := GROUP_OVERRIDE.match(text))}
     return options.get(group, "")
 
 
 def typed_settings() -> dict[str, str]:
     """By dotted key, the values that the command line gives, as they were typed."""
-    if not HydraConfig.initialized():
-        return {}
-    parts = (text.lstrip("+").partition("=") for text in HydraConfig.get().overrides.task)
-    return {key: value for key, _, value in parts}
+    overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else ()
+    return {key: value for key, _, value in (text.lstrip("+").partition("=") for text in overrides)}
 
 
 def chosen_experiment() -> str | None:

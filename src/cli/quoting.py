@@ -73,15 +73,16 @@ def readable(argument: str, sweeping: bool) -> str:
                 f"{argument} is empty: give a path, or leave {name} out. (Is it a shell's variable that is not set?)"
             )
         return argument
-    if name in (*PATHS, *NAMES) and is_bare(value) and not (sweeping and "," in value) and not is_list(value, name):
+    several = (sweeping and "," in value) or (name == "data.label_columns" and value.startswith("["))
+    if name in (*PATHS, *NAMES) and is_bare(value) and not several:
         expanded = str(Path(value).expanduser()) if name in PATHS and value.startswith("~") else value
         return f"{key}={quoted(expanded)}"
     if is_group(name) and re.fullmatch(r"[+-]?[\d.]+|true|false", value, re.IGNORECASE):
         return f"{key}={quoted(value)}"  # an option has a name, even if it looks like a number
     if is_understood(argument):
         return argument
-    several = value[1:-1] if value.startswith("[") and value.endswith("]") else value if sweeping else None
-    if several is not None and is_understood(listed := f"{key}={quoted_parts(several, value.startswith('['))}"):
+    parts = value[1:-1] if value.startswith("[") and value.endswith("]") else value if sweeping else None
+    if parts is not None and is_understood(listed := f"{key}={quoted_parts(parts, value.startswith('['))}"):
         return listed
     return f"{key}={quoted(value)}" if is_understood(f"{key}={quoted(value)}") else argument
 
@@ -93,10 +94,6 @@ def is_bare(value: str) -> bool:
 
 def is_group(name: str) -> bool:
     return "." not in name and (CONF_DIR / name).is_dir()
-
-
-def is_list(value: str, name: str) -> bool:
-    return name == "data.label_columns" and value.startswith("[")
 
 
 def quoted_parts(several: str, brackets: bool) -> str:

@@ -61,9 +61,7 @@ def run_sweep_job(task: Task, cfg: DictConfig, config_name: str, failed: list[st
 
 def wants_processes(devices: Any) -> bool:
     """Whether a job with these trainer.devices trains in more than one process on this machine. `auto` is one."""
-    if isinstance(devices, ListConfig):
-        return len(devices) > 1
-    return str(devices) not in ("auto", "0", "1")
+    return len(devices) > 1 if isinstance(devices, ListConfig) else str(devices) not in ("auto", "0", "1")
 
 
 def run_in_processes(output_dir: Path, config_name: str, monitor: str) -> float | None:

@@ -164,19 +164,12 @@ def image_cards(
 
 def html_table(columns: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1, sortable: bool = False) -> str:
     """Cells are texts that are escaped here; the first `texts` columns are left-aligned."""
-
-    def kind(column: int) -> str:
-        return ' class="text"' if column < texts else ""
-
-    def heading(name: str) -> str:
-        return f'<button type="button">{escape(name)}</button>' if sortable else escape(name)
-
-    head = "".join(f"<th{kind(n)}>{heading(name)}</th>" for n, name in enumerate(columns))
-    lines = [
-        "<tr>" + "".join(f"<td{kind(n)}>{escape(cell)}</td>" for n, cell in enumerate(row)) + "</tr>" for row in rows
-    ]
+    kinds = [' class="text"' if column < texts else "" for column in range(len(columns))]
+    names = [f'<button type="button">{escape(name)}</button>' if sortable else escape(name) for name in columns]
+    head = "".join(f"<th{kind}>{name}</th>" for kind, name in zip(kinds, names, strict=True))
+    cells = ["".join(f"<td{kind}>{escape(cell)}</td>" for kind, cell in zip(kinds, row, strict=True)) for row in rows]
+    body = "\n".join(f"<tr>{row}</tr>" for row in cells)
     style = ' class="sortable"' if sortable else ""
-    body = "\n".join(lines)
     return f'<div class="scroll"><table{style}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
