@@ -109,9 +109,8 @@ def read_files(folder: Path, paths: list[str], preprocessing: Preprocessing) -> 
 
 def spread(items: list[Any], most: int) -> list[Any]:
     """At most so many of them, evenly from first to last."""
-    if len(items) <= most:
-        return items
-    return [items[i] for i in np.linspace(0, len(items) - 1, most).round().astype(int)]
+    places = np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int)
+    return [items[i] for i in places]
 
 
 def to_array(image: Image.Image) -> np.ndarray[Any, np.dtype[np.uint8]]:

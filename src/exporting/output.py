@@ -47,12 +47,9 @@ def require_same_facts(output: Path, facts: dict[str, Any], variants: list[str],
 
 
 def check_variants(variants: Sequence[str], format: str) -> None:
-    for name in variants:
-        if name not in VARIANTS:
-            raise ConfigError(
-                f"variants={list(variants)}: '{name}' is none.{did_you_mean(name, VARIANTS)} "
-                f"Allowed: {', '.join(VARIANTS)}."
-            )
+    if (name := next((name for name in variants if name not in VARIANTS), None)) is not None:
+        hint = did_you_mean(name, VARIANTS)
+        raise ConfigError(f"variants={list(variants)}: '{name}' is none.{hint} Allowed: {', '.join(VARIANTS)}.")
     if variants and format != "onnx":
         raise ConfigError(f"variants={list(variants)} are made of format=onnx alone: use it, or leave variants empty.")
 

@@ -100,13 +100,13 @@ class GrowingFile:
                 self.stream.close()
                 if kind is None:
                     self.part.replace(os.path.realpath(self.file))
-                    return
         except OSError:
             self.leave()
             if kind is None:
                 raise
-            return
-        self.leave()
+        else:
+            if kind is not None:
+                self.leave()
 
     def leave(self) -> None:
         with suppress(OSError):

@@ -31,8 +31,7 @@ COLUMNS = ["path", "prediction", "confidence", "explained", "explained_probabili
 class Explainer:
     """Writes the maps of a folder of images, and the files that show them.
 
-    Args:
-        class_name: class or target to explain; None = what is predicted. Raises ConfigError if the model has none such.
+    `class_name`: class or target to explain; None = what is predicted. Raises ConfigError if the model has none such.
     """
 
     def __init__(self, model: TrainedModel, class_name: str | None) -> None:

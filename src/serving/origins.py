@@ -24,9 +24,7 @@ SHOWN = 100  # characters of a header that an error repeats
 class OwnSiteOnly:
     """Lets requests through to `app` that are meant for one of `hosts`, and are no other site's.
 
-    Args:
-        app: what answers.
-        hosts: names and addresses that a Host header may have, besides those of this machine itself; None = any.
+    `hosts`: names and addresses that a Host header may have, besides those of this machine itself; None = any.
     """
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str] | None) -> None:

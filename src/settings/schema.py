@@ -77,19 +77,30 @@ class EvaluateConfig:
 
 
 @dataclass
-class PredictConfig:
+class ImagesConfig:
+    """Of the commands that answer for images."""
+
     ckpt: str = MISSING
     images: str = MISSING
     root: str | None = MISSING
     output: str = MISSING
-    abstain_below: Share | None = MISSING
-    embeddings: bool = MISSING
     batch_size: Count = MISSING
-    num_workers: CountOrZero | None = MISSING
     accelerator: Accelerator = MISSING
     trust: bool = MISSING
     overwrite: bool = MISSING
     spreadsheet_safe: bool = MISSING
+
+
+@dataclass
+class PredictConfig(ImagesConfig):
+    abstain_below: Share | None = MISSING
+    embeddings: bool = MISSING
+    num_workers: CountOrZero | None = MISSING
+
+
+@dataclass
+class ExplainConfig(ImagesConfig):
+    class_name: str | None = MISSING
 
 
 @dataclass
@@ -131,20 +142,6 @@ class ServeConfig:
     decode_megapixels: Positive | None = MISSING
     accelerator: Accelerator = MISSING
     trust: bool = MISSING
-
-
-@dataclass
-class ExplainConfig:
-    ckpt: str = MISSING
-    images: str = MISSING
-    root: str | None = MISSING
-    output: str = MISSING
-    class_name: str | None = MISSING
-    batch_size: Count = MISSING
-    accelerator: Accelerator = MISSING
-    trust: bool = MISSING
-    overwrite: bool = MISSING
-    spreadsheet_safe: bool = MISSING
 
 
 @dataclass

@@ -70,19 +70,16 @@ class SweepResults:
         return [key for key in columns if "/" not in key and key not in NO_SETTINGS]
 
 
-def summary(group: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def summary(group: list[Row]) -> list[Row]:
     """Rows with mean, std (of the sample), min, max and interval of every number over repetitions of a job."""
     functions: dict[str, Callable[[list[Any]], Any]]
     functions = {"mean": statistics.mean, "std": statistics.stdev, "min": min, "max": max}
     if not over_folds(group):
-        functions |= {
-            "ci95_low": lambda values: t_interval(values)[0],
-            "ci95_high": lambda values: t_interval(values)[1],
-        }
+        functions |= {"ci95_low": lambda values: min(t_interval(values)), "ci95_high": lambda v: max(t_interval(v))}
     columns = {key: [row.get(key) for row in group] for key in group[0] if key not in ("job", "status", *REPEATED)}
     rows = []
     for status, function in functions.items():
-        row: dict[str, Any] = {"job": f"{len(group)} jobs", "status": status}
+        row: Row = {"job": f"{len(group)} jobs", "status": status}
         for key, values in columns.items():
             if all(isinstance(value, int | float) for value in values):
                 row[key] = function(values)
@@ -92,7 +89,7 @@ def summary(group: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def spread_text(group: list[dict[str, Any]], name: str) -> str:
+def spread_text(group: list[Row], name: str) -> str:
     """`0.9420, 95 % CI 0.9358..0.9482, std 0.0050 [0.9346..0.9477]`; over folds without the interval."""
     scores = [float(row[name]) for row in group]
     interval = "" if over_folds(group) else " 95 % CI {:.4f}..{:.4f},".format(*t_interval(scores))
@@ -100,5 +97,5 @@ def spread_text(group: list[dict[str, Any]], name: str) -> str:
     return f"{statistics.mean(scores):.4f},{interval} std {statistics.stdev(scores):.4f} {limits}"
 
 
-def over_folds(group: list[dict[str, Any]]) -> bool:
+def over_folds(group: list[Row]) -> bool:
     return len({row.get("data.fold") for row in group}) > 1
