@@ -11,8 +11,8 @@ from pathlib import Path
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from src.cli.options import group_message, missing_option_message, unknown_key_message
 from src.cli.quoting import is_group, not_understood
-from src.cli.unknown_settings import group_message, missing_option_message, unknown_key_message
 from src.settings.errors import ConfigError, RunStopped, causes, first_line
 from src.settings.free_text import PATHS
 from src.settings.project import PROJECT_ROOT

@@ -35,9 +35,9 @@ class Comparison:
 def compare_sides(given: Sequence[Sequence[str]], split: str | None, metric: str | None) -> Comparison:
     """Read the runs, for each side the run or sweep directories `given`, and compare the others with the first one.
 
-    `split`: whose predictions are compared; None: test if all runs predicted it, else val. `metric`: key of metrics.json
-    that is compared over pairs of the same seed and fold; None: what the runs monitored, and no pairs are a note and not
-    an error. Raises ConfigError if a directory is no finished run, or if nothing can be compared.
+    `split`: whose predictions are compared; None: test if all runs predicted it, else val. `metric`: key of
+    metrics.json that is compared over pairs of the same seed and fold; None: what the runs monitored, and no pairs are
+    a note and not an error. Raises ConfigError if a directory is no finished run, or if nothing can be compared.
     """
     sides, answers, notes = read_sides(given), Answers(), list[str]()
     runs = [run for side in sides for run in side.runs]

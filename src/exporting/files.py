@@ -1,5 +1,6 @@
-"""The files that src.export writes of a checkpoint: .onnx or .pt2, and variants of it in fewer bits."""
+"""The files that src.export writes of a checkpoint: .onnx or .pt2, variants of it in fewer bits, and their facts."""
 
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +10,11 @@ from PIL import Image
 
 from src.build.trained_model import TrainedModel
 from src.data.module import ImageDataModule
-from src.exporting.facts import make_facts, write_facts
 from src.exporting.graph import ExportedModel, trace, write_onnx, write_program
 from src.exporting.images import calibration_images, to_array
+from src.exporting.output import FORMAT_VERSION
+from src.runs.record import PACKAGES, RunRecord
+from src.training.scores_task import ScoresTask
 
 
 class Exporter:
@@ -41,6 +44,37 @@ class Exporter:
         else:
             write_int8(source, file, calibration_images(data, preprocessing, calibrating))
         write_facts(file, {**self.facts, "precision": precision})
+
+
+def make_facts(task: ScoresTask, record: RunRecord, output_names: list[str]) -> dict[str, Any]:
+    """Plain data; docs/export.md explains each entry."""
+    outputs = task.output_layer()
+    return {
+        "format_version": FORMAT_VERSION,
+        "task": record.task_name,
+        "class_names": list(outputs.class_names),
+        "preprocessing": record.preprocessing.as_dict(),
+        "temperature": outputs.temperature,
+        "thresholds": outputs.thresholds,
+        "ood_score_p99": record.usual_ood_score,
+        "backbone": record.backbone_name,
+        "precision": "fp32",
+        "input": "images",
+        "outputs": output_names,
+        "versions": {name: record.versions.get(name) for name in PACKAGES},
+    }
+
+
+def write_facts(file: Path, facts: dict[str, Any]) -> None:
+    """Into an .onnx file's metadata (a .pt2 file has them already), and into the .json beside it."""
+    if file.suffix == ".onnx":
+        import onnx
+
+        proto = onnx.load(str(file))
+        onnx.helper.set_model_props(proto, {key: json.dumps(value) for key, value in facts.items()})
+        onnx.save(proto, str(file))
+    text = json.dumps(facts, indent=2, ensure_ascii=False)
+    file.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
 
 
 def write_int8(source: Path, file: Path, images: Sequence[Image.Image]) -> None:

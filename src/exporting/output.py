@@ -11,6 +11,7 @@ from src.files.outputs import output_file
 from src.files.whole_files import replaced
 from src.settings.errors import ConfigError, did_you_mean
 
+FORMAT_VERSION = 1  # of what the files say of themselves
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
 VARIANTS = ("fp16", "int8")
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")

@@ -1,14 +1,18 @@
-"""What a model card says about its model, and against it. Made of plain data."""
+"""What a model card says about its model, and against it: plain data, and text that stays text in Markdown."""
 
+import json
+import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
 from src.evaluation.intervals import Interval
 from src.evaluation.metric_facts import facts_of
-from src.reports.markdown import TO_FILL_IN, last_part, number, plain
 from src.reports.run_report import TaskWords
 
+TO_FILL_IN = "**TO FILL IN**"  # what only a person can know
 SHOWN_CLASSES = 50
 FEW_IMAGES = 30  # of a class in train
 
@@ -155,3 +159,25 @@ def about_environment(card: CardFacts) -> Iterator[str]:
     dirty = ", with changes that were not committed" if environment.get("git_dirty") else ""
     yield f"- Commit {plain(environment.get('git_commit') or 'unknown')}{dirty}"
     yield f"- Fingerprint of the data: {plain(environment.get('data_fingerprint', 'unknown'))}"
+
+
+def plain(value: Any) -> str:
+    """Text of the data as Markdown that shows it and nothing else: no markup, table cell, link or HTML comes of it."""
+    text = "".join(c if c.isprintable() else " " for c in str(value)).encode("utf-8", "replace").decode()
+    text = re.sub(r"([\\`*_{}\[\]()#+!|~$^=:-])", r"\\\1", text)
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"(?<=\d)\.", r"\\.", text).replace("@", "&#64;").strip() or "(blank)"
+
+
+def yaml_text(value: Any) -> str:
+    """A quoted YAML scalar: JSON's strings are YAML's."""
+    return json.dumps(str(value).encode("utf-8", "replace").decode(), ensure_ascii=True)
+
+
+def last_part(path: Any) -> str:
+    """Of a path the name alone: the folders above say whose machine it was."""
+    return PurePath(str(path).replace("\\", "/")).name or str(path)
+
+
+def number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, int | float) and math.isfinite(value) else "not measured"

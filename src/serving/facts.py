@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from src.exporting.facts import FORMAT_VERSION
+from src.exporting.output import FORMAT_VERSION
 from src.files.printable import printable
 from src.models.preprocessing import Preprocessing
 from src.settings.errors import ConfigError

@@ -75,7 +75,7 @@ def summary(group: list[Row]) -> list[Row]:
     functions: dict[str, Callable[[list[Any]], Any]]
     functions = {"mean": statistics.mean, "std": statistics.stdev, "min": min, "max": max}
     if not over_folds(group):
-        functions |= {"ci95_low": lambda values: min(t_interval(values)), "ci95_high": lambda v: max(t_interval(v))}
+        functions |= {"ci95_low": lambda v: t_interval(v)[0], "ci95_high": lambda v: t_interval(v)[1]}
     columns = {key: [row.get(key) for row in group] for key in group[0] if key not in ("job", "status", *REPEATED)}
     rows = []
     for status, function in functions.items():
