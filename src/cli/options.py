@@ -1,4 +1,4 @@
-"""The groups of the settings and their options: what yaml files and command line say, and words for what is not there."""
+"""The groups of the settings and their options: what yaml files and command line say, and words for what is missing."""
 
 import re
 import sys

@@ -74,7 +74,8 @@ def readable(argument: str, sweeping: bool) -> str:
             )
         return argument
     several = (sweeping and "," in value) or (name == "data.label_columns" and value.startswith("["))
-    if name in (*PATHS, *NAMES) and is_bare(value) and not several:
+    special = value in ("null", "???") or value.startswith(("'", '"', "${"))
+    if name in (*PATHS, *NAMES) and not special and not several:
         expanded = str(Path(value).expanduser()) if name in PATHS and value.startswith("~") else value
         return f"{key}={quoted(expanded)}"
     if is_group(name) and re.fullmatch(r"[+-]?[\d.]+|true|false", value, re.IGNORECASE):
@@ -85,11 +86,6 @@ def readable(argument: str, sweeping: bool) -> str:
     if parts is not None and is_understood(listed := f"{key}={quoted_parts(parts, value.startswith('['))}"):
         return listed
     return f"{key}={quoted(value)}" if is_understood(f"{key}={quoted(value)}") else argument
-
-
-def is_bare(value: str) -> bool:
-    """Whether it is text as it is: neither quoted, nor nothing, nor another setting's value."""
-    return value not in ("null", "???") and not value.startswith(("'", '"', "${"))
 
 
 def is_group(name: str) -> bool:

@@ -27,9 +27,8 @@ def difference(first: Side, other: Side, wanted: str | None, answers: Answers) -
     """The last line is the verdict. Raises ConfigError if there is nothing to pair, or no metric that all have."""
     pairs = paired(first, other)
     metric = choose_metric([run for pair in pairs for run in pair], wanted)
-    before = [
-        f"{letter}: {side.text} ({count(len(side.runs), 'run')})" for letter, side in (("A", first), ("B", other))
-    ]
+    sides = (("A", first, len(first.runs)), ("B", other, len(other.runs)))
+    before = [f"{letter}: {side.text} ({n} run{'s' if n != 1 else ''})" for letter, side, n in sides]
     changes = changed_settings([first.runs, other.runs])
     width = max((len(key) for key in changes), default=0)
     lines = [f"  {key:{width}}  {a} -> {b}" for key, (a, b) in changes.items()]
@@ -70,10 +69,6 @@ def choose_metric(runs: Sequence[Run], wanted: str | None) -> str:
 
 def is_number(value: object) -> bool:
     return isinstance(value, int | float)  # what was not finite is null in metrics.json
-
-
-def count(n: int, thing: str) -> str:
-    return f"{n} {thing}{'s' if n != 1 else ''}"
 
 
 def paired_images(pairs: list[Pair], metric: str, answers: Answers) -> tuple[float | None, list[str]]:

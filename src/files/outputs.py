@@ -95,7 +95,9 @@ def is_ours(file: Path) -> bool:
         if not begin:
             return True
         if file.suffix == ".onnx":
-            return has_facts(file)
+            # The facts of src.export stand behind the graph, so the end is first.
+            with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                return all(content.rfind(name.encode()) >= 0 for name in FACTS)
         if file.suffix in (".pt2", ".npz"):
             with zipfile.ZipFile(file) as archive:
                 names = set(archive.namelist())
@@ -110,12 +112,6 @@ def is_ours(file: Path) -> bool:
         return False
     text = begin.decode("utf-8", errors="replace")
     return GENERATOR in text or any(columns <= set(text.splitlines()[0].split(",")) for columns in COLUMNS)
-
-
-def has_facts(file: Path) -> bool:
-    """Whether the metadata of src.export are in an .onnx file: they stand behind its graph, so the end is first."""
-    with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return all(content.rfind(name.encode()) >= 0 for name in FACTS)
 
 
 def is_our_json(values: Any) -> bool:

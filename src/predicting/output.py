@@ -50,12 +50,8 @@ def maps_folder(output: str, overwrite: bool, given: str, images: Sequence[Path]
             f"output='{output}' is in the folder of the images, '{given}', and the next command would take the maps "
             "for images: give a folder elsewhere."
         )
-    maps = [path.name for path in folder.glob("*.[pP][nN][gG]") if map_number(path) in range(1, len(images) + 1)]
+    # A map's name begins with the number of its image, from 1.
+    named = ((path.name, re.fullmatch(r"(\d{5,})(_\d+)?", path.stem)) for path in folder.glob("*.[pP][nN][gG]"))
+    maps = [name for name, found in named if found and 1 <= int(found[1]) <= len(images)]
     reads = [source, Path(ckpt), *(image for image in images if image.name in maps)]
     return output_folder(output, "output", (TABLE, part_of(Path(TABLE)).name, PAGE, *maps), overwrite, reads)
-
-
-def map_number(file: Path) -> int | None:
-    """Of the image, from 1, whose map would have this name; None if no map would."""
-    name = re.fullmatch(r"(\d{5,})(_\d+)?", file.stem)
-    return int(name[1]) if name else None

@@ -39,18 +39,14 @@ class CardFacts:
 
 
 def what_it_is(card: CardFacts) -> Iterator[str]:
-    yield f"A torchvision `{card.config['backbone']['name']}`, fine-tuned, that {card.words.does}. {origin(card)}"
+    name, weights = card.config["backbone"]["name"], card.config["backbone"]["weights"]
+    began = "was trained from random" if weights is None else "started from the pretrained"
+    origin = f"It {began} weights{'' if weights is None else f' {plain(last_part(weights))}'}."
+    yield f"A torchvision `{name}`, fine-tuned, that {card.words.does}. {origin}"
     yield ""
     shown = ", ".join(plain(name) for name in card.class_names[:SHOWN_CLASSES])
     more = f" and {len(card.class_names) - SHOWN_CLASSES} more" if len(card.class_names) > SHOWN_CLASSES else ""
     yield f"{card.words.outputs.title()}: {shown}{more}."
-
-
-def origin(card: CardFacts) -> str:
-    weights = card.config["backbone"]["weights"]
-    if weights is None:
-        return "It was trained from random weights."
-    return f"It started from the pretrained weights {plain(last_part(weights))}."
 
 
 def about_data(card: CardFacts) -> Iterator[str]:

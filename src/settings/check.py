@@ -17,6 +17,8 @@ from src.settings.free_text import PATHS
 from src.settings.rules import is_declared, wrong_value, wrong_values
 from src.settings.schema import EvaluateConfig, TrainConfig
 
+OF_RUNS = ("checkpoints", "last.ckpt", "train.log")  # one of them is in a run's directory, also in its first epoch
+
 
 def check_settings(cfg: DictConfig, yaml_values: dict[str, Any]) -> None:
     """Raise ConfigError for everything wrong in `cfg` that can be seen without importing torch.
@@ -30,7 +32,11 @@ def check_settings(cfg: DictConfig, yaml_values: dict[str, Any]) -> None:
     problems += wrong_values(schema, values)
     problems += other_kinds(schema, values, yaml_values)
     problems += nothing_chosen(values) if schema is not EvaluateConfig else []
-    problems += empty_paths(values)
+    problems += [
+        f"{key} is empty: give a path, or leave it out. (Is it a shell's variable that is not set?)"
+        for key in PATHS
+        if not key.startswith("hydra.") and value_at(values, key, None) == ""
+    ]
     if not problems:
         problems = list(missing_paths(values))
     if not problems:  # what is wrong in itself cannot be compared
@@ -102,14 +108,6 @@ def nothing_chosen(values: dict[str, Any]) -> Iterator[str]:
             yield f"{key} names nothing that can be built: choose one of the group's options, {group}=<option>."
 
 
-def empty_paths(values: dict[str, Any]) -> list[str]:
-    return [
-        f"{key} is empty: give a path, or leave it out. (Is it a shell's variable that is not set?)"
-        for key in PATHS
-        if not key.startswith("hydra.") and value_at(values, key, None) == ""
-    ]
-
-
 def missing_paths(values: dict[str, Any]) -> Iterator[str]:
     keys = ["data.file", "data.split_file", "resume", "ckpt", "model", "root"]
     if "name" not in (values.get("data") or {}):  # torchvision's sets are downloaded to data.root
@@ -122,10 +120,5 @@ def missing_paths(values: dict[str, Any]) -> Iterator[str]:
         if not path.exists():
             looked_in = "" if Path(value).is_absolute() else f" (looked in {Path.cwd()})"
             yield f"{key}='{value}' does not exist{looked_in}."
-        elif key == "resume" and not is_run(path):
+        elif key == "resume" and not path.is_file() and not any((path / name).exists() for name in OF_RUNS):
             yield f"resume='{value}' is no run: expected its directory, with checkpoints/last.ckpt, or a .ckpt."
-
-
-def is_run(path: Path) -> bool:
-    """Whether it is a run's directory, whose first epoch may not have ended, or may be a checkpoint."""
-    return path.is_file() or any((path / name).exists() for name in ("checkpoints", "last.ckpt", "train.log"))
