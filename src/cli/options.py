@@ -5,6 +5,7 @@ import sys
 from typing import Any, cast
 
 import hydra
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -19,8 +20,6 @@ GROUP_OVERRIDE = re.compile(r"^\+?([a-z_/]+)=([\w.-]+)$")
 
 def options_of(group: str) -> list[str]:
     """Names of a group's options: yaml files, and for backbone every network."""
-    from hydra.core.config_store import ConfigStore
-
     files = [file.stem for file in (CONF_DIR / group).glob("*.yaml")]
     stored = ConfigStore.instance().repo.get(group, {})
     return sorted({*files, *(name.removesuffix(".yaml") for name in stored)})

@@ -5,6 +5,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
 from src.settings.errors import ConfigError
 from src.settings.free_text import NAMES, PATHS
 from src.settings.project import CONF_DIR
@@ -20,15 +23,11 @@ def quoted(text: str) -> str:
 
 @cache
 def parser() -> Any:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
     return OverridesParser.create()
 
 
 def is_understood(argument: str) -> bool:
     """Whether Hydra's grammar takes it as it is."""
-    from hydra.errors import HydraException
-
     try:
         parser().parse_override(argument)
     except HydraException:
@@ -38,8 +37,6 @@ def is_understood(argument: str) -> bool:
 
 def value_of(argument: str) -> Any:
     """The value of `key=value`, as Hydra reads it. Raises ConfigError for what it cannot read, and for sweeps."""
-    from hydra.errors import HydraException
-
     try:
         override = parser().parse_override(argument)
     except HydraException as error:

@@ -148,13 +148,9 @@ def commands_section(report: RunReport) -> str:
     if path is None:
         return ""
     where = shell_word(str(path.relative_to(here) if path.is_relative_to(here) else path))
-    lines = [
-        f"python -m src.evaluate ckpt={where}",
-        f"python -m src.predict ckpt={where} images=<folder>",
-        f"python -m src.explain ckpt={where} images=<folder>",
-        f"python -m src.export ckpt={where} format=onnx",
-        f"python -m src.serve ckpt={where}",
-    ]
+    images = " images=<folder>"
+    settings = {"evaluate": "", "predict": images, "explain": images, "export": " format=onnx", "serve": ""}
+    lines = [f"python -m src.{name} ckpt={where}{setting}" for name, setting in settings.items()]
     if report.run_dir is not None:
         lines.append(f"python -m src.train resume={where}")
     return section("Commands", f"<pre>{escape(chr(10).join(lines))}</pre>")

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from src.settings.check import leaves
@@ -65,8 +66,6 @@ def require_own_targets(settings: dict[str, Any], file: Path, places: tuple[str,
 
 def is_own(name: Any, kind: Kind) -> bool:
     """Whether a dotted name stands for something of this kind. Nothing is called, and nothing foreign imported."""
-    from hydra.utils import get_object
-
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", name):
         return False
     try:
