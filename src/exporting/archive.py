@@ -14,6 +14,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from src.exporting.operations import UncheckedPart, require
 from src.exporting.program_check import check_program, dotted_name
 
@@ -130,8 +132,6 @@ def whole_number(value: Any) -> int:
 
 def check_sample_inputs(source: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo]) -> None:
     """They stay behind; but a file that has more than tensors there was made to run something."""
-    import torch
-
     entry = entries.get("data/sample_inputs/model.pt")
     if entry is not None and entry.file_size:
         try:

@@ -6,6 +6,8 @@ Sizes such as 3*s14 are texts that sympy evaluates as Python.
 import ast
 import re
 
+import torch
+
 # Of ATen: what networks are made of. None takes the name of a file (from_file does), or gives memory that was another's
 # (empty does).
 OPERATIONS = """
@@ -63,13 +65,10 @@ def operation(text: str) -> None:
     """One of ATen's that is listed above, with an overload that it has; or arithmetic with sizes."""
     if text in OF_SIZES.split():
         return
-    import torch
-
     found = re.fullmatch(r"torch\.ops\.aten\.(\w+)\.([A-Za-z]\w*)", text, re.ASCII)
-    known = found is not None and (not {found[1], found[1].removesuffix("_")}.isdisjoint(OPERATIONS.split()))
     what = f"the operation {shown(text)}"
-    require(known, what)
-    assert found is not None
+    if found is None or {found[1], found[1].removesuffix("_")}.isdisjoint(OPERATIONS.split()):
+        raise UncheckedPart(what)
     require(hasattr(torch.ops.aten, found[1]) and found[2] in getattr(torch.ops.aten, found[1]).overloads(), what)
 
 
