@@ -14,7 +14,7 @@ from src.files.outputs import output_file
 from src.settings.errors import ConfigError
 
 if TYPE_CHECKING:
-    from src.reports.comparison import PairedTable
+    from src.comparing.differences import PairedTable
 
 log = logging.getLogger(__name__)
 
@@ -25,11 +25,10 @@ def compare(cfg: DictConfig) -> None:
     given = sides_in(cfg.runs)
 
     from src.comparing.comparison import compare_sides
-    from src.comparing.page import page_of
-    from src.reports.comparison import write_comparison
+    from src.comparing.page import write_comparison
 
     comparison = compare_sides(given, cfg.split, cfg.metric)
-    write_comparison(output, page_of(comparison))
+    write_comparison(output, comparison)
     for line in comparison.gist():
         print(line)
     for difference in comparison.differences:

@@ -30,7 +30,7 @@ def evaluate(cfg: DictConfig) -> float | None:
 
         from src.build.data import data_to_evaluate, is_other_data
         from src.build.trained_model import TrainedModel
-        from src.files.json_files import write_json
+        from src.files.whole_files import write_json
         from src.training.measure import measure_split
 
     if cfg.output is not None:

@@ -10,8 +10,7 @@ from omegaconf import DictConfig
 
 from src.cli.command import command, importing
 from src.files.printable import printable
-from src.serving.address import address, bind, names_to_ask_for
-from src.serving.checks import check_limits, check_model, packages_needed
+from src.serving.checks import address, bind, check_limits, check_model, names_to_ask_for, packages_needed
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +20,7 @@ def serve(cfg: DictConfig) -> None:
     check_model(cfg.ckpt, cfg.model)
     check_limits(cfg.max_images, cfg.max_pending, cfg.max_megapixels, cfg.decode_megapixels)
     with packages_needed():
-        from src.predicting.abstaining import require_confidence
+        from src.predicting.output import require_confidence
         from src.serving.app import Service
         from src.serving.batching import Batcher
         from src.serving.budget import cores
@@ -36,7 +35,7 @@ def serve(cfg: DictConfig) -> None:
     listener = bind(cfg.host, cfg.port)  # before the model is loaded: a port that is taken is told at once
     with importing():
         model = load_model(cfg.ckpt, cfg.model, cfg.accelerator, cfg.trust)
-    require_confidence(model.prediction, cfg.abstain_below)
+    require_confidence(model.prediction.can_abstain, cfg.abstain_below)
     metrics = ServiceMetrics(model.facts)
     batcher = Batcher(model, metrics, cfg.batch_size, cfg.batch_wait_ms / 1000, cfg.abstain_below, cfg.top_k)
     limits = Limits(

@@ -9,7 +9,7 @@ import sys
 from omegaconf import DictConfig
 
 from src.cli.command import command, importing
-from src.cli.typed import chosen_experiment, typed_settings
+from src.cli.options import chosen_experiment, typed_settings
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from omegaconf import OmegaConf
 from test_interruption import assert_same_end
 
 from src.build.trainer import find_environment
-from src.cli.gpus import keep_one_gpu, visible_gpus, wants_one_gpu
 from src.cli.launch import check_launch
+from src.cli.sweep_job import keep_one_gpu, visible_gpus, wants_one_gpu
 from src.settings.errors import RunStopped
 from src.sweeps.table import SweepTable
 

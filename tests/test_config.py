@@ -18,8 +18,8 @@ from src.settings.check import check_settings
 from src.settings.errors import ConfigError
 from src.settings.project import CONF_DIR, PROJECT_ROOT
 from src.settings.rules import is_declared
+from src.settings.schema import TrainConfig
 from src.settings.signatures import arguments_of, check_targets
-from src.settings.train_schema import TrainConfig
 
 GROUPS = [
     "head",

@@ -15,7 +15,7 @@ from onnx import TensorProto, external_data_helper, helper, load_model, numpy_he
 
 from scripts.export_all import FAMILIES, write_checkpoint
 from src.build.trained_model import TrainedModel
-from src.exporting.facts import make_facts
+from src.exporting.files import make_facts
 from src.exporting.graph import ExportedModel, trace, write_program
 from src.exporting.run import load_program
 from src.serving.models import load_model as load_served

@@ -7,8 +7,7 @@ import yaml
 from conftest import Run, resolved
 
 from src.evaluation.intervals import wilson_interval
-from src.reports.card_facts import CardFacts
-from src.reports.markdown import plain
+from src.reports.card_sections import CardFacts, plain
 from src.reports.model_card import model_card
 from src.tasks.classification.report import words
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from src.evaluation.prediction import Floats, Outputs, Prediction
-from src.predicting.abstaining import require_confidence
+from src.predicting.output import require_confidence
 from src.settings.errors import ConfigError
+from src.settings.options import task_names
 from src.settings.project import PROJECT_ROOT
-from src.settings.tasks import task_names
 from src.tasks.classification.export import ClassificationOutputs
 from src.tasks.lookup import prediction_class
 from src.tasks.multilabel.export import MultilabelOutputs
@@ -86,7 +86,7 @@ def test_abstaining() -> None:
     for prediction in EVERY:
         if prediction is not CLASS:
             with pytest.raises(ConfigError, match="leave it null"):
-                require_confidence(prediction, 0.5)
+                require_confidence(prediction.can_abstain, 0.5)
 
 
 def test_the_same_within_the_tolerance() -> None:

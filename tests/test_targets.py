@@ -18,7 +18,7 @@ from src.data.targets import Classes, Numbers, Rows, Tags, Targets
 from src.data.transforms import Transform, evaluation_transform, training_transform
 from src.models.preprocessing import Preprocessing
 from src.settings.nodes import Augmentation
-from src.settings.tasks import tasks_for
+from src.settings.options import tasks_for
 
 ALL = np.arange(4)
 KINDS: dict[str, Targets] = {

@@ -16,7 +16,7 @@ from conftest import compose
 from torch.utils.data import DataLoader, Dataset
 
 from src.build.data import build_datamodule
-from src.cli.lost_workers import lost_workers_told
+from src.cli.mistakes import lost_workers_told
 from src.data.workers import SHARED_MEMORY, end_when_a_batch_is_lost, workers_that_fit
 from src.settings.errors import RunStopped
 from src.settings.project import PROJECT_ROOT

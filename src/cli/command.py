@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import hydra
+from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -23,16 +25,16 @@ from src.cli.command_line import is_sweep, prepare
 from src.cli.failing import fail, fail_with
 from src.cli.launch import check_launch
 from src.cli.log import quieten_lightning, set_up_log
-from src.cli.lost_workers import lost_workers_told
-from src.cli.mistakes import message_of
+from src.cli.mistakes import lost_workers_told, message_of
 from src.cli.options import yaml_values
 from src.cli.run_dir import held, interrupted_message, register_resolvers
-from src.cli.run_mode import compose_once
 from src.cli.sweep_job import JOB_OPTION, SWEEP_GOES_ON, Task, read_job_settings, run_sweep_job
 from src.settings.check import check_settings
 from src.settings.errors import ConfigError, was_interrupted
 from src.settings.project import CONF_DIR
 from src.settings.schema import register
+
+composed_mode = Hydra.get_mode  # a private door of Hydra
 
 
 def command(config_name: str) -> Callable[[Task], Callable[[], None]]:
@@ -66,7 +68,7 @@ class Command:
             sys.argv[1:], _ = prepare(self.typed, self.config_name)
             # Makes Hydra raise what is wrong with the settings, instead of printing it.
             os.environ["HYDRA_FULL_ERROR"] = "1"
-            compose_once()
+            Hydra.get_mode = mode_of  # type: ignore[method-assign, assignment]
             check_launch(self.typed)
             hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=self.config_name)(self.job)()
         except KeyboardInterrupt as interrupt:
@@ -116,6 +118,17 @@ class Command:
                     raise
                 text = interrupted_message(run_dir) if run_dir is not None else "Interrupted."
                 raise KeyboardInterrupt(text) from error
+
+
+def mode_of(hydra_: Hydra, config_name: str | None, overrides: list[str]) -> Any:
+    """One run, where nothing that was typed could bring a sweep.
+
+    Hydra 1.3 composes all settings twice, the first time only to see whether a yaml asks for it.
+    """
+    may_sweep = ("sweep=", "experiment=", "hydra", "-m", "--multirun")
+    if any(text.lstrip("+").startswith(may_sweep) for text in (*sys.argv[1:], *overrides)):
+        return composed_mode(hydra_, config_name, overrides)
+    return RunMode.RUN
 
 
 def set_up_console() -> None:

@@ -10,14 +10,12 @@ from src.settings.errors import ConfigError
 
 def check_launch(arguments: Sequence[str]) -> None:
     """Raise ConfigError where processes that something else started could not agree on what to do."""
-    given = {text.partition("=")[0] for text in arguments}
-    sweeping = is_sweep(arguments)
-    named = bool({"hydra.sweep.dir"} & given if sweeping else {"output_dir", "hydra.run.dir"} & given)
-    if sweeping and any(text.startswith("output_dir=") for text in arguments):
+    given, sweeping = {text.partition("=")[0]: text.partition("=")[2] for text in arguments}, is_sweep(arguments)
+    named = not given.keys().isdisjoint(("hydra.sweep.dir",) if sweeping else ("output_dir", "hydra.run.dir"))
+    resume = given.get("resume")
+    if sweeping and "output_dir" in given:
         raise ConfigError("Each job of a sweep has a directory of its own: give hydra.sweep.dir=<dir>, not output_dir.")
-    if sweeping and any(
-        text.startswith("resume=") and text not in ("resume=auto", "resume=null") for text in arguments
-    ):
+    if sweeping and resume not in (None, "auto", "null"):
         raise ConfigError(
             "resume=<run> goes on with one run, and a sweep has several: hydra.sweep.dir=<dir> resume=auto."
         )
@@ -25,14 +23,14 @@ def check_launch(arguments: Sequence[str]) -> None:
         raise ConfigError(
             "A sweep starts the processes of its jobs itself: leave torchrun or srun out, and set trainer.devices."
         )
-    if launched_id() == "" and not named and not any(text.startswith("resume=") for text in arguments):
+    if launched_id() == "" and not named and resume is None:
         raise ConfigError(
             "The processes that torchrun started have to agree on a directory: give output_dir=<dir>, or give torchrun "
             "--rdzv-id=<a new name> (--standalone has one of its own)."
         )
-    if "resume=auto" in arguments and sweeping and not named:
+    if resume == "auto" and sweeping and not named:
         raise ConfigError("resume=auto goes on with the jobs of a sweep's folder: give hydra.sweep.dir=<dir>.")
-    if "resume=auto" in arguments and not named and not launched_id():
+    if resume == "auto" and not named and not launched_id():
         raise ConfigError("resume=auto goes on with the run in output_dir, if there is one: give output_dir=<dir>.")
 
 
@@ -41,12 +39,11 @@ def launched_id() -> str | None:
 
     An empty text if torchrun was given no name.
     """
-    environ = os.environ
-    if "TORCHELASTIC_RUN_ID" in environ and int(environ.get("WORLD_SIZE", 1)) > 1:
-        name = environ["TORCHELASTIC_RUN_ID"]
+    if "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        name = os.environ["TORCHELASTIC_RUN_ID"]
         return "" if name == "none" else safe_name(name)
-    if "SLURM_STEP_ID" in environ and int(environ.get("SLURM_NTASKS", 1)) > 1:
-        return f"{environ['SLURM_JOB_ID']}.{environ['SLURM_STEP_ID']}"
+    if "SLURM_STEP_ID" in os.environ and int(os.environ.get("SLURM_NTASKS", 1)) > 1:
+        return f"{os.environ['SLURM_JOB_ID']}.{os.environ['SLURM_STEP_ID']}"
     return None
 
 

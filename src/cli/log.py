@@ -34,10 +34,8 @@ def set_up_log(output_dir: Path | None) -> None:
     root = logging.getLogger()
     for handler in root.handlers:
         handler.close()
-    main_process = process_rank() == 0
-    console = ConsoleHandler()
-    console.setFormatter(PrintableFormatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
-    root.handlers = [console]
+    root.handlers, main_process = [ConsoleHandler()], process_rank() == 0
+    root.handlers[0].setFormatter(PrintableFormatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
     if output_dir is not None and main_process:
         output_dir.mkdir(parents=True, exist_ok=True)
         file = logging.FileHandler(output_dir / "train.log", delay=True, encoding="utf-8")

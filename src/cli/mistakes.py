@@ -4,14 +4,16 @@ import errno
 import re
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from src.cli.options import group_message, missing_option_message, unknown_key_message
 from src.cli.quoting import is_group, not_understood
-from src.cli.unknown_settings import group_message, missing_option_message, unknown_key_message
-from src.settings.errors import ConfigError, RunStopped, first_line
+from src.settings.errors import ConfigError, RunStopped, causes, first_line
 from src.settings.free_text import PATHS
 from src.settings.project import PROJECT_ROOT
 
@@ -44,12 +46,14 @@ def message_of(error: BaseException, config_name: str = "train") -> str:
     said = first_line(error).rstrip(".")
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
         return f"Out of memory: {said}. A smaller data.batch_size or data.image_size_px needs less."
-    for pattern, meaning in MEANINGS.items():
-        if re.search(pattern, str(error)):
-            return meaning
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" (raised in {package_of(frames[-1].filename)})" if frames else ""
-    return f"{type(error).__name__}: {first_line(error).rstrip('.')}{where}. HYDRA_FULL_ERROR=1 shows everything."
+    if meaning := next((words for pattern, words in MEANINGS.items() if re.search(pattern, str(error))), None):
+        return meaning
+    where = ""
+    if frames := traceback.extract_tb(error.__traceback__):
+        parts = Path(frames[-1].filename).parts
+        package = parts[parts.index("site-packages") + 1] if "site-packages" in parts[:-1] else parts[-1]
+        where = f" (raised in {package})"
+    return f"{type(error).__name__}: {said}{where}. HYDRA_FULL_ERROR=1 shows everything."
 
 
 # What libraries say, and what it means here.
@@ -61,12 +65,6 @@ MEANINGS = {
         "trainer.devices, if these share a few images)."
     ),
 }
-
-
-def package_of(file: str) -> str:
-    """`torch` for a file of it; the file's name outside packages."""
-    parts = Path(file).parts
-    return parts[parts.index("site-packages") + 1] if "site-packages" in parts[:-1] else parts[-1]
 
 
 def message_of_disk(error: OSError) -> str:
@@ -95,9 +93,7 @@ def message_of_settings(error: Exception, config_name: str) -> str:
         return not_understood(bare[1])
     if unknown := re.search(r"Could not (?:override|delete(?: from config)?)\W+'?~?([\w.@/-]+)", text):
         key = unknown[1].removesuffix(".")
-        if is_group(key):
-            return group_message(key)
-        return unknown_key_message(key, config_name)
+        return group_message(key) if is_group(key) else unknown_key_message(key, config_name)
     if wrong := re.search(
         r"Value '(.*)' (?:of type '\w+' could not be converted to (\w+)|is not a valid (bool) \(type \w+\))"
         r"(?:.|\n)*?full_key: (\S+)", cause + text,
@@ -122,3 +118,32 @@ def message_of_settings(error: Exception, config_name: str) -> str:
 
 
 KIND_NAMES = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+
+
+LOST = re.compile(
+    r"DataLoader worker \(pid(?:\(s\))? [\d, ]+\) (?:is killed by signal: ([\w ]+)|exited unexpectedly)"
+    r"|(unable to \w+ (?:shared memory|file </?torch_|to file </?torch_))"
+)
+
+
+@contextmanager
+def lost_workers_told() -> Iterator[None]:
+    """Turns torch's error about a worker that was killed, or found no shared memory, into RunStopped.
+
+    torch's tells neither why nor what helps. It raises it wherever the training happens to be when the signal comes, so
+    it may be the cause of another error: a checkpoint that could not be written, say.
+    """
+    try:
+        yield
+    except Exception as error:
+        found = list(LOST.finditer("\n".join(map(str, causes(error)))))
+        if not found:
+            raise
+        signal = next((f" (killed by signal: {one[1].strip()})" for one in found if one[1]), "")
+        how = signal or next((f" ({one[2]})" for one in found if one[2]), "")
+        raise RunStopped(
+            f"A process that reads images was lost{how}. Most often the memory was not enough, or the shared memory "
+            "(/dev/shm under Linux): lower data.num_workers (in src.predict num_workers; 0 reads without such "
+            "processes) or the batch size; a container gets more with docker run --shm-size=2g. Checkpoints are "
+            "unharmed: resume=<run dir> goes on."
+        ) from error

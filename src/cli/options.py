@@ -1,15 +1,18 @@
-"""The groups of the settings and their options: what the yaml files say, and what the command line chose."""
+"""The groups of the settings and their options: what yaml files and command line say, and words for what is missing."""
 
 import re
 import sys
 from typing import Any, cast
 
 import hydra
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from src.cli.quoting import is_group
+from src.settings.errors import did_you_mean
 from src.settings.project import CONF_DIR
 
 GROUP_OVERRIDE = re.compile(r"^\+?([a-z_/]+)=([\w.-]+)$")
@@ -17,8 +20,6 @@ GROUP_OVERRIDE = re.compile(r"^\+?([a-z_/]+)=([\w.-]+)$")
 
 def options_of(group: str) -> list[str]:
     """Names of a group's options: yaml files, and for backbone every network."""
-    from hydra.core.config_store import ConfigStore
-
     files = [file.stem for file in (CONF_DIR / group).glob("*.yaml")]
     stored = ConfigStore.instance().repo.get(group, {})
     return sorted({*files, *(name.removesuffix(".yaml") for name in stored)})
@@ -41,14 +42,9 @@ def yaml_values() -> dict[str, Any]:
     return {group: read_option(group, str(choices[group])) for group in groups if group in choices}
 
 
-def is_group_choice(override: str) -> bool:
-    match = GROUP_OVERRIDE.match(override)
-    return match is not None and is_group(match[1])
-
-
 def defaults_of(config_name: str) -> DictConfig:
     """The settings with the groups chosen on the command line, but with no single value changed."""
-    chosen = [text for text in sys.argv[1:] if is_group_choice(text)]
+    chosen = [text for text in sys.argv[1:] if (match := GROUP_OVERRIDE.match(text)) and is_group(match[1])]
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         return hydra.compose(config_name, overrides=chosen)
@@ -59,6 +55,66 @@ def chosen_option(group: str, config_name: str) -> str:
     file = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(CONF_DIR / f"{config_name}.yaml")))
     listed = [item for item in file["defaults"] if isinstance(item, dict)]
     options = {name: str(option) for item in listed for name, option in item.items()}
-    chosen = [match for text in sys.argv[1:] if (match := GROUP_OVERRIDE.match(text))]
-    options |= {match[1]: match[2] for match in chosen}
+    options |= {match[1]: match[2] for text in sys.argv[1:] if (match := GROUP_OVERRIDE.match(text))}
     return options.get(group, "")
+
+
+def typed_settings() -> dict[str, str]:
+    """By dotted key, the values that the command line gives, as they were typed."""
+    overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else ()
+    return {key: value for key, _, value in (text.lstrip("+").partition("=") for text in overrides)}
+
+
+def chosen_experiment() -> str | None:
+    return HydraConfig.get().runtime.choices.get("experiment") if HydraConfig.initialized() else None
+
+
+def missing_option_message(path: str, text: str) -> str:
+    """For `group/option`, which does not exist."""
+    parts = path.split("/")
+    heads = ["/".join(parts[:n]) for n in range(len(parts) - 1, 0, -1) if parts[n - 1]]
+    listed = re.search(r"Available options in '(\S+)':\n((?:\t\S+\n?)*)", text)
+    name = listed[1] if listed else next((head for head in heads if is_group(head)), path.rpartition("/")[0])
+    option, options = path.removeprefix(f"{name}/"), listed[2].split() if listed else options_of(name)
+    return f"{name}='{option}' does not exist.{did_you_mean(option, options)} Options: {', '.join(options)}."
+
+
+def group_message(group: str) -> str:
+    """For a group that got something other than one of its options."""
+    return f"{group} takes one of its options, {group}=<option>. Options: {', '.join(options_of(group))}."
+
+
+def unknown_key_message(key: str, config_name: str) -> str:
+    *parents, last = key.split(".")
+    settings: Any = {}
+    choosing = ("task=", "experiment=", "debug=", "sweep=")  # they choose options of other groups too
+    other_groups = any(text.lstrip("+").startswith(choosing) for text in sys.argv[1:])
+    if len(parents) == 1 and is_group(parents[0]) and not other_groups:  # needs no second composing
+        settings = OmegaConf.create({parents[0]: read_option(parents[0], chosen_option(parents[0], config_name))})
+    if not settings.get("".join(parents)):
+        try:
+            settings = defaults_of(config_name)
+        except Exception:
+            return f"{key} is no setting of this command."
+    seen = []
+    for parent in parents:
+        key_or_index = int(parent) if isinstance(settings, ListConfig) and parent.isdigit() else parent
+        try:
+            settings = settings[key_or_index]
+        except (KeyError, IndexError, TypeError, OmegaConfBaseException):
+            last = parent
+            break
+        seen.append(parent)
+    prefix = "".join(f"{parent}." for parent in seen)
+    choices = [str(name) for name in settings] if isinstance(settings, DictConfig) else []
+    if f"~{key}" in sys.argv[1:] and not did_you_mean(last, set(choices) - {last}, prefix):
+        there = ", ".join(choices) or "none"
+        return f"~{key} takes away what is not there. The settings of {prefix.rstrip('.') or config_name}: {there}."
+    near = did_you_mean(last, choices, prefix)
+    where = f"settings of {'.'.join(seen)}" if seen else "settings and groups"
+    target = settings.get("_target_") if isinstance(settings, DictConfig) else None
+    more = f" +{prefix}{last}=<value> passes another argument to {target}." if target else ""
+    if len(parents) == 1 and is_group(parents[0]):  # data.root, where data=digits was not changed to data=folder
+        having = [option for option in options_of(parents[0]) if last in read_option(parents[0], option)]
+        more = f" It is a setting of {parents[0]}={f', {parents[0]}='.join(having)}." if having else more
+    return f"{prefix}{last} is no setting.{near} The {where}: {', '.join(choices)}.{more}"

@@ -5,6 +5,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
 from src.settings.errors import ConfigError
 from src.settings.free_text import NAMES, PATHS
 from src.settings.project import CONF_DIR
@@ -20,15 +23,11 @@ def quoted(text: str) -> str:
 
 @cache
 def parser() -> Any:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
     return OverridesParser.create()
 
 
 def is_understood(argument: str) -> bool:
     """Whether Hydra's grammar takes it as it is."""
-    from hydra.errors import HydraException
-
     try:
         parser().parse_override(argument)
     except HydraException:
@@ -38,8 +37,6 @@ def is_understood(argument: str) -> bool:
 
 def value_of(argument: str) -> Any:
     """The value of `key=value`, as Hydra reads it. Raises ConfigError for what it cannot read, and for sweeps."""
-    from hydra.errors import HydraException
-
     try:
         override = parser().parse_override(argument)
     except HydraException as error:
@@ -73,30 +70,23 @@ def readable(argument: str, sweeping: bool) -> str:
                 f"{argument} is empty: give a path, or leave {name} out. (Is it a shell's variable that is not set?)"
             )
         return argument
-    if name in (*PATHS, *NAMES) and is_bare(value) and not (sweeping and "," in value) and not is_list(value, name):
+    several = (sweeping and "," in value) or (name == "data.label_columns" and value.startswith("["))
+    special = value in ("null", "???") or value.startswith(("'", '"', "${"))
+    if name in (*PATHS, *NAMES) and not special and not several:
         expanded = str(Path(value).expanduser()) if name in PATHS and value.startswith("~") else value
         return f"{key}={quoted(expanded)}"
     if is_group(name) and re.fullmatch(r"[+-]?[\d.]+|true|false", value, re.IGNORECASE):
         return f"{key}={quoted(value)}"  # an option has a name, even if it looks like a number
     if is_understood(argument):
         return argument
-    several = value[1:-1] if value.startswith("[") and value.endswith("]") else value if sweeping else None
-    if several is not None and is_understood(listed := f"{key}={quoted_parts(several, value.startswith('['))}"):
+    parts = value[1:-1] if value.startswith("[") and value.endswith("]") else value if sweeping else None
+    if parts is not None and is_understood(listed := f"{key}={quoted_parts(parts, value.startswith('['))}"):
         return listed
     return f"{key}={quoted(value)}" if is_understood(f"{key}={quoted(value)}") else argument
 
 
-def is_bare(value: str) -> bool:
-    """Whether it is text as it is: neither quoted, nor nothing, nor another setting's value."""
-    return value not in ("null", "???") and not value.startswith(("'", '"', "${"))
-
-
 def is_group(name: str) -> bool:
     return "." not in name and (CONF_DIR / name).is_dir()
-
-
-def is_list(value: str, name: str) -> bool:
-    return name == "data.label_columns" and value.startswith("[")
 
 
 def quoted_parts(several: str, brackets: bool) -> str:

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from src.cli.command_line import resumed_run_dir
 from src.cli.launch import launched_id, process_rank, safe_name
-from src.files.shell import shell_word
+from src.files.printable import shell_word
 from src.settings.errors import ConfigError
 
 MAX_NAME = 200  # bytes: file systems take 255, and files of the run have names too
@@ -29,9 +29,10 @@ def run_dir(resume: str | None, name: str) -> str:
     """A new `logs/runs/<date_time>_<name>`, which is made, or the directory of the run that is resumed."""
     if resume is not None and Path(resume).exists():
         return str(resumed_run_dir(Path(resume)))
+    named = safe_name(name).encode()[:MAX_NAME].decode(errors="ignore")
     if launch := launched_id():
-        return f"logs/runs/{launch}_{short(safe_name(name))}"
-    return str(new_dir(Path(f"logs/runs/{time.strftime('%Y-%m-%d_%H-%M-%S')}_{short(safe_name(name))}")))
+        return f"logs/runs/{launch}_{named}"
+    return str(new_dir(Path(f"logs/runs/{time.strftime('%Y-%m-%d_%H-%M-%S')}_{named}")))
 
 
 def new_dir(wanted: Path) -> Path:
@@ -39,18 +40,12 @@ def new_dir(wanted: Path) -> Path:
     for number in range(1, 10_000):
         path = wanted if number == 1 else wanted.with_name(f"{wanted.name}_{number}")
         try:
-            path.mkdir(parents=True)
-            return path
-        except FileExistsError:
-            continue
+            with suppress(FileExistsError):
+                path.mkdir(parents=True)
+                return path
         except OSError as error:
             raise ConfigError(f"The directory '{path}' cannot be made: {error.strerror}.") from error
     raise ConfigError(f"'{wanted}' and 9,999 like it exist already.")
-
-
-def short(name: str) -> str:
-    """At most so long that a file system takes it."""
-    return name.encode()[:MAX_NAME].decode(errors="ignore")
 
 
 def job_dir(number: int, overrides: str) -> str:
@@ -106,14 +101,10 @@ def held(folder: Path, trust: bool = False) -> Iterator[None]:
 
 def link_out_of(folder: Path) -> Path | None:
     """A link where a run writes, if one leads out of its directory: a file in it, or one of its folders or in these."""
-    inside = folder.resolve()
-    written = [path for path in folder.iterdir() if path.name in FOLDERS or not path.is_dir()]
-    for name in FOLDERS:
-        written += (folder / name).glob("*")
-    return next((p for p in written if p.is_symlink() and not p.resolve().is_relative_to(inside)), None)
-
-
-FOLDERS = ("checkpoints", "checkpoints/soup", "report", "tensorboard", "csv")
+    folders = ("checkpoints", "checkpoints/soup", "report", "tensorboard", "csv")
+    written = [path for path in folder.iterdir() if path.name in folders or not path.is_dir()]
+    written += [path for name in folders for path in (folder / name).glob("*")]
+    return next((p for p in written if p.is_symlink() and not p.resolve().is_relative_to(folder.resolve())), None)
 
 
 def user() -> str:

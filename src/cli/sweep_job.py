@@ -1,24 +1,30 @@
 """One job of a sweep: here, on a GPU of its own, or in a process of its own that may start others."""
 
+import atexit
+import itertools
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from src.cli.failing import fail
-from src.cli.gpus import keep_one_gpu, wants_one_gpu
-from src.cli.launch import launched_id
+from src.cli.launch import launched_id, safe_name
 from src.cli.mistakes import is_bug, message_of
 from src.settings.errors import TERMINATED, ConfigError, RunStopped
-from src.settings.train_schema import TrainConfig
+from src.settings.schema import TrainConfig
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +61,7 @@ def run_sweep_job(task: Task, cfg: DictConfig, config_name: str, failed: list[st
 
 def wants_processes(devices: Any) -> bool:
     """Whether a job with these trainer.devices trains in more than one process on this machine. `auto` is one."""
-    if isinstance(devices, ListConfig):
-        return len(devices) > 1
-    return str(devices) not in ("auto", "0", "1")
+    return len(devices) > 1 if isinstance(devices, ListConfig) else str(devices) not in ("auto", "0", "1")
 
 
 def run_in_processes(output_dir: Path, config_name: str, monitor: str) -> float | None:
@@ -80,3 +84,42 @@ def run_in_processes(output_dir: Path, config_name: str, monitor: str) -> float 
 def read_job_settings(file: Path) -> DictConfig:
     """What a sweep wrote for such a job: every process gets the very same settings, whatever sweeper chose them."""
     return cast(DictConfig, OmegaConf.merge(OmegaConf.structured(TrainConfig), OmegaConf.load(file)))
+
+
+def wants_one_gpu(accelerator: str, devices: Any) -> bool:
+    """By trainer.accelerator and trainer.devices."""
+    return accelerator not in ("cpu", "mps") and str(devices) in ("auto", "1")
+
+
+def keep_one_gpu(sweep_dir: Path) -> "BaseFileLock | None":
+    """Show this process one GPU, whichever the fewest other processes of the sweep have: else all would use the first.
+
+    joblib's processes run one job after the other, and CUDA cannot change its GPU once it has started; so a process
+    keeps its GPU for all its jobs, and the lock on it, which is returned, until it ends, however that happens. None if
+    it sees one GPU alone, as it does from its second job on.
+    """
+    from filelock import FileLock, Timeout
+
+    gpus = visible_gpus()
+    if len(gpus) < 2:
+        return None
+    for round_, gpu in ((n, gpu) for n in itertools.count() for gpu in gpus):
+        lock = FileLock(sweep_dir / f".gpu_{safe_name(gpu)}_{round_}")
+        with suppress(Timeout):
+            lock.acquire(timeout=0)
+            atexit.register(lock.release)  # until then it is not collected, which would release it
+            os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+            return lock
+    return None
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if allowed is not None:
+        return [gpu.strip() for gpu in allowed.split(",") if gpu.strip()]
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
+    except OSError:
+        return []
+    return re.findall(r"^GPU (\d+):", listed, re.MULTILINE)

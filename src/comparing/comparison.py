@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from src.comparing.differences import difference
+from src.comparing.differences import PairedTable, difference
 from src.comparing.images import Answers, Change, changed_images, split_for, verdict
 from src.comparing.sides import Pair, Side, read_sides
-from src.reports.comparison import PairedTable
 from src.runs.finished_runs import Run
 from src.settings.errors import ConfigError
 
@@ -34,16 +33,11 @@ class Comparison:
 
 
 def compare_sides(given: Sequence[Sequence[str]], split: str | None, metric: str | None) -> Comparison:
-    """Read the runs and compare what they allow.
+    """Read the runs, for each side the run or sweep directories `given`, and compare the others with the first one.
 
-    Args:
-        given: for each side the run or sweep directories; the others are compared with the first one.
-        split: whose predictions are compared; None: test if all runs predicted it, else val.
-        metric: key of metrics.json that is compared over pairs of the same seed and fold; None: what the runs
-            monitored, and no pairs are a note and not an error.
-
-    Raises:
-        ConfigError: a directory is no finished run; or nothing can be compared.
+    `split`: whose predictions are compared; None: test if all runs predicted it, else val. `metric`: key of
+    metrics.json that is compared over pairs of the same seed and fold; None: what the runs monitored, and no pairs are
+    a note and not an error. Raises ConfigError if a directory is no finished run, or if nothing can be compared.
     """
     sides, answers, notes = read_sides(given), Answers(), list[str]()
     runs = [run for side in sides for run in side.runs]

@@ -45,10 +45,6 @@ class Change:
     worse: list[str]
 
 
-def task_of(run: Run) -> str:
-    return str(run.settings.get("task.name"))
-
-
 def predictions_file(run: Run, split: str) -> Path:
     return run.folder / "report" / f"{split}_predictions.csv"
 
@@ -74,7 +70,7 @@ class Answers:
         """By path. Raises ConfigError, which names file and row."""
         file = predictions_file(run, split)
         if file not in self._read:
-            self._read[file] = read_answers(file, task_of(run))
+            self._read[file] = read_answers(file, str(run.settings.get("task.name")))
         return self._read[file]
 
 

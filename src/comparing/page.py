@@ -1,11 +1,13 @@
-"""What the page of a comparison shows, as plain texts, numbers and images."""
+"""The page that compares runs: metrics, settings, curves, pairs, and the images whose answers changed."""
 
 import math
+from html import escape
 from pathlib import Path
 
 from PIL import Image
 
 from src.comparing.comparison import Comparison
+from src.comparing.differences import PairedTable
 from src.comparing.images import Change
 from src.comparing.sides import changed_settings
 from src.data.decode import UnreadableImage, read_rgb
@@ -13,29 +15,40 @@ from src.data.formats.digit_images import read_digit
 from src.evaluation.metric_facts import FACTS
 from src.files.csv_files import read_table
 from src.files.printable import printable
-from src.reports.comparison import ChangedImage, ChangedImages, ComparisonPage
-from src.reports.parts import SIDE_PX
+from src.reports.charts import BLUE, PALETTE, Curve, draw_curves
+from src.reports.parts import SIDE_PX, SORTING, chart, html_table, small_image, write_document
 from src.runs.finished_runs import Run, direction
 
 SHOWN = 24  # images that changed, each way
-CURVES = 12
+CURVES = 12  # runs whose curves are drawn
 
 
-def page_of(comparison: Comparison) -> ComparisonPage:
-    runs = comparison.runs
-    monitor = str(runs[0].settings["task.monitor"])
+def write_comparison(path: Path, comparison: Comparison) -> None:
+    """One file, which loads nothing."""
+    runs, names = comparison.runs, comparison.names
+    title, monitor = f"{len(runs)} runs compared", str(runs[0].settings["task.monitor"])
     metrics = metrics_shown(runs, monitor)
-    return ComparisonPage(
-        names=comparison.names,
-        gist=[*comparison.gist(), *comparison.notes],
-        metrics=[marked(name, runs[0]) for name in metrics],
-        values=[[number_text(run.metrics.get(name)) for name in metrics] for run in runs],
-        settings=changed_settings([[run] for run in runs], also=("seed",)),
-        monitor=monitor,
-        curves=[curve(run, monitor) for run in runs[:CURVES]],
-        paired=comparison.differences,
-        changes=[changed(comparison, change) for change in comparison.changes],
-    )
+    values = [
+        [name, *(number_text(run.metrics.get(metric)) for metric in metrics)]
+        for name, run in zip(names, runs, strict=True)
+    ]
+    different = [[key, *texts] for key, texts in changed_settings([[run] for run in runs], also=("seed",)).items()]
+    gist = "".join(f"<li>{escape(line)}</li>" for line in [*comparison.gist(), *comparison.notes])
+    parts = [
+        f"<h1>{title}</h1><ul>{gist}</ul>",
+        "<p>The p-values are about these trained models and other images. Whether the settings do better with other "
+        "seeds too needs several runs of each: <code>sweep=seeds</code>.</p>",
+        "<h2>Metrics</h2>",
+        html_table(["run", *(marked(metric, runs[0]) for metric in metrics)], values, sortable=True),
+        *map(paired_section, comparison.differences),
+        "<h2>Settings that differ</h2>",
+        html_table(["setting", *names], different, texts=1 + len(names))
+        if different
+        else "<p>None: the runs repeat each other.</p>",
+        curves_section(names, runs[:CURVES], monitor),
+        *(images_section(comparison, change) for change in comparison.changes),
+    ]
+    write_document(path, title, parts, SORTING)
 
 
 def metrics_shown(runs: list[Run], monitor: str) -> list[str]:
@@ -55,32 +68,52 @@ def number_text(value: object) -> str:
     return str(value) if isinstance(value, int) else f"{value:.4f}" if abs(value) < 10 else f"{value:,.1f}"
 
 
-def curve(run: Run, monitor: str) -> list[float]:
-    """The metric after each epoch, not-a-number where there is none; empty without epochs.csv."""
-    file = run.folder / "epochs.csv"
-    return [number_in(row.get(monitor, "")) for row in read_table(file)] if file.is_file() else []
+def paired_section(table: PairedTable) -> str:
+    unit = f", {table.unit}" if table.unit else ""
+    return (
+        f"<h2>{escape(table.metric)}, paired by seed and fold</h2><pre>{escape(chr(10).join(table.before))}</pre>"
+        + html_table(["", "A", "B", f"B - A{unit}"], table.rows)
+        + "".join(f"<p>{escape(line)}</p>" for line in table.after)
+    )
+
+
+def curves_section(names: list[str], runs: list[Run], monitor: str) -> str:
+    """The metric after each epoch, of the runs that have an epochs.csv."""
+    lines = []
+    for name, run, color in zip(names, runs, [BLUE, *PALETTE * len(runs)], strict=False):
+        if (file := run.folder / "epochs.csv").is_file():
+            lines.append(Curve(name, [number_in(row.get(monitor, "")) for row in read_table(file)], color))
+    lines = [line for line in lines if line.values]
+    return f"<h2>{escape(monitor)} per epoch</h2>{chart(draw_curves(monitor, lines), 'Curves')}" if lines else ""
 
 
 def number_in(text: str) -> float:
+    """Not-a-number where there is none."""
     try:
         return float(text)
     except ValueError:
         return math.nan
 
 
-def changed(comparison: Comparison, change: Change) -> ChangedImages:
+def images_section(comparison: Comparison, change: Change) -> str:
     right_or_wrong = ("Wrong before, right now", "Right before, wrong now")
     titles = right_or_wrong if change.right_or_wrong else ("Nearer now", "Farther off now")
-    old = comparison.answers.of(change.before, change.split)
-    new = comparison.answers.of(change.run, change.split)
-    groups = []
+    name, before = comparison.name(change.run), comparison.name(change.before)
+    parts = [f"<h2>{escape(name)}: images that changed</h2><p>Before: {escape(before)}.</p>"]
     for title, paths in zip(titles, (change.better, change.worse), strict=True):
-        shown = [
-            ChangedImage(printable(path), new[path].label, old[path].text, new[path].text, read_image(change.run, path))
-            for path in paths[:SHOWN]
-        ]
-        groups.append((title, len(paths), shown))
-    return ChangedImages(comparison.name(change.run), comparison.name(change.before), groups)
+        cards = "".join(card(comparison, change, path) for path in paths[:SHOWN])
+        parts.append(f"<h3>{title}: {len(paths):,}</h3>" + (f'<ul class="cards">{cards}</ul>' if cards else ""))
+    return "".join(parts)
+
+
+def card(comparison: Comparison, change: Change, path: str) -> str:
+    old, new = (comparison.answers.of(run, change.split)[path] for run in (change.before, change.run))
+    image = read_image(change.run, path)
+    return (
+        f'<li class="card"><figure>{small_image(image) if image else ""}'
+        f"<figcaption>label: <b>{escape(new.label)}</b><br>before: {escape(old.text)}<br>now: {escape(new.text)}<br>"
+        f'<span class="where">{escape(printable(path))}</span></figcaption></figure></li>'
+    )
 
 
 def read_image(run: Run, path: str) -> Image.Image | None:

@@ -14,8 +14,10 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from src.exporting.operations import UncheckedPart, require
 from src.exporting.program_check import check_program, dotted_name
-from src.exporting.unchecked import UncheckedPart, require
 
 LARGEST_JSON = 256 * 2**20  # bytes; MaxViT's graph takes 3 MB
 FACTS = "extra/finetune.json"
@@ -47,7 +49,7 @@ def checked_archive(file: Path) -> tuple[io.BytesIO, str]:
         version = source.read(entries[".data/version"])
         require(re.fullmatch(rb"\d{1,3}\s*", version) is not None, "another .data/version than src.export writes")
         target.writestr("archive/.data/version", version)
-        program = check_program(read_json(source, entries[GRAPH]))
+        program = check_program(json.loads(read_text(source, entries[GRAPH])))
         target.writestr(f"archive/{GRAPH}", json.dumps(program))
         for kind in TENSORS:
             copy_tensors(source, entries, kind, target)
@@ -83,10 +85,6 @@ def read_text(source: zipfile.ZipFile, entry: zipfile.ZipInfo) -> str:
     return source.read(entry).decode("utf-8")
 
 
-def read_json(source: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Any:
-    return json.loads(read_text(source, entry))
-
-
 def copy_tensors(
     source: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo], kind: str, target: zipfile.ZipFile
 ) -> None:
@@ -95,7 +93,7 @@ def copy_tensors(
     A file with no bytes would become a tensor of zeros of whatever size the list says.
     """
     list_name = f"data/{kind}/model_{kind}_config.json"
-    payloads = read_json(source, entries[list_name])["config"]
+    payloads = json.loads(read_text(source, entries[list_name]))["config"]
     checked = {}
     for name, payload in payloads.items():
         dotted_name(name)
@@ -134,8 +132,6 @@ def whole_number(value: Any) -> int:
 
 def check_sample_inputs(source: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo]) -> None:
     """They stay behind; but a file that has more than tensors there was made to run something."""
-    import torch
-
     entry = entries.get("data/sample_inputs/model.pt")
     if entry is not None and entry.file_size:
         try:

@@ -23,15 +23,10 @@ from src.training.scores_task import ScoresTask
 
 
 class ExportedModel(nn.Module):
-    """Everything that src.predict does to decoded images.
+    """Everything that src.predict does to decoded images, of a `task` in eval mode, on the CPU.
 
     Takes RGB images uint8 [B, 3, H, W] of any size, all of one size, and returns what the task's output layer gives,
-    in the order of `output_names`.
-
-    Args:
-        task: in eval mode, on the CPU.
-        preprocessing: sizes and interpolation.
-        half: compute the network in float16; what comes before and after it stays in float32.
+    in the order of `output_names`. `half` computes the network in float16, and what is before and after it in float32.
     """
 
     def __init__(self, task: ScoresTask, preprocessing: Preprocessing, half: bool = False) -> None:
@@ -80,9 +75,8 @@ def write_onnx(program: ExportedProgram, output_names: list[str], backbone: str,
     except Exception as error:
         raise cannot_export(backbone, "torch.onnx", error) from error
     assert exported is not None
-    proto = exported.model_proto
-    name_sizes(proto)
-    save(proto, str(file))
+    name_sizes(exported.model_proto)
+    save(exported.model_proto, str(file))
 
 
 ONNX_LIMIT = 2**31 - 2**20  # protobuf's limit of a message, less what is no weight

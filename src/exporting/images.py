@@ -18,6 +18,7 @@ from src.settings.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
+Labelled = list[tuple[Image.Image, Any]]
 PARITY_IMAGES = 64
 # Width and height: enlarged, square, reduced, wide, tall, and the tall one that Pillow resizes columns first.
 ODD_SIZES = [(37, 50), (300, 300), (701, 467), (500, 120), (123, 200), (331, 997)]
@@ -61,9 +62,7 @@ def parity_images(images: str | None, data: ImageDataModule | None, preprocessin
     return chosen + resized
 
 
-def test_images(
-    data: ImageDataModule | None, preprocessing: Preprocessing, most: int
-) -> tuple[str, list[tuple[Image.Image, Any]]]:
+def test_images(data: ImageDataModule | None, preprocessing: Preprocessing, most: int) -> tuple[str, Labelled]:
     """Of test, or else of val: the split's name, and images spread over it with labels as in ImageTable.
 
     No images if the data are gone.
@@ -85,9 +84,7 @@ def calibration_images(data: ImageDataModule | None, preprocessing: Preprocessin
     return images
 
 
-def read_split(
-    data: ImageDataModule, split: str, preprocessing: Preprocessing, most: int
-) -> list[tuple[Image.Image, Any]]:
+def read_split(data: ImageDataModule, split: str, preprocessing: Preprocessing, most: int) -> Labelled:
     table, found = data.table, []
     for row in spread(table.splits[split].tolist(), most):
         try:
@@ -109,9 +106,8 @@ def read_files(folder: Path, paths: list[str], preprocessing: Preprocessing) -> 
 
 def spread(items: list[Any], most: int) -> list[Any]:
     """At most so many of them, evenly from first to last."""
-    if len(items) <= most:
-        return items
-    return [items[i] for i in np.linspace(0, len(items) - 1, most).round().astype(int)]
+    places = np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int)
+    return [items[i] for i in places]
 
 
 def to_array(image: Image.Image) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,11 +23,10 @@ def print_latency(model: ExportedModel, runs: dict[str, Runner], size_px: int) -
     for batch in BATCHES:
         images_NCHW = np.random.default_rng(0).integers(0, 256, (batch, 3, size_px, size_px), dtype=np.uint8)
         images = torch.from_numpy(images_NCHW)
-        candidates: dict[str, Callable[[], object]] = {"torch eager": lambda images=images: model(images)}  # type: ignore[misc]
+        candidates: dict[str, Callable[[], object]] = {"torch eager": partial(model, images)}
         if (compiled := try_compile(model, images)) is not None:
-            candidates["torch compiled"] = lambda images=images, compiled=compiled: compiled(images)  # type: ignore[misc]
-        for name, run in runs.items():
-            candidates[f"file {name}"] = lambda run=run, images_NCHW=images_NCHW: run(images_NCHW)  # type: ignore[misc]
+            candidates["torch compiled"] = partial(compiled, images)
+        candidates |= {f"file {name}": partial(run, images_NCHW) for name, run in runs.items()}
         with torch.no_grad():
             times = {name: [time_once(call)] for name, call in candidates.items()}
             for _ in range(ROUNDS):

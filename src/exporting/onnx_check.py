@@ -27,15 +27,11 @@ class ForeignPart(ValueError):
     """What the file has that no file of src.export has."""
 
 
-def check_onnx(content: bytes) -> None:
+def check_onnx(message: bytes | memoryview, kind: str = "model", depth: int = 0) -> None:
     """Raises ForeignPart, or ValueError if the content is no protobuf."""
-    _check(memoryview(content), "model", 0)
-
-
-def _check(message: memoryview, kind: str, depth: int) -> None:
     if depth > DEEPEST:
         raise ForeignPart("graphs within graphs without end")
-    for number, value in fields(message):
+    for number, value in fields(memoryview(message)):
         inner = FIELDS[kind].get(number)
         if inner == "outside" or (inner == "location" and value != 0):
             raise ForeignPart("numbers that lie in another file (external data)")
@@ -46,7 +42,7 @@ def _check(message: memoryview, kind: str, depth: int) -> None:
         elif inner in FIELDS:
             if not isinstance(value, memoryview):
                 raise ValueError(f"a number where a {inner} should be")
-            _check(value, inner, depth + 1)
+            check_onnx(value, inner, depth + 1)
 
 
 def fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:

@@ -1,8 +1,12 @@
-"""The operations that the graph of a .pt2 file may call."""
+"""What the graph of a .pt2 file may call, how it may write sizes, and what is said of all else.
 
+Sizes such as 3*s14 are texts that sympy evaluates as Python.
+"""
+
+import ast
 import re
 
-from src.exporting.unchecked import require, shown
+import torch
 
 # Of ATen: what networks are made of. None takes the name of a file (from_file does), or gives memory that was another's
 # (empty does).
@@ -35,17 +39,83 @@ _operator.eq _operator.ne _operator.lt _operator.le _operator.gt _operator.ge _o
 _operator.not_ _operator.getitem math.ceil math.floor math.trunc torch.sym_float torch.sym_max torch.sym_min
 torch.sym_not
 """
+FUNCTIONS = """
+Add And CeilDiv CeilToInt CleanDiv Eq Equality Float FloatTrueDiv FloorDiv FloorToInt Ge GreaterThan Gt Identity
+IntTrueDiv Integer Le LessThan Lt Max Min Mod ModularIndexing Mul Ne Not Or PythonMod Rational RoundToInt
+StrictGreaterThan StrictLessThan ToFloat TruncToFloat TruncToInt Unequality Where
+"""
+SYMBOL = re.compile(r"[suz]f?\d{1,9}")
+LONGEST_EXPRESSION = 2000
+
+
+class UncheckedPart(Exception):
+    """A part of the file that could run code, or that nobody has looked at; its text says what it is."""
+
+
+def require(condition: bool, what: str) -> None:
+    if not condition:
+        raise UncheckedPart(what)
+
+
+def shown(text: str) -> str:
+    return repr(text[:80])
 
 
 def operation(text: str) -> None:
     """One of ATen's that is listed above, with an overload that it has; or arithmetic with sizes."""
     if text in OF_SIZES.split():
         return
-    import torch
-
     found = re.fullmatch(r"torch\.ops\.aten\.(\w+)\.([A-Za-z]\w*)", text, re.ASCII)
-    known = found is not None and (not {found[1], found[1].removesuffix("_")}.isdisjoint(OPERATIONS.split()))
     what = f"the operation {shown(text)}"
-    require(known, what)
-    assert found is not None
+    if found is None or {found[1], found[1].removesuffix("_")}.isdisjoint(OPERATIONS.split()):
+        raise UncheckedPart(what)
     require(hasattr(torch.ops.aten, found[1]) and found[2] in getattr(torch.ops.aten, found[1]).overloads(), what)
+
+
+def expression(text: str) -> None:
+    """Sums, products and the like of sizes (s14) and whole numbers: sympy evaluates the text as Python."""
+    what = f"a size that is no plain arithmetic: {shown(text)}"
+    require(len(text) <= LONGEST_EXPRESSION and re.fullmatch(r"[\w ,()'=+*/%<>!-]+", text, re.ASCII) is not None, what)
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise UncheckedPart(what) from error
+    require(is_arithmetic(tree), what)
+
+
+def is_arithmetic(node: ast.AST) -> bool:
+    match node:
+        case ast.Constant(value=int(value)):
+            return abs(value) < 2**64
+        case ast.Name() | ast.Call(func=ast.Name(id="Symbol")):
+            return is_symbol(node)
+        case ast.Call(func=ast.Name(id="Pow"), args=[base, exponent], keywords=[]):
+            return is_power(base, exponent)
+        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
+            return name in FUNCTIONS.split() and all(map(is_arithmetic, arguments))
+        case ast.BinOp(left=base, op=ast.Pow(), right=exponent):
+            return is_power(base, exponent)
+        case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div() | ast.FloorDiv() | ast.Mod()):
+            return is_arithmetic(left) and is_arithmetic(node.right)
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return is_arithmetic(operand)
+        case ast.Compare(left=left, comparators=others):
+            return is_arithmetic(left) and all(map(is_arithmetic, others))
+    return False
+
+
+def is_symbol(node: ast.AST) -> bool:
+    """s14, or Symbol('s14', positive=True, integer=True)."""
+    match node:
+        case ast.Name(id=name) | ast.Call(func=ast.Name(id="Symbol"), args=[ast.Constant(value=str(name))]):
+            assumptions = node.keywords if isinstance(node, ast.Call) else []
+            of_kind = all(isinstance(one.value, ast.Constant) and one.value.value is True for one in assumptions)
+            return of_kind and SYMBOL.fullmatch(name) is not None
+    return False
+
+
+def is_power(base: ast.AST, exponent: ast.AST) -> bool:
+    """Of a size, by a small number: powers of numbers could take for ever."""
+    if isinstance(exponent, ast.Call) and len(exponent.args) == 1 and not exponent.keywords:  # Integer(2)
+        (exponent,) = exponent.args
+    return is_symbol(base) and isinstance(exponent, ast.Constant) and exponent.value in range(9)

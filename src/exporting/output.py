@@ -11,6 +11,7 @@ from src.files.outputs import output_file
 from src.files.whole_files import replaced
 from src.settings.errors import ConfigError, did_you_mean
 
+FORMAT_VERSION = 1  # of what the files say of themselves
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
 VARIANTS = ("fp16", "int8")
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -47,12 +48,9 @@ def require_same_facts(output: Path, facts: dict[str, Any], variants: list[str],
 
 
 def check_variants(variants: Sequence[str], format: str) -> None:
-    for name in variants:
-        if name not in VARIANTS:
-            raise ConfigError(
-                f"variants={list(variants)}: '{name}' is none.{did_you_mean(name, VARIANTS)} "
-                f"Allowed: {', '.join(VARIANTS)}."
-            )
+    if (name := next((name for name in variants if name not in VARIANTS), None)) is not None:
+        hint = did_you_mean(name, VARIANTS)
+        raise ConfigError(f"variants={list(variants)}: '{name}' is none.{hint} Allowed: {', '.join(VARIANTS)}.")
     if variants and format != "onnx":
         raise ConfigError(f"variants={list(variants)} are made of format=onnx alone: use it, or leave variants empty.")
 

@@ -29,10 +29,8 @@ class Reference:
 
     def __init__(self, task: ScoresTask, preprocessing: Preprocessing) -> None:
         self.task, self.layer = task, task.output_layer()
-        self.names, self.transform = (
-            [*task.prediction.output_shapes(task.class_names)],
-            evaluation_transform(preprocessing),
-        )
+        self.names = list(task.prediction.output_shapes(task.class_names))
+        self.transform = evaluation_transform(preprocessing)
 
     def outputs(self, images: Images) -> Outputs:
         """As src.predict computes them."""
@@ -74,11 +72,7 @@ def check_parity(run: Runner, task: ScoresTask, preprocessing: Preprocessing, im
 
 
 class Comparison:
-    """Counts the answers of the checkpoint and of exported files on the same images.
-
-    Args:
-        runs: the files by name.
-    """
+    """Counts the answers of the checkpoint and of exported files, `runs` by name, on the same images."""
 
     def __init__(self, task: ScoresTask, preprocessing: Preprocessing, runs: dict[str, Runner]) -> None:
         self.reference, self.runs = Reference(task, preprocessing), runs

@@ -11,9 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from src.exporting.operations import operation
-from src.exporting.size_expressions import expression
-from src.exporting.unchecked import UncheckedPart, require, shown
+from src.exporting.operations import UncheckedPart, expression, operation, require, shown
 
 
 def check_program(program: Any) -> dict[str, Any]:
@@ -46,9 +44,6 @@ def cleaned(value: Any, key: str) -> Any:
 CUSTOM = ("as_custom_obj", "custom_obj", "custom_obj_values", "as_operator", "as_graph", "token")
 
 
-# ------------------------------------------------------------------------------------------------------- names and text
-
-
 def identifier(text: str) -> None:
     fits = re.fullmatch(r"[A-Za-z_]\w*", text, re.ASCII) and not text.startswith("__") and not keyword.iskeyword(text)
     require(bool(fits), f"{shown(text)} as a name")
@@ -63,9 +58,6 @@ def dotted_name(text: str) -> None:
 
 def matching(pattern: str) -> Callable[[str], None]:
     return lambda text: require(re.fullmatch(pattern, text, re.ASCII) is not None, shown(text))
-
-
-# ------------------------------------------------------------------------------------------------------ inputs, outputs
 
 
 def tree(text: str) -> None:

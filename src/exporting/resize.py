@@ -25,10 +25,8 @@ class PillowResize(nn.Module):
 
     def __init__(self, preprocessing: Preprocessing) -> None:
         super().__init__()
-        self.mode, self.resize_px, self.crop_px = (
-            preprocessing.resize_mode, preprocessing.resize_px, preprocessing.crop_px,
-        )  # fmt: skip
-        self.padding_color = preprocessing.padding_color
+        self.mode, self.padding_color = preprocessing.resize_mode, preprocessing.padding_color
+        self.resize_px, self.crop_px = preprocessing.resize_px, preprocessing.crop_px
         self.filter = {"bilinear": triangle, "bicubic": cubic}[preprocessing.interpolation]
 
     def forward(self, images_BCHW: Tensor) -> Tensor:

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from src.exporting.archive import FACTS, checked_archive
-from src.exporting.unchecked import UncheckedPart
+from src.exporting.operations import UncheckedPart
 from src.settings.errors import ConfigError, first_line
 
 # uint8 [N, 3, H, W] -> the file's outputs, float32, in their order
@@ -26,8 +27,6 @@ def open_exported(file: Path) -> Runner:
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         return lambda images_NCHW: session.run(None, {"images": images_NCHW})
 
-    import torch
-
     program, _ = load_program(file, f"'{file}'")
 
     def run(images_NCHW: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float32]]:
@@ -43,8 +42,6 @@ def load_program(file: Path, named: str, trust: bool = False) -> tuple[Callable[
     What torch gets to see is a copy without anything that could run code; `trust` gives it the file itself.
     Raises ConfigError, with the file as `named`.
     """
-    import torch
-
     logging.getLogger("torch.export").setLevel(logging.ERROR)  # it warns with a traceback of what it raises anyway
     try:
         if trust:

@@ -33,10 +33,8 @@ def as_written(cell: str) -> str:
 class CsvWriter:
     """Writes the header at once, then a row at a time: values in the order of the columns, or by column.
 
-    Args:
-        file: opened with newline="".
-        columns: names of the columns; None = the file has its header already.
-        spreadsheet_safe: False writes cells as they are, formulas too.
+    `file` is opened with newline=""; `columns` None = it has its header already; `spreadsheet_safe` False writes cells
+    as they are, formulas too.
     """
 
     def __init__(

@@ -19,17 +19,10 @@ FACTS = ("format_version", "class_names", "ood_score_p99")  # among what exporte
 
 
 def output_file(value: str, setting: str, overwrite: bool, reads: Iterable[str | Path] = ()) -> Path:
-    """The file to write.
+    """The file to write: the path `value` of a setting.
 
-    Args:
-        value: path, as it was given.
-        setting: whose value it is, for messages.
-        overwrite: whether files that are no earlier output may be written over.
-        reads: paths that the command reads, which must not be written over in any case.
-
-    Raises:
-        ConfigError: its folder does not exist; it is a folder, a pipe or a device; it is what is read; or it is
-            somebody else's file.
+    Raises ConfigError if its folder does not exist; if it is a folder, a pipe or a device; if it is one of `reads`, the
+    paths that the command reads; or, without `overwrite`, if it is no earlier output.
     """
     file = Path(value).expanduser()
     if file.is_dir():
@@ -59,20 +52,16 @@ def output_folder(
 
 
 def require_unread(file: Path, setting: str, reads: Iterable[str | Path]) -> None:
-    if not file.exists():
-        return
-    for path in reads:
+    for path in reads if file.exists() else ():
         if os.path.exists(path) and file.samefile(path):  # noqa: PTH110
             raise ConfigError(f"{setting}: '{file}' is a file that is read, and would be lost: give another name.")
 
 
 def require_ours(file: Path, setting: str, overwrite: bool) -> None:
     """Raises ConfigError if something is there that is no file, or, without `overwrite`, not ours to write over."""
-    if not file.exists():
-        return
-    if not file.is_file():
+    if file.exists() and not file.is_file():
         raise ConfigError(f"{setting}: '{file}' is no regular file and is not written to: give the name of a file.")
-    if overwrite:
+    if overwrite or not file.exists():
         return
     if (run := run_of(file)) is not None:
         raise ConfigError(
@@ -106,7 +95,9 @@ def is_ours(file: Path) -> bool:
         if not begin:
             return True
         if file.suffix == ".onnx":
-            return has_facts(file)
+            # The facts of src.export stand behind the graph, so the end is first.
+            with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                return all(content.rfind(name.encode()) >= 0 for name in FACTS)
         if file.suffix in (".pt2", ".npz"):
             with zipfile.ZipFile(file) as archive:
                 names = set(archive.namelist())
@@ -123,19 +114,11 @@ def is_ours(file: Path) -> bool:
     return GENERATOR in text or any(columns <= set(text.splitlines()[0].split(",")) for columns in COLUMNS)
 
 
-def has_facts(file: Path) -> bool:
-    """Whether the metadata of src.export are in an .onnx file: they stand behind its graph, so the end is first."""
-    with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return all(content.rfind(name.encode()) >= 0 for name in FACTS)
-
-
 def is_our_json(values: Any) -> bool:
     """Facts of an exported file, or metrics: numbers, or intervals of numbers, by split/metric."""
-    if not isinstance(values, dict):
+    if not isinstance(values, dict) or not values:
         return False
-    if set(FACTS) <= set(values):
-        return True
-    return bool(values) and all(key.count("/") > 0 and is_measured(value) for key, value in values.items())
+    return set(FACTS) <= set(values) or all("/" in key and is_measured(value) for key, value in values.items())
 
 
 def is_measured(value: Any) -> bool:

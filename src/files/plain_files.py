@@ -21,9 +21,8 @@ def read_json(file: Path) -> dict[str, Any]:
     try:
         values = json.loads(text, parse_constant=lambda _: None)
     except (ValueError, RecursionError) as error:
-        raise unreadable(
-            file, "it is no JSON" if isinstance(error, ValueError) else "it is nested too deeply"
-        ) from error
+        what = "no JSON" if isinstance(error, ValueError) else "nested too deeply"
+        raise unreadable(file, f"it is {what}") from error
     return plain_mapping(file, values)
 
 
@@ -46,12 +45,9 @@ class PlainLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()
-        problem = ""
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-            problem = "anchors and aliases (& and *) are not taken"
-        elif getattr(event, "tag", None) is not None:
-            problem = "tags (!) are not taken"
-        if problem:
+        aliased = isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None
+        if aliased or getattr(event, "tag", None) is not None:
+            problem = f"{'anchors and aliases (& and *)' if aliased else 'tags (!)'} are not taken"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
         node: yaml.Node | None = super().compose_node(parent, index)
         return node
@@ -68,9 +64,6 @@ PlainLoader.add_implicit_resolver(
                r"|[-+]?\.(?:Inf|INF)|\.(?:NaN|NAN)"),
     list("-+0123456789."),
 )  # fmt: skip
-
-
-# ------------------------------------------------------------------------------------------------------------- bounds
 
 
 def read_text(file: Path, most: int) -> str:

@@ -1,11 +1,14 @@
 """Files that are there whole or not at all: what stood in their place stays until they are complete. No torch."""
 
+import json
 import logging
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +29,13 @@ def replaced(file: Path, writer: str = "") -> Iterator[Path]:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Written whole or not at all; not-a-number becomes null, which json can say."""
+    clean = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in values.items()}
+    with replaced(path) as part:
+        part.write_text(json.dumps(clean, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 @contextmanager
@@ -90,13 +100,13 @@ class GrowingFile:
                 self.stream.close()
                 if kind is None:
                     self.part.replace(os.path.realpath(self.file))
-                    return
         except OSError:
             self.leave()
             if kind is None:
                 raise
-            return
-        self.leave()
+        else:
+            if kind is not None:
+                self.leave()
 
     def leave(self) -> None:
         with suppress(OSError):

@@ -21,8 +21,7 @@ from src.files.outputs import IMAGE_SOFTWARE
 from src.files.whole_files import GrowingFile, made_folder, replaced
 from src.models.grad_cam import explain_batch
 from src.predicting.output import PAGE, TABLE
-from src.reports.explanations import write_page
-from src.reports.heat_maps import draw_explanation
+from src.reports.heat_maps import draw_explanation, write_page
 from src.settings.errors import ConfigError, did_you_mean
 from src.training.task import FineTuneTask
 
@@ -32,8 +31,7 @@ COLUMNS = ["path", "prediction", "confidence", "explained", "explained_probabili
 class Explainer:
     """Writes the maps of a folder of images, and the files that show them.
 
-    Args:
-        class_name: class or target to explain; None = what is predicted. Raises ConfigError if the model has none such.
+    `class_name`: class or target to explain; None = what is predicted. Raises ConfigError if the model has none such.
     """
 
     def __init__(self, model: TrainedModel, class_name: str | None) -> None:

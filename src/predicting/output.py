@@ -1,4 +1,4 @@
-"""Where src.predict and src.explain may write. No torch."""
+"""Where src.predict and src.explain may write, and whether answers can be left out. No torch."""
 
 import re
 from collections.abc import Sequence
@@ -14,9 +14,7 @@ TABLE, PAGE = "explanations.csv", "index.html"
 def predictions_file(output: str, overwrite: bool, embeddings: bool, images: Sequence[Path], *reads: str) -> Path:
     """The csv file to write. Raises ConfigError if it, or another file that goes beside it, cannot be.
 
-    Args:
-        embeddings: whether they are to be written beside it.
-        images: which are read; with the other files `reads`.
+    `embeddings`: whether they are to be written beside it. `images` and the other files `reads` are read.
     """
     read: list[str | Path] = [*reads, *(image for image in images if image.name == Path(output).name)]
     file = output_file(output, "output", overwrite, read)
@@ -32,11 +30,19 @@ def predictions_file(output: str, overwrite: bool, embeddings: bool, images: Seq
     return file
 
 
+def require_confidence(can_abstain: bool, below: float | None) -> None:
+    """Raise ConfigError if answers are to be left out by their confidence, and there is none."""
+    if below is not None and not can_abstain:
+        raise ConfigError(
+            f"abstain_below={below:g} compares the confidence of one class per image, and this model answers "
+            "otherwise: leave it null."
+        )
+
+
 def maps_folder(output: str, overwrite: bool, given: str, images: Sequence[Path], ckpt: str) -> Path:
     """The folder to write to. Raises ConfigError if that would be the images', or if files of others are in the way.
 
-    Args:
-        given: the setting that names the images.
+    `given`: the setting that names the images.
     """
     folder, source = Path(output).expanduser(), Path(given).expanduser()
     if source.is_dir() and folder.resolve().is_relative_to(source.resolve()):
@@ -44,12 +50,8 @@ def maps_folder(output: str, overwrite: bool, given: str, images: Sequence[Path]
             f"output='{output}' is in the folder of the images, '{given}', and the next command would take the maps "
             "for images: give a folder elsewhere."
         )
-    maps = [path.name for path in folder.glob("*.[pP][nN][gG]") if map_number(path) in range(1, len(images) + 1)]
+    # A map's name begins with the number of its image, from 1.
+    named = ((path.name, re.fullmatch(r"(\d{5,})(_\d+)?", path.stem)) for path in folder.glob("*.[pP][nN][gG]"))
+    maps = [name for name, found in named if found and 1 <= int(found[1]) <= len(images)]
     reads = [source, Path(ckpt), *(image for image in images if image.name in maps)]
     return output_folder(output, "output", (TABLE, part_of(Path(TABLE)).name, PAGE, *maps), overwrite, reads)
-
-
-def map_number(file: Path) -> int | None:
-    """Of the image, from 1, whose map would have this name; None if no map would."""
-    name = re.fullmatch(r"(\d{5,})(_\d+)?", file.stem)
-    return int(name[1]) if name else None

@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,23 +19,12 @@ from src.evaluation.prediction import Prediction
 from src.files.csv_files import CsvWriter
 from src.files.whole_files import GrowingFile, replaced
 from src.models.preprocessing import Preprocessing
-from src.predicting.abstaining import require_confidence
+from src.predicting.output import require_confidence
 
 log = logging.getLogger(__name__)
 
 MORE_THAN_USUAL = 0.05  # of the images above the 99th percentile of val's ood_score
 Batch = tuple[Tensor, list[str], list[str | None]]  # as of collate_files
-
-
-@dataclass
-class Tally:
-    """What is told at the end. `paths`: of the images that could be read."""
-
-    paths: list[str] = field(default_factory=list)
-    embeddings: list[Tensor] = field(default_factory=list)
-    unreadable: int = 0
-    abstained: int = 0
-    unusual: int = 0
 
 
 def image_batches(
@@ -56,7 +44,7 @@ def image_batches(
 
 
 class Predictor:
-    """Writes a row per image, and counts.
+    """Writes a row per image, and counts what is told at the end.
 
     Args:
         abstain_below: no prediction where the confidence is less. Raises ConfigError if the model has none.
@@ -64,11 +52,13 @@ class Predictor:
     """
 
     def __init__(self, model: TrainedModel, abstain_below: float | None, keep_embeddings: bool) -> None:
-        require_confidence(model.task.prediction, abstain_below)
+        require_confidence(model.task.prediction.can_abstain, abstain_below)
         self.model, self.abstain_below, self.keep_embeddings = model, abstain_below, keep_embeddings
-        self.tally = Tally()
+        self.readable: list[str] = []  # paths
+        self.embeddings: list[Tensor] = []
+        self.unreadable = self.abstained = self.unusual = 0
 
-    def write(self, output: Path, batches: "DataLoader[Batch]", images: int, spreadsheet_safe: bool) -> Tally:
+    def write(self, output: Path, batches: "DataLoader[Batch]", images: int, spreadsheet_safe: bool) -> None:
         """To `<output>.part`, which becomes `output` when all rows are there."""
         task = self.model.task
         with GrowingFile(output) as file, torch.inference_mode(), progress_bar() as progress:
@@ -79,54 +69,52 @@ class Predictor:
                 file.keep()
                 progress.update(bar, advance=len(paths))
         if self.keep_embeddings:
-            write_embeddings(output.with_suffix(".npz"), self.tally)
-        return self.tally
+            self.write_embeddings(output.with_suffix(".npz"))
 
     def predictions(self, images_BCHW: Tensor) -> Sequence[Prediction]:
         if not len(images_BCHW):
             return []
         outputs, embeddings_BC = self.model.task.model.outputs_and_embeddings(images_BCHW.to(self.model.device))
         if self.keep_embeddings:
-            self.tally.embeddings.append(embeddings_BC.float().cpu())
+            self.embeddings.append(embeddings_BC.float().cpu())
         return self.model.task.predictions(outputs)
 
     def rows(
         self, predictions: Sequence[Prediction], paths: list[str], errors: list[str | None]
     ) -> Iterator[dict[str, str]]:
         """`predictions` of the images without an error."""
-        tally, usual, following = self.tally, self.model.record.usual_ood_score, iter(predictions)
+        usual, following = self.model.record.usual_ood_score, iter(predictions)
         for path, reason in zip(paths, errors, strict=True):
             if reason is not None:
-                tally.unreadable += 1
+                self.unreadable += 1
                 yield {"path": path, "error": reason}
                 continue
             prediction = next(following)
             answer = prediction.abstaining(self.abstain_below)
-            tally.paths.append(path)
-            tally.abstained += answer is not prediction
+            self.readable.append(path)
+            self.abstained += answer is not prediction
             score = prediction.ood_score
-            tally.unusual += score is not None and usual is not None and score > usual
+            self.unusual += score is not None and usual is not None and score > usual
             yield {"path": path, **answer.row()}
 
     def tell(self, output: Path, images: int, start: float) -> None:
         """What came of it, since `start`, and what is strange about it."""
-        tally, seconds = self.tally, time.perf_counter() - start
-        log.info("%d images in %.1f s, %d could not be read: %s", images, seconds, tally.unreadable, output)
-        if tally.unreadable == images:
+        seconds = time.perf_counter() - start
+        log.info("%d images in %.1f s, %d could not be read: %s", images, seconds, self.unreadable, output)
+        if self.unreadable == images:
             log.warning("There is not one prediction: the column error of %s says why.", output)
         if self.abstain_below is not None:
-            log.info("No prediction for %d images: their confidence is below %g.", tally.abstained, self.abstain_below)
-        if tally.unusual > MORE_THAN_USUAL * len(tally.paths):
+            log.info("No prediction for %d images: their confidence is below %g.", self.abstained, self.abstain_below)
+        if self.unusual > MORE_THAN_USUAL * len(self.readable):
             log.warning(
                 "%d of %d images have an ood_score above %.4g, which 1 %% of val had: they may be unlike the training "
                 "images, and their predictions of little worth.",
-                tally.unusual, len(tally.paths), self.model.record.usual_ood_score,
+                self.unusual, len(self.readable), self.model.record.usual_ood_score,
             )  # fmt: skip
 
-
-def write_embeddings(file: Path, tally: Tally) -> None:
-    """`path` str [N] and `embedding` float32 [N, C], as numpy.load gives them."""
-    vectors_NC = torch.cat(tally.embeddings).numpy() if tally.embeddings else np.empty((0, 0), dtype=np.float32)
-    with replaced(file) as part:
-        np.savez(part, path=np.array(tally.paths), embedding=vectors_NC)
-    log.info("Embeddings %d x %d: %s", *vectors_NC.shape, file)
+    def write_embeddings(self, file: Path) -> None:
+        """`path` str [N] and `embedding` float32 [N, C], as numpy.load gives them."""
+        vectors_NC = torch.cat(self.embeddings).numpy() if self.embeddings else np.empty((0, 0), dtype=np.float32)
+        with replaced(file) as part:
+            np.savez(part, path=np.array(self.readable), embedding=vectors_NC)
+        log.info("Embeddings %d x %d: %s", *vectors_NC.shape, file)

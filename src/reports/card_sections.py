@@ -1,27 +1,52 @@
-"""What a model card says about its model: data, training, metrics, calibration, environment."""
+"""What a model card says about its model, and against it: plain data, and text that stays text in Markdown."""
 
-from collections.abc import Iterator
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Any
 
+from src.evaluation.intervals import Interval
 from src.evaluation.metric_facts import facts_of
-from src.reports.card_facts import CardFacts
-from src.reports.markdown import TO_FILL_IN, last_part, number, plain
+from src.reports.run_report import TaskWords
 
+TO_FILL_IN = "**TO FILL IN**"  # what only a person can know
 SHOWN_CLASSES = 50
+FEW_IMAGES = 30  # of a class in train
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """`config`: the resolved settings. `metrics`, `environment`: as in metrics.json and environment.json.
+
+    `class_names`: what the K outputs stand for, as the data name them. `split_counts`: images by split, damaged ones
+    included. `class_counts`: images of each class [K] by split; empty where there are no classes. `unreadable`: damaged
+    images that were skipped. `calibration`: what the checkpoint carries, if anything. `intervals`: 95 %, by metric.
+    """
+
+    words: TaskWords
+    config: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    class_names: list[str]
+    split_counts: Mapping[str, int]
+    class_counts: Mapping[str, list[int]]
+    unreadable: int = 0
+    calibration: Mapping[str, float] = field(default_factory=dict)
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
 
 
 def what_it_is(card: CardFacts) -> Iterator[str]:
-    yield f"A torchvision `{card.config['backbone']['name']}`, fine-tuned, that {card.words.does}. {origin(card)}"
+    name, weights = card.config["backbone"]["name"], card.config["backbone"]["weights"]
+    began = "was trained from random" if weights is None else "started from the pretrained"
+    origin = f"It {began} weights{'' if weights is None else f' {plain(last_part(weights))}'}."
+    yield f"A torchvision `{name}`, fine-tuned, that {card.words.does}. {origin}"
     yield ""
     shown = ", ".join(plain(name) for name in card.class_names[:SHOWN_CLASSES])
     more = f" and {len(card.class_names) - SHOWN_CLASSES} more" if len(card.class_names) > SHOWN_CLASSES else ""
     yield f"{card.words.outputs.title()}: {shown}{more}."
-
-
-def origin(card: CardFacts) -> str:
-    weights = card.config["backbone"]["weights"]
-    if weights is None:
-        return "It was trained from random weights."
-    return f"It started from the pretrained weights {plain(last_part(weights))}."
 
 
 def about_data(card: CardFacts) -> Iterator[str]:
@@ -92,6 +117,35 @@ def about_calibration(card: CardFacts) -> Iterator[str]:
             yield f"- {split}: {number(before)} before, {number(after)} after"
 
 
+def limits(card: CardFacts) -> Iterator[str]:
+    """What the numbers themselves say against the model."""
+    train = card.class_counts.get("train", [])
+    rare = [name for name, count in zip(card.class_names, train, strict=False) if count < FEW_IMAGES]
+    if rare:
+        shown = ", ".join(plain(name) for name in rare[:10]) + (f" and {len(rare) - 10} more" if len(rare) > 10 else "")
+        yield f"- Few images: fewer than {FEW_IMAGES} in train of {shown}."
+    if train and max(train) > 5 * max(min(train), 1):
+        yield (
+            f"- Imbalanced: the largest class has {max(train):,} training images, the smallest {min(train):,}. "
+            "Accuracy hides what happens to the small ones; look at balanced accuracy and at the classes."
+        )
+    shares = [key for key in card.metrics if facts_of(key).counts_images and card.split_counts.get(key.split("/")[0])]
+    for split in dict.fromkeys(key.split("/")[0] for key in shares):
+        points = 100 / card.split_counts[split]
+        yield f"- One image of {split} is {points:.2g} points of accuracy: smaller differences mean nothing."
+    wide = [key for key in shares if (span := card.intervals.get(key)) and span[1] - span[0] > 0.1]
+    if wide:
+        yield f"- The intervals of {', '.join(wide)} are wider than 10 points: there are too few images to tell."
+    if not any(key.startswith("test/") for key in card.metrics):
+        yield "- Not tested: no test images were held back and measured, and val chose the weights."
+    usual = card.calibration.get("ood_score_p99")
+    helps = (
+        "" if usual is None else f" src.predict's ood_score helps to see them: 1 % of val was above {number(usual)}."
+    )
+    yield f"- Images unlike those of the training get an answer too, often a confident one.{helps}"
+    yield f"- Other limits, such as groups of people, places or cameras that the images do not show: {TO_FILL_IN}"
+
+
 def about_environment(card: CardFacts) -> Iterator[str]:
     environment = card.environment
     versions = environment.get("versions", {})
@@ -101,3 +155,25 @@ def about_environment(card: CardFacts) -> Iterator[str]:
     dirty = ", with changes that were not committed" if environment.get("git_dirty") else ""
     yield f"- Commit {plain(environment.get('git_commit') or 'unknown')}{dirty}"
     yield f"- Fingerprint of the data: {plain(environment.get('data_fingerprint', 'unknown'))}"
+
+
+def plain(value: Any) -> str:
+    """Text of the data as Markdown that shows it and nothing else: no markup, table cell, link or HTML comes of it."""
+    text = "".join(c if c.isprintable() else " " for c in str(value)).encode("utf-8", "replace").decode()
+    text = re.sub(r"([\\`*_{}\[\]()#+!|~$^=:-])", r"\\\1", text)
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"(?<=\d)\.", r"\\.", text).replace("@", "&#64;").strip() or "(blank)"
+
+
+def yaml_text(value: Any) -> str:
+    """A quoted YAML scalar: JSON's strings are YAML's."""
+    return json.dumps(str(value).encode("utf-8", "replace").decode(), ensure_ascii=True)
+
+
+def last_part(path: Any) -> str:
+    """Of a path the name alone: the folders above say whose machine it was."""
+    return PurePath(str(path).replace("\\", "/")).name or str(path)
+
+
+def number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, int | float) and math.isfinite(value) else "not measured"

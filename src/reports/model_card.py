@@ -5,17 +5,19 @@ What only a person can know stands there as `TO FILL IN`.
 """
 
 from src.evaluation.metric_facts import facts_of
-from src.reports.card_facts import CardFacts
-from src.reports.card_limits import limits
 from src.reports.card_sections import (
+    TO_FILL_IN,
+    CardFacts,
     about_calibration,
     about_data,
     about_environment,
+    limits,
     metric_table,
+    plain,
     recipe,
     what_it_is,
+    yaml_text,
 )
-from src.reports.markdown import TO_FILL_IN, plain, yaml_text
 
 
 def model_card(card: CardFacts) -> str:

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -36,8 +36,10 @@ ul.cards { list-style: none; margin: 0; padding: 0; display: grid; gap: .8rem;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 9.5rem), 1fr)) }
 ul.cards.wide { grid-template-columns: repeat(auto-fill, minmax(min(100%, 16rem), 1fr)) }
 ul.cards.pairs { grid-template-columns: repeat(auto-fill, minmax(min(100%, 22rem), 1fr)) }
+ul.cards.maps { grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr)) }
+ul.cards.maps img { display: block; width: 100%; height: auto }
 li.card { border: 1px solid var(--line); border-radius: .4rem; padding: .6rem; min-width: 0; font-size: 13px;
-  break-inside: avoid }
+  break-inside: avoid; overflow-wrap: anywhere }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: .6rem }
 figure { margin: 0; min-width: 0 }
 figure img { display: block; height: 8.5rem; width: 100%; object-fit: contain; background: var(--soft);
@@ -68,7 +70,7 @@ table.matrix th { font-weight: 400; max-width: 9rem; overflow: hidden; text-over
   h2 { break-after: avoid } img.chart { max-height: 22cm; width: auto } }
 """
 
-# Sorts a table by the column whose heading is pressed; data-value, where a cell has it, counts instead of its text.
+# Sorts a table by the column whose heading is pressed.
 SORTING = """
 for (const table of document.querySelectorAll("table.sortable")) {
   table.tHead.querySelectorAll("th").forEach((heading, column) => {
@@ -76,7 +78,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
       const down = heading.getAttribute("aria-sort") === "descending";
       table.tHead.querySelectorAll("th").forEach((other) => other.removeAttribute("aria-sort"));
       heading.setAttribute("aria-sort", down ? "ascending" : "descending");
-      const value = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent;
+      const value = (row) => row.cells[column].textContent;
       const compare = (a, b) => {
         const x = value(a), y = value(b), p = parseFloat(x), q = parseFloat(y);
         const order = isNaN(p) || isNaN(q) ? x.localeCompare(y) : p - q;
@@ -89,13 +91,13 @@ for (const table of document.querySelectorAll("table.sortable")) {
 """
 
 
-def write_document(path: Path, title: str, parts: Sequence[str], script: str = "") -> None:
-    """A whole page. Scripts other than this one do not run, whatever the data hold."""
+def write_document(path: Path, title: str, parts: Sequence[str], script: str = "", images: str = "data:") -> None:
+    """A whole page. Scripts other than this one do not run, whatever the data hold; images come from `images` alone."""
     allowed = ""
     if script:
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         allowed = f" script-src 'sha256-{digest}';"
-    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline';{allowed}"
+    policy = f"default-src 'none'; img-src {images}; style-src 'unsafe-inline';{allowed}"
     page = [
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">{GENERATOR}',
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
@@ -137,21 +139,37 @@ def small_image(image: Image.Image) -> str:
     return f'<img{small} alt="" src="{encoded(image, "PNG" if small else "JPEG")}">'
 
 
+def image_cards(
+    table: ImageTable, cards: list[tuple[int, str, bool, str]], maps: Mapping[int, Image.Image] | None = None
+) -> str:
+    """Images by (row of the table, what the model says, whether that is right, a remark), each with its label.
+
+    `maps`: by row, what is shown beside an image.
+    """
+    items = []
+    for row, answer, right, remark in cards:
+        color = "" if right else ' class="wrong"'
+        caption = (
+            f"<figcaption><b{color}>{escape(answer)}</b><br>label: {escape(table.targets.text(row))}"
+            f'<br><span class="where">{escape(remark)}{"<br>" if remark else ""}{escape(str(table.paths[row]))}</span>'
+            "</figcaption>"
+        )
+        shown = thumbnail(table, row)
+        if maps and row in maps:
+            shown = f'<div class="pair">{shown}{small_image(maps[row])}</div>'
+        items.append(f'<li class="card"><figure>{shown}{caption}</figure></li>')
+    size = " wide" if maps else ""
+    return f'<ul class="cards{size}">{"".join(items)}</ul>' if items else ""
+
+
 def html_table(columns: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1, sortable: bool = False) -> str:
     """Cells are texts that are escaped here; the first `texts` columns are left-aligned."""
-
-    def kind(column: int) -> str:
-        return ' class="text"' if column < texts else ""
-
-    def heading(name: str) -> str:
-        return f'<button type="button">{escape(name)}</button>' if sortable else escape(name)
-
-    head = "".join(f"<th{kind(n)}>{heading(name)}</th>" for n, name in enumerate(columns))
-    lines = [
-        "<tr>" + "".join(f"<td{kind(n)}>{escape(cell)}</td>" for n, cell in enumerate(row)) + "</tr>" for row in rows
-    ]
+    kinds = [' class="text"' if column < texts else "" for column in range(len(columns))]
+    names = [f'<button type="button">{escape(name)}</button>' if sortable else escape(name) for name in columns]
+    head = "".join(f"<th{kind}>{name}</th>" for kind, name in zip(kinds, names, strict=True))
+    cells = ["".join(f"<td{kind}>{escape(cell)}</td>" for kind, cell in zip(kinds, row, strict=True)) for row in rows]
+    body = "\n".join(f"<tr>{row}</tr>" for row in cells)
     style = ' class="sortable"' if sortable else ""
-    body = "\n".join(lines)
     return f'<div class="scroll"><table{style}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 

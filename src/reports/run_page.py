@@ -1,7 +1,7 @@
 """The page about a finished run, or about an evaluation: report/index.html. Every task brings its own sections."""
 
 import json
-import shlex
+import math
 import statistics
 from html import escape
 from pathlib import Path
@@ -9,7 +9,9 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from src.evaluation.metric_facts import facts_of
-from src.reports.learning_section import learning_section
+from src.files.printable import shell_word
+from src.reports.charts import BLUE, Curve, draw_learning_curves
+from src.reports.drawing import ORANGE
 from src.reports.parts import SORTING, html_table, section, write_document
 from src.reports.run_report import RunReport, TaskWords, number_text
 
@@ -47,8 +49,7 @@ def summary(report: RunReport, words: TaskWords) -> str:
             lines.append("There is no test split: data.test_fraction=0.15 keeps images apart.")
     if report.own_data and report.split in ("train", "all"):
         lines.append("The model was trained on these images, or on some of them: the numbers are optimistic.")
-    paragraphs = "".join(f"<p>{escape(line)}</p>" for line in lines)
-    return paragraphs
+    return "".join(f"<p>{escape(line)}</p>" for line in lines)
 
 
 def big_numbers(report: RunReport, headline: list[str]) -> str:
@@ -77,13 +78,49 @@ def metrics_section(report: RunReport) -> str:
         for name in names
     ]
     images = ", ".join(f"{len(one):,} {one.split}" for one in report.measured)
-    grouped = report.table.groups_N is not None
-    unit = "groups of images" if grouped else "images"
+    unit = "images" if report.table.groups_N is None else "groups of images"
     note = (
         f"<p>Images: {images}. In brackets: 95 % intervals from 1,000 resamplings of the {unit} (bootstrap). They "
         "say what other images of this kind would give, not what another training would.</p>"
     )
     return section("Metrics", note, html_table(["metric", "meaning", *splits], rows, texts=2))
+
+
+def learning_section(report: RunReport) -> str:
+    """Loss, metric and learning rate by epoch."""
+    if not report.epochs:
+        return ""
+    epochs = [int(row["epoch"]) for row in report.epochs]
+
+    def values(name: str) -> list[float]:
+        return [float(row.get(name) or "nan") for row in report.epochs]
+
+    monitor = report.config["task"]["monitor"]
+    score = monitor.partition("/")[2]
+    losses = [Curve("train/loss", values("train/loss"), ORANGE), Curve("val/loss", values("val/loss"), BLUE)]
+    scores = [Curve(monitor, values(monitor), BLUE)]
+    if f"train/{score}" in report.epochs[0] and score != "loss":
+        scores.insert(0, Curve(f"train/{score}", values(f"train/{score}"), ORANGE))
+    image = draw_learning_curves(epochs, losses, scores, values("lr"), phase_spans(report))
+    figure = report.figure("report/learning_curves", image, "Loss, metric and rate by epoch")
+    best = max if report.config["task"]["mode"] == "max" else min
+    finite = [(value, epoch) for value, epoch in zip(values(monitor), epochs, strict=True) if math.isfinite(value)]
+    if not finite:
+        return section("Learning curves", figure)
+    value, epoch = best(finite, key=lambda pair: pair[0])
+    note = f"<p>Best {escape(monitor)}: {number_text(value)} in epoch {epoch} of {epochs[-1]}.</p>"
+    return section("Learning curves", note, figure)
+
+
+def phase_spans(report: RunReport) -> list[tuple[int, int, str]]:
+    """(first epoch, last epoch, what trains) of each phase."""
+    plan = report.config["freeze"]["phases"]
+    spans = []
+    for index, phase in enumerate(plan, start=1):
+        epochs = [int(row["epoch"]) for row in report.epochs if row.get("phase") == str(index)]
+        if epochs:
+            spans.append((epochs[0], epochs[-1], f"trains {phase['train']}"))
+    return spans
 
 
 def speed_section(report: RunReport) -> str:
@@ -106,27 +143,17 @@ def speed_section(report: RunReport) -> str:
 
 
 def commands_section(report: RunReport) -> str:
-    where = shown_path(report.run_dir or report.ckpt)
-    if where is None:
+    """As they would be typed here."""
+    path, here = report.run_dir or report.ckpt, Path.cwd()
+    if path is None:
         return ""
-    lines = [
-        f"python -m src.evaluate ckpt={where}",
-        f"python -m src.predict ckpt={where} images=<folder>",
-        f"python -m src.explain ckpt={where} images=<folder>",
-        f"python -m src.export ckpt={where} format=onnx",
-        f"python -m src.serve ckpt={where}",
-    ]
+    where = shell_word(str(path.relative_to(here) if path.is_relative_to(here) else path))
+    images = " images=<folder>"
+    settings = {"evaluate": "", "predict": images, "explain": images, "export": " format=onnx", "serve": ""}
+    lines = [f"python -m src.{name} ckpt={where}{setting}" for name, setting in settings.items()]
     if report.run_dir is not None:
         lines.append(f"python -m src.train resume={where}")
     return section("Commands", f"<pre>{escape(chr(10).join(lines))}</pre>")
-
-
-def shown_path(path: Path | None) -> str | None:
-    """As it would be typed here."""
-    if path is None:
-        return None
-    here = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-    return shlex.quote(str(here))
 
 
 def environment_section(report: RunReport) -> str:

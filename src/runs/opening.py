@@ -8,12 +8,12 @@ from typing import cast
 from omegaconf import DictConfig, OmegaConf
 
 from src.cli.command_line import changes_on_resuming
-from src.cli.typed import typed_settings
+from src.cli.options import typed_settings
 from src.runs.resume import PATHS_OF_DATA, find_interrupted, resumed_settings
 from src.runs.run import DryRun, ResumedRun, TrainingRun
 from src.settings.errors import ConfigError
+from src.settings.schema import TrainConfig
 from src.settings.signatures import check_targets
-from src.settings.train_schema import TrainConfig
 from src.settings.void_settings import void_settings
 
 log = logging.getLogger(__name__)

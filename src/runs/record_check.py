@@ -6,8 +6,8 @@ from typing import Any
 
 from src.settings.backbones import BACKBONES
 from src.settings.errors import ConfigError
+from src.settings.options import task_names
 from src.settings.plain_values import NAMES, PREPROCESSING, Rules, is_number, is_number_or_none
-from src.settings.tasks import task_names
 
 LABEL_KINDS = ("classes", "tags", "numbers")
 

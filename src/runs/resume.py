@@ -18,8 +18,8 @@ from src.runs.record import RunRecord, moved
 from src.runs.resumed_state import check_resumable, epochs_of
 from src.settings.check import check_settings, leaves
 from src.settings.errors import ConfigError
+from src.settings.schema import TrainConfig
 from src.settings.signatures import no_download
-from src.settings.train_schema import TrainConfig
 from src.settings.trust import plain_config, require_own_paths, require_own_targets
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from omegaconf import DictConfig, OmegaConf
 
 from src.data.module import ImageDataModule
-from src.files.json_files import write_json
+from src.files.whole_files import write_json
 from src.models.preprocessing import Preprocessing
 from src.runs.environment import environment
 from src.runs.progress import lengthened, shares

@@ -68,8 +68,6 @@ class Service:
         self.pool.shutdown(cancel_futures=True)
         self.batcher.close(self.limits.timeout_seconds)
 
-    # ------------------------------------------------------------------------------------------------------- answers
-
     async def show_page(self, _: Request) -> Response:
         return HTMLResponse(self.page, headers=self.page_headers)
 
@@ -117,24 +115,20 @@ class Service:
         return response
 
     async def answer(self, request: Request) -> Response:
-        reserved, uploads = 0, list[UploadFile]()
+        reserved, uploads, seconds = 0, list[UploadFile](), self.limits.timeout_seconds
         try:
             reserved += self.reserve(1)
             try:
-                async with asyncio.timeout(self.limits.timeout_seconds):
+                async with asyncio.timeout(seconds):
                     uploads = await read_uploads(request, self.limits)
             except TimeoutError:
-                raise HTTPException(
-                    408, f"The upload took longer than timeout_seconds={self.limits.timeout_seconds:g}."
-                ) from None
+                raise HTTPException(408, f"The upload took longer than timeout_seconds={seconds:g}.") from None
             reserved += self.reserve(len(uploads) - 1)
             try:
-                async with asyncio.timeout(self.limits.timeout_seconds):
+                async with asyncio.timeout(seconds):
                     results = await asyncio.gather(*(self.result_of(upload) for upload in uploads))
             except TimeoutError:
-                raise HTTPException(
-                    503, f"No answer within timeout_seconds={self.limits.timeout_seconds:g}.", BUSY
-                ) from None
+                raise HTTPException(503, f"No answer within timeout_seconds={seconds:g}.", BUSY) from None
         finally:
             self.pending -= reserved
             for upload in uploads:
@@ -152,15 +146,8 @@ class Service:
         """The name of the file, and the model's answer or why there is none."""
         name = upload.filename or ""
         try:
-            pixels = await asyncio.get_running_loop().run_in_executor(
-                self.pool,
-                read_pixels,
-                upload.file,
-                self.model.facts.preprocessing,
-                self.model.size_px,
-                self.limits.max_megapixels,
-                self.budget,
-            )
+            reading = (self.model.facts.preprocessing, self.model.size_px, self.limits.max_megapixels, self.budget)
+            pixels = await asyncio.get_running_loop().run_in_executor(self.pool, read_pixels, upload.file, *reading)
         except UnreadableImage as error:
             self.metrics.unreadable.inc()
             return {"name": name, "error": str(error)}

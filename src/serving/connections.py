@@ -68,7 +68,7 @@ class GuardedProtocol(H11Protocol):
         super().__init__(*arguments, **settings)
         self.deadline: asyncio.TimerHandle | None = None
 
-    # ------------------------------------------------------------------------------------ called by asyncio and uvicorn
+    # Called by asyncio and uvicorn:
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -103,7 +103,7 @@ class GuardedProtocol(H11Protocol):
         super().connection_lost(exc)
         self.stop_waiting()
 
-    # -------------------------------------------------------------------------------------------------------- our own
+    # Our own:
 
     def look(self) -> None:
         """Wait for the client, or let it wait, as it stands."""

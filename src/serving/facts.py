@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from src.exporting.facts import FORMAT_VERSION
+from src.exporting.output import FORMAT_VERSION
 from src.files.printable import printable
 from src.models.preprocessing import Preprocessing
 from src.settings.errors import ConfigError
+from src.settings.options import task_names
 from src.settings.plain_values import LONGEST_NAME, NAMES, PREPROCESSING, Rules, is_number
-from src.settings.tasks import task_names
 
 LONGEST_TEXT = 64 * 2**20  # characters of JSON
 
@@ -93,9 +93,6 @@ def wrong(file: Path, key: str, value: Any, wanted: str) -> ConfigError:
         f"model='{file}': {key} in its metadata is {printable(text)}, and must be {wanted}. Export it again with "
         "python -m src.export."
     )
-
-
-# ---------------------------------------------------------------------------------------------------------------- rules
 
 
 NEEDED = ("format_version", "task", "class_names", "preprocessing")

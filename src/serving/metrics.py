@@ -13,9 +13,8 @@ class ServiceMetrics:
     """A registry of its own, so that a process may hold several services, as the tests do."""
 
     def __init__(self, facts: ModelFacts) -> None:
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)  # memory, CPU seconds, open files
-        registry = self.registry
+        registry = self.registry = CollectorRegistry()
+        ProcessCollector(registry=registry)  # memory, CPU seconds, open files
         self.requests = Counter("serve_requests", "Requests to /predict by HTTP status", ["status"], registry=registry)
         self.images = Counter("serve_images", "Images that were answered", registry=registry)
         self.unreadable = Counter("serve_unreadable_images", "Uploads that are no readable image", registry=registry)

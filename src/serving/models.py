@@ -53,9 +53,7 @@ class OnnxModel(ServedModel):
                 "(or pip install onnxruntime)."
             ) from error
         available = onnxruntime.get_available_providers()
-        providers = [
-            name for name in ("CUDAExecutionProvider",) if name in available and accelerator in ("auto", "gpu")
-        ]
+        providers = [name for name in available if name == "CUDAExecutionProvider" and accelerator in ("auto", "gpu")]
         if accelerator not in ("auto", "cpu") and not providers:
             raise ConfigError(
                 f"accelerator={accelerator}: onnxruntime has no such device here, only {', '.join(available)}. "

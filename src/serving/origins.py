@@ -8,6 +8,7 @@ by Origin where a browser sends the former not). Programs such as curl send neit
 import ipaddress
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -24,9 +25,7 @@ SHOWN = 100  # characters of a header that an error repeats
 class OwnSiteOnly:
     """Lets requests through to `app` that are meant for one of `hosts`, and are no other site's.
 
-    Args:
-        app: what answers.
-        hosts: names and addresses that a Host header may have, besides those of this machine itself; None = any.
+    `hosts`: names and addresses that a Host header may have, besides those of this machine itself; None = any.
     """
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str] | None) -> None:
@@ -50,7 +49,9 @@ class OwnSiteOnly:
         if site == "cross-site":
             return error(403, "Requests by pages of other sites are not answered (Sec-Fetch-Site: cross-site).")
         if origin is not None:
-            name = host_of(urlsplit_host(origin))
+            name = ""
+            with suppress(ValueError):
+                name = host_of(urlsplit(origin).netloc)
             if not name or not (name == host_of(given) or self.knows(name)):
                 return error(403, f"Requests by pages of other sites are not answered (Origin: {shown(origin)}).")
         return None
@@ -72,13 +73,6 @@ def host_of(text: str) -> str:
     text = text.strip().lower()
     found = re.fullmatch(r"\[([0-9a-f:.]+)\](?::\d*)?|([^:\[\]]+)(?::\d*)?", text)
     return (found[1] or found[2]).rstrip(".") if found else ""
-
-
-def urlsplit_host(origin: str) -> str:
-    try:
-        return urlsplit(origin).netloc
-    except ValueError:
-        return ""
 
 
 def is_this_machine(name: str) -> bool:

@@ -22,15 +22,6 @@ BACKLOG = 128  # connections that the system holds for us until they are accepte
 def start(app: ASGIApp, listener: socket.socket, gate: Gate) -> uvicorn.Server:
     """A server that SIGTERM and Ctrl-C end; from now on connections wait instead of being refused."""
     give_freed_memory_back()
-    server = http_server(app, gate)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn does the same while it runs, and afterwards raises them again: ending by them is no failure here.
-        signal.signal(number, server.handle_exit)
-    listener.listen(BACKLOG)
-    return server
-
-
-def http_server(app: ASGIApp, gate: Gate) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
         loop="asyncio",
@@ -47,7 +38,12 @@ def http_server(app: ASGIApp, gate: Gate) -> uvicorn.Server:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=math.ceil(gate.timeout_seconds),
     )
-    return uvicorn.Server(config)
+    server = uvicorn.Server(config)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn does the same while it runs, and afterwards raises them again: ending by them is no failure here.
+        signal.signal(number, server.handle_exit)
+    listener.listen(BACKLOG)
+    return server
 
 
 async def run(server: uvicorn.Server, listener: socket.socket, gate: Gate) -> None:

@@ -15,8 +15,9 @@ from src.settings.contradictions import contradictions, data_contradictions
 from src.settings.errors import ConfigError, did_you_mean
 from src.settings.free_text import PATHS
 from src.settings.rules import is_declared, wrong_value, wrong_values
-from src.settings.train_schema import TrainConfig
-from src.settings.use_schema import EvaluateConfig
+from src.settings.schema import EvaluateConfig, TrainConfig
+
+OF_RUNS = ("checkpoints", "last.ckpt", "train.log")  # one of them is in a run's directory, also in its first epoch
 
 
 def check_settings(cfg: DictConfig, yaml_values: dict[str, Any]) -> None:
@@ -31,31 +32,33 @@ def check_settings(cfg: DictConfig, yaml_values: dict[str, Any]) -> None:
     problems += wrong_values(schema, values)
     problems += other_kinds(schema, values, yaml_values)
     problems += nothing_chosen(values) if schema is not EvaluateConfig else []
-    problems += empty_paths(values)
+    problems += [
+        f"{key} is empty: give a path, or leave it out. (Is it a shell's variable that is not set?)"
+        for key in PATHS
+        if not key.startswith("hydra.") and value_at(values, key, None) == ""
+    ]
     if not problems:
-        problems = missing_paths(values)
+        problems = list(missing_paths(values))
     if not problems:  # what is wrong in itself cannot be compared
         settings = OmegaConf.to_object(cfg)
-        problems = data_contradictions(values.get("data") or {})
+        problems = list(data_contradictions(values.get("data") or {}))
         problems += contradictions(settings) if isinstance(settings, TrainConfig) else []
     if problems:
         raise ConfigError("\n".join(problems))
 
 
-def unknown_keys(node: DictConfig, prefix: str = "") -> list[str]:
+def unknown_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
     """Keys that no schema has: `+` on the command line adds them past Hydra's own check."""
     schema = OmegaConf.get_type(node)
-    problems: list[str] = []
     if schema is None or not dataclasses.is_dataclass(schema):
-        return problems
+        return
     known = [field.name for field in dataclasses.fields(schema)]
     for key in map(str, node):
         if key not in known:
             hint = did_you_mean(key, known, prefix)
-            problems.append(f"{prefix}{key} is no setting.{hint} Known: {', '.join(known)}.")
+            yield f"{prefix}{key} is no setting.{hint} Known: {', '.join(known)}."
         elif not OmegaConf.is_missing(node, key) and isinstance(inner := node[key], DictConfig):
-            problems += unknown_keys(inner, f"{prefix}{key}.")
-    return problems
+            yield from unknown_keys(inner, f"{prefix}{key}.")
 
 
 def leaves(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -96,49 +99,26 @@ def kind_of_value(value: Any) -> Any:
     return kind if kind is bool else kind | None if kind in (int, float, str, list) else Any
 
 
-def nothing_chosen(values: dict[str, Any]) -> list[str]:
+def nothing_chosen(values: dict[str, Any]) -> Iterator[str]:
     """Groups of which something is built, and that say nothing of what."""
-    problems = []
     for group in ("data", "head", "loss", "optimizer", "scheduler", "trainer"):
         node = values.get(group, {"_target_": ""})
         if not isinstance(node, dict) or not isinstance(node.get("_target_"), str):
             key = f"{group}._target_={node.get('_target_')!r}" if isinstance(node, dict) else f"{group}={node!r}"
-            problems.append(
-                f"{key} names nothing that can be built: choose one of the group's options, {group}=<option>."
-            )
-    return problems
+            yield f"{key} names nothing that can be built: choose one of the group's options, {group}=<option>."
 
 
-def empty_paths(values: dict[str, Any]) -> list[str]:
-    return [
-        f"{key} is empty: give a path, or leave it out. (Is it a shell's variable that is not set?)"
-        for key in PATHS
-        if not key.startswith("hydra.") and value_at(values, key, None) == ""
-    ]
-
-
-def missing_paths(values: dict[str, Any]) -> list[str]:
-    problems = []
+def missing_paths(values: dict[str, Any]) -> Iterator[str]:
     keys = ["data.file", "data.split_file", "resume", "ckpt", "model", "root"]
     if "name" not in (values.get("data") or {}):  # torchvision's sets are downloaded to data.root
         keys.append("data.root")
     for key in keys:
         value = value_at(values, key, None)
-        if key == "resume" and value == "auto":
+        if value is None or (key == "resume" and value == "auto"):
             continue
-        if value is not None and not Path(value).expanduser().exists():
-            problems.append(f"{key}='{value}' does not exist{looked_in(value)}.")
-        elif key == "resume" and value is not None and not is_run(Path(value).expanduser()):
-            problems.append(
-                f"resume='{value}' is no run: expected its directory, with checkpoints/last.ckpt, or a .ckpt."
-            )
-    return problems
-
-
-def is_run(path: Path) -> bool:
-    """Whether it is a run's directory, whose first epoch may not have ended, or may be a checkpoint."""
-    return path.is_file() or any((path / name).exists() for name in ("checkpoints", "last.ckpt", "train.log"))
-
-
-def looked_in(path: str) -> str:
-    return "" if Path(path).is_absolute() else f" (looked in {Path.cwd()})"
+        path = Path(value).expanduser()
+        if not path.exists():
+            looked_in = "" if Path(value).is_absolute() else f" (looked in {Path.cwd()})"
+            yield f"{key}='{value}' does not exist{looked_in}."
+        elif key == "resume" and not path.is_file() and not any((path / name).exists() for name in OF_RUNS):
+            yield f"resume='{value}' is no run: expected its directory, with checkpoints/last.ckpt, or a .ckpt."

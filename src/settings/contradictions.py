@@ -5,20 +5,14 @@ from typing import Any
 
 from src.evaluation.metric_facts import facts_of
 from src.settings.options import options_of
-from src.settings.phase_plan import phase_problems
 from src.settings.processes import process_problems
-from src.settings.train_schema import TrainConfig
+from src.settings.schema import TrainConfig
 
 
-def contradictions(settings: TrainConfig) -> list[str]:
+def contradictions(settings: TrainConfig) -> Iterator[str]:
     """Of a training; `data_contradictions` has those of the data alone, which other commands read too."""
-    return [
-        *process_problems(settings),
-        *weight_problems(settings),
-        *task_problems(settings),
-        *augment_problems(settings),
-        *phase_problems(settings.freeze.phases, settings.trainer.get("max_epochs")),
-    ]
+    for problems in (process_problems, weight_problems, task_problems, augment_problems, phase_problems):
+        yield from problems(settings)
 
 
 def weight_problems(settings: TrainConfig) -> Iterator[str]:
@@ -72,16 +66,31 @@ def augment_problems(settings: TrainConfig) -> Iterator[str]:
         )
 
 
-def data_contradictions(data: dict[str, Any]) -> list[str]:
-    problems = []
-    if (data.get("val_fraction") or 0) + (data.get("test_fraction") or 0) >= 1:
-        problems.append(
-            "data.val_fraction and data.test_fraction leave nothing to train on: their sum must be below 1."
+def phase_problems(settings: TrainConfig) -> Iterator[str]:
+    """Whether the phases of a freeze plan fit into the epochs that there are."""
+    phases, max_epochs = settings.freeze.phases, settings.trainer.get("max_epochs")
+    given = sum(phase.epochs or 0 for phase in phases)
+    open_phases = sum(phase.epochs is None for phase in phases)
+    if not phases:
+        yield "freeze.phases is empty: name at least one phase, e.g. [{train: all}]."
+    elif max_epochs is not None and open_phases and given + open_phases > max_epochs:
+        yield (
+            f"trainer.max_epochs={max_epochs} is too short for the freeze plan's {len(phases)} phases, which need at "
+            f"least {given + open_phases} epochs: raise it, or lower freeze.phases.<n>.epochs."
         )
+    elif max_epochs is not None and not open_phases and given != max_epochs:
+        yield (
+            f"The epochs of freeze.phases add up to {given}, but trainer.max_epochs={max_epochs}: set "
+            f"trainer.max_epochs={given}, or leave one phase's epochs null."
+        )
+
+
+def data_contradictions(data: dict[str, Any]) -> Iterator[str]:
+    if (data.get("val_fraction") or 0) + (data.get("test_fraction") or 0) >= 1:
+        yield "data.val_fraction and data.test_fraction leave nothing to train on: their sum must be below 1."
     folds, fold = data.get("folds"), data.get("fold", 0)
     if folds is not None and not fold < folds:
-        problems.append(f"data.fold={fold} is out of range: with data.folds={folds} it is 0 to {folds - 1}.")
+        yield f"data.fold={fold} is out of range: with data.folds={folds} it is 0 to {folds - 1}."
     size, resize = data.get("image_size_px"), data.get("resize_px")
     if size is not None and resize is not None and resize < size:
-        problems.append(f"data.resize_px={resize} is smaller than the crop, data.image_size_px={size}.")
-    return problems
+        yield f"data.resize_px={resize} is smaller than the crop, data.image_size_px={size}."

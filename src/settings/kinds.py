@@ -3,6 +3,8 @@
 import re
 from typing import Any, NamedTuple
 
+from hydra.utils import get_class, get_object
+
 from src.settings.errors import ConfigError
 from src.settings.options import targets_of
 
@@ -55,15 +57,11 @@ def is_of_kind(found: Any, kind: Kind) -> bool:
 
 
 def classes(names: tuple[str, ...]) -> tuple[type, ...]:
-    from hydra.utils import get_class
-
     return tuple(map(get_class, names))
 
 
 def names_a(node: Any, base: str) -> bool:
     """Whether what a node names, which is imported, is a class that derives from another."""
-    from hydra.utils import get_object
-
     target = node.get("_target_") if isinstance(node, dict) else None
     found = get_object(target) if isinstance(target, str) else None
     return isinstance(found, type) and issubclass(found, classes((base,)))
@@ -71,9 +69,7 @@ def names_a(node: Any, base: str) -> bool:
 
 def require_kind(found: Any, path: str, target: Any) -> None:
     """Raise ConfigError unless what was built at a place of the settings is what belongs there."""
-    kind = kind_of(path)
-    assert kind is not None
-    if not isinstance(found, classes(kind.bases)):
+    if (kind := kind_of(path)) is not None and not isinstance(found, classes(kind.bases)):
         raise ConfigError(
             f"{path}._target_='{target}' makes a {type(found).__name__}, and a {kind.what} ({kind.bases[0]}) belongs "
             "there."

@@ -10,9 +10,11 @@ from typing import Annotated, Any, TypedDict
 
 from omegaconf import MISSING
 
+from src.settings.options import task_names
 from src.settings.plain_values import LARGEST_PX
 from src.settings.rules import ReadByUs, at_least, more_than, one_of
-from src.settings.tasks import task_names
+
+PRECISIONS = "auto 32-true 32 bf16-mixed 16-mixed bf16-true 16-true 64-true transformer-engine".split()  # noqa: SIM905
 
 Count = Annotated[int, at_least(1)]
 CountOrZero = Annotated[int, at_least(0)]
@@ -151,9 +153,4 @@ class TrainerSettings(TypedDict, total=False):
     deterministic: bool
     devices: int | str | list[Any]
     strategy: str | dict[str, Any]  # a word, or what is to be built
-    precision: Annotated[
-        str | None,
-        one_of(
-            "auto", "32-true", "32", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true", "transformer-engine"
-        ),
-    ]
+    precision: Annotated[str | None, one_of(*PRECISIONS)]

@@ -1,10 +1,11 @@
-"""The options of a group, as its yaml files have them: what this project itself offers."""
+"""What this project itself offers: the options of a group, as its yaml files have them, and the tasks. No torch."""
 
+from functools import cache
 from typing import Any, cast
 
 from omegaconf import OmegaConf
 
-from src.settings.project import CONF_DIR
+from src.settings.project import CONF_DIR, PROJECT_ROOT
 
 
 def options_of(group: str) -> dict[str, dict[str, Any]]:
@@ -16,3 +17,15 @@ def options_of(group: str) -> dict[str, dict[str, Any]]:
 def targets_of(group: str) -> set[str]:
     """The dotted names that the options of a group give as `_target_`."""
     return {option["_target_"] for option in options_of(group).values() if "_target_" in option}
+
+
+def task_names() -> list[str]:
+    """What `task.name` may be, in order: the folders of src/tasks."""
+    return sorted(file.parent.name for file in (PROJECT_ROOT / "src" / "tasks").glob("*/task.py"))
+
+
+@cache
+def tasks_for(*kinds: str) -> str:
+    """The options whose task.targets is one of these, as they are typed: `task=one or task=other`."""
+    options = options_of("task").items()
+    return " or ".join(f"task={name}" for name, values in options if values.get("task", values).get("targets") in kinds)

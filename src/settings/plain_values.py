@@ -26,15 +26,11 @@ def is_size(value: Any) -> bool:
     return isinstance(value, int) and is_number(value, 1, LARGEST_PX)
 
 
-def is_name(value: Any) -> bool:
-    return isinstance(value, str) and value.strip() != "" and len(value) <= LONGEST_NAME
-
-
 def are_names(value: Any) -> bool:
     """A list of names that are all different."""
-    if not isinstance(value, list) or not 1 <= len(value) <= MOST_CLASSES:
+    if not isinstance(value, list) or not all(isinstance(one, str) and one.strip() for one in value):
         return False
-    return all(map(is_name, value)) and len(set(value)) == len(value)
+    return 1 <= len(value) == len(set(value)) <= MOST_CLASSES and max(map(len, value)) <= LONGEST_NAME
 
 
 def are_three(value: Any, low: float, high: float) -> bool:

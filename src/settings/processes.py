@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
-from src.settings.train_schema import TrainConfig
+from src.settings.schema import TrainConfig
 
 SHARDED_PRECISIONS = ("auto", "32-true", "32", "bf16-mixed")
+# What src/training/tuning/ finds, by the setting that asks for it.
+FOUND_BY = {"lr_find": "optimizer.lr", "batch_size_find": "data.batch_size"}
 
 
 def process_problems(settings: TrainConfig) -> Iterator[str]:
@@ -17,8 +19,7 @@ def process_problems(settings: TrainConfig) -> Iterator[str]:
         )
     yield from device_problems(trainer.get("devices"))
     if several_processes(trainer):
-        wanted = {"lr_find": settings.lr_find, "batch_size_find": settings.batch_size_find}
-        yield from (one_process_only(key) for key, is_wanted in wanted.items() if is_wanted)
+        yield from (one_process_only(key) for key in FOUND_BY if getattr(settings, key))
     if trainer.get("strategy") == "fsdp":
         yield from sharding_problems(settings)
 
@@ -29,10 +30,6 @@ def device_problems(devices: Any) -> list[str]:
     if devices == "auto" or (whole and listed and (devices is listed or int(listed[0]) in range(-1, 10_000))):
         return [] if devices not in (0, "0") else ["trainer.devices=0 leaves nothing to train on: at least 1, or auto."]
     return [f"trainer.devices={devices!r} is not understood: auto, a number, or a list such as [0, 2]."]
-
-
-# What src/training/tuning/ finds, by the setting that asks for it.
-FOUND_BY = {"lr_find": "optimizer.lr", "batch_size_find": "data.batch_size"}
 
 
 def several_processes(trainer: dict[str, Any]) -> bool:

@@ -92,12 +92,9 @@ def is_declared(node: Any, key: str) -> bool:
 
 
 def wrong_values(node: Any, values: Mapping[Any, Any], prefix: str = "") -> Iterator[str]:
-    """What is wrong with the values of a node, by its type: kind, range, choice, null. Keys may be absent.
+    """What is wrong with the plain values of a node, a dataclass or TypedDict, by its type: kind, range, choice, null.
 
-    Args:
-        node: a dataclass or TypedDict.
-        values: plain data; `???` is a value that is not given yet.
-        prefix: of the node's keys, for messages.
+    Keys may be absent; `???` is a value that is not given yet. `prefix`: of the node's keys, for messages.
     """
     for name, hint in get_type_hints(node, include_extras=True).items():
         if name in values:

@@ -1,40 +1,187 @@
-"""The types of all settings and the names of the backbones, made known to Hydra. Imports no torch."""
+"""Types of the settings of each command, conf/<command>.yaml, made known to Hydra. Imports no torch."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any
 
 from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
 
 from src.settings.backbones import BACKBONES
-from src.settings.project import CONF_DIR
-from src.settings.train_schema import TrainConfig
-from src.settings.use_schema import (
-    CheckConfig,
-    CompareConfig,
-    EvaluateConfig,
-    ExplainConfig,
-    ExportConfig,
-    PredictConfig,
-    PublishConfig,
-    ServeConfig,
+from src.settings.nodes import (
+    Augmentation,
+    BackboneConfig,
+    Count,
+    CountOrZero,
+    DataSettings,
+    FreezeConfig,
+    HeadSettings,
+    LossSettings,
+    OptimizerSettings,
+    ParameterGroupsConfig,
+    Positive,
+    SchedulerSettings,
+    Share,
+    TaskConfig,
+    TrainerSettings,
 )
+from src.settings.project import CONF_DIR
+from src.settings.rules import at_least, more_than, one_of
 
-SCHEMAS = {
-    "train": TrainConfig,
-    "evaluate": EvaluateConfig,
-    "predict": PredictConfig,
-    "compare": CompareConfig,
-    "publish": PublishConfig,
-    "serve": ServeConfig,
-    "explain": ExplainConfig,
-    "export": ExportConfig,
-    "check": CheckConfig,
-}
+Accelerator = Annotated[str, one_of("auto", "cpu", "gpu", "mps")]
+Split = Annotated[str, one_of("train", "val", "test", "all")]
+
+
+@dataclass
+class TrainConfig:
+    name: str = MISSING
+    seed: Annotated[int, at_least(0, at_most=2**32 - 1)] = MISSING
+    resume: str | None = MISSING
+    output_dir: str = MISSING
+    channels_last: bool = MISSING
+    compile: bool = MISSING
+    matmul_precision: Annotated[str, one_of("highest", "high", "medium")] = MISSING
+    test: bool = MISSING
+    ema_decay: Annotated[float, more_than(0, at_most=1)] | None = MISSING
+    soup: Annotated[int, at_least(0, at_most=100)] = MISSING
+    checkpoint_every_n_steps: Count | None = MISSING
+    on_nonfinite_loss: Annotated[str, one_of("stop", "skip")] = MISSING
+    lr_find: bool = MISSING
+    batch_size_find: bool = MISSING
+    trust: bool = MISSING
+    spreadsheet_safe: bool = MISSING
+    param_groups: ParameterGroupsConfig = field(default_factory=ParameterGroupsConfig)
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    head: Annotated[dict[str, Any], HeadSettings] = field(default_factory=dict)
+    freeze: FreezeConfig = field(default_factory=FreezeConfig)
+    loss: Annotated[dict[str, Any], LossSettings] = field(default_factory=dict)
+    optimizer: Annotated[dict[str, Any], OptimizerSettings] = field(default_factory=dict)
+    scheduler: Annotated[dict[str, Any], SchedulerSettings] = field(default_factory=dict)
+    augment: Augmentation = field(default_factory=Augmentation)
+    data: Annotated[dict[str, Any], DataSettings] = field(default_factory=dict)
+    task: TaskConfig = field(default_factory=TaskConfig)
+    trainer: Annotated[dict[str, Any], TrainerSettings] = field(default_factory=dict)
+    callbacks: dict[str, Any] = field(default_factory=dict)
+    logger: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class EvaluateConfig:
+    ckpt: str = MISSING
+    split: Split | None = MISSING
+    report: str | None = MISSING
+    output: str | None = MISSING
+    accelerator: Accelerator = MISSING
+    trust: bool = MISSING
+    overwrite: bool = MISSING
+    data: Annotated[dict[str, Any], DataSettings] = field(default_factory=dict)
+
+
+@dataclass
+class ImagesConfig:
+    """Of the commands that answer for images."""
+
+    ckpt: str = MISSING
+    images: str = MISSING
+    root: str | None = MISSING
+    output: str = MISSING
+    batch_size: Count = MISSING
+    accelerator: Accelerator = MISSING
+    trust: bool = MISSING
+    overwrite: bool = MISSING
+    spreadsheet_safe: bool = MISSING
+
+
+@dataclass
+class PredictConfig(ImagesConfig):
+    abstain_below: Share | None = MISSING
+    embeddings: bool = MISSING
+    num_workers: CountOrZero | None = MISSING
+
+
+@dataclass
+class ExplainConfig(ImagesConfig):
+    class_name: str | None = MISSING
+
+
+@dataclass
+class CompareConfig:
+    runs: Any = MISSING  # a path, several, or a list of them for each side
+    metric: str | None = MISSING
+    split: Annotated[str, one_of("val", "test")] | None = MISSING
+    output: str = MISSING
+    overwrite: bool = MISSING
+
+
+@dataclass
+class PublishConfig:
+    ckpt: str = MISSING
+    output: str = MISSING
+    files: list[str] = MISSING
+    repo: str | None = MISSING
+    public: bool = MISSING
+
+
+@dataclass
+class ServeConfig:
+    ckpt: str | None = MISSING
+    model: str | None = MISSING
+    host: str = MISSING
+    port: Annotated[int, at_least(0, at_most=65535)] = MISSING
+    allowed_hosts: list[str] | None = MISSING
+    abstain_below: Share | None = MISSING
+    top_k: Count | None = MISSING
+    max_upload_mb: Positive = MISSING
+    max_images: Count = MISSING
+    max_megapixels: Positive = MISSING
+    max_pending: Count = MISSING
+    max_connections: Count | None = MISSING
+    timeout_seconds: Positive = MISSING
+    batch_size: Count = MISSING
+    batch_wait_ms: Annotated[float, at_least(0, at_most=1000)] = MISSING
+    decode_threads: Count | None = MISSING
+    decode_megapixels: Positive | None = MISSING
+    accelerator: Accelerator = MISSING
+    trust: bool = MISSING
+
+
+@dataclass
+class ExportConfig:
+    ckpt: str = MISSING
+    format: Annotated[str, one_of("onnx", "torch")] = MISSING
+    output: str | None = MISSING
+    variants: list[str] = MISSING
+    images: str | None = MISSING
+    test_images: CountOrZero = MISSING
+    calibration_images: Count = MISSING
+    latency: bool = MISSING
+    trust: bool = MISSING
+    overwrite: bool = MISSING
+
+
+@dataclass
+class CheckConfig:
+    output: str = MISSING
+    tiny_px: CountOrZero = MISSING
+    near_duplicate_bits: Annotated[int, at_least(0, at_most=32)] | None = MISSING
+    overwrite: bool = MISSING
+    spreadsheet_safe: bool = MISSING
+    data: Annotated[dict[str, Any], DataSettings] = field(default_factory=dict)
+    task: TaskConfig = field(default_factory=TaskConfig)
+    loss: Annotated[dict[str, Any], LossSettings] = field(default_factory=dict)  # chosen by some tasks, unread
 
 
 def register() -> None:
     """Make the schemas and the backbones known to Hydra. `conf/backbone/*.yaml` wins over the generated options."""
     store = ConfigStore.instance()
-    for name, schema in SCHEMAS.items():
+    for schema in SCHEMAS:
         # At the top level and not in a group of its own, which --help would list among the groups to choose from.
-        store.store(name=f"{name}_schema", node=schema)
+        store.store(name=f"{schema.__name__.removesuffix('Config').lower()}_schema", node=schema)
     for name in BACKBONES:
         if not (CONF_DIR / "backbone" / f"{name}.yaml").exists():
             store.store(group="backbone", name=name, node={"name": name, "weights": "DEFAULT"}, package="backbone")
+
+
+SCHEMAS = (
+    TrainConfig, EvaluateConfig, PredictConfig, CompareConfig, PublishConfig, ServeConfig, ExplainConfig, ExportConfig,
+    CheckConfig,
+)  # fmt: skip

@@ -7,18 +7,17 @@ import inspect
 from collections.abc import Iterator
 from typing import Any, get_type_hints
 
+from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from src.settings.errors import ConfigError, did_you_mean
 from src.settings.kinds import classes, kind_of, names_a
 from src.settings.rules import Choice, Range, ReadByUs, node_type, parts_of, wrong_value
-from src.settings.train_schema import TrainConfig
+from src.settings.schema import TrainConfig
 
 
 def check_targets(settings: DictConfig) -> None:
     """Raise ConfigError for every `_target_` that cannot be imported, and every argument that it does not take."""
-    from hydra.utils import get_object
-
     plain = OmegaConf.to_container(settings, resolve=True, throw_on_missing=False)
     problems: list[str] = []
     for path, node in target_nodes(plain):
@@ -111,6 +110,4 @@ def watching_no_val(settings: Any) -> Iterator[str]:
 
 def no_download(data: DictConfig) -> dict[str, bool]:
     """What keeps data that a checkpoint names from being fetched; empty if they cannot be."""
-    from hydra.utils import get_object
-
     return {"download": False} if "download" in inspect.signature(get_object(data._target_)).parameters else {}

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from src.settings.check import leaves
@@ -42,12 +43,9 @@ def plain_config(values: dict[str, Any]) -> DictConfig:
 
 
 def require_own_targets(settings: dict[str, Any], file: Path, places: tuple[str, ...] = ()) -> None:
-    """Raise ConfigError for every `_target_` in a file's settings that is not of the kind that belongs there.
+    """Raise ConfigError for every `_target_` in the settings of `file` that is not of the kind that belongs there.
 
-    Args:
-        settings: plain data.
-        file: that they come from.
-        places: first keys to look at, for example ("loss", "data"); all if empty.
+    `places`: first keys to look at, for example ("loss", "data"); all if empty.
     """
     problems = []
     for path, node in target_nodes(settings):
@@ -70,25 +68,17 @@ def is_own(name: Any, kind: Kind) -> bool:
     """Whether a dotted name stands for something of this kind. Nothing is called, and nothing foreign imported."""
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", name):
         return False
-    if not name.startswith(PREFIXES):
-        return False
-    from hydra.utils import get_object
-
     try:
-        found = get_object(name)
+        return name.startswith(PREFIXES) and is_of_kind(get_object(name), kind)
     except Exception:  # there is no such name
         return False
-    return is_of_kind(found, kind)
 
 
 def require_own_paths(settings: dict[str, Any], own: dict[str, Any], file: Path, run_dir: Path) -> None:
     """Raise ConfigError if callbacks or loggers of a file's settings would write outside the run's directory.
 
-    Args:
-        settings: plain data, with paths of the run as it lies now.
-        own: settings of this command line; what they say too is the user's own word.
-        file: that `settings` come from.
-        run_dir: of the run, absolute.
+    `settings`, of `file`, have the paths of the run as it lies now. What `own`, the settings of this command line, say
+    too is the user's own word. `run_dir` is absolute.
     """
     said = dict(leaves(own))
     for key, value in texts(settings):
@@ -108,8 +98,6 @@ def texts(settings: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 PATH_KEYS = re.compile(r"(^|_)(dir|dirpath|output|path|file|folder|root)$|dirpath|save_dir")
-
-
 # What ModelCheckpoint may put into a file's name: numbers as numbers, and no fill characters, which could be slashes.
 PLACEHOLDER = re.compile(r"\{[\w/]+(:0?\d*(\.\d+)?[dfeg]?)?\}")
 

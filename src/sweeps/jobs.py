@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from src.cli.quoting import quoted
 from src.cli.run_dir import new_dir
-from src.files.json_files import write_json
+from src.files.whole_files import write_json
 
 JOB_FILE = "job.json"
 
@@ -22,10 +22,9 @@ def take_new_folder(config: DictConfig) -> None:
     anew from its overrides, so the folder has to be among them.
     """
     typed = OmegaConf.select(config, "hydra.overrides.hydra")
-    if typed is None:
-        return
-    overrides = cast(list[str], OmegaConf.to_container(typed, resolve=False))  # they may hold ${...} of their own
-    if any(text.lstrip("+").startswith("hydra.sweep.dir=") for text in overrides):
+    # Not resolved: they may hold ${...} of their own.
+    overrides = None if typed is None else cast(list[str], OmegaConf.to_container(typed, resolve=False))
+    if overrides is None or any(text.lstrip("+").startswith("hydra.sweep.dir=") for text in overrides):
         return
     folder = str(new_dir(Path(config.hydra.sweep.dir)))
     with read_write(config):

@@ -5,8 +5,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from src.sweeps.repetitions import REPEATED, spread_text
-from src.sweeps.results import SweepResults
+from src.sweeps.results import REPEATED, SweepResults, spread_text
 
 
 def print_ranking(results: SweepResults) -> None:

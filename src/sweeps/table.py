@@ -13,8 +13,7 @@ from src.cli.failing import fail
 from src.files.csv_files import CsvWriter, read_table
 from src.files.whole_files import replaced
 from src.sweeps.jobs import JOB_FILE, take_new_folder, write_job_file
-from src.sweeps.repetitions import summary
-from src.sweeps.results import SweepResults
+from src.sweeps.results import SweepResults, summary
 
 
 class SweepTable(Callback):

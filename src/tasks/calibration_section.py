@@ -4,7 +4,7 @@ import numpy as np
 
 from src.evaluation.calibration import Floats, reliability, to_probabilities
 from src.evaluation.evidence import Evidence
-from src.reports.calibration_charts import draw_reliability
+from src.reports.charts import draw_reliability
 from src.reports.parts import section
 from src.reports.run_report import RunReport
 from src.training.scores_task import CalibratedTask

@@ -5,7 +5,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from src.settings.errors import ConfigError
-from src.settings.tasks import task_names
+from src.settings.options import task_names
 
 if TYPE_CHECKING:
     from src.evaluation.prediction import Prediction

@@ -13,8 +13,8 @@ from lightning import Trainer
 from src.data.table import ImageTable
 from src.evaluation.evidence import Evidence
 from src.files.csv_files import read_csv_file, write_csv_file
-from src.files.json_files import write_json
-from src.reports.card_facts import CardFacts
+from src.files.whole_files import write_json
+from src.reports.card_sections import CardFacts
 from src.reports.model_card import model_card
 from src.reports.run_page import write_run_page
 from src.reports.run_report import RunReport, TaskWords

@@ -10,7 +10,7 @@ from typing import Any
 from lightning import Trainer
 
 from src.data.module import ImageDataModule
-from src.files.json_files import write_json
+from src.files.whole_files import write_json
 from src.runs.run import TrainingRun
 from src.tasks.reporting import write_run_report, write_tables
 from src.training.best_weights import find_best

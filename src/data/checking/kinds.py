@@ -9,7 +9,7 @@ import numpy.typing as npt
 from src.data.folders.split_names import listed
 from src.data.splits import SPLITS
 from src.data.table import ImageTable
-from src.settings.tasks import tasks_for
+from src.settings.options import tasks_for
 
 # Above these shares, or with a class that has no readable training image, training is not advisable.
 MAX_UNREADABLE = 0.02  # of all images: more is most often a wrong data.root or an interrupted download

@@ -17,7 +17,7 @@ from src.data.tables.label_cells import cells_of
 from src.data.tables.table_file import open_table
 from src.files.printable import printable
 from src.settings.errors import ConfigError
-from src.settings.tasks import tasks_for
+from src.settings.options import tasks_for
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from src.data.tables.chunks import Cell, PathCells
 from src.data.tables.label_cells import LabelCells
 from src.data.targets import Rows, Tags, Targets
 from src.settings.errors import ConfigError
-from src.settings.tasks import tasks_for
+from src.settings.options import tasks_for
 
 SPLIT_CODES = {"": 0, "train": 1, "val": 2, "test": 3}
 NO_GROUP = -1

@@ -13,7 +13,7 @@ from src.data.tables.chunks import Cell
 from src.data.tables.label_lists import classes_in, find_separator
 from src.data.targets import Classes, Kind, Numbers, Tags, Targets
 from src.settings.errors import ConfigError
-from src.settings.tasks import tasks_for
+from src.settings.options import tasks_for
 
 TRUTH = {"true": "1", "false": "0", "yes": "1", "no": "0"}
 

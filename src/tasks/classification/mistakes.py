@@ -18,10 +18,9 @@ from src.evaluation.calibration import Floats
 from src.evaluation.confusion import ConfusionCounts, Ints
 from src.evaluation.evidence import Evidence
 from src.models.grad_cam import explain_batch
+from src.reports.drawing import draw_images
 from src.reports.heat_maps import heat_over
-from src.reports.image_cards import image_cards
-from src.reports.image_grid import draw_images
-from src.reports.parts import section
+from src.reports.parts import image_cards, section
 from src.reports.run_report import RunReport
 from src.settings.errors import ConfigError
 from src.tasks.classification.task import ClassificationTask

@@ -7,7 +7,7 @@ from src.evaluation.class_scores import class_scores
 from src.evaluation.confusion import ConfusionCounts, count_confusions
 from src.evaluation.evidence import Evidence
 from src.evaluation.intervals import Interval, bootstrap, wilson_interval
-from src.reports.calibration_charts import draw_coverage
+from src.reports.charts import draw_coverage
 from src.reports.parts import html_table, section, share_text
 from src.reports.run_report import RunReport, TaskWords
 from src.tasks.calibration_section import calibration_section, probabilities_of

@@ -9,8 +9,7 @@ from src.evaluation.class_scores import Ranking, class_scores
 from src.evaluation.evidence import Evidence
 from src.evaluation.intervals import Interval, bootstrap
 from src.reports.charts import draw_precision_recall
-from src.reports.image_cards import image_cards
-from src.reports.parts import html_table, section
+from src.reports.parts import html_table, image_cards, section
 from src.reports.run_report import RunReport, TaskWords
 from src.tasks.calibration_section import calibration_section, probabilities_of
 from src.tasks.multilabel.task import MultilabelTask

@@ -5,9 +5,8 @@ import torch
 
 from src.evaluation.evidence import Evidence
 from src.evaluation.intervals import Floats, Interval, Ints, bootstrap
-from src.reports.error_chart import draw_errors
-from src.reports.image_cards import image_cards
-from src.reports.parts import html_table, section
+from src.reports.charts import draw_errors
+from src.reports.parts import html_table, image_cards, section
 from src.reports.run_report import RunReport, TaskWords
 from src.tasks.regression.task import RegressionTask
 

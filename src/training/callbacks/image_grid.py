@@ -5,7 +5,7 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
-from src.reports.image_grid import draw_images
+from src.reports.drawing import draw_images
 from src.training.tensorboard import add_figure, find_tensorboards
 
 

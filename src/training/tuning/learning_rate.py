@@ -18,7 +18,7 @@ from src.cli.progress import progress_bar
 from src.data.dataset import Batch
 from src.data.module import ImageDataModule
 from src.files.csv_files import write_csv_file
-from src.reports.range_test import draw_range_test
+from src.reports.charts import draw_range_test
 from src.settings.errors import ConfigError
 from src.settings.processes import one_process_only
 from src.training.scores_task import ScoresTask
