@@ -36,9 +36,9 @@ def check(cfg: DictConfig) -> None:
 
         from src.build.data import build_data_to_check
         from src.data.checking.findings import find_all
+        from src.data.checking.kinds import reasons_against
         from src.data.checking.look import look_at_images, say_where_missing_are
         from src.data.checking.overview import finding_lines, overview_lines
-        from src.data.checking.verdict import reasons_against
         from src.reports.check import write_findings, write_page
         from src.settings.signatures import check_targets
 

@@ -31,7 +31,7 @@ def evaluate(cfg: DictConfig) -> float | None:
         from src.build.data import data_to_evaluate, is_other_data
         from src.build.trained_model import TrainedModel
         from src.files.whole_files import write_json
-        from src.training.measure_split import measure_split
+        from src.training.measure import measure_split
 
     if cfg.output is not None:
         output_file(cfg.output, "output", cfg.overwrite, reads=[cfg.ckpt])

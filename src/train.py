@@ -24,11 +24,10 @@ def train(cfg: DictConfig) -> float | None:
         from src.build.advice import advise_recipe
         from src.build.data import build_datamodule
         from src.build.task import build_task
-        from src.build.trainer import build_callbacks, build_loggers, build_trainer
+        from src.build.trainer import build_trainer
         from src.runs.opening import open_run
         from src.tasks.results import measure_and_write
-        from src.training.describe import describe
-        from src.training.fit import fit_phases
+        from src.training.fit import describe, fit_phases
         from src.training.tuning.batch_size import use_best_batch_size
         from src.training.tuning.head_start import start_from_pretrained
 
@@ -40,7 +39,7 @@ def train(cfg: DictConfig) -> float | None:
     datamodule = build_datamodule(settings, run.preprocessing)
     datamodule.require_readable()
     task = build_task(run, datamodule)
-    trainer = build_trainer(run, build_callbacks(run), build_loggers(run))
+    trainer = build_trainer(run)
     run.require_same_batches(trainer.world_size)
     datamodule.require_images_for(trainer.world_size)
     describe(task, datamodule.table, trainer)
@@ -48,7 +47,7 @@ def train(cfg: DictConfig) -> float | None:
         log.info("%s", advice)
 
     if settings.batch_size_find and run.tries_out:
-        settings.data.batch_size = use_best_batch_size(task, datamodule, trainer)
+        use_best_batch_size(task, datamodule, trainer)
     if trainer.is_global_zero:
         run.write_facts(datamodule, task.record)
     task.start_clock(run.seconds_before)

@@ -14,7 +14,7 @@ from src.build.data import build_datamodule
 from src.build.task import build_task
 from src.data.decode import UnreadableImage
 from src.data.module import ImageDataModule
-from src.data.seeds import Seeded
+from src.data.samplers import Seeded
 from src.runs.run import TrainingRun
 from src.settings.errors import ConfigError
 
@@ -109,7 +109,7 @@ def test_augmented_views_are_taken_in_turn(tmp_path: Path, images: Path) -> None
     task.trainer = FakeTrainer()  # type: ignore[assignment]
     rows = data.table.splits["train"]
     dataset = data.feature_dataset(rows, True, task)
-    assert dataset.features_VN.shape[:2] == (2, len(rows))
+    assert dataset.kept.features_VN.shape[:2] == (2, len(rows))
     sampled = [dataset.__getitems__([(epoch, 5)])["features"] for epoch in range(4)]
     assert torch.equal(sampled[0], sampled[2]) and torch.equal(sampled[1], sampled[3])
     assert not torch.equal(sampled[0], sampled[1])

@@ -19,35 +19,36 @@ def drawn_labels(logits_NK: np.ndarray, generator: np.random.Generator) -> np.nd
 def test_the_temperature_is_found(true_temperature: float) -> None:
     generator = np.random.default_rng(0)
     logits_NK = 2 * generator.normal(size=(4000, 5))
-    found = fit_temperature(true_temperature * logits_NK, drawn_labels(logits_NK, generator))
+    found = fit_temperature(true_temperature * logits_NK, drawn_labels(logits_NK, generator), True)
     assert found == pytest.approx(true_temperature, rel=0.06)
     several_NK = (generator.random((2000, 5)) < to_probabilities(logits_NK[:2000], False)).astype(np.uint8)
-    assert fit_temperature(true_temperature * logits_NK[:2000], several_NK) == pytest.approx(true_temperature, rel=0.06)
+    found = fit_temperature(true_temperature * logits_NK[:2000], several_NK, False)
+    assert found == pytest.approx(true_temperature, rel=0.06)
 
 
 def test_few_images_without_a_mistake_do_not_make_everything_certain() -> None:
     logits_NK = np.array([[2.0, 0.0], [0.0, 1.5], [1.0, -1.0]])
-    temperature = fit_temperature(logits_NK, np.array([0, 1, 0]))
+    temperature = fit_temperature(logits_NK, np.array([0, 1, 0]), True)
     assert 0.5 < temperature < 1  # without the prior it would be at the limit, 0.05
 
 
 def test_calibration_error_and_brier_score_by_hand() -> None:
     probabilities_NK = np.array([[0.95, 0.05], [0.95, 0.05], [0.40, 0.60], [0.35, 0.65]])
     labels_N = np.array([0, 1, 1, 1])
-    bins = reliability(probabilities_NK, labels_N)
+    bins = reliability(probabilities_NK, labels_N, True)
     assert bins.counts.tolist() == [0] * 9 + [2] + [0] * 4 + [2]  # 0.60 and 0.65 lie in 9/15 to 10/15, 0.95 in the last
     assert bins.expected_error == pytest.approx(0.5 * abs(0.625 - 1) + 0.5 * abs(0.95 - 0.5))
     squares = [2 * 0.05**2, 2 * 0.95**2, 2 * 0.4**2, 2 * 0.35**2]
-    assert brier_score(probabilities_NK, labels_N) == pytest.approx(np.mean(squares))
+    assert brier_score(probabilities_NK, labels_N, True) == pytest.approx(np.mean(squares))
     several = np.array([[1, 0], [1, 1], [0, 1], [0, 0]], dtype=np.uint8)
-    assert brier_score(probabilities_NK, several) == pytest.approx(np.mean((probabilities_NK - several) ** 2))
-    assert reliability(probabilities_NK, several).counts.sum() == 8
+    assert brier_score(probabilities_NK, several, False) == pytest.approx(np.mean((probabilities_NK - several) ** 2))
+    assert reliability(probabilities_NK, several, False).counts.sum() == 8
 
 
 def test_calibration_helps_where_the_network_is_too_sure() -> None:
     generator = np.random.default_rng(1)
     logits_NK = generator.normal(size=(3000, 4))
-    metrics = calibration_metrics(5 * logits_NK, drawn_labels(logits_NK, generator), 5.0)
+    metrics = calibration_metrics(5 * logits_NK, drawn_labels(logits_NK, generator), 5.0, True)
     assert (
         metrics["ece"] < 0.03 < 0.3 < metrics["ece_uncalibrated"] and metrics["brier"] < metrics["brier_uncalibrated"]
     )
@@ -129,7 +130,7 @@ def test_outputs_that_are_not_finite_are_left_out_and_named(colors_run: Run, com
     """One image whose logits overflow must not cost a finished training its temperature, metrics and report."""
     from src.data.table import ImageTable
     from src.data.targets import Classes
-    from src.evaluation.evidence import finite_evidence
+    from src.training.evidence import finite_evidence
 
     table = ImageTable(np.array(["a", "b", "c"]), Classes(np.array([0, 1, 0]), ["x", "y"]), {"val": np.arange(3)})
     logits_NK = np.array([[1, 0], [np.nan, 2], [np.inf, 0]], dtype=np.float32)

@@ -12,7 +12,7 @@ from conftest import Answer, Run, compose, run_train
 from omegaconf import OmegaConf
 from test_interruption import assert_same_end
 
-from src.build.cluster import find_environment
+from src.build.trainer import find_environment
 from src.cli.launch import check_launch
 from src.cli.sweep_job import keep_one_gpu, visible_gpus, wants_one_gpu
 from src.settings.errors import RunStopped

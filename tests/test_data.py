@@ -13,8 +13,7 @@ from src.data.decode import read_rgb
 from src.data.formats.digits import DigitsDataModule
 from src.data.formats.folder import ImageFolderDataModule
 from src.data.module import ImageDataModule
-from src.data.samplers import EpochSampler
-from src.data.seeds import Seeded
+from src.data.samplers import EpochSampler, Seeded
 from src.data.splits import stratified_cut
 from src.data.transforms import evaluation_transform, training_transform
 from src.models.preprocessing import Preprocessing

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image, ImageCms
 
 from src.data.checking.look import look_at
+from src.data.dataset import FileDataset
 from src.data.decode import UnreadableImage, read_rgb
-from src.data.image_files import FileDataset
 from src.data.table import ImageTable, string_column
 from src.data.targets import Classes
 from src.data.transforms import evaluation_transform

@@ -135,7 +135,7 @@ def build(*settings: str) -> tuple[Any, Any, Any]:
     run = TrainingRun(cfg)
     task = build_task(run, datamodule)
     task.begin_phase(0, 0)
-    return task, datamodule, build_trainer(run, [], [])
+    return task, datamodule, build_trainer(run)
 
 
 @pytest.mark.slow

@@ -48,7 +48,7 @@ def started(*settings: str) -> tuple[Any, Any]:
     datamodule = build_datamodule(cfg)
     run = TrainingRun(cfg)
     task = build_task(run, datamodule)
-    start_from_pretrained(cfg.backbone.name, cfg.backbone.weights, task, datamodule, build_trainer(run, [], []))
+    start_from_pretrained(cfg.backbone.name, cfg.backbone.weights, task, datamodule, build_trainer(run))
     return task.eval(), datamodule
 
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torchmetrics.classification import MulticlassF1Score
 from torchmetrics.functional.classification import multilabel_average_precision
 
-from src.evaluation.average_precision import Ranking
+from src.evaluation.class_scores import Ranking
 from src.evaluation.confusion import count_confusions
 from src.evaluation.evidence import Evidence
 from src.evaluation.metric_facts import facts_of

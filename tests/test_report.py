@@ -12,7 +12,7 @@ import pytest
 from conftest import Run, Runner, paint, run_train
 
 from src.data.table import ImageTable
-from src.evaluation import abstaining, intervals
+from src.evaluation import calibration, intervals
 from src.evaluation.confusion import ConfusionCounts, count_confusions
 from src.evaluation.evidence import Evidence
 from src.reports.run_report import RunReport
@@ -212,10 +212,10 @@ def test_confusions_and_their_order() -> None:
 
 def test_abstaining_by_hand() -> None:
     confidences_N, right_N = np.array([0.95, 0.6, 0.8, 0.4]), np.array([True, False, True, False])
-    coverage_N, accuracy_N = abstaining.accuracy_by_coverage(confidences_N, right_N)
+    coverage_N, accuracy_N = calibration.accuracy_by_coverage(confidences_N, right_N)
     assert coverage_N.tolist() == [0.25, 0.5, 0.75, 1] and accuracy_N.tolist() == pytest.approx([1, 1, 2 / 3, 0.5])
     rows = {
-        threshold: (answered, right) for threshold, answered, right in abstaining.abstaining(confidences_N, right_N)
+        threshold: (answered, right) for threshold, answered, right in calibration.abstaining(confidences_N, right_N)
     }
     assert rows[0.0] == (1, 0.5) and rows[0.7] == (0.5, 1) and rows[0.99] == (0, None)
 

@@ -11,8 +11,7 @@ import torch
 from conftest import Answer, run_train
 from PIL import Image
 
-from src.data.resizing import ShrinkTo
-from src.data.transforms import evaluation_transform, training_transform
+from src.data.transforms import ShrinkTo, evaluation_transform, training_transform
 from src.models.preprocessing import Preprocessing
 from src.serving.pixels import read_pixels
 from src.settings.nodes import Augmentation

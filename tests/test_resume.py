@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import Answer, Run, compose, run_train
 
-from src.runs.phase_epochs import shares
+from src.runs.progress import shares
 from src.settings.errors import ConfigError, RunStopped
 from src.train import train
 

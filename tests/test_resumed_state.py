@@ -11,8 +11,7 @@ import torch
 from conftest import Answer, Run, compose, run_train
 
 from src.build.data import data_to_evaluate
-from src.runs.checkpoint import AtomicCheckpointIO, load_checkpoint
-from src.runs.plain_data import plain
+from src.runs.checkpoint import AtomicCheckpointIO, load_checkpoint, plain
 from src.runs.progress import RULES, Progress
 from src.runs.record import RunRecord
 from src.runs.resumed_state import STATE, check_resumable
@@ -121,8 +120,8 @@ RIGHT = {"fit_seconds": [1.5]}
 
 
 def check(checkpoint: dict[str, Any]) -> None:
-    file, values = Path("a.ckpt"), checkpoint["finetune"]
-    check_resumable(checkpoint, RunRecord.from_dict(values, file), Progress.from_dict(values, file), file)
+    file = Path("a.ckpt")
+    check_resumable(checkpoint, RunRecord.of(checkpoint, file), Progress.of(checkpoint, file), file)
 
 
 @pytest.mark.parametrize("entry", [*RULES, *STATE])
@@ -178,5 +177,5 @@ def test_a_checkpoint_fetches_no_data(run: Run, tmp_path: Path) -> None:
     record["config"]["data"] = {"_target_": target, "name": "MNIST", "root": str(tmp_path / "new"), "batch_size": 4}
     (tmp_path / "new").mkdir()
     with pytest.raises(ConfigError, match=r"is not complete in data\.root"):
-        data_to_evaluate({}, RunRecord.from_dict(record, tmp_path))
+        data_to_evaluate({}, RunRecord.of({"finetune": record}, tmp_path))
     assert not list((tmp_path / "new").iterdir())

@@ -180,13 +180,13 @@ def test_balanced_sampling_draws_classes_alike_in_every_process() -> None:
 
 def test_class_weights() -> None:
     labels = np.array([0] * 90 + [1] * 10)
-    assert class_weights("inverse", labels, 2).tolist() == pytest.approx([100 / 180, 5])
-    effective = class_weights("effective", labels, 2)
+    counts_K = np.array([90, 10])
+    assert class_weights("inverse", counts_K).tolist() == pytest.approx([100 / 180, 5])
+    effective = class_weights("effective", counts_K)
     assert effective[1] / effective[0] == pytest.approx((1 - 0.999**90) / (1 - 0.999**10), rel=1e-4)
     assert (effective[labels]).mean() == pytest.approx(1, rel=1e-5)
-    assert class_weights("inverse", labels, 3)[2].isfinite()  # a class that train lacks
-    several = np.array([[1, 0]] * 30 + [[0, 1]] * 10, dtype=np.uint8)
-    assert class_weights("inverse", several, 2).tolist() == pytest.approx([1 / 3, 3])
+    assert class_weights("inverse", np.array([90, 10, 0]))[2].isfinite()  # a class that train lacks
+    assert class_weights("inverse", np.array([30, 10]), images=40).tolist() == pytest.approx([1 / 3, 3])
 
 
 def test_weighted_focal_loss_at_gamma_0_is_weighted_cross_entropy() -> None:

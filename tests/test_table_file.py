@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from src.data.given_images import find_images
+from src.data.split_plan import read_split_file
 from src.data.table import string_column
 from src.data.tables.chunks import Cell
-from src.data.tables.split_file import read_split_file
 from src.data.tables.table_file import open_table
 from src.files.csv_files import CsvWriter
 from src.settings.errors import ConfigError

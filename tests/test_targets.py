@@ -12,7 +12,7 @@ from PIL import Image
 from torchvision import tv_tensors
 
 from src.data.dataset import Collate, ImageDataset
-from src.data.seeds import mixed_seed
+from src.data.samplers import mixed_seed
 from src.data.table import ImageTable, string_column
 from src.data.targets import Classes, Numbers, Rows, Tags, Targets
 from src.data.transforms import Transform, evaluation_transform, training_transform

@@ -230,12 +230,12 @@ def test_a_soup_is_kept_if_val_is_not_worse(
 
 
 def test_a_bad_soup_is_not_kept(trained: Runner, plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    from src.training import soup
+    from src.training import best_weights
 
     spoiled = lambda files: {  # noqa: E731
         name: value * 0 for name, value in torch.load(files[0], weights_only=True)["state_dict"].items()
     }
-    monkeypatch.setattr(soup, "average_of", spoiled)
+    monkeypatch.setattr(best_weights, "average_of", spoiled)
     run = trained(*plain, "soup=2", "trainer.max_epochs=4")
     assert run.metrics["soup_epochs"] == 0 and ": not kept." in run.log
     kept = run.checkpoint("best")["state_dict"]["model.net.features.0.weight"]

@@ -3,7 +3,6 @@
 from omegaconf import DictConfig
 
 from src.data.table import ImageTable
-from src.data.targets import Classes
 
 FEW_IMAGES = 1000  # in train; the recipes for few were measured on 244
 LOPSIDED = 5  # times as many images of the commonest class as of the rarest
@@ -19,7 +18,7 @@ def advise_recipe(settings: DictConfig, table: ImageTable) -> str | None:
     most, least = int(counts_K.max()), int(counts_K.min())
     adjusted = settings.loss["_target_"] == "src.training.losses.LogitAdjustedLoss"
     balanced = settings.data.get("balanced_sampling") or settings.loss.get("class_weights") or adjusted
-    if isinstance(table.targets, Classes) and most >= LOPSIDED * least and not balanced:
+    if table.targets.kind == "classes" and most >= LOPSIDED * least and not balanced:
         return (
             f"Advice: the commonest class has {most:,} training images and the rarest {least:,}. "
             "If all classes matter alike, try experiment=long_tail, which shows them equally often, or "

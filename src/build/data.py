@@ -54,11 +54,7 @@ def instantiated(
     known_classes: list[str] | None,
 ) -> ImageDataModule:
     datamodule = instantiate(data, _partial_=True)(
-        preprocessing=preprocessing,
-        augmentation=augmentation,
-        targets=targets,
-        seed=seed,
-        known_classes=known_classes,
+        preprocessing=preprocessing, augmentation=augmentation, targets=targets, seed=seed, known_classes=known_classes
     )
     require_kind(datamodule, "data", data.get("_target_"))
     return cast(ImageDataModule, datamodule)
@@ -68,12 +64,8 @@ def data_to_evaluate(changes: dict[str, Any], record: RunRecord, trust: bool = F
     """The data of the training, with single settings changed, or other data.
 
     Other data, or the same kind of data in another place, need not have splits nor every class; a class that the model
-    does not know is an error.
-
-    Args:
-        changes: settings of `data`; with a `_target_` they are those of other data, whole.
-        record: of the checkpoint.
-        trust: let the checkpoint's own settings download.
+    does not know is an error. `changes` are settings of `data`; with a `_target_` they are those of other data, whole.
+    `trust` lets the checkpoint's own settings download.
     """
     own, other = "_target_" not in changes, is_other_data(changes, record)
     settings = settings_to_evaluate(changes, record, trust)
@@ -124,12 +116,13 @@ def settings_to_evaluate(changes: dict[str, Any], record: RunRecord, trust: bool
 
 def is_other_data(changes: dict[str, Any], record: RunRecord) -> bool:
     """Whether settings of `data` name other images than those of the training."""
-    own = record.config["data"]
 
     def place(value: Any) -> Any:
         return str(Path(value).expanduser().resolve()) if isinstance(value, str) else value
 
-    return "_target_" in changes or any(key in changes and place(changes[key]) != place(own.get(key)) for key in PLACES)
+    return "_target_" in changes or any(
+        key in changes and place(changes[key]) != place(record.setting(f"data.{key}")) for key in PLACES
+    )
 
 
 PLACES = ("root", "file", "name")  # settings of data that say which images they are

@@ -16,11 +16,13 @@ def build_phases(run: TrainingRun) -> list[Phase]:
     """The freeze plan of the run's settings. Raises ConfigError for unknown arguments, and a warmup without end."""
     cfg = run.settings
     phases = []
+    precision = find_precision(str(cfg.trainer.precision), find_accelerator(cfg.trainer.accelerator))
+    unscales = cfg.trainer.gradient_clip_val is not None and "mixed" in precision
     for i, (phase, epochs) in enumerate(zip(cfg.freeze.phases, run.phase_epochs, strict=True)):
         optimizer = override(cfg.optimizer, phase.optimizer)
         if "lr" in optimizer and "lr" not in phase.optimizer:
             optimizer["lr"] *= phase.lr_factor
-        if clips_scaled_gradients(cfg.trainer) and "fused" in optimizer:
+        if unscales and "fused" in optimizer:
             optimizer["fused"] = False  # a fused step unscales the gradients itself, too late for clipping
         if cfg.trainer.get("strategy") == "fsdp" and optimizer["_target_"] == "torch.optim.SGD":
             optimizer["fused"] = False  # torch has no fused step of SGD for sharded weights
@@ -36,19 +38,10 @@ def build_phases(run: TrainingRun) -> list[Phase]:
     return phases
 
 
-def clips_scaled_gradients(trainer: DictConfig) -> bool:
-    if trainer.gradient_clip_val is None:
-        return False
-    return "mixed" in find_precision(str(trainer.precision), find_accelerator(trainer.accelerator))
-
-
 def override(node: DictConfig, changes: DictConfig) -> dict[str, Any]:
     """`node` with single settings changed; another `_target_` replaces it whole."""
     plain = cast(dict[str, Any], OmegaConf.to_container(changes, resolve=True))
     if "_target_" in plain:
-        return {"_partial_": True, **plain, **PLAIN}
-    return {**cast(dict[str, Any], OmegaConf.to_container(node, resolve=True)), **plain, **PLAIN}
-
-
-# Lists stay lists: NAdam keeps its betas as they come, and a ListConfig in a checkpoint cannot be loaded.
-PLAIN = {"_convert_": "all"}
+        node = OmegaConf.create({"_partial_": True})
+    # Lists stay lists: NAdam keeps its betas as they come, and a ListConfig in a checkpoint cannot be loaded.
+    return {**cast(dict[str, Any], OmegaConf.to_container(node, resolve=True)), **plain, "_convert_": "all"}

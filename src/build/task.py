@@ -1,11 +1,16 @@
 """The network with its head, and how it trains; for training, or out of a checkpoint."""
 
-from hydra.utils import instantiate
-from omegaconf import DictConfig
+import inspect
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from src.build.losses import build_loss
 from src.build.phases import build_phases
 from src.data.module import ImageDataModule
 from src.models.catalogue import check_training_size, set_stochastic_depth
@@ -16,6 +21,7 @@ from src.runs.run import TrainingRun
 from src.settings.errors import ConfigError
 from src.settings.trust import plain_config
 from src.tasks.lookup import task_class
+from src.training.losses import class_weights
 from src.training.parameter_groups import ParameterGroups
 from src.training.phases import TrainingPlan
 from src.training.scores_task import ScoresTask
@@ -28,10 +34,10 @@ def build_task(run: TrainingRun, datamodule: ImageDataModule) -> ScoresTask:
     """
     settings, table = run.settings, datamodule.table
     record = run.record_of(datamodule.class_names, datamodule.preprocessing, table.fingerprint())
-    labels = table.labels[table.splits["train"]]
+    rows = table.splits["train"]
     task = task_class(settings.task.name)(
         model=build_model(settings, record, run.reads_weights),
-        loss=build_loss(settings.loss, labels, len(record.class_names)),
+        loss=build_loss(settings.loss, len(record.class_names), table.targets.counts(rows), len(rows)),
         plan=TrainingPlan(
             monitor=settings.task.monitor,
             phases=build_phases(run),
@@ -42,7 +48,7 @@ def build_task(run: TrainingRun, datamodule: ImageDataModule) -> ScoresTask:
         record=record,
         mixing=build_mixing(settings.augment, len(record.class_names)),
     )
-    task.learn_labels(labels)
+    task.learn_labels(table.labels[rows])
     if settings.task.monitor not in task.metric_names:
         raise ConfigError(
             f"task.monitor='{settings.task.monitor}' is not measured here. Allowed: {', '.join(task.metric_names)}."
@@ -84,12 +90,8 @@ def untrained_task(record: RunRecord, loss: nn.Module | None = None) -> ScoresTa
     Calls what its settings name for the head: see src/settings/trust.py.
     """
     net = build_backbone(record.backbone_name, None, record.preprocessing.crop_px)
-    return task_class(record.task_name)(
-        model=with_head(net, plain_config(record.config), record),
-        loss=nn.Identity() if loss is None else loss,
-        plan=TrainingPlan(record.monitor),
-        record=record,
-    )
+    model, plan = with_head(net, plain_config(record.config), record), TrainingPlan(record.monitor)
+    return task_class(record.task_name)(model=model, loss=loss or nn.Identity(), plan=plan, record=record)
 
 
 def load_task(state_dict: dict[str, Tensor], record: RunRecord, with_loss: bool) -> ScoresTask:
@@ -97,8 +99,33 @@ def load_task(state_dict: dict[str, Tensor], record: RunRecord, with_loss: bool)
 
     Raises RuntimeError, as torch does, if they do not fit.
     """
-    loss = build_loss(plain_config(record.config).loss, None, len(record.class_names)) if with_loss else None
+    loss = build_loss(plain_config(record.config).loss, len(record.class_names)) if with_loss else None
     task = untrained_task(record, loss)
     weights = {name: value for name, value in state_dict.items() if with_loss or not name.startswith("loss.")}
     task.load_state_dict(with_versions(weights, task))
     return task.eval()
+
+
+def build_loss(
+    node: DictConfig, num_classes: int, counts_K: npt.NDArray[np.int64] | None = None, images: int = 0
+) -> nn.Module:
+    """The loss, weighted by class if `loss.class_weights` says so. Raises ConfigError if it cannot be.
+
+    Without the `counts_K` of the training images that show each class, weights and counts are ones: a checkpoint has
+    them.
+    """
+    settings = cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))
+    settings.pop("targets", None)  # for src/settings/check.py
+    kind = settings.pop("class_weights", None)
+    accepted = inspect.signature(get_object(settings["_target_"])).parameters
+    if "class_counts" in accepted:
+        settings["class_counts"] = torch.from_numpy(np.ones(num_classes) if counts_K is None else counts_K)
+    if kind is not None:
+        name = next((name for name in ("pos_weight", "weight") if name in accepted), None)
+        if name is None:
+            raise ConfigError(f"loss.class_weights={kind}: {settings['_target_']} takes no weights of classes.")
+        several = images if name == "pos_weight" else None
+        settings[name] = torch.ones(num_classes) if counts_K is None else class_weights(kind, counts_K, several)
+    loss = instantiate(settings, _convert_="all")
+    assert isinstance(loss, nn.Module)
+    return loss

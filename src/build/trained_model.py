@@ -9,7 +9,7 @@ from src.build.device import find_accelerator
 from src.build.task import load_task
 from src.models.preprocessing import Preprocessing
 from src.runs.checkpoint import find_checkpoint, load_checkpoint
-from src.runs.record import CHECKPOINT_KEY, RunRecord
+from src.runs.record import RunRecord
 from src.settings.errors import ConfigError, first_line
 from src.settings.trust import require_own_targets
 from src.training.scores_task import ScoresTask
@@ -35,18 +35,13 @@ class TrainedModel:
     def open(cls, path: str, accelerator: str = "cpu", trust: bool = False, evaluate: bool = False) -> "TrainedModel":
         """What a run directory (its best checkpoint) or a .ckpt file holds.
 
-        Args:
-            path: of either.
-            accelerator: auto, cpu, gpu or mps.
-            trust: call whatever the file names.
-            evaluate: with its loss, and able to measure on its own data.
-
-        Raises:
-            ConfigError: there is no such file; it is damaged; it names code that is not ours; no such device.
+        `accelerator` is as in `find_accelerator`; `trust` calls whatever the file names; `evaluate` brings the
+        loss, and checks the settings of the data. Raises ConfigError if there is no such file or device, if the file is
+        damaged, or names code that is not ours.
         """
         file = find_checkpoint(path, "best")
         checkpoint = load_checkpoint(file)
-        record, weights = RunRecord.from_dict(checkpoint[CHECKPOINT_KEY], file), checkpoint["state_dict"]
+        record, weights = RunRecord.of(checkpoint, file), checkpoint["state_dict"]
         if not trust:
             require_own_targets(record.config, file, FOR_EVALUATION if evaluate else FOR_INFERENCE)
         name = find_accelerator(accelerator)

@@ -1,19 +1,22 @@
 """Lightning's Trainer for this machine, with callbacks and loggers."""
 
 import logging
+import os
 from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning import Callback, Trainer
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
-from src.build.cluster import find_environment
 from src.build.device import find_accelerator, find_precision
+from src.cli.launch import launched_id
 from src.runs.checkpoint import AtomicCheckpointIO
 from src.runs.run import TrainingRun
 from src.settings.errors import ConfigError
@@ -21,13 +24,16 @@ from src.settings.kinds import require_kind
 from src.settings.processes import ONE_PROCESS
 from src.training.averaging import MovingAverage, SoupCheckpoint
 from src.training.callbacks.readable_images import RequireReadableImages
+from src.training.embeddings import EmbeddingCollector
+from src.training.evidence import EvidenceCollector
 from src.training.sharding import ShardedEvaluation, ShardedStrategy
 
 log = logging.getLogger(__name__)
 
 
-def build_trainer(run: TrainingRun, callbacks: list[Callback], loggers: list[Logger]) -> Trainer:
-    """Lightning's Trainer for this machine. Raises ConfigError if the machine lacks what the settings ask for."""
+def build_trainer(run: TrainingRun) -> Trainer:
+    """With callbacks and loggers. Raises ConfigError if the machine lacks what the settings ask for."""
+    callbacks, loggers = build_callbacks(run), built_all("logger", run.settings.logger)
     try:
         trainer = instantiate(trainer_settings(run.settings.trainer), _partial_=True)(
             callbacks=callbacks,
@@ -70,6 +76,7 @@ def trainer_settings(node: DictConfig) -> dict[str, Any]:
 def build_callbacks(run: TrainingRun) -> list[Callback]:
     cfg = run.settings
     callbacks = cast(list[Callback], built_all("callbacks", cfg.callbacks))
+    callbacks += [EvidenceCollector(), EmbeddingCollector()]
     if cfg.ema_decay is not None:
         callbacks.append(MovingAverage(cfg.ema_decay))
     callbacks.insert(0, RequireReadableImages())  # before an epoch of nothing is logged or listed
@@ -91,10 +98,6 @@ def build_callbacks(run: TrainingRun) -> list[Callback]:
     return callbacks
 
 
-def build_loggers(run: TrainingRun) -> list[Logger]:
-    return cast(list[Logger], built_all("logger", run.settings.logger))
-
-
 def built_all(group: str, nodes: DictConfig) -> list[Any]:
     found = []
     for name, node in ((str(name), node) for name, node in nodes.items()):
@@ -105,3 +108,16 @@ def built_all(group: str, nodes: DictConfig) -> list[Any]:
         found.append(instantiate(node))
         require_kind(found[-1], f"{group}.{name}", node._target_)
     return found
+
+
+def find_environment() -> list[ClusterEnvironment]:
+    """Who starts the processes of a run inside a job of SLURM: srun if it started several, else Lightning.
+
+    Lightning itself takes any job of SLURM for one of srun's, and would wait for processes that nobody starts. Empty
+    outside SLURM and under torchrun, where Lightning sees by itself what to do.
+    """
+    if "SLURM_JOB_ID" not in os.environ or "TORCHELASTIC_RUN_ID" in os.environ:
+        return []
+    if launched_id() is None:
+        return [LightningEnvironment()]
+    return [SLURMEnvironment(auto_requeue=False)]  # src/training/interruption.py does it, phase and step included

@@ -61,7 +61,7 @@ def quieten_libraries() -> None:
     for message in (
         ".*module.s. in eval mode at the start of training.*",  # frozen modules, on purpose
         ".*does not have many workers.*",
-        ".*`srun` command is available on your system but is not used.*",  # src/build/cluster.py looks who did
+        ".*`srun` command is available on your system but is not used.*",  # src/build/trainer.py looks who did
         ".*could not find the monitored key in the returned metrics.*",  # trainer.check_val_every_n_epoch
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*number of training batches .* is smaller than the logging interval.*",

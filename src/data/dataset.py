@@ -8,6 +8,7 @@ unreadable  list of (path, reason) met while the batch was made
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,14 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from src.data.decode import UnreadableImage
-from src.data.samplers import Draw
-from src.data.seeds import Seeded
+from src.data.decode import UnreadableImage, read_rgb
+from src.data.samplers import Draw, Seeded
 from src.data.table import ImageTable
 from src.data.targets import Rows, Targets
 from src.data.transforms import Transform
 
 Batch = dict[str, Any]
+FileItem = tuple[Tensor | None, str, str | None]  # (uint8 [3, H, W], path, reason why there is no image)
 
 # Damaged training images in a row before a batch goes without. Where so many are damaged, all may be, on a disk that is
 # gone: then the other images of this batch are tried once only. No later batch depends on it.
@@ -37,10 +38,7 @@ class ImageDataset(Dataset[Batch]):
     what was drawn before, so a resumed run sees what the uninterrupted one would have seen.
 
     Args:
-        table: with the targets.
-        rows: of the table, in the order of the positions.
-        transform: of the images.
-        seed: of the augmentation.
+        table, rows, transform, seed: positions are those in `rows`, and `seed` is that of the augmentation.
         substitute: whether damaged images are replaced.
         prepared: gives the image at a position as `transform.prepare` leaves it, or None if it is not kept any more;
             None = decode all. Only for targets that no transform changes, since it keeps images alone.
@@ -55,8 +53,8 @@ class ImageDataset(Dataset[Batch]):
         substitute: bool,
         prepared: Callable[[int], Image.Image | None] | None = None,
     ) -> None:
-        self.table, self.rows, self.transform, self.seed, self.substitute = table, rows, transform, seed, substitute
-        self.prepared = prepared
+        self.table, self.rows, self.transform, self.seed = table, rows, transform, seed
+        self.substitute, self.prepared = substitute, prepared
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -101,13 +99,9 @@ class ImageDataset(Dataset[Batch]):
 
 
 class Collate:
-    """Makes a batch of what could be read; with nothing readable, a batch of no images.
+    """Makes a batch of what could be read; with nothing readable, a batch of no images, whose side is `size_px`.
 
     Images and targets are stacked, or listed where they do not stack.
-
-    Args:
-        size_px: side of the images that a batch of none is said to have.
-        targets: of the table, of which none is kept.
     """
 
     def __init__(self, size_px: int, targets: Targets) -> None:
@@ -127,3 +121,27 @@ class Collate:
         if not images:
             return torch.empty((0, 3, self.size_px, self.size_px), dtype=torch.uint8)
         return torch.stack(images) if len({image.shape for image in images}) == 1 else images
+
+
+class FileDataset(Dataset[FileItem]):
+    """Images by path alone, for predictions: at `paths`, relative to `folder`, in this order."""
+
+    def __init__(self, folder: Path, paths: list[str], transform: Transform) -> None:
+        self.folder, self.paths, self.transform = folder, paths, transform
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> FileItem:
+        path = self.paths[index]
+        try:
+            return self.transform(read_rgb(self.folder / path, self.transform.needed_px)), path, None
+        except UnreadableImage as error:
+            return None, path, str(error)
+
+
+def collate_files(items: list[FileItem]) -> tuple[Tensor, list[str], list[str | None]]:
+    """uint8 images [readable, 3, H, W]; path and error (None if readable) of all."""
+    images = [image for image, _, _ in items if image is not None]
+    stacked = torch.stack(images) if images else torch.empty(0, dtype=torch.uint8)
+    return stacked, [path for _, path, _ in items], [error for _, _, error in items]

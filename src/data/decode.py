@@ -12,12 +12,10 @@ from PIL import Image, ImageOps
 
 from src.data.rgb import to_rgb
 
-IMAGE_SUFFIXES = frozenset(
-    [
-        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"),
-        *(".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2"),
-    ]
-)
+IMAGE_SUFFIXES = {
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff",
+    ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2",
+}  # fmt: skip
 MAX_MEGAPIXELS = 180.0  # about where Pillow itself refuses: headers beyond it are most often attacks or damage
 # The longer side, in lengths of the shorter one. Scaling the shorter side of a line of pixels to what a network takes
 # makes gigabytes of it: 1 x 20,000 pixels become 224 x 4,480,000.
@@ -32,10 +30,7 @@ class UnreadableImage(Exception):
 
 
 def read_rgb(
-    path: str | Path | BinaryIO,
-    needed_px: int | None = None,
-    max_megapixels: float = MAX_MEGAPIXELS,
-    formats: tuple[str, ...] | None = None,
+    path: str | Path | BinaryIO, needed_px: int | None = None, max_megapixels: float = MAX_MEGAPIXELS
 ) -> Image.Image:
     """The image as a person sees it: RGB, 8 bits, upright by its EXIF tag, transparency over white, first frame.
 
@@ -43,12 +38,10 @@ def read_rgb(
         path: of the file, or the open file.
         needed_px: what the shorter side will be scaled down to: larger JPEGs may then come reduced. None = all pixels.
         max_megapixels: a header that announces more is refused before any pixel is decoded.
-        formats: what the file may be, by Pillow's names. None = whatever Pillow reads.
 
-    Raises:
-        UnreadableImage: with the reason, for whatever cannot be decoded.
+    Raises UnreadableImage, with the reason, for whatever cannot be decoded.
     """
-    with open_image(path, max_megapixels, formats) as image:
+    with open_image(path, max_megapixels) as image:
         return decode(image, needed_px)
 
 
@@ -58,8 +51,8 @@ def open_image(
 ) -> Iterator[Image.Image]:
     """The image with its header alone, as `decode` takes it. Arguments as in read_rgb.
 
-    Raises:
-        UnreadableImage: with the reason, also for whatever goes wrong within the block.
+    `formats` are what the file may be, by Pillow's names; None = whatever Pillow reads. Raises UnreadableImage with the
+    reason, also for whatever goes wrong within the block.
     """
     file: Any = path
     try:
@@ -67,7 +60,12 @@ def open_image(
             if isinstance(path, str | Path):
                 file = stack.enter_context(open_regular_file(path))
             image = stack.enter_context(Image.open(file, formats=formats))
-            refuse_extremes(image.size, max_megapixels)
+            width, height = image.size
+            if width * height > max_megapixels * 1e6:
+                raise UnreadableImage(f"{width} x {height} pixels are more than data.max_megapixels={max_megapixels:g}")
+            if max(image.size) > MAX_ASPECT_RATIO * min(image.size):
+                ratio = f"one side is more than {MAX_ASPECT_RATIO} times the other"
+                raise UnreadableImage(f"{width} x {height} pixels: {ratio}")
             yield image
     except UnreadableImage:
         raise
@@ -140,20 +138,10 @@ def refuse_special(mode: int) -> None:
         raise UnreadableImage(f"Is {kinds.get(stat.S_IFMT(mode), 'something else')} and not a file")
 
 
-def refuse_extremes(size_px: tuple[int, int], max_megapixels: float) -> None:
-    """Raise UnreadableImage for an image of too many pixels, or too thin."""
-    width, height = size_px
-    if width * height > max_megapixels * 1e6:
-        raise UnreadableImage(f"{width} x {height} pixels are more than data.max_megapixels={max_megapixels:g}")
-    if max(size_px) > MAX_ASPECT_RATIO * min(size_px):
-        raise UnreadableImage(f"{width} x {height} pixels: one side is more than {MAX_ASPECT_RATIO} times the other")
-
-
 def scaled_size(size_px: tuple[int, int], shorter_px: int, max_megapixels: float = MAX_MEGAPIXELS) -> tuple[int, int]:
     """Width and height once the shorter side has `shorter_px`, rounded as torchvision does.
 
-    Raises:
-        UnreadableImage: if that is more than `max_megapixels`, as of a thin image that is scaled up.
+    Raises UnreadableImage if that is more than `max_megapixels`, as of a thin image that is scaled up.
     """
     width, height = size_px
     if not min(size_px):

@@ -7,7 +7,7 @@ from pathlib import Path
 from src.data.decode import IMAGE_SUFFIXES
 from src.data.folders.walk import walk
 from src.data.missing import require_found
-from src.data.tables.paths import PathCells
+from src.data.tables.chunks import PathCells
 from src.data.tables.table_file import TABLE_SUFFIXES, open_table
 from src.files.printable import printable
 from src.settings.errors import ConfigError
@@ -20,36 +20,30 @@ def find_images(images: str, root: str | None = None) -> tuple[Path, list[str]]:
 
     Folders are read as in training (src/data/folders/walk.py), and so are tables (src/data/tables/table_file.py).
 
-    Args:
-        images: the setting.
-        root: folder that a table's relative paths start from; None = the table's own.
+    A table's relative paths start from `root`; None = its own folder.
 
     Returns the folder that the paths are relative to, and the paths: those of a table as they stand there. Raises
     ConfigError if there are none, or if most of a table's images are missing.
     """
     given = Path(images).expanduser()
+    folder = Path() if root is None else Path(root).expanduser()
     if given.is_dir():
-        return Path() if root is None else Path(root).expanduser(), images_below(images, given)
+        return folder, images_below(images, given)
     if given.suffix.lower() in TABLE_SUFFIXES:
-        folder = given.parent if root is None else Path(root).expanduser()
+        folder = given.parent if root is None else folder
         return folder, paths_of_table(given, folder)
     if given.is_file():
-        paths = [str(given)]
-    else:
-        paths = sorted(path for path in glob.glob(str(given), recursive=True) if Path(path).is_file())  # noqa: PTH207
+        return folder, [str(given)]
+    paths = sorted(path for path in glob.glob(str(given), recursive=True) if Path(path).is_file())  # noqa: PTH207
     if not paths:
-        hint = bracket_hint(str(given)) if "[" in images else ""
+        literal = str(given).replace("[", "[[]")
+        brackets = " In a glob, [ ] is one of the characters in it. For a [ that belongs to a name: "
+        hint = f"{brackets}images='{literal}'." if "[" in images else ""
         raise ConfigError(
             f"images='{images}' matches no file: give a folder, a quoted glob, an image, or a table (.csv, .parquet) "
             f"with a column path.{hint}"
         )
-    return Path() if root is None else Path(root).expanduser(), paths
-
-
-def bracket_hint(pattern: str) -> str:
-    """How to write a glob in whose names brackets stand for themselves."""
-    literal = pattern.replace("[", "[[]")
-    return f" In a glob, [ ] is one of the characters in it. For a [ that belongs to a name: images='{literal}'."
+    return folder, paths
 
 
 def images_below(images: str, folder: Path) -> list[str]:

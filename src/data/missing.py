@@ -20,15 +20,10 @@ PARENTS = 3  # folders above data.root from which paths are tried
 def require_found(root: Path, paths: Sequence[str], setting: str, root_setting: str) -> str:
     """Try some of a table's paths. Raises ConfigError if most are missing, with the way out; else a note about some.
 
-    Args:
-        root: folder that relative paths start from.
-        paths: of the table.
-        setting: that names the table, and its value.
-        root_setting: that names the root: data.root or root.
+    Relative paths start from `root`, which `root_setting` names (data.root or root); `setting` names the table.
     """
-    tried = [
-        str(paths[i]) for i in np.unique(np.linspace(0, max(len(paths) - 1, 0), min(len(paths), SAMPLE), dtype=int))
-    ]
+    places = np.unique(np.linspace(0, max(len(paths) - 1, 0), min(len(paths), SAMPLE), dtype=int))
+    tried = [str(paths[place]) for place in places]
     missing = [path for path in tried if not is_there(root / path)]
     if not missing:
         return ""
@@ -58,15 +53,10 @@ def where_it_is(root: Path, path: str, root_setting: str = "data.root") -> str:
 
 
 def broken_link(root: Path, path: str, root_setting: str) -> str:
-    place = root / path
-    return f"It is a link to {os.readlink(place)}, which is not there." if is_link(place) else ""  # noqa: PTH115
-
-
-def is_link(path: Path) -> bool:
     try:
-        return path.is_symlink()
+        return f"It is a link to {(root / path).readlink()}, which is not there."
     except (OSError, ValueError):
-        return False
+        return ""
 
 
 def with_slashes(root: Path, path: str, root_setting: str) -> str:

@@ -1,173 +1,161 @@
-"""What all data formats share: settings, the table and its splits, split.csv. A format says what there is."""
+"""From a table of images to batches: the loaders of its splits."""
 
-from abc import abstractmethod
-from dataclasses import replace
-from pathlib import Path
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+import torch
+from lightning import Trainer
+from torch.utils.data import DataLoader
 
-from src.data.cache.plan import CachePlan
-from src.data.decode import MAX_MEGAPIXELS
-from src.data.loaders import ImageLoaders
-from src.data.reading import require_all_readable, require_some_readable
-from src.data.split_plan import SplitPlan
-from src.data.splits import SPLITS
-from src.data.table import ImageTable
-from src.data.targets import WORDS, Kind, Rows, Targets
-from src.files.csv_files import CsvWriter
-from src.models.preprocessing import Preprocessing
-from src.settings.errors import ConfigError
-from src.settings.nodes import Augmentation
-from src.settings.plain_values import LONGEST_NAME
+from src.data.cache.features import FeatureDataset, FrozenNetwork, cached_features
+from src.data.cache.images import cached_images
+from src.data.cache.plan import is_partial
+from src.data.dataset import Batch, Collate, ImageDataset
+from src.data.reading import as_it_is
+from src.data.samplers import EpochSampler, balancing_weights
+from src.data.source import ImageSource
+from src.data.targets import Rows
+from src.data.transforms import Transform, evaluation_transform, is_random, training_transform
+from src.data.workers import end_when_a_batch_is_lost, workers_that_fit
+
+log = logging.getLogger(__name__)
 
 
-class ImageDataModule(ImageLoaders):
-    """Base of the data formats. conf/data/folder.yaml says more about each setting.
+class ImageDataModule(ImageSource):
+    """Base of the data formats. What is set here counts for the loaders that are made from then on.
 
-    Args:
-        preprocessing: of the pretrained weights.
-        augmentation: of the training images.
-        targets: what the task trains on, as in task.targets.
-        known_classes: of a trained model: the data then need not show every class, and no other.
-        seed: of the order and augmentation of the training images.
-        batch_size: images per batch and process.
-        num_workers: processes that read images; None = one per core, up to 8; 0 = none but the training process.
-        image_size_px, resize_px, resize_mode: override the preprocessing's; None keeps them.
-        mirror_safe: whether a mirrored image still shows the same class; False switches horizontal flips off.
-        crop_safe: whether a part of an image still shows the same class; False switches random crops off.
-        val_fraction, test_fraction: shares that are cut off where the data have no such split.
-        split_seed: of that cut.
-        split_file: a csv with the columns path and split instead.
-        folds, fold: cross-validation: val is part `fold` of `folds` equal ones.
-        balanced_sampling: draw each class equally often.
-        max_megapixels: images that are larger count as damaged.
-        on_error: what a damaged image does: `skip` it, or `fail` before training.
-        cache, cache_views, cache_dir: what is computed once and kept, see src/data/cache/.
-        cache_gb: how large `cache_dir` may become; what was not used for longest is deleted then. None = any size.
+    `frozen_network`: with one, loaders give what it makes of the images, where that is kept; None = images.
     """
 
-    def __init__(
-        self,
-        preprocessing: Preprocessing,
-        augmentation: Augmentation,
-        seed: int,
-        batch_size: int,
-        targets: Kind = "classes",
-        known_classes: list[str] | None = None,
-        num_workers: int | None = None,
-        image_size_px: int | None = None,
-        resize_px: int | None = None,
-        resize_mode: str | None = None,
-        mirror_safe: bool = True,
-        crop_safe: bool = True,
-        val_fraction: float = 0.15,
-        test_fraction: float | None = None,
-        split_seed: int = 0,
-        split_file: str | None = None,
-        folds: int | None = None,
-        fold: int = 0,
-        balanced_sampling: bool = False,
-        max_megapixels: float = MAX_MEGAPIXELS,
-        on_error: str = "skip",
-        cache: str = "none",
-        cache_views: int | None = None,
-        cache_dir: str = "logs/cache",
-        cache_gb: float | None = None,
-    ) -> None:
-        super().__init__(
-            preprocessing.with_size(image_size_px, resize_px, resize_mode),
-            replace(
-                augmentation,
-                horizontal_flip=augmentation.horizontal_flip if mirror_safe else 0.0,
-                crop_scale_min=augmentation.crop_scale_min if crop_safe else None,
-            ),
-            seed,
-            batch_size,
-            num_workers,
-            balanced_sampling,
-            CachePlan(cache, cache_views, Path(cache_dir).expanduser(), cache_gb),
+    frozen_network: FrozenNetwork | None = None
+    resumed_epoch = resumed_batches = 0
+
+    def resume_from(self, epoch: int, batches: int) -> None:
+        """Begin with this epoch of a run, of which so many batches of this process were trained on before."""
+        self.resumed_epoch, self.resumed_batches = epoch, batches
+
+    def train_on_features_of(self, network: FrozenNetwork | None) -> None:
+        """Give what the frozen part of this network makes of the images, where that is kept; None = images."""
+        self.frozen_network = network
+
+    def use_batch_size(self, batch_size: int) -> None:
+        """Make batches of so many images, whatever the settings say."""
+        self.batch_size = batch_size
+
+    @contextmanager
+    def lent_to(self, trainer: Trainer, network: FrozenNetwork | None) -> Iterator[None]:
+        """For loaders before the fit, from which on Lightning says who trains; `network` as above."""
+        before = self.trainer, self.frozen_network
+        self.trainer, self.frozen_network = trainer, network
+        try:
+            yield
+        finally:
+            self.trainer, self.frozen_network = before
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        return self.loader("train", training=True)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        return self.loader("val")
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        return self.loader("test")
+
+    def loader(self, split: str, training: bool = False) -> DataLoader[Batch]:
+        """Batches of a split (`all`: of every image there is), in order and as evaluation sees them.
+
+        With `training` they come shuffled and augmented instead.
+        """
+        rows = np.arange(len(self.table)) if split == "all" else self.table.splits[split]
+        sampler = self.sampler(rows, training)
+        # BatchNorm cannot normalise the 1 x 1 feature maps of a single small image in training.
+        drop_last = training and len(sampler) % self.batch_size == 1 and len(sampler) > 1
+        generator = torch.Generator()  # else every new iterator draws from the global generator
+        if self.frozen_network is not None and self.cache.keeps_features(is_random(self.augmentation), self.trainer):
+            return DataLoader(
+                self.feature_dataset(rows, training, self.frozen_network), self.batch_size, sampler=sampler,
+                drop_last=drop_last, collate_fn=as_it_is, generator=generator, pin_memory=torch.cuda.is_available(),
+            )  # fmt: skip
+        dataset = self.image_dataset(rows, training)
+        return self.image_loader(dataset, persistent=True, sampler=sampler, drop_last=drop_last, generator=generator)
+
+    def evaluation_loader(self, rows: Rows) -> DataLoader[Batch]:
+        """Batches of these rows, in order and as evaluation sees them, for one look: nothing is kept."""
+        dataset = ImageDataset(self.table, rows, self.transform_of(training=False), self.seed, substitute=False)
+        return self.image_loader(dataset, generator=torch.Generator())
+
+    def image_loader(self, dataset: ImageDataset, persistent: bool = False, **settings: Any) -> DataLoader[Batch]:
+        batches, batch_bytes = -(-len(dataset) // self.batch_size), 3 * self.preprocessing.crop_px**2 * self.batch_size
+        processes = self.trainer.num_devices if self.trainer is not None else 1
+        workers = workers_that_fit(self.num_workers, batch_bytes, batches, processes)
+        self.num_workers = min(self.num_workers, workers)  # from now on
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            num_workers=workers,
+            persistent_workers=persistent and workers > 0,
+            worker_init_fn=end_when_a_batch_is_lost,
+            pin_memory=torch.cuda.is_available(),
+            collate_fn=Collate(self.preprocessing.crop_px, self.table.targets),
+            **settings,
         )
-        file = None if split_file is None else Path(split_file).expanduser()
-        self.splitting = SplitPlan(val_fraction, test_fraction, split_seed, file, folds, fold)
-        self.targets, self.known_classes = targets, known_classes
-        self.max_megapixels, self.on_error = max_megapixels, on_error
-        if cache == "features" and cache_views is None and self.transform_of(training=True).random:
-            raise ConfigError(
-                "data.cache=features keeps one view of each image, but the training images are augmented: set "
-                "augment=none, or data.cache_views=8 to keep eight augmented views of each."
+
+    def sampler(self, rows: Rows, training: bool) -> EpochSampler:
+        trainer, epoch = self.trainer, 0
+        if trainer is not None and training:
+            # Lightning fills the workers before it first calls set_epoch and, on resuming, before it knows the epoch.
+            processed = trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
+            epoch = max(processed, self.resumed_epoch)
+        balanced = training and self.balanced_sampling
+        return EpochSampler(
+            len(rows),
+            training,
+            self.seed,
+            epoch,
+            rank=trainer.global_rank if trainer is not None else 0,
+            processes=trainer.world_size if trainer is not None else 1,
+            weights_N=balancing_weights(self.table.targets.strata(rows)) if balanced else None,
+            skip=(self.resumed_epoch, self.resumed_batches * self.batch_size) if training else (0, 0),
+        )
+
+    def transform_of(self, training: bool, keep: bool = False) -> Transform:
+        if training:
+            return training_transform(self.preprocessing, self.augmentation, keep)
+        return evaluation_transform(self.preprocessing)
+
+    def image_dataset(self, rows: Rows, training: bool) -> ImageDataset:
+        keep, kept = self.cache.kind == "images", None
+        transform = self.transform_of(training, keep)
+        if keep:
+            crop_scale_min = self.augmentation.crop_scale_min if training else None
+            settings = f"{self.preprocessing} {transform.needed_px} {crop_scale_min}"
+            kept = cached_images(self.cache, self.table, rows, transform, settings, self.num_workers, self.trainer)
+        return ImageDataset(self.table, rows, transform, self.seed, substitute=training, prepared=kept)
+
+    def advise(self) -> None:
+        """Say how a phase that trains the head alone would be many times faster, if it is not."""
+        could = self.cache.kind == "auto" and not is_partial(self.trainer)
+        if could and not self.cache.keeps_features(is_random(self.augmentation), self.trainer):
+            log.info(
+                "The frozen network sees augmented images anew in every epoch. data.cache_views=8 keeps eight views "
+                "of each, augment=none one: training the head alone is then many times faster."
             )
-        self._table: ImageTable | None = None
 
-    @abstractmethod
-    def scan(self) -> ImageTable:
-        """Find the images and their targets, and split them. Raises ConfigError if there is nothing to train on."""
+    def feature_dataset(self, rows: Rows, training: bool, network: FrozenNetwork) -> FeatureDataset:
+        transform = self.transform_of(training)
+        random = training and is_random(self.augmentation)
+        views = self.cache.views or 1 if random else 1
+        augmentation = f"{self.augmentation} {views} {self.seed}" if random else ""
 
-    @property
-    def table(self) -> ImageTable:
-        """What `scan` found, kept."""
-        if self._table is None:
-            table = self.scan()
-            table.max_megapixels = self.max_megapixels
-            self.require_fitting(table)
-            self._table = table
-        return self._table
+        def batches_of_view(view: int) -> Iterable[Batch]:
+            dataset = ImageDataset(self.table, rows, transform, self.seed, substitute=False)
+            return self.image_loader(dataset, sampler=[(view, position) for position in range(len(rows))])
 
-    def require_fitting(self, table: ImageTable) -> None:
-        """Raise ConfigError for other targets than the task's, for names without end, and for empty splits."""
-        if table.targets.kind != self.targets:
-            raise ConfigError(
-                f"task: it needs {WORDS[self.targets]} per image, and these data have "
-                f"{WORDS[table.targets.kind]}: choose the task for them, or data=csv."
-            )
-        if long := next((name for name in table.class_names if len(name) > LONGEST_NAME), None):
-            raise ConfigError(f"The class '{long[:40]}...' has a name of {len(long)} characters, over {LONGEST_NAME}.")
-        if empty := next((split for split, rows in table.splits.items() if not len(rows)), None):
-            raise ConfigError(
-                f"The {empty} split is empty: the classes have too few images for data.{empty}_fraction. Raise it, or "
-                "bring more images."
-            )
-
-    @property
-    def class_names(self) -> list[str]:
-        return self.table.class_names
-
-    def split(
-        self,
-        given: dict[str, Rows],
-        targets: Targets,
-        paths: npt.NDArray[Any],
-        notes: list[str],
-        groups_N: npt.NDArray[np.int64] | None = None,
-    ) -> dict[str, Rows]:
-        """For `scan`: see SplitPlan.split."""
-        return self.splitting.split(given, targets, paths, notes, groups_N)
-
-    def require_found(self) -> None:
-        """Raise ConfigError if most images are not where they were said to be; not where they were found by looking."""
-
-    def require_readable(self, samples: int = 8) -> None:
-        """Raise ConfigError if an image cannot be read (on_error=fail), or if none of a few training images can."""
-        self.require_found()
-        if self.on_error == "fail":
-            require_all_readable(self.table, self.num_workers)
-        else:
-            require_some_readable(self.table, self.table.splits["train"], samples)
-
-    def require_images_for(self, processes: int) -> None:
-        """Raise ConfigError if a split has no image for some process: Lightning would stop that one alone."""
-        for split, rows in self.table.splits.items():
-            if len(rows) < processes:
-                raise ConfigError(
-                    f"The {split} split has {len(rows)} images for {processes} processes: lower trainer.devices (and "
-                    f"trainer.num_nodes), or bring more images (data.{split}_fraction)."
-                )
-
-    def write_split_csv(self, path: Path, spreadsheet_safe: bool = True) -> None:
-        """One row per image: path, label, split."""
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = CsvWriter(file, ["path", "label", "split"], spreadsheet_safe)
-            for split in SPLITS:
-                rows = self.table.splits.get(split, ())
-                writer.write_all((str(self.table.paths[row]), self.table.targets.text(row), split) for row in rows)
+        kept = cached_features(
+            self.cache, self.table, rows, views, [str(self.preprocessing), augmentation], batches_of_view, network,
+            transform.needed_px, self.trainer,
+        )  # fmt: skip
+        return FeatureDataset(self.table, rows, training, kept)

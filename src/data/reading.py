@@ -1,6 +1,7 @@
 """Every image of a data set read once, by worker processes: to see whether that works, or to keep something of it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from src.settings.errors import ConfigError
 
 READ_AT_ONCE = 16  # items that a worker hands over together
 FEW = 64  # items, for which no processes are started
+SAMPLES = 8  # images that are tried
 SHOWN = 10  # damaged images in a message
 
 Item = TypeVar("Item")
@@ -25,18 +27,30 @@ def as_it_is(batch: Any) -> Any:
     return batch
 
 
-def read_all(dataset: Dataset[Item], num_workers: int, what: str) -> Iterator[Item]:
-    """Each item in order, with a progress bar that says `what` is done."""
-    count: int = len(dataset)  # type: ignore[arg-type]
+class ReadRows(Dataset[Item]):
+    """What `read` gives of each row of a table."""
+
+    def __init__(self, read: Callable[[int], Item], rows: Rows) -> None:
+        self.read, self.rows = read, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, position: int) -> Item:
+        return self.read(int(self.rows[position]))
+
+
+def read_all(read: Callable[[int], Item], rows: Rows, num_workers: int, what: str) -> Iterator[Item]:
+    """What `read` gives of each row in order, with a progress bar that says `what` is done."""
     batches = DataLoader(
-        dataset,
+        ReadRows(read, rows),
         batch_size=READ_AT_ONCE,
-        num_workers=num_workers if count > FEW else 0,
+        num_workers=num_workers if len(rows) > FEW else 0,
         collate_fn=as_it_is,
         worker_init_fn=end_when_a_batch_is_lost,
     )
     with progress_bar() as progress:
-        bar = progress.add_task(what, total=count, speed="", loss="")
+        bar = progress.add_task(what, total=len(rows), speed="", loss="")
         for batch in batches:
             yield from batch
             progress.update(bar, advance=len(batch))
@@ -45,7 +59,7 @@ def read_all(dataset: Dataset[Item], num_workers: int, what: str) -> Iterator[It
 def require_all_readable(table: ImageTable, num_workers: int) -> None:
     """Decode every image of the splits; raise ConfigError, naming the first few, if one cannot be."""
     rows = np.sort(np.concatenate(list(table.splits.values())))
-    damaged = [text for text in read_all(ReadingTest(table, rows), num_workers, "read all images") if text]
+    damaged = [text for text in read_all(partial(why_unreadable, table), rows, num_workers, "read all images") if text]
     if damaged:
         shown = "\n  ".join(damaged[:SHOWN])
         raise ConfigError(
@@ -54,29 +68,20 @@ def require_all_readable(table: ImageTable, num_workers: int) -> None:
         )
 
 
-def require_some_readable(table: ImageTable, rows: Rows, samples: int) -> None:
-    """Raise ConfigError if none of so many of these images can be read."""
-    test, reasons = ReadingTest(table, rows), list[str]()
-    for position in range(0, len(rows), max(1, len(rows) // samples)):
-        if not (reason := test[position]):
+def require_some_readable(table: ImageTable, rows: Rows) -> None:
+    """Raise ConfigError if none of a few of these images can be read."""
+    reasons = []
+    for row in rows[:: max(1, len(rows) // SAMPLES)]:
+        if not (reason := why_unreadable(table, int(row))):
             return
         reasons.append(reason)
     raise ConfigError("None of the training images tried can be read:\n  " + "\n  ".join(reasons))
 
 
-class ReadingTest(Dataset[str]):
-    """For each image why it cannot be read, with its path; an empty string if it can."""
-
-    def __init__(self, table: ImageTable, rows: Rows) -> None:
-        self.table, self.rows = table, rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, position: int) -> str:
-        row = int(self.rows[position])
-        try:
-            self.table.read(row)
-        except UnreadableImage as error:
-            return f"{self.table.paths[row]}: {error}"
-        return ""
+def why_unreadable(table: ImageTable, row: int) -> str:
+    """With its path; an empty text if the image can be read."""
+    try:
+        table.read(row)
+    except UnreadableImage as error:
+        return f"{table.paths[row]}: {error}"
+    return ""

@@ -18,8 +18,7 @@ Box = tuple[int, int, int, int]  # left, upper, right, lower
 def to_rgb(image: Image.Image) -> Image.Image:
     """8-bit RGB of an image of any mode, transparency over white; the image itself if it is that already.
 
-    Raises:
-        ValueError: for an image of floats of which not one is finite.
+    Raises ValueError for an image of floats of which not one is finite.
     """
     if image.mode.startswith(("I", "F")):
         return deep_to_rgb(image)

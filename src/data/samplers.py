@@ -1,6 +1,7 @@
-"""Which image comes when: orders that follow from (seed, epoch) alone, so that a resumed run goes on as it would."""
+"""What is drawn follows from (seed, epoch, image) alone, so that a resumed run goes on as it would."""
 
 from collections.abc import Iterator
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,30 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Sampler
 
-from src.data.seeds import mixed_seed
-
 Draw = tuple[int, int]  # (epoch, position in the dataset)
+FACTOR = 1_000_003
+
+
+def mixed_seed(*parts: int) -> int:
+    """One seed for a generator from several whole numbers of at least 0, below 2^63."""
+    return reduce(lambda mixed, part: (mixed * FACTOR + part) % (1 << 63), parts, 0)
+
+
+class Seeded:
+    """Within the block, torch's CPU random numbers follow from `parts` alone; afterwards they go on as before.
+
+    Unlike torch.manual_seed this leaves the generators of accelerators alone.
+    """
+
+    def __init__(self, *parts: int) -> None:
+        self.seed = mixed_seed(*(part + 1 for part in parts))
+
+    def __enter__(self) -> None:
+        self.state = torch.get_rng_state()
+        torch.default_generator.manual_seed(self.seed)
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_rng_state(self.state)
 
 
 class EpochSampler(Sampler[Draw]):
@@ -21,12 +43,7 @@ class EpochSampler(Sampler[Draw]):
 
     Args:
         size: images.
-        training: shuffled, or drawn by `weights_N`.
-        seed: of the draws.
-        epoch: the first one.
-        rank: of this process.
-        processes: that share the images.
-        weights_N: how often, relatively, each image is drawn (with replacement); None = each once per epoch.
+        weights_N: how often, relatively, each image is drawn in training (with replacement); None = each once.
         skip: (epoch, images of this process at its beginning to leave out), where a run was interrupted within it.
     """
 
@@ -72,13 +89,8 @@ class EpochSampler(Sampler[Draw]):
 
 
 def balancing_weights(strata: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """[N], so that each class is drawn equally often; with several classes per image, its rarest one counts.
-
-    `strata` int64 [N] or uint8 [N, K], as in `Targets.strata`.
-    """
+    """[N], from `Targets.strata`, so that each class is drawn equally often; of several per image the rarest counts."""
     if strata.ndim == 1:
-        weights_N: npt.NDArray[np.float64] = 1.0 / np.bincount(strata)[strata]
-        return weights_N
+        return np.asarray(1.0 / np.bincount(strata)[strata])
     counts_K = np.maximum(strata.sum(axis=0, dtype=np.int64), 1)
-    weights_N = np.where(strata > 0, 1.0 / counts_K, 1.0 / len(strata)).max(axis=1)
-    return weights_N
+    return np.asarray(np.where(strata > 0, 1.0 / counts_K, 1.0 / len(strata)).max(axis=1))

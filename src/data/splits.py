@@ -9,22 +9,15 @@ from src.data.targets import Classes, Rows, Targets
 from src.settings.errors import ConfigError
 
 SPLITS = ("train", "val", "test")
+Groups = npt.NDArray[np.int64] | None  # of each image, [N]; None = each image on its own
 MISSED_SHARE = 0.1  # by which a part may miss its fraction, relatively
 
 
-def cut(
-    strata: npt.NDArray[Any], fractions: dict[str, float], seed: int, groups_N: npt.NDArray[np.int64] | None = None
-) -> dict[str, Rows]:
+def cut(strata: npt.NDArray[Any], fractions: dict[str, float], seed: int, groups_N: Groups = None) -> dict[str, Rows]:
     """Positions, sorted, of each named part and of `train`, which gets the rest.
 
     Strata are spread evenly over the parts. A group goes to one part whole. The result depends on strata, groups and
-    seed alone.
-
-    Args:
-        strata: int64 [N] or uint8 [N, K], as in `Targets.strata`.
-        fractions: share of the images, 0..1, by name of the part.
-        seed: of the draw.
-        groups_N: group of each image; None = each image on its own.
+    seed alone. `strata` are as in `Targets.strata`, `fractions` the shares of the images, 0..1, by name of the part.
     """
     if not fractions:
         return {"train": np.arange(len(strata))}
@@ -122,9 +115,7 @@ def largest_remainders(weights_P: npt.NDArray[np.float64], total: int) -> npt.ND
     return counts_P
 
 
-def group_cut(
-    strata: npt.NDArray[Any], groups_N: npt.NDArray[np.int64], fractions: dict[str, float], seed: int
-) -> dict[str, Rows]:
+def group_cut(strata: npt.NDArray[Any], groups_N: Rows, fractions: dict[str, float], seed: int) -> dict[str, Rows]:
     """Group by group, the largest first (equal ones in random order): each goes where classes and images are still
     lacking most for their share.
     """
@@ -161,9 +152,7 @@ def group_cut(
     return {name: np.flatnonzero(part_G[group_N] == part) for part, name in enumerate(names)}
 
 
-def fold(
-    targets: Targets, folds: int, index: int, seed: int, groups_N: npt.NDArray[np.int64] | None = None
-) -> tuple[Rows, Rows]:
+def fold(targets: Targets, folds: int, index: int, seed: int, groups_N: Groups = None) -> tuple[Rows, Rows]:
     """Positions (train, val) of fold `index` out of `folds`: every image is in val exactly once."""
     strata = targets.strata(np.arange(len(targets)))
     if isinstance(targets, Classes) and groups_N is None:

@@ -51,8 +51,7 @@ class ImageTable:
 
     @property
     def labels(self) -> npt.NDArray[Any]:
-        values: npt.NDArray[Any] = self.targets.values
-        return values
+        return self.targets.values
 
     def file(self, row: int) -> Path | None:
         """Where the image lies; None if it is no file."""

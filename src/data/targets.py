@@ -3,9 +3,10 @@
 Shapes: N images, K classes, T numbers, P pairs of images. `rows` are int64 indices into the table.
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,88 +22,74 @@ SHOWN_TARGETS = 10
 WORDS: dict[str, str] = {"classes": "one class", "tags": "several classes", "numbers": "numbers"}  # ... per image
 
 
-class Targets(Protocol):
-    """The targets of all images, in the order of the table.
+@dataclass(frozen=True)
+class Targets:
+    """One array [N, ...], of which each image has a row that no transform changes, in the order of the table.
 
     A kind may keep more than one array (boxes: where each image's begin, and all boxes in one array) or paths of files
-    beside the images (masks). What moves with the pixels comes as `torchvision.tv_tensors` in `sample`, and goes
-    through the transforms together with the image.
+    beside the images (masks), and then has its own `take`, `digest`, `differ`, `sample` and `stack`. `names` are those
+    of the K classes or T numbers, in the order of the network's outputs.
     """
-
-    kind: ClassVar[Kind]
-    noun: ClassVar[str]  # what the names are: classes or targets
-
-    @property
-    def names(self) -> list[str]:
-        """Of the K classes or T numbers, in the order of the network's outputs."""
-
-    @property
-    def values(self) -> Any:
-        """What the kind says: one array, where it is one."""
-
-    def __len__(self) -> int: ...
-
-    def take(self, rows: Rows) -> Self:
-        """Those of these rows alone."""
-
-    def text(self, row: int) -> str:
-        """As csv files show it; several classes or numbers with ; between them."""
-
-    def counts(self, rows: Rows) -> npt.NDArray[np.int64] | None:
-        """Images that show each class, int64 [K]; None where there is nothing to count."""
-
-    def strata(self, rows: Rows) -> npt.NDArray[Any]:
-        """What splits spread evenly: a group of each image, int64 [N], or 0 and 1 for each class, uint8 [N, K]."""
-
-    def digest(self, rows: Rows) -> bytes:
-        """Part of the data's fingerprint: changes with the targets of these rows."""
-
-    def differ(self, rows: Rows, others: Rows, near: bool = False) -> npt.NDArray[np.bool_]:
-        """Whether two copies of an image contradict each other, bool [P]; `near`: they are only nearly the same."""
-
-    def describe(self, rows: Rows) -> str:
-        """How they are spread over the images of train, in one line."""
-
-    def sample(self, row: int) -> Any:
-        """What goes with one image through the transforms and into a batch."""
-
-    def stack(self, samples: Sequence[Any]) -> npt.NDArray[Any] | list[Any]:
-        """The samples of a batch as one array, also of none; a list where they do not stack."""
-
-
-@dataclass(frozen=True)
-class _Column:
-    """One array [N, ...], of which each image has a row that no transform changes."""
 
     values: npt.NDArray[Any]
     names: list[str]
+
+    kind: ClassVar[Kind]
+    noun: ClassVar[str] = "classes"  # what the names are
 
     def __len__(self) -> int:
         return len(self.values)
 
     def take(self, rows: Rows) -> Self:
+        """Those of these rows alone."""
         return replace(self, values=self.values[rows])
 
+    @abstractmethod
+    def text(self, row: int) -> str:
+        """As csv files show it; several classes or numbers with ; between them."""
+
+    @abstractmethod
+    def counts(self, rows: Rows) -> npt.NDArray[np.int64] | None:
+        """Images that show each class, int64 [K]; None where there is nothing to count."""
+
+    def strata(self, rows: Rows) -> npt.NDArray[Any]:
+        """What splits spread evenly: a group of each image, int64 [N], or 0 and 1 for each class, uint8 [N, K]."""
+        return self.values[rows]
+
     def digest(self, rows: Rows) -> bytes:
+        """Part of the data's fingerprint: changes with the targets of these rows."""
         return self.values[rows].tobytes()
 
     def differ(self, rows: Rows, others: Rows, near: bool = False) -> npt.NDArray[np.bool_]:
+        """Whether two copies of an image contradict each other, bool [P]; `near`: they are only nearly the same."""
         different = np.asarray(self.values[rows] != self.values[others])
         return np.asarray(different.any(axis=tuple(range(1, different.ndim))))
 
+    def describe(self, rows: Rows) -> str:
+        """How they are spread over the images of train, in one line."""
+        counts_K = self.counts(rows)
+        assert counts_K is not None
+        by_size = sorted(zip(counts_K.tolist(), self.names, strict=True), reverse=True)
+        if len(by_size) <= SHOWN_CLASSES:
+            return "Classes in train: " + ", ".join(f"{name} {count:,}" for count, name in by_size)
+        (most, largest), (least, smallest) = by_size[0], by_size[-1]
+        middle = by_size[len(by_size) // 2][0]
+        return f"Classes in train: {largest} {most:,} (most), median {middle:,}, {smallest} {least:,} (least)"
+
     def sample(self, row: int) -> Any:
+        """What goes with one image into a batch: `torchvision.tv_tensors` move with its pixels in the transforms."""
         return self.values[row]
 
-    def stack(self, samples: Sequence[Any]) -> npt.NDArray[Any]:
+    def stack(self, samples: Sequence[Any]) -> npt.NDArray[Any] | list[Any]:
+        """The samples of a batch as one array, also of none; a list where they do not stack."""
         return np.stack(samples) if samples else self.values[:0]
 
 
 @dataclass(frozen=True)
-class Classes(_Column):
+class Classes(Targets):
     """One class per image: `values` int64 [N], indices into `names`."""
 
     kind: ClassVar[Kind] = "classes"
-    noun: ClassVar[str] = "classes"
 
     def text(self, row: int) -> str:
         return self.names[int(self.values[row])]
@@ -110,19 +97,12 @@ class Classes(_Column):
     def counts(self, rows: Rows) -> npt.NDArray[np.int64]:
         return np.bincount(self.values[rows], minlength=len(self.names)).astype(np.int64)
 
-    def strata(self, rows: Rows) -> npt.NDArray[Any]:
-        return self.values[rows]
-
-    def describe(self, rows: Rows) -> str:
-        return _classes_in_train(self.counts(rows), self.names)
-
 
 @dataclass(frozen=True)
-class Tags(_Column):
+class Tags(Targets):
     """Any number of classes per image: `values` uint8 [N, K], 1 for each that it shows."""
 
     kind: ClassVar[Kind] = "tags"
-    noun: ClassVar[str] = "classes"
 
     def text(self, row: int) -> str:
         return ";".join(self.names[k] for k in np.flatnonzero(self.values[row]))
@@ -130,15 +110,9 @@ class Tags(_Column):
     def counts(self, rows: Rows) -> npt.NDArray[np.int64]:
         return self.values[rows].sum(axis=0, dtype=np.int64)  # type: ignore[no-any-return]
 
-    def strata(self, rows: Rows) -> npt.NDArray[Any]:
-        return self.values[rows]
-
-    def describe(self, rows: Rows) -> str:
-        return _classes_in_train(self.counts(rows), self.names)
-
 
 @dataclass(frozen=True)
-class Numbers(_Column):
+class Numbers(Targets):
     """Numbers to predict: `values` float32 [N, T], in the units of the data."""
 
     kind: ClassVar[Kind] = "numbers"
@@ -166,12 +140,3 @@ class Numbers(_Column):
             for name, values_N in zip(self.names[:SHOWN_TARGETS], self.values[rows].T, strict=False)
         ]
         return "Targets in train: " + "; ".join(spans)
-
-
-def _classes_in_train(counts_K: npt.NDArray[np.int64], names: list[str]) -> str:
-    by_size = sorted(zip(counts_K.tolist(), names, strict=True), reverse=True)
-    if len(by_size) <= SHOWN_CLASSES:
-        return "Classes in train: " + ", ".join(f"{name} {count:,}" for count, name in by_size)
-    (most, largest), (least, smallest) = by_size[0], by_size[-1]
-    middle = by_size[len(by_size) // 2][0]
-    return f"Classes in train: {largest} {most:,} (most), median {middle:,}, {smallest} {least:,} (least)"

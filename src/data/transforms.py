@@ -5,14 +5,15 @@ The target of an image goes with it: what is a `torchvision.tv_tensor` moves wit
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms.v2 import functional as F
 
-from src.data.resizing import ShrinkTo, resized
+from src.data.decode import scaled_size
 from src.models.preprocessing import Preprocessing
 from src.settings.nodes import Augmentation
 
@@ -28,7 +29,6 @@ class Transform:
     prepare: Callable[[Image.Image, Any], tuple[Image.Image, Any]]
     draw: Callable[[Image.Image, Any], tuple[Tensor, Any]]
     needed_px: int
-    random: bool
 
     def __call__(self, image: Image.Image) -> Tensor:
         """Of an image alone."""
@@ -36,15 +36,18 @@ class Transform:
 
 
 POLICIES: dict[str, type[v2.Transform]] = {
-    "trivial": v2.TrivialAugmentWide,
-    "rand": v2.RandAugment,
-    "augmix": v2.AugMix,
-}
+    "trivial": v2.TrivialAugmentWide, "rand": v2.RandAugment, "augmix": v2.AugMix,
+}  # fmt: skip
+
+
+def is_random(augmentation: Augmentation) -> bool:
+    """Whether a training image comes out otherwise each time."""
+    return replace(augmentation, crop_px=None) != Augmentation()
 
 
 def evaluation_transform(preprocessing: Preprocessing) -> Transform:
     """Resized alone: with resize_mode=crop the pixels that torchvision's own preset gives before normalising."""
-    return Transform(resized(preprocessing), v2.PILToTensor(), preprocessing.resize_px, False)
+    return Transform(resized(preprocessing), v2.PILToTensor(), preprocessing.resize_px)
 
 
 def training_transform(preprocessing: Preprocessing, augmentation: Augmentation, keep: bool = False) -> Transform:
@@ -69,13 +72,98 @@ def training_transform(preprocessing: Preprocessing, augmentation: Augmentation,
         steps.append(v2.RandomVerticalFlip(augmentation.vertical_flip))
     if augmentation.rotation_degrees:
         steps.append(v2.RandomRotation(augmentation.rotation_degrees, interpolation=InterpolationMode.BILINEAR))
-    if augmentation.color_jitter:
-        amount = augmentation.color_jitter
+    if amount := augmentation.color_jitter:
         steps.append(v2.ColorJitter(brightness=amount, contrast=amount, saturation=amount))
     if augmentation.policy:
         steps.append(POLICIES[augmentation.policy](interpolation=InterpolationMode.BILINEAR))
-    random = bool(steps or augmentation.erasing or augmentation.mixup or augmentation.cutmix)
     steps.append(v2.PILToTensor())
     if augmentation.erasing:
         steps.append(v2.RandomErasing(augmentation.erasing))
-    return Transform(prepare, v2.Compose(steps), needed_px, random)
+    return Transform(prepare, v2.Compose(steps), needed_px)
+
+
+def resized(preprocessing: Preprocessing) -> v2.Compose:
+    """Images of `crop_px` by `crop_px` pixels, as evaluation sees them."""
+    side = preprocessing.crop_px
+    interpolation = InterpolationMode(preprocessing.interpolation)
+    if preprocessing.resize_mode == "stretch":
+        return v2.Compose([v2.Resize([side, side], interpolation=interpolation, antialias=True)])
+    if preprocessing.resize_mode == "fit":
+        return v2.Compose([FitInto(side, interpolation), PadTo(side, list(preprocessing.padding_color))])
+    return v2.Compose(
+        [
+            RefuseThin(preprocessing.resize_px),
+            v2.Resize([preprocessing.resize_px], interpolation=interpolation, antialias=True),
+            v2.CenterCrop([side]),
+        ]
+    )
+
+
+class RefuseThin(v2.Transform):
+    """Changes nothing, and raises UnreadableImage where scaling the shorter side would make an image huge."""
+
+    def __init__(self, shorter_px: int) -> None:
+        super().__init__()
+        self.shorter_px = shorter_px
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        if isinstance(inpt, Image.Image):
+            scaled_size(inpt.size, self.shorter_px)
+        return inpt
+
+
+class ShrinkTo(v2.Transform):
+    """Scales a larger image down until its shorter side has `shorter_px` pixels."""
+
+    def __init__(self, shorter_px: int) -> None:
+        super().__init__()
+        self.shorter_px = shorter_px
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        sides = size_of_image(flat_inputs)
+        shorter = max(min(sides), 1)
+        is_larger = shorter > self.shorter_px
+        return {"size": [round(side * self.shorter_px / shorter) for side in sides] if is_larger else None}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        if params["size"] is None:
+            return inpt
+        return self._call_kernel(F.resize, inpt, params["size"], interpolation=InterpolationMode.BILINEAR)
+
+
+class FitInto(v2.Transform):
+    """Scales an image, up or down, until its longer side has `longer_px` pixels, and the other one at least 1."""
+
+    def __init__(self, longer_px: int, interpolation: InterpolationMode) -> None:
+        super().__init__()
+        self.longer_px, self.interpolation = longer_px, interpolation
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        sides = size_of_image(flat_inputs)
+        return {"size": [max(1, self.longer_px * side // max(sides)) for side in sides]}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        return self._call_kernel(F.resize, inpt, params["size"], interpolation=self.interpolation, antialias=True)
+
+
+class PadTo(v2.Transform):
+    """Puts an image of at most `side_px` by `side_px` pixels in the middle of a square of one colour (RGB 0..255)."""
+
+    def __init__(self, side_px: int, color: list[int]) -> None:
+        super().__init__()
+        self.side_px, self.color = side_px, color
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        height, width = size_of_image(flat_inputs)
+        left, top = (round((self.side_px - side) / 2) for side in (width, height))  # as torchvision's CenterCrop
+        return {"padding": [left, top, self.side_px - width - left, self.side_px - height - top]}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        fill = self.color if isinstance(inpt, Image.Image) else 0  # nothing is there in a mask
+        return self._call_kernel(F.pad, inpt, padding=params["padding"], fill=fill)
+
+
+def size_of_image(flat_inputs: list[Any]) -> tuple[int, int]:
+    """Height and width in pixels."""
+    width, height = next(one.size for one in flat_inputs if isinstance(one, Image.Image))
+    return height, width

@@ -33,11 +33,8 @@ def workers_that_fit(
 
     In a full one they would be killed or, worse, a batch be lost that the training waits for without end.
 
-    Args:
-        wanted: data.num_workers.
-        batch_bytes: of one batch.
-        batches: that there are at all; None = any number.
-        processes: of the training on this machine, which have so many workers each.
+    There are so many `batches` (None = any number) of `batch_bytes` each; each of the `processes` of the training on
+    this machine has so many workers.
     """
     if not wanted or not SHARED_MEMORY.is_dir():
         return wanted

@@ -1,7 +1,6 @@
 """Whether probabilities can be believed: one temperature for all logits, and how far probabilities are from the truth.
 
-Shapes: N images, K classes. Labels are int64 [N] (one class per image) or uint8 [N, K] (several).
-"""
+Shapes: N images, K classes. Labels are int64 [N] with `one_class` per image, else uint8 [N, K]."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ LOWEST, HIGHEST = 0.05, 20.0  # temperatures
 PRIOR = 0.5  # of log temperature: 0.4 to 2.7 with a probability of 95 %, our choice
 
 
-def fit_temperature(logits_NK: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:
+def fit_temperature(logits_NK: npt.NDArray[Any], labels: npt.NDArray[Any], one_class: bool) -> float:
     """The temperature by which logits are divided so that these labels are likeliest (0.05 to 20).
 
     Guo et al. 2017, arXiv 1706.04599; softmax for one class per image, sigmoid for several. The order of the classes
@@ -24,11 +23,11 @@ def fit_temperature(logits_NK: npt.NDArray[Any], labels: npt.NDArray[Any]) -> fl
     images this hardly matters.
     """
     logits_NK = logits_NK.astype(np.float64)
-    targets_NK = labels > 0 if labels.ndim == 2 else np.arange(logits_NK.shape[1]) == labels[:, None]
+    targets_NK = np.arange(logits_NK.shape[1]) == labels[:, None] if one_class else labels > 0
     low, high = 1 / HIGHEST, 1 / LOWEST  # of the inverse temperature, in which the likelihood is concave
     for _ in range(25):
         middle = float(np.sqrt(low * high))
-        slope = np.sum((to_probabilities(middle * logits_NK, labels.ndim == 1) - targets_NK) * logits_NK)
+        slope = np.sum((to_probabilities(middle * logits_NK, one_class) - targets_NK) * logits_NK)
         slope += np.log(middle) / (middle * PRIOR**2)
         low, high = (low, middle) if slope > 0 else (middle, high)
     return float(1 / np.sqrt(low * high))
@@ -61,9 +60,9 @@ class Reliability:
         return float(np.sum(self.counts * np.abs(self.confidence - self.share_right)) / max(self.counts.sum(), 1))
 
 
-def reliability(probabilities_NK: Floats, labels: npt.NDArray[Any]) -> Reliability:
+def reliability(probabilities_NK: Floats, labels: npt.NDArray[Any], one_class: bool) -> Reliability:
     """Sort the answers into bins by their confidence."""
-    if labels.ndim == 1:
+    if one_class:
         confidences = probabilities_NK.max(axis=1)
         right = probabilities_NK.argmax(axis=1) == labels
     else:
@@ -78,23 +77,41 @@ def reliability(probabilities_NK: Floats, labels: npt.NDArray[Any]) -> Reliabili
     )
 
 
-def brier_score(probabilities_NK: Floats, labels: npt.NDArray[Any]) -> float:
+def brier_score(probabilities_NK: Floats, labels: npt.NDArray[Any], one_class: bool) -> float:
     """Mean squared distance of probabilities and truth, lower is better.
 
     With one class per image summed over the classes (0..2, Brier 1950), with several the mean over them (0..1).
     """
-    if labels.ndim == 1:
-        truth_NK = np.zeros_like(probabilities_NK)
-        truth_NK[np.arange(len(labels)), labels] = 1
+    if one_class:
+        truth_NK = np.arange(probabilities_NK.shape[1]) == labels[:, None]
         return float(np.square(probabilities_NK - truth_NK).sum(axis=1).mean())
     return float(np.square(probabilities_NK - labels).mean())
 
 
-def calibration_metrics(logits_NK: npt.NDArray[Any], labels: npt.NDArray[Any], temperature: float) -> dict[str, float]:
+def calibration_metrics(
+    logits_NK: npt.NDArray[Any], labels: npt.NDArray[Any], temperature: float, one_class: bool
+) -> dict[str, float]:
     """`ece` and `brier` at this temperature, and `..._uncalibrated` at 1; all lower is better."""
     metrics = {}
     for suffix, divisor in (("", temperature), ("_uncalibrated", 1.0)):
-        probabilities_NK = to_probabilities(logits_NK.astype(np.float64) / divisor, labels.ndim == 1)
-        metrics[f"ece{suffix}"] = reliability(probabilities_NK, labels).expected_error
-        metrics[f"brier{suffix}"] = brier_score(probabilities_NK, labels)
+        probabilities_NK = to_probabilities(logits_NK.astype(np.float64) / divisor, one_class)
+        metrics[f"ece{suffix}"] = reliability(probabilities_NK, labels, one_class).expected_error
+        metrics[f"brier{suffix}"] = brier_score(probabilities_NK, labels, one_class)
     return metrics
+
+
+def accuracy_by_coverage(confidences_N: Floats, right_N: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """If only the surest answers are given: their share [N] of all, and how many of them are right, 0..1 [N]."""
+    order_N = np.argsort(-confidences_N, kind="stable")
+    answered_N = np.arange(1, len(order_N) + 1)
+    return answered_N / len(order_N), np.cumsum(right_N[order_N]) / answered_N
+
+
+def abstaining(confidences_N: Floats, right_N: npt.NDArray[np.bool_]) -> list[tuple[float, float, float | None]]:
+    """(abstain_below, share answered, share of these that is right; None where nothing is answered)."""
+    rows: list[tuple[float, float, float | None]] = []
+    for threshold in (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99):
+        answered_N = confidences_N >= threshold
+        right = float(right_N[answered_N].mean()) if answered_N.any() else None
+        rows.append((threshold, float(answered_N.mean()), right))
+    return rows

@@ -54,6 +54,14 @@ class CsvWriter:
             self.write(row)
 
 
+def write_csv_file(
+    file: Path, columns: Sequence[str], rows: Iterable[Sequence[Any] | Mapping[str, Any]], spreadsheet_safe: bool = True
+) -> None:
+    """All rows, as by `CsvWriter`."""
+    with file.open("w", newline="", encoding="utf-8") as lines:
+        CsvWriter(lines, columns, spreadsheet_safe).write_all(rows)
+
+
 def read_table(file: Path, needed: tuple[str, ...] = ()) -> Iterator[dict[str, str]]:
     """The rows of a csv file by column, as `CsvWriter` was given them, one after the other.
 

@@ -19,12 +19,8 @@ class AdaptedNetwork(nn.Module):
     Freeze plans, rates by layer, sharding and feature caches ask it what is new (`head_names`) and where it can be cut
     (`blocks`). Names of modules and parameters are those inside `net`, which are torchvision's.
 
-    Args:
-        net: the network.
-        head_names: dotted names of the modules that are new, from input to output. They train in every phase that
-            trains the head; a detector has several.
-        preprocessing: mean and std of the network's input.
-        channels_last: compute in the channels-last memory layout.
+    `head_names` are the dotted names of the modules that are new, from input to output. They train in every phase that
+    trains the head; a detector has several. `channels_last` is the memory layout to compute in.
     """
 
     scale_1C11: Tensor

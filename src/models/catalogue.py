@@ -15,8 +15,7 @@ TRAINED_WITH_HALF = ("googlenet", "inception_v3")
 
 def classifier_names() -> list[str]:
     """Of all classifiers. The settings know the same list without importing torch; a test compares the two."""
-    names: list[str] = models.list_models(module=models)
-    return names
+    return list(models.list_models(module=models))
 
 
 def new_network(name: str, image_size_px: int) -> nn.Module:

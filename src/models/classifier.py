@@ -16,13 +16,7 @@ from src.models.preprocessing import Preprocessing
 
 
 class ImageClassifier(AdaptedNetwork):
-    """A torchvision classifier, whose head is its last layer: one module, new once `reset_classifier` was called.
-
-    Args:
-        net: from `build_backbone`, with its original head.
-        preprocessing: mean and std of the network's input.
-        channels_last: compute in the channels-last memory layout.
-    """
+    """A torchvision classifier, whose head is its last layer: one module, new once `reset_classifier` was called."""
 
     def __init__(self, net: nn.Module, preprocessing: Preprocessing, channels_last: bool) -> None:
         super().__init__(net, [find_head(net)], preprocessing, channels_last)

@@ -8,25 +8,19 @@ from collections.abc import Iterable
 from src.models.adapted import AdaptedNetwork
 from src.settings.errors import ConfigError, did_you_mean
 
-_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
-
 
 def trained_modules(model: AdaptedNetwork, train: str) -> list[str]:
     """Names inside `model.net`, in its order, of the modules that train in a phase.
 
-    Args:
-        train: `head`; `all`; the name of a module, from which on everything trains; or a share such as `50%`, the
-            blocks nearest the output, and the head.
-
-    Raises:
-        ConfigError: with the valid names, if `train` is none of these.
+    `train` is `head`; `all`; the name of a module, from which on everything trains; or a share such as `50%`, the
+    blocks nearest the output, and the head. Raises ConfigError, with the valid names, if it is none of these.
     """
     names = [name for name, _ in model.net.named_modules()]
     if train == "all":
         return names
     if train == "head":
         return [name for name in names if model.in_head(name)]
-    if share := _SHARE.fullmatch(train.strip()):
+    if share := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", train.strip()):
         blocks = model.blocks
         trained_blocks = round(len(blocks) * min(float(share[1]), 100) / 100)
         later = names[names.index(blocks[-trained_blocks]) :] if trained_blocks else []

@@ -47,8 +47,7 @@ def explain_batch(model: ImageClassifier, images_BCHW: Tensor, class_indices_B: 
         images_BCHW: uint8 images [B, 3, H, W], on any device.
         class_indices_B: int64 [B], the output to explain in each image: a class, or a target of numbers.
 
-    Raises:
-        ConfigError: if the network has no layer with maps of more than one place in front of its head.
+    Raises ConfigError if the network has no layer with maps of more than one place in front of its head.
     """
     if not len(images_BCHW):
         return torch.zeros(0, *images_BCHW.shape[2:])

@@ -20,11 +20,11 @@ from src.models.preprocessing import Preprocessing
 from src.models.weight_names import current_names, fitting_network, without_prefix
 from src.models.weights_file import existing_file, read_state_dict
 from src.settings.errors import ConfigError
+from src.settings.project import PROJECT_ROOT
 
 log = logging.getLogger(__name__)
 
 Weights: TypeAlias = WeightsEnum | Path | None
-_REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def find_weights(name: str, weights: str | None) -> Weights:
@@ -42,7 +42,7 @@ def find_weights(name: str, weights: str | None) -> Weights:
     enum = models.get_model_weights(name)
     if weights in enum.__members__:
         return cast(WeightsEnum, enum[weights])
-    if (file := existing_file(weights, (Path.cwd(), _REPOSITORY))) is not None:
+    if (file := existing_file(weights, (Path.cwd(), PROJECT_ROOT))) is not None:
         return file
     if not Path(weights).suffix and Path(weights).name == weights:
         members = ", ".join(enum.__members__)  # DEFAULT is one of them
@@ -84,11 +84,9 @@ def build_backbone(name: str, weights: Weights, image_size_px: int) -> nn.Module
 
 
 def _pretrained_state_dict(name: str, weights: WeightsEnum | Path) -> dict[str, Tensor]:
-    return _download(name, weights) if isinstance(weights, WeightsEnum) else read_state_dict(weights)
-
-
-def _download(name: str, weights: WeightsEnum) -> dict[str, Tensor]:
-    """torchvision's own weights, from its cache or the network."""
+    """Of a file, or torchvision's own from its cache or the network."""
+    if isinstance(weights, Path):
+        return read_state_dict(weights)
     file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
     if not file.exists():
         log.info("Downloading the weights of %s: %s", name, weights.url)

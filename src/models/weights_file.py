@@ -73,24 +73,25 @@ def _read_content(file: Path) -> Any:
 # ----------------------------------------------------------------------------------------------------- what went wrong
 
 
+# What lies there instead, by how the file begins.
+_OTHERS = {
+    (b"version https://git-lfs",): "it is a Git LFS pointer, not the file itself: git lfs pull brings it.",
+    (b"<!doctype html", b"<html", b"<?xml"): "it is a web page, as servers send it in place of a file: download the "
+    "weights again.",
+    (b'{"', b"["): "it is JSON text, not weights: perhaps the list of a model that is kept in several files.",
+    (b"\x1f\x8b",): "it is packed with gzip: unpack it first.",
+    (b"\x89hdf",): "it is an HDF5 file (Keras, TensorFlow), and weights of torch are needed.",
+}
+
+
 def _no_weights(start: bytes) -> str:
     """What a file that begins like this is instead, or ""."""
-    text = start.lstrip().lower()
     if not start:
         return "it is empty."
-    if text.startswith(b"version https://git-lfs"):
-        return "it is a Git LFS pointer, not the file itself: git lfs pull brings it."
-    if text.startswith((b"<!doctype", b"<html", b"<?xml")):
-        return "it is a web page, as servers send it in place of a file: download the weights again."
-    if text.startswith((b'{"', b"[")):
-        return "it is JSON text, not weights: perhaps the list of a model that is kept in several files."
-    if text.startswith(b"\x1f\x8b"):
-        return "it is packed with gzip: unpack it first."
-    if text.startswith(b"\x89hdf"):
-        return "it is an HDF5 file (Keras, TensorFlow), and weights of torch are needed."
-    known = start[8:9] == b"{" or start.startswith(
-        (b"PK", b"\x80")
-    )  # safetensors; torch.save, of today and before 2020
+    if other := next((what for marks, what in _OTHERS.items() if start.lstrip().lower().startswith(marks)), ""):
+        return other
+    # safetensors; torch.save, of today and before 2020
+    known = start[8:9] == b"{" or start.startswith((b"PK", b"\x80"))
     return "" if known else "it is no file of torch.save or safetensors."
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from src.build.trained_model import TrainedModel
 from src.cli.progress import progress_bar
-from src.data.image_files import FileDataset, collate_files
+from src.data.dataset import FileDataset, collate_files
 from src.data.transforms import evaluation_transform
 from src.evaluation.prediction import Prediction
 from src.files.csv_files import CsvWriter

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from src.build.trained_model import TrainedModel
 from src.cli.progress import progress_bar
-from src.data.image_files import FileDataset, collate_files
+from src.data.dataset import FileDataset, collate_files
 from src.data.transforms import evaluation_transform
 from src.data.workers import available_workers, end_when_a_batch_is_lost, workers_that_fit
 from src.evaluation.prediction import Prediction

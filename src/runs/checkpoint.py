@@ -4,6 +4,7 @@ import os
 import shutil
 import zipfile
 import zlib
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ from lightning.pytorch.plugins import TorchCheckpointIO
 from torch import Tensor
 
 from src.files.whole_files import replaced
-from src.runs.plain_data import is_plain_tensor, plain
-from src.runs.record import CHECKPOINT_KEY, RunRecord
+from src.runs.record import CALIBRATION_KEY, CHECKPOINT_KEY, RunRecord
 from src.settings.errors import ConfigError, RunStopped, first_line, was_interrupted
+
+DEEPEST = 40
+MOST_NODES = 5_000_000  # values in all: a thousand classes' names are a thousand
+LONGEST_INT = 2**63
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -88,7 +92,7 @@ def load_checkpoint(file: Path) -> dict[str, Any]:
     impossible things of its model.
     """
     checkpoint = read_checkpoint(file)
-    RunRecord.from_dict(checkpoint[CHECKPOINT_KEY], file)
+    RunRecord.of(checkpoint, file)
     weights = checkpoint.get("state_dict")
     if not isinstance(weights, dict) or not all(isinstance(v, Tensor) and is_plain_tensor(v) for v in weights.values()):
         raise ConfigError(f"'{file}' holds no weights: its entry 'state_dict' is damaged.")
@@ -99,6 +103,15 @@ def load_checkpoint(file: Path) -> dict[str, Any]:
                 "numbers either. The training went wrong, or the file is damaged: take another checkpoint."
             )
     return checkpoint
+
+
+def rewrite(file: Path, weights: dict[str, Tensor] | None, calibration: dict[str, float]) -> None:
+    """Put other weights (None = as they are), or what was learnt from val, into a checkpoint."""
+    checkpoint = load_checkpoint(file)
+    checkpoint["state_dict"] = weights or checkpoint["state_dict"]
+    if calibration:
+        checkpoint[CHECKPOINT_KEY][CALIBRATION_KEY] = calibration
+    AtomicCheckpointIO().save_checkpoint(checkpoint, file)
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:
@@ -127,3 +140,45 @@ def require_undamaged(file: Path) -> None:
             f"'{file}' is damaged: its part {damaged} is not as it was written. Copy it again from where it is whole, "
             "or take another checkpoint of the run."
         )
+
+
+def plain(value: Any, file: Path) -> Any:
+    """The same with tuples as lists and ordered mappings as plain ones; tensors stay.
+
+    torch's safe loader also returns sets, complex numbers, dtypes and cycles. What looks into mappings and lists for
+    something that must not be there would miss it in a tuple, which others take for a list.
+    Raises ConfigError for everything else: keys that are no text, objects, cycles, too many or too deeply nested ones.
+    """
+    left = [MOST_NODES]
+
+    def copied(inner: Any, depth: int) -> Any:
+        left[0] -= 1
+        if depth > DEEPEST or left[0] < 0:
+            raise refused(file, "it is nested too deeply, or has too many values")
+        if inner is None or type(inner) in (bool, float, str):
+            return inner
+        if type(inner) is int:
+            if not -LONGEST_INT <= inner < LONGEST_INT:
+                raise refused(file, "it has a whole number that is far too large")
+            return inner
+        if type(inner) in (list, tuple):
+            return [copied(one, depth + 1) for one in inner]
+        if type(inner) in (dict, OrderedDict):
+            if not all(type(key) is str for key in inner):
+                raise refused(file, "a mapping in it has keys that are no text")
+            return {key: copied(one, depth + 1) for key, one in inner.items()}
+        if isinstance(inner, torch.Tensor) and is_plain_tensor(inner):
+            return inner
+        raise refused(file, f"it holds a {type(inner).__name__}")
+
+    return copied(value, 0)
+
+
+def is_plain_tensor(value: torch.Tensor) -> bool:
+    """Dense numbers in this process's memory."""
+    dense = value.layout == torch.strided and not value.is_quantized and not value.is_nested
+    return bool(dense and value.device.type == "cpu" and type(value) in (torch.Tensor, torch.nn.Parameter))
+
+
+def refused(file: Path, why: str) -> ConfigError:
+    return ConfigError(f"'{file}' cannot be used: {why}, and checkpoints of this project hold plain data and tensors.")

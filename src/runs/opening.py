@@ -3,15 +3,16 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from omegaconf import DictConfig, OmegaConf
 
 from src.cli.command_line import changes_on_resuming
 from src.cli.options import typed_settings
-from src.runs.changes import PATHS_OF_DATA
-from src.runs.resume import find_interrupted, resumed_settings
+from src.runs.resume import PATHS_OF_DATA, find_interrupted, resumed_settings
 from src.runs.run import DryRun, ResumedRun, TrainingRun
 from src.settings.errors import ConfigError
+from src.settings.schema import TrainConfig
 from src.settings.signatures import check_targets
 from src.settings.void_settings import void_settings
 
@@ -21,12 +22,8 @@ log = logging.getLogger(__name__)
 def open_run(cfg: DictConfig, typed: Sequence[str] = ()) -> TrainingRun:
     """The run that the settings ask for, its paths absolute and every `_target_` checked; warnings tell what is void.
 
-    Args:
-        cfg: of the command.
-        typed: the command line, whose settings beside resume=<run> change those of the resumed run.
-
-    Raises:
-        ConfigError: if there is no such run, or one where a new one was to be; if settings cannot be changed.
+    Settings `typed` beside resume=<run> change those of the resumed run. Raises ConfigError if there is no such run, or
+    one where a new one was to be; if settings cannot be changed.
     """
     before = None if cfg.resume is None else find_interrupted(cfg.resume, cfg.output_dir)
     if before is None:
@@ -39,9 +36,12 @@ def open_run(cfg: DictConfig, typed: Sequence[str] = ()) -> TrainingRun:
             raise ConfigError(
                 "trainer.fast_dev_run is for the settings of a new run: it cannot be combined with resume."
             )
-    make_paths_absolute(run.settings)
+    for key in PATHS_OF_DATA:  # the checkpoint's settings mean the same in every working directory
+        if (path := OmegaConf.select(run.settings, key)) is not None:
+            OmegaConf.update(run.settings, key, str(Path(path).expanduser().resolve()))
+    run.settings.output_dir = str(run.settings.output_dir)
     check_targets(run.settings)
-    for text in void_settings(run.typed, typed_settings()):
+    for text in void_settings(cast(TrainConfig, OmegaConf.to_object(run.settings)), typed_settings()):
         log.warning("%s", text)
     return run
 
@@ -53,11 +53,3 @@ def require_no_run(output_dir: Path) -> None:
             f"output_dir='{output_dir}' holds a run already: resume={output_dir} goes on with it (resume=auto too, and "
             "starts a new one where there is none); or give another directory."
         )
-
-
-def make_paths_absolute(settings: DictConfig) -> None:
-    """So that the checkpoint's settings mean the same in every working directory."""
-    for key in PATHS_OF_DATA:
-        if (path := OmegaConf.select(settings, key)) is not None:
-            OmegaConf.update(settings, key, str(Path(path).expanduser().resolve()))
-    settings.output_dir = str(settings.output_dir)

@@ -1,4 +1,4 @@
-"""How far a training is, as each checkpoint carries it beside the record of the run."""
+"""How far a training is, as each checkpoint carries it beside the record; and how many epochs its phases have."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from src.runs.record import CHECKPOINT_KEY
 from src.settings.errors import ConfigError
 from src.settings.plain_values import Rules, is_number
 
@@ -34,13 +35,11 @@ class Progress:
     fit_seconds: float
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any], file: Path) -> "Progress":
-        """What `to_dict` gave, among other entries. Raises ConfigError, which names the entry."""
+    def of(cls, checkpoint: dict[str, Any], file: Path) -> "Progress":
+        """What a checkpoint carries. Raises ConfigError, which names the entry."""
+        values = checkpoint[CHECKPOINT_KEY]
         require_right(values, RULES, "finetune.", file)
         return cls(**{one.name: values[one.name] for one in fields(cls)})
-
-    def to_dict(self) -> dict[str, Any]:
-        return dict(vars(self))
 
 
 def require_right(values: dict[str, Any], rules: Rules, where: str, file: Path) -> None:
@@ -80,9 +79,31 @@ RULES: Rules = {
     "batches_done": (is_count, "a whole number"),
     "processes": (lambda v: is_count(v, 1), "a whole number above 0"),
     "training_metrics": (are_mappings, "states of metrics"),
-    "metrics": (
-        lambda v: isinstance(v, dict) and all(isinstance(one, int | float) for one in v.values()),
-        "numbers",
-    ),
+    "metrics": (lambda v: isinstance(v, dict) and all(isinstance(one, int | float) for one in v.values()), "numbers"),
     "fit_seconds": (lambda v: is_number(v, 0), "a number of seconds"),
 }
+
+
+def shares(epochs: list[int | None], total: int) -> list[int]:
+    """The epochs of each phase: None becomes an equal share of what the others leave of `total`."""
+    open_phases = [i for i, number in enumerate(epochs) if number is None]
+    part, over = divmod(total - sum(number or 0 for number in epochs), max(len(open_phases), 1))
+    return [part + (i == open_phases[-1]) * over if number is None else number for i, number in enumerate(epochs)]
+
+
+def lengthened(plan: list[int | None], progress: Progress, before: int, max_epochs: int) -> list[int]:
+    """The epochs that the phases of a resumed run had, or, if trainer.max_epochs has changed, shares of what is left.
+
+    `plan` is as in `shares`; trainer.max_epochs was `before`, and is `max_epochs` now. Raises ConfigError if that is
+    less than there were, or too few for the phases that are left.
+    """
+    epochs, first = list(progress.phase_epochs), progress.phase
+    if max_epochs != before:
+        left = max_epochs - progress.phase_start_epoch
+        if left < progress.epochs_done - progress.phase_start_epoch or left < len(plan) - first:
+            raise ConfigError(
+                f"trainer.max_epochs={max_epochs} is less than the {progress.epochs_done} epochs that the run has "
+                f"trained, and what its freeze plan still has to do (phase {first + 1} of {len(plan)}): raise it."
+            )
+        epochs[first:] = shares(plan[first:], left)
+    return epochs

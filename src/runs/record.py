@@ -1,6 +1,6 @@
 """What a checkpoint says of its run, as typed data."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,33 +36,20 @@ class RunRecord:
     calibration: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def from_dict(cls, values: Any, file: Path) -> "RunRecord":
-        """What `to_dict` gave. Raises ConfigError, which names the entry and the file, for anything else."""
+    def of(cls, checkpoint: dict[str, Any], file: Path) -> "RunRecord":
+        """What a checkpoint carries. Raises ConfigError, which names the entry, if it is none of this project's."""
+        values = checkpoint[CHECKPOINT_KEY]
         require_named_task(values, file)
         require_right(values, file)
-        return cls(
-            config=values["config"],
-            class_names=values["class_names"],
-            preprocessing=read_preprocessing(values["preprocessing"], file),
-            data_fingerprint=values["data_fingerprint"],
-            versions=values["versions"],
-            run_id=values.get("run_id", ""),
-            rates={int(name.removeprefix(PHASE)) - 1: rate for name, rate in values.get("rates", {}).items()},
-            calibration=values.get(CALIBRATION_KEY, {}),
-        )
+        known = {one.name: values[one.name] for one in fields(cls) if one.name in values}
+        known["preprocessing"] = read_preprocessing(values["preprocessing"], file)
+        found = values.get("rates", {}).items()
+        return cls(**{**known, "rates": {int(name.removeprefix(PHASE)) - 1: rate for name, rate in found}})
 
     def to_dict(self) -> dict[str, Any]:
         """As it stands in a checkpoint, below CHECKPOINT_KEY: plain data."""
-        return {
-            "config": self.config,
-            "class_names": self.class_names,
-            "preprocessing": self.preprocessing.as_dict(),
-            "data_fingerprint": self.data_fingerprint,
-            "versions": self.versions,
-            "run_id": self.run_id,
-            "rates": self.rates_by_phase,
-            **({CALIBRATION_KEY: self.calibration} if self.calibration else {}),
-        }
+        values = {**vars(self), "preprocessing": self.preprocessing.as_dict(), "rates": self.rates_by_phase}
+        return {key: value for key, value in values.items() if key != CALIBRATION_KEY or value}
 
     def setting(self, key: str) -> Any:
         """The value of a dotted key; None if there is none."""

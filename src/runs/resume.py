@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from src.cli.command_line import resumed_run_dir
-from src.runs.changes import change, different_values, set_value, wrong_kinds_of_changes
+from src.cli.mistakes import message_of
+from src.cli.quoting import value_of
 from src.runs.checkpoint import find_checkpoint, load_checkpoint
 from src.runs.progress import Progress
-from src.runs.record import CHECKPOINT_KEY, RunRecord, moved
+from src.runs.record import RunRecord, moved
 from src.runs.resumed_state import check_resumable, epochs_of
 from src.settings.check import check_settings, leaves
 from src.settings.errors import ConfigError
@@ -21,6 +23,14 @@ from src.settings.signatures import no_download
 from src.settings.trust import plain_config, require_own_paths, require_own_targets
 
 log = logging.getLogger(__name__)
+
+
+PATHS_OF_DATA = ("data.root", "data.file", "data.split_file")
+# What the checkpoint's optimizer, schedule and weights hold, and would silently win over the command line.
+KEPT_ON_RESUMING = (
+    "backbone", "head", "freeze", "loss", "optimizer", "scheduler", "task", "param_groups", "ema_decay", "seed",
+    "output_dir", "name",
+)  # fmt: skip
 
 
 class Interrupted(NamedTuple):
@@ -51,8 +61,8 @@ def find_interrupted(wanted: str, output_dir: Path) -> Interrupted | None:
         )
     file = find_checkpoint(resume, "last")
     checkpoint = load_checkpoint(file)
-    record = RunRecord.from_dict(checkpoint[CHECKPOINT_KEY], file)
-    progress = Progress.from_dict(checkpoint[CHECKPOINT_KEY], file)
+    record = RunRecord.of(checkpoint, file)
+    progress = Progress.of(checkpoint, file)
     check_resumable(checkpoint, record, progress, file)
     require_same_run(record, file, run_dir)
     stopping = [state for key, state in checkpoint["callbacks"].items() if key.startswith("PhaseEarlyStopping")]
@@ -62,13 +72,8 @@ def find_interrupted(wanted: str, output_dir: Path) -> Interrupted | None:
 def resumed_settings(own: DictConfig, before: Interrupted, changes: Sequence[str]) -> DictConfig:
     """The settings kept in the checkpoint with this command line's values on top.
 
-    Args:
-        own: of this command, of which `trust` holds, and with resume=auto whatever differs.
-        before: the interrupted run.
-        changes: `key=value` and `~key`, typed beside resume=<run>.
-
-    Raises:
-        ConfigError: if something changes that a resumed run has to keep.
+    Of this command's `own`, `trust` holds, and with resume=auto whatever differs; `changes` are `key=value` and `~key`,
+    typed beside resume=<run>. Raises ConfigError if something changes that a resumed run has to keep.
     """
     run_dir = resumed_run_dir(before.file).resolve()
     settings = moved(before.record.config, str(before.record.output_dir), str(run_dir))
@@ -109,3 +114,55 @@ def require_same_run(record: RunRecord, file: Path, run_dir: Path) -> None:
             f"'{file}' is the checkpoint of another run than the one in {run_dir}, and going on with it would mix the "
             "files of the two: put it into its own run's directory, or into a new one (<dir>/checkpoints/last.ckpt)."
         )
+
+
+def change(resumed: DictConfig, text: str) -> None:
+    """Apply one `key=value`, or `~key` of a callback or logger, to the settings of a resumed run."""
+    key = text.lstrip("+~").partition("=")[0]
+    old = OmegaConf.select(resumed, key, default=...)
+    if text.startswith("~"):
+        group, _, name = key.partition(".")
+        if group not in ("callbacks", "logger") or old is ...:
+            raise ConfigError(f"{text} cannot be combined with resume: only callbacks and loggers can be left out.")
+        del resumed[group][name]
+        return
+    if old is ... and not text.startswith("+") and key.split(".")[0] not in KEPT_ON_RESUMING:
+        raise ConfigError(f"{key} is no setting of the resumed run (+{text} adds it).")
+    set_value(resumed, key, value_of(text), text)
+
+
+def set_value(resumed: DictConfig, key: str, value: Any, text: str) -> None:
+    if key.split(".")[0] in KEPT_ON_RESUMING:
+        raise ConfigError(f"{text} cannot be combined with resume: a resumed run keeps its {key.split('.')[0]}.")
+    if OmegaConf.is_dict(OmegaConf.select(resumed, key)):
+        raise ConfigError(
+            f"{text} cannot be combined with resume: only single values ({key}.<key>=<value>) can change."
+        )
+    try:
+        OmegaConf.update(resumed, key, value, force_add=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(message_of(error)) from error
+    log.info("Changed on resuming: %s", text)
+
+
+def different_values(old: DictConfig, new: DictConfig) -> dict[str, Any]:
+    """What the settings `new` say otherwise than a checkpoint's, by dotted key."""
+    before = dict(leaves(OmegaConf.to_container(old, resolve=True)))
+    after = dict(leaves(OmegaConf.to_container(new, resolve=True)))
+    kept = ("resume", "output_dir", *PATHS_OF_DATA)  # paths may be relative here and absolute there
+    inside = {key for key, value in before.items() if str(value).startswith(str(old.output_dir))}
+    return {k: v for k, v in after.items() if v != before.get(k, ...) and k not in kept and k not in inside}
+
+
+def wrong_kinds_of_changes(resumed: DictConfig, before: dict[str, Any]) -> list[str]:
+    """A number that is changed must stay a number, true or false one of the two, and a list a list."""
+    problems = []
+    for key, value in leaves(OmegaConf.to_container(resumed)):
+        old = before.get(key, ...)
+        if value == old or value is None or old is ... or old is None:
+            continue
+        kinds = ((bool, "true or false"), (int | float, "a number"), (list, "a list such as [1, 2]"))
+        wanted = next(((kind, word) for kind, word in kinds if isinstance(old, kind)), None)
+        if wanted and not (isinstance(value, wanted[0]) and isinstance(value, bool) == isinstance(old, bool)):
+            problems.append(f"{key}={value!r} is not {wanted[1]}.")
+    return problems

@@ -9,12 +9,13 @@ from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from src.runs.progress import Progress, are_mappings, is_count, is_epoch, require_right, unfit
-from src.runs.record import RunRecord
+from src.runs.record import CHECKPOINT_KEY, RunRecord, moved
 from src.settings.errors import RunStopped
 from src.settings.plain_values import Rules, is_number
 
 PATHS = ("best_model_path", "last_model_path", "kth_best_model_path")  # of Lightning's ModelCheckpoint
 SCALARS = ("step",)  # of fused optimizers, all else has the shape of the parameter
+SHAPE = ("data.batch_size", "trainer.max_epochs", "trainer.accumulate_grad_batches")
 STATE: Rules = {
     "callbacks": (are_mappings, "states of callbacks"),
     "optimizer_states": (lambda v: isinstance(v, list) and all(isinstance(one, dict) for one in v), "a list of states"),
@@ -44,21 +45,23 @@ def check_resumable(checkpoint: dict[str, Any], record: RunRecord, progress: Pro
         raise unfit(file, "its settings lack a batch size or a number of epochs, or it has rates of other phases")
 
 
-SHAPE = ("data.batch_size", "trainer.max_epochs", "trainer.accumulate_grad_batches")
+def take_over(checkpoint: dict[str, Any], record: RunRecord) -> Progress:
+    """How far the run is that goes on. Its callbacks do so in the directory of `record`, if it was moved since.
 
-
-def forget_foreign_files(callbacks: dict[str, Any], run_dir: Path) -> None:
-    """Take out of the states of ModelCheckpoints all paths but those of checkpoints in the run's own directory.
-
-    Lightning removes files and folders that are named there, and the best weights are read from and written to them.
+    Of the states of ModelCheckpoints all paths are taken out but those of checkpoints in there (trust=true: none):
+    Lightning removes files and folders that are named, and the best weights are read from and written to them.
     """
-    for state in callbacks.values():
+    progress, folder = Progress.of(checkpoint, record.output_dir), record.output_dir
+    callbacks = moved(checkpoint["callbacks"], checkpoint[CHECKPOINT_KEY]["config"]["output_dir"], str(folder))
+    checkpoint["callbacks"] = callbacks
+    for state in callbacks.values() if not record.setting("trust") else ():
         for key in PATHS:
-            if key in state and not is_own_checkpoint(state[key], run_dir):
+            if key in state and not is_own_checkpoint(state[key], folder):
                 state[key] = ""
         if "best_k_models" in state:
             models = state["best_k_models"] if isinstance(state["best_k_models"], dict) else {}
-            state["best_k_models"] = {path: v for path, v in models.items() if is_own_checkpoint(path, run_dir)}
+            state["best_k_models"] = {path: v for path, v in models.items() if is_own_checkpoint(path, folder)}
+    return progress
 
 
 def is_own_checkpoint(path: Any, run_dir: Path) -> bool:
@@ -90,16 +93,11 @@ def require_fitting(optimizer: Optimizer, built: list[dict[str, Any]]) -> None:
             for name, value in state.items():
                 if not isinstance(value, Tensor) or isinstance(value, DTensor):
                     continue
-                if not fits(name, value, parameter):
+                same = value.shape == parameter.shape and value.is_floating_point()
+                if not (value.numel() == 1 if name in SCALARS else same):
                     raise RunStopped(
                         f"The checkpoint's optimizer has a state '{name}' of the shape {tuple(value.shape)} for a "
                         f"parameter of the shape {tuple(parameter.shape)}: it is damaged."
                     )
                 if name not in SCALARS and value.stride() != parameter.stride():  # channels_last has changed, say
                     state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
-
-
-def fits(name: str, value: Tensor, parameter: Tensor) -> bool:
-    if name in SCALARS:
-        return value.numel() == 1
-    return value.shape == parameter.shape and value.is_floating_point()

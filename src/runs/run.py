@@ -13,11 +13,11 @@ from src.data.module import ImageDataModule
 from src.files.whole_files import write_json
 from src.models.preprocessing import Preprocessing
 from src.runs.environment import environment
-from src.runs.phase_epochs import lengthened, shares
+from src.runs.progress import lengthened, shares
 from src.runs.record import RunRecord
 from src.runs.resume import Interrupted
 from src.settings.errors import ConfigError
-from src.settings.schema import TrainConfig
+from src.settings.trust import plain_config
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +42,6 @@ class TrainingRun:
         self.settings = settings
         self.metrics_before: dict[str, float] = {}
         self.run_id = uuid.uuid4().hex
-
-    @property
-    def typed(self) -> TrainConfig:
-        """The settings as they are now, by their types."""
-        return cast(TrainConfig, OmegaConf.to_object(self.settings))
 
     @property
     def output_dir(self) -> Path:
@@ -89,7 +84,9 @@ class TrainingRun:
         """config.yaml, environment.json and split.csv, before the training."""
         folder = self.output_dir
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.yaml").write_text(OmegaConf.to_yaml(self.settings, resolve=True), encoding="utf-8")
+        (folder / "config.yaml").write_text(
+            OmegaConf.to_yaml(plain_config(record.config), resolve=True), encoding="utf-8"
+        )
         write_json(folder / "environment.json", {"run_id": self.run_id, **environment(record.data_fingerprint)})
         datamodule.write_split_csv(folder / "split.csv", self.settings.spreadsheet_safe)
 

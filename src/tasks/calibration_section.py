@@ -7,21 +7,19 @@ from src.evaluation.evidence import Evidence
 from src.reports.charts import draw_reliability
 from src.reports.parts import section
 from src.reports.run_report import RunReport
-from src.training.calibrated import CalibratedTask
+from src.training.scores_task import CalibratedTask
 
 
-def probabilities_of(task: CalibratedTask, evidence: Evidence, one_class: bool, calibrated: bool = True) -> Floats:
+def probabilities_of(task: CalibratedTask, evidence: Evidence, calibrated: bool = True) -> Floats:
     """[N, K]."""
     logits_NK = evidence.arrays["outputs"].astype(np.float64)
-    return to_probabilities(logits_NK / task.temperature if calibrated else logits_NK, one_class)
+    return to_probabilities(logits_NK / task.temperature if calibrated else logits_NK, task.one_class)
 
 
-def calibration_section(
-    report: RunReport, task: CalibratedTask, evidence: Evidence, one_class: bool, notes: list[str]
-) -> str:
+def calibration_section(report: RunReport, task: CalibratedTask, evidence: Evidence, notes: list[str]) -> str:
     """`notes` are HTML."""
     before, after = (
-        reliability(probabilities_of(task, evidence, one_class, calibrated), evidence.labels)
+        reliability(probabilities_of(task, evidence, calibrated), evidence.labels, task.one_class)
         for calibrated in (False, True)
     )
     temperature = task.temperature

@@ -1,7 +1,6 @@
 """What a run, or an evaluation, leaves for people: tables, the page, the model card. The task brings its parts.
 
-The module `report` of a task has HEADLINE (names of its main metrics), words, intervals, tables and sections.
-"""
+The module `report` of a task has HEADLINE (names of its main metrics), words, intervals, tables and sections."""
 
 import json
 from collections.abc import Sequence
@@ -13,18 +12,20 @@ from lightning import Trainer
 
 from src.data.table import ImageTable
 from src.evaluation.evidence import Evidence
-from src.files.csv_files import CsvWriter, read_csv_file
+from src.files.csv_files import read_csv_file, write_csv_file
 from src.files.whole_files import write_json
 from src.reports.card_sections import CardFacts
 from src.reports.model_card import model_card
 from src.reports.run_page import write_run_page
-from src.reports.run_report import RunReport
+from src.reports.run_report import RunReport, TaskWords
+from src.runs.environment import peak_memory
 from src.tasks.lookup import part_of
-from src.tasks.predictions_file import write_predictions
+from src.training.embeddings import log_embeddings
 from src.training.measure import Measured
-from src.training.peak_memory import peak_memory
 from src.training.task import FineTuneTask
 from src.training.tensorboard import add_figure
+
+MAX_PROBABILITY_COLUMNS = 100
 
 
 def report_part(task: FineTuneTask) -> ModuleType:
@@ -56,8 +57,7 @@ def write_tables(
         if evidence.split != "test" or not len(evidence):
             continue
         for name, (columns, rows) in report_part(task).tables(task, evidence).items():
-            with (folder / f"test_{name}.csv").open("w", newline="", encoding="utf-8") as file:
-                CsvWriter(file, columns, safe).write_all(rows)
+            write_csv_file(folder / f"test_{name}.csv", columns, rows, safe)
         for name, image in task.figures("test", evidence.arrays, evidence.labels).items():
             image.save(folder / f"{name.replace('/', '_')}.png")
             add_figure(trainer, name, image.copy)
@@ -75,7 +75,10 @@ def write_run_report(
     file = output_dir / "environment.json"
     environment = {**json.loads(file.read_text(encoding="utf-8")), **peak_memory()}
     write_json(file, environment)
-    log_embeddings(task, table, measured, trainer)
+    if measured.embeddings:
+        val = measured.splits[0]
+        predictions = {row: one.answer for row, one in zip(val.rows_N.tolist(), task.predictions_of(val), strict=True)}
+        log_embeddings(trainer, table, measured.embeddings, predictions)
     splits = [evidence for evidence in measured.splits if len(evidence)]
     if not splits:
         return
@@ -93,34 +96,39 @@ def write_run_report(
     write_report(output_dir / "report", report, task)
     for name, image in report.figures.items():
         add_figure(trainer, name, image.copy)
-    card = CardFacts(
-        words=report_part(task).words(task.class_names),
-        config=report.config,
-        metrics=metrics,
-        environment=environment,
-        class_names=table.class_names,
-        split_counts={split: len(rows) for split, rows in table.splits.items()},
-        class_counts=class_counts(table),
-        unreadable=len(read_csv_file(output_dir / "unreadable.csv")),
-        calibration=measured.calibration,
-        intervals=report.intervals,
-    )
+    unreadable = len(read_csv_file(output_dir / "unreadable.csv"))
+    card = card_of(report, report_part(task).words(task.class_names), unreadable, measured.calibration)
     (output_dir / "report" / "model_card.md").write_text(model_card(card), encoding="utf-8")
 
 
-def class_counts(table: ImageTable) -> dict[str, list[int]]:
-    """Images of each class by split; empty where there are no classes."""
-    counts = {split: table.targets.counts(rows) for split, rows in table.splits.items()}
-    return {split: counts_K.tolist() for split, counts_K in counts.items() if counts_K is not None}
+def card_of(report: RunReport, words: TaskWords, unreadable: int, calibration: dict[str, float]) -> CardFacts:
+    splits = report.table.splits.items()
+    counts = {split: report.table.targets.counts(rows) for split, rows in splits}
+    return CardFacts(
+        words=words,
+        config=report.config,
+        metrics=report.metrics,
+        environment=report.environment,
+        class_names=report.table.class_names,
+        split_counts={split: len(rows) for split, rows in splits},
+        class_counts={split: counts_K.tolist() for split, counts_K in counts.items() if counts_K is not None},
+        unreadable=unreadable,
+        calibration=calibration,
+        intervals=report.intervals,
+    )
 
 
 def parameters_of(task: FineTuneTask) -> int:
     return sum(parameter.numel() for parameter in task.model.parameters())
 
 
-def log_embeddings(task: FineTuneTask, table: ImageTable, measured: Measured, trainer: Trainer) -> None:
-    """Those of val, into TensorBoard's projector."""
-    val = measured.splits[0]
-    if measured.embeddings is not None:
-        predictions = {row: one.answer for row, one in zip(val.rows_N.tolist(), task.predictions_of(val), strict=True)}
-        measured.embeddings.log_to(trainer, table, predictions)
+def write_predictions(
+    path: Path, task: FineTuneTask, table: ImageTable, evidence: Evidence, spreadsheet_safe: bool = True
+) -> None:
+    """One row per image: path, label, and the columns of src.predict; probabilities only of up to 100 classes."""
+    columns = task.prediction.columns(task.class_names, wide=len(task.class_names) <= MAX_PROBABILITY_COLUMNS)
+    rows = (
+        {"path": str(table.paths[row]), "label": table.targets.text(row), **prediction.row()}
+        for row, prediction in zip(evidence.rows_N.tolist(), task.predictions_of(evidence), strict=True)
+    )
+    write_csv_file(path, ["path", "label", *columns], rows, spreadsheet_safe)

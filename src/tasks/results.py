@@ -14,10 +14,9 @@ from src.files.whole_files import write_json
 from src.runs.run import TrainingRun
 from src.tasks.reporting import write_run_report, write_tables
 from src.training.best_weights import find_best
-from src.training.hyperparameters import log_hyperparameters
 from src.training.measure import measure_best
-from src.training.metric_states import scalars
 from src.training.scores_task import ScoresTask
+from src.training.tensorboard import log_hyperparameters
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +54,7 @@ def measure_and_write(
 def metrics_of_training(run: TrainingRun, task: ScoresTask, trainer: Trainer) -> dict[str, Any]:
     """As they were at the end, before the best weights are measured."""
     # Without an epoch, in a run that had ended when it was resumed, there are no new values.
-    last = scalars(trainer.callback_metrics) or run.metrics_before
+    last = task.logged_metrics() or run.metrics_before
     metrics: dict[str, Any] = {f"last/{name}": value for name, value in last.items()}
     metrics |= {"epochs": trainer.current_epoch, "steps": trainer.global_step}
     metrics |= {f"lr_find/{name}": rate for name, rate in task.record.rates_by_phase.items()}
@@ -68,9 +67,5 @@ def say(metrics: dict[str, Any], output_dir: Path, best: bool) -> None:
     log.info("%s: %s", "Best checkpoint" if best else "Last weights", values)
     here = output_dir.relative_to(Path.cwd()) if output_dir.is_relative_to(Path.cwd()) else output_dir
     shown = (output_dir / "report" / "index.html").is_file()  # there is no page of outputs that are not finite
-    log.info(
-        f"%d epochs in %.0f s. Everything is in %s{'; its report/index.html shows it' if shown else ''}",
-        metrics["epochs"],
-        metrics["fit_seconds"],
-        here,
-    )
+    page = "; its report/index.html shows it" if shown else ""
+    log.info("%d epochs in %.0f s. Everything is in %s%s", metrics["epochs"], metrics["fit_seconds"], here, page)

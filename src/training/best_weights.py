@@ -1,16 +1,24 @@
-"""The best weights of a training: in best.ckpt, or the moving average, or the last ones."""
+"""The best weights of a training: in best.ckpt, or the moving average, or the last ones; and the soup of several."""
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from lightning import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from src.runs.checkpoint import AtomicCheckpointIO, load_checkpoint
-from src.runs.record import CALIBRATION_KEY, CHECKPOINT_KEY
-from src.training.averaging import MovingAverage, SoupCheckpoint, StateDict
+from src.evaluation.evidence import Evidence
+from src.runs.checkpoint import load_checkpoint, rewrite
+from src.training.averaging import MovingAverage, SoupCheckpoint, StateDict, average_of
+from src.training.callbacks.every_batch import find_callback
 from src.training.sharding import load_sharded
 from src.training.task import FineTuneTask
+
+log = logging.getLogger(__name__)
+
+
+Measurement = tuple[dict[str, float], Evidence]
 
 
 def find_best(trainer: Trainer, monitor: str) -> ModelCheckpoint | None:
@@ -33,8 +41,8 @@ def load_best(task: FineTuneTask, trainer: Trainer) -> None:
         if (file := best_file(trainer, task.monitor)) is not None:
             weights = load_checkpoint(file)["state_dict"]
         else:
-            averages = [c.average for c in trainer.callbacks if isinstance(c, MovingAverage)]  # type: ignore[attr-defined]
-            weights = averages[0] if averages else last
+            moving = find_callback(trainer, MovingAverage)
+            weights = last if moving is None else moving.average
     load_everywhere(weights, task, trainer)
 
 
@@ -46,15 +54,37 @@ def load_everywhere(weights: StateDict | None, task: FineTuneTask, trainer: Trai
     task.load_state_dict(trainer.strategy.broadcast(cast(StateDict, weights)), strict=False)
 
 
-def keep_calibration(trainer: Trainer, monitor: str, calibration: dict[str, float]) -> None:
-    """Put what was learnt from val into best.ckpt."""
-    if calibration and trainer.is_global_zero and (file := best_file(trainer, monitor)) is not None:
-        checkpoint = load_checkpoint(file)
-        checkpoint[CHECKPOINT_KEY][CALIBRATION_KEY] = calibration
-        AtomicCheckpointIO().save_checkpoint(checkpoint, file)
+def keep_best(trainer: Trainer, monitor: str, weights: StateDict | None, calibration: dict[str, float]) -> None:
+    """Put other weights (None = as they are), or what was learnt from val, into best.ckpt."""
+    if (weights or calibration) and trainer.is_global_zero and (file := best_file(trainer, monitor)) is not None:
+        rewrite(file, weights, calibration)
 
 
-def keep_weights(trainer: Trainer, monitor: str, weights: dict[str, Any]) -> None:
-    """Put other weights into best.ckpt."""
-    if trainer.is_global_zero and (file := best_file(trainer, monitor)) is not None:
-        AtomicCheckpointIO().save_checkpoint({**load_checkpoint(file), "state_dict": weights}, file)
+def try_soup(
+    best: Measurement, task: FineTuneTask, trainer: Trainer, measure_val: Callable[[], Measurement]
+) -> Measurement:
+    """Put the soup in the place of the best epoch, in `task` and in best.ckpt, unless val is worse with it.
+
+    Returns metrics and evidence of val of the weights that stay: `best`, if there is nothing to average.
+    """
+    monitor = task.monitor
+    soup = find_callback(trainer, SoupCheckpoint)
+    kept = find_best(trainer, monitor)
+    files = trainer.strategy.broadcast(soup.files() if soup is not None else [])
+    if kept is None or len(files) < 2:
+        return best
+    load_everywhere(average_of(files) if trainer.is_global_zero else None, task, trainer)
+    metrics, val = measure_val()
+    mixed = trainer.strategy.lightning_module_state_dict()  # by all processes
+    alone = best[0][monitor]
+    better = metrics[monitor] >= alone if kept.mode == "max" else metrics[monitor] <= alone
+    log.info(
+        "Soup of the %d best epochs: %s %.4f, the best alone %.4f: %s.",
+        len(files), monitor, metrics[monitor], alone, "kept" if better else "not kept",
+    )  # fmt: skip
+    if better:
+        keep_best(trainer, monitor, mixed, {})
+    else:
+        load_best(task, trainer)
+        metrics, val = measure_val()
+    return {**metrics, "soup_epochs": len(files) if better else 0}, val

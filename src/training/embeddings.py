@@ -1,17 +1,19 @@
 """The validation images by what the head gets to see of them, for TensorBoard's projector."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from lightning import Callback, LightningModule, Trainer
+from lightning import LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.hooks import RemovableHandle
 
 from src.data.table import ImageTable
 from src.models.classifier import pooled
+from src.training.callbacks.every_batch import EveryBatch
 from src.training.processes import gathered
 from src.training.scores_task import ScoresTask
 from src.training.tensorboard import find_tensorboards
@@ -20,30 +22,35 @@ MOST = 500  # images: their vectors become a text file, and the projector become
 THUMBNAIL_PX = 48
 
 
-class EmbeddingCollector(Callback):
+Embeddings = dict[str, npt.NDArray[Any]]
+
+
+class EmbeddingCollector(EveryBatch):
     """Keeps embeddings float32 [N, C] and thumbnails uint8 [N, 3, 48, 48] of some of the images that val measures.
 
-    Args:
-        rows_N: of the image table; at most MOST of them, evenly spread, are kept.
+    At most MOST images, evenly spread, of a network that has been trained, where TensorBoard shows them.
     """
 
-    def __init__(self, rows_N: npt.NDArray[np.int64]) -> None:
-        self.wanted = set(rows_N[:: -(-len(rows_N) // MOST) or 1].tolist())
-        self.batches: list[dict[str, npt.NDArray[Any]]] = []
+    def __init__(self) -> None:
+        self.hook: RemovableHandle | None = None
+        self.batches: list[Embeddings] = []
 
     def on_validation_start(self, trainer: Trainer, task: LightningModule) -> None:
-        assert isinstance(task, ScoresTask)
         self.batches = []  # a soup is measured after the best epoch
-        self.hook = task.model.watch_head(self.see)
+        measured = trainer.state.fn == TrainerFn.VALIDATING and isinstance(task, ScoresTask) and not task.is_sharded
+        if measured and find_tensorboards(trainer):
+            rows_N = trainer.datamodule.table.splits["val"]  # type: ignore[attr-defined]
+            self.wanted = set(rows_N[:: -(-len(rows_N) // MOST) or 1].tolist())
+            self.hook = cast(ScoresTask, task).model.watch_head(self.see_features)
 
-    def see(self, features: Tensor) -> None:
+    def see_features(self, features: Tensor) -> None:
         self.seen = features
 
-    def on_validation_batch_end(
-        self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int, loader: int = 0
-    ) -> None:
+    def see(self, trainer: Trainer, split: str, outputs: Any, batch: Any, i: int) -> None:
+        if self.hook is None or "image" not in batch:
+            return
         chosen = [n for n, row in enumerate(batch["index"].tolist()) if row in self.wanted]
-        if not chosen or "image" not in batch:
+        if not chosen:
             return
         thumbnails = F.interpolate(batch["image"][chosen].float(), (THUMBNAIL_PX, THUMBNAIL_PX), mode="area")
         self.batches.append({
@@ -53,41 +60,31 @@ class EmbeddingCollector(Callback):
         })  # fmt: skip
 
     def on_validation_end(self, trainer: Trainer, task: LightningModule) -> None:
-        self.hook.remove()
+        if self.hook is not None:
+            self.hook.remove()
+            self.hook = None
 
-    def take(self) -> "Embeddings | None":
-        """Of all processes, each of which has to call it; None if there was no image."""
+    def take(self) -> Embeddings:
+        """Of all processes, each of which has to call it: rows of the image table, embeddings and thumbnails."""
         batches = gathered(self.batches)
-        if not batches:
-            return None
-        return Embeddings(
-            *(np.concatenate([batch[name] for batch in batches]) for name in ("index", "embedding", "thumbnail"))
+        return {name: np.concatenate([batch[name] for batch in batches]) for name in (batches or [{}])[0]}
+
+
+def log_embeddings(trainer: Trainer, table: ImageTable, found: Embeddings, predictions: dict[int, str]) -> None:
+    """Into TensorBoard, with labels, predictions (by row) and paths."""
+    rows = [
+        [clean(text) for text in (table.targets.text(row), predictions.get(row, ""), str(table.paths[row]))]
+        for row in found["index"].tolist()
+    ]
+    for logger in find_tensorboards(trainer):
+        logger.experiment.add_embedding(
+            np.round(found["embedding"].astype(np.float64), 4),
+            metadata=rows,
+            label_img=torch.from_numpy(found["thumbnail"]).float() / 255,
+            global_step=trainer.global_step,
+            tag="val",
+            metadata_header=["label", "prediction", "path"],
         )
-
-
-@dataclass(frozen=True)
-class Embeddings:
-    """Of some images: rows of the image table, what the head gets float32 [N, C], thumbnails uint8 [N, 3, 48, 48]."""
-
-    index: npt.NDArray[np.int64]
-    embedding: npt.NDArray[np.float32]
-    thumbnail: npt.NDArray[np.uint8]
-
-    def log_to(self, trainer: Trainer, table: ImageTable, predictions: dict[int, str]) -> None:
-        """Into TensorBoard, with labels, predictions (by row) and paths."""
-        rows = [
-            [clean(text) for text in (table.targets.text(row), predictions.get(row, ""), str(table.paths[row]))]
-            for row in self.index.tolist()
-        ]
-        for logger in find_tensorboards(trainer):
-            logger.experiment.add_embedding(
-                np.round(self.embedding.astype(np.float64), 4),
-                metadata=rows,
-                label_img=torch.from_numpy(self.thumbnail).float() / 255,
-                global_step=trainer.global_step,
-                tag="val",
-                metadata_header=["label", "prediction", "path"],
-            )
 
 
 def clean(text: str) -> str:

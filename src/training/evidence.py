@@ -1,34 +1,35 @@
 """Collects what a task keeps of each image of an evaluation."""
 
+import logging
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from lightning import Callback, LightningModule, Trainer
+from lightning import Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 
 from src.data.table import ImageTable
-from src.evaluation.evidence import Evidence, finite_evidence
+from src.evaluation.evidence import MAX_NOT_FINITE, Evidence
+from src.training.callbacks.every_batch import EveryBatch
 from src.training.processes import gathered
 
+log = logging.getLogger(__name__)
 
-class EvidenceCollector(Callback):
-    """Takes what a validation or test step returns: rows of the image table int64 [B] as `index`, and kept tensors."""
+Array = npt.NDArray[Any]
+MAX_NAMES = 20  # of images in a message
+
+
+class EvidenceCollector(EveryBatch):
+    """Takes what a validation or test step returns: rows of the image table int64 [B] as `index`, and kept tensors.
+
+    Not while the network trains: of those weights nobody asks for more than the metrics.
+    """
 
     def __init__(self) -> None:
-        self.batches: list[dict[str, npt.NDArray[Any]]] = []
+        self.batches: list[dict[str, Array]] = []
 
-    def on_validation_batch_end(
-        self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int, loader: int = 0
-    ) -> None:
-        self.see(outputs)
-
-    def on_test_batch_end(
-        self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int, loader: int = 0
-    ) -> None:
-        self.see(outputs)
-
-    def see(self, outputs: Any) -> None:
-        if outputs is not None:
+    def see(self, trainer: Trainer, split: str, outputs: Any, batch: Any, i: int) -> None:
+        if outputs is not None and trainer.state.fn != TrainerFn.FITTING:
             self.batches.append({name: value.cpu().numpy() for name, value in outputs.items()})
 
     def take(self, split: str, table: ImageTable) -> Evidence:
@@ -40,3 +41,29 @@ class EvidenceCollector(Callback):
         rows_N = arrays.pop("index")
         order_N = np.argsort(rows_N, kind="stable")
         return finite_evidence(split, table, rows_N[order_N], {name: a[order_N] for name, a in arrays.items()})
+
+
+def finite_evidence(split: str, table: ImageTable, rows_N: npt.NDArray[np.int64], arrays: dict[str, Array]) -> Evidence:
+    """Without images of which something kept is not finite, which a warning names."""
+    finite_N = np.ones(len(rows_N), dtype=np.bool_)
+    for values in arrays.values():
+        if np.issubdtype(values.dtype, np.floating):
+            finite_N &= np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
+    measurable = int((~finite_N).sum()) <= MAX_NOT_FINITE * len(rows_N)
+    if not finite_N.all():
+        names = [str(table.paths[row]) for row in rows_N[~finite_N]]
+        more = f"\n  ... {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+        log.warning(
+            "The outputs for %d of %d %s images are not finite; metrics, calibration, predictions and report leave "
+            "them out%s:\n  %s%s",
+            len(names),
+            len(rows_N),
+            split,
+            "" if measurable else f". More than {MAX_NOT_FINITE:.0%} is too many: there are no metrics of {split}",
+            "\n  ".join(names[:MAX_NAMES]),
+            more,
+        )
+    good_N = rows_N[finite_N]
+    kept = {name: values[finite_N] for name, values in arrays.items()}
+    groups_N = None if table.groups_N is None else table.groups_N[good_N]
+    return Evidence(split, good_N, kept, table.labels[good_N], groups_N, measurable)

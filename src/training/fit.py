@@ -1,19 +1,25 @@
-"""The training itself: one fit for each phase of the freeze plan."""
+"""The training itself, one fit for each phase of the freeze plan, and what the log says of it."""
 
+import logging
 from pathlib import Path
 
-from lightning import Callback, Trainer
+import torch
+from lightning import Trainer
 
 from src.data.module import ImageDataModule
+from src.data.table import ImageTable
 from src.runs.progress import unfit
 from src.runs.run import TrainingRun
 from src.settings.errors import ConfigError, first_line
 from src.training.callbacks.early_stopping import PhaseEarlyStopping
-from src.training.describe import describe_phase
+from src.training.callbacks.every_batch import find_callback
+from src.training.phases import PhasedModule
 from src.training.scores_task import ScoresTask
 from src.training.sharding import ShardedStrategy
 from src.training.task import FineTuneTask
 from src.training.tuning.learning_rate import find_rate
+
+log = logging.getLogger(__name__)
 
 
 def fit_phases(run: TrainingRun, task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> None:
@@ -26,10 +32,11 @@ def fit_phases(run: TrainingRun, task: ScoresTask, datamodule: ImageDataModule, 
         start = run.start_epoch(index, trainer.current_epoch)
         task.begin_phase(index, start)
         # Sharded weights compute only where all processes do, and features are made by one for all of them.
-        head_alone = task.trains_head_alone and not isinstance(trainer.strategy, ShardedStrategy)
+        head_alone = task.phase.train == "head" and not isinstance(trainer.strategy, ShardedStrategy)
         datamodule.train_on_features_of(task if head_alone else None)
         trainer.should_stop = False
-        trainer.fit_loop.max_epochs = run.end_epoch(index, start + task.phase.epochs, find_early_stopping(trainer))
+        stopping = find_callback(trainer, PhaseEarlyStopping)
+        trainer.fit_loop.max_epochs = run.end_epoch(index, start + task.phase.epochs, stopping)
         describe_phase(task, trainer)
         if head_alone:
             datamodule.advise()
@@ -48,6 +55,27 @@ def fit(task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer, check
         raise unfit(checkpoint, f"what it kept does not fit ({first_line(error)})") from error
 
 
-def find_early_stopping(trainer: Trainer) -> PhaseEarlyStopping | None:
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    return next((callback for callback in callbacks if isinstance(callback, PhaseEarlyStopping)), None)
+def describe(task: FineTuneTask, table: ImageTable, trainer: Trainer) -> None:
+    record = task.record
+    parts = ", ".join(f"{len(table.splits[s]):,} {s}" for s in ("train", "val", "test") if s in table.splits)
+    outputs, size_px = f"{len(table.class_names)} {table.targets.noun}", record.preprocessing.crop_px
+    log.info("Data: %s images, %s, %d px", parts, outputs, size_px)
+    log.info("%s", table.targets.describe(table.splits["train"]))
+    log.info("Model: %s, weights %s", record.backbone_name, record.setting("backbone.weights") or "random")
+    device = trainer.strategy.root_device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    log.info("Device: %d x %s (%s), precision %s", trainer.world_size, device.type, name, trainer.precision)
+
+
+def describe_phase(task: PhasedModule, trainer: Trainer) -> None:
+    parameters = list(task.model.net.named_parameters())
+    total, trained = sum(p.numel() for _, p in parameters), sum(p.numel() for _, p in parameters if p.requires_grad)
+    names = [name for name, p in parameters if p.requires_grad]
+    blocks = [*task.model.blocks, *task.model.head_names]
+    trained_blocks = [block for block in blocks if any(name.startswith(f"{block}.") for name in names)]
+    what = f"{trained_blocks[0]} to {trained_blocks[-1]}" if len(trained_blocks) > 1 else trained_blocks[0]
+    log.info(
+        "Phase %d of %d, epochs %d to %d: trains %s (%d of %d blocks), %.3g M of %.3g M parameters (%.1f %%)",
+        task.phase_index + 1, len(task.phases), task.phase_start_epoch + 1, trainer.max_epochs,
+        what, len(trained_blocks), len(blocks), trained / 1e6, total / 1e6, 100 * trained / total,
+    )  # fmt: skip

@@ -24,11 +24,8 @@ class StepCheckpoint(Checkpoint):
     It is told by SIGTERM, under Windows by SIGBREAK (Ctrl+Break). In a job of SLURM, SIGUSR1 (`sbatch
     --signal=USR1@120`) does the same and puts the job back into the queue, as Lightning does; so does SIGTERM if it
     announces a preemption. All are heeded at the next optimizer step, since gradients that are being accumulated are in
-    no checkpoint, or at the end of the epoch if val is being measured.
-
-    Args:
-        dirpath: folder of last.ckpt.
-        every_n_steps: optimizer steps; None = at signals only.
+    no checkpoint, or at the end of the epoch if val is being measured. `dirpath`: folder of last.ckpt. `every_n_steps`:
+    optimizer steps; None = at signals only.
     """
 
     def __init__(self, dirpath: str, every_n_steps: int | None = None) -> None:
@@ -40,7 +37,7 @@ class StepCheckpoint(Checkpoint):
     def on_train_start(self, trainer: Trainer, task: LightningModule) -> None:
         """Lightning puts its own handlers in place before, and takes away all of them after the fit."""
         self.saved_at = trainer.global_step
-        for name in ("SIGTERM", "SIGBREAK", *(["SIGUSR1"] if in_slurm() else [])):
+        for name in ("SIGTERM", "SIGBREAK", *(["SIGUSR1"] if "SLURM_JOB_ID" in os.environ else [])):
             if hasattr(signal, name):  # each system has its own
                 signal.signal(getattr(signal, name), self.receive)
 
@@ -85,13 +82,9 @@ class StepCheckpoint(Checkpoint):
         )
 
 
-def in_slurm() -> bool:
-    return "SLURM_JOB_ID" in os.environ
-
-
 def is_preempted() -> bool:
     """Whether SLURM wants this job to make room. One that ends by itself in its grace time counts as failed there."""
-    if not in_slurm():
+    if "SLURM_JOB_ID" not in os.environ:
         return False
     job = subprocess.run(["scontrol", "show", "job", slurm_job()], capture_output=True, text=True)
     return " PreemptTime=" in job.stdout and " PreemptTime=None" not in job.stdout

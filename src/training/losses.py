@@ -12,9 +12,9 @@ from torch.nn import functional as F
 class FocalLoss(nn.Module):
     """Cross entropy that counts well-classified images less: (1 - p)^gamma * -log p, p the true class's probability.
 
-    Lin et al. 2017, arXiv 1708.02002, equation 4, over softmax probabilities of logits [B, K] and class indices [B] or
-    shares of the classes [B, K], as mixed images have them. With `weight` [K] (the paper's alpha) the average over
-    the batch is weighted by the images' classes.
+    Lin et al. 2017, arXiv 1708.02002, equation 4, over softmax probabilities of logits [B, K] and class indices int64
+    [B] or shares of the classes float [B, K], as mixed images have them. With `weight` [K] (the paper's alpha) the
+    average over the batch is weighted by the images' classes.
     """
 
     weight: Tensor | None
@@ -27,7 +27,7 @@ class FocalLoss(nn.Module):
     def forward(self, logits_BK: Tensor, labels: Tensor) -> Tensor:
         log_p_BK = F.log_softmax(logits_BK.float(), dim=1)
         losses_BK = (-torch.expm1(log_p_BK)).clamp(min=0) ** self.gamma * -log_p_BK
-        shares_BK = labels if labels.ndim == 2 else F.one_hot(labels, logits_BK.shape[1]).to(losses_BK.dtype)
+        shares_BK = labels if labels.is_floating_point() else F.one_hot(labels, logits_BK.shape[1]).to(losses_BK.dtype)
         if self.weight is None:
             return (losses_BK * shares_BK).sum(dim=1).mean()
         weights_BK = self.weight * shares_BK
@@ -60,26 +60,24 @@ class LogitAdjustedLoss(nn.Module):
 EFFECTIVE_BETA = 0.999  # one of the values that the paper tries; it suits classes of up to some thousand images
 
 
-def class_weights(kind: str, labels: npt.NDArray[Any], num_classes: int) -> Tensor:
-    """float32 [K], from the labels of the training images (see src/data/targets.py).
+def class_weights(kind: str, counts_K: npt.NDArray[np.int64], images: int | None = None) -> Tensor:
+    """float32 [K], from how many training images show each class.
 
     Args:
         kind: `inverse`: by one over the number n of images of a class; `effective`: by (1 - b) / (1 - b^n), b 0.999,
             which differs less between rich classes (Cui et al. 2019, arXiv 1901.05555, equation 4).
-        num_classes: K.
-        labels: of one class per image, then the weights' mean over the images is 1; or of several, then they are how
-            much more an image counts that shows the class than one that does not.
+        counts_K: of one class per image, then the weights' mean over the images is 1.
+        images: of train, where each may show several classes: the weights are then how much more an image counts that
+            shows the class than one that does not.
     """
 
     def rarity(counts: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         counts = np.maximum(counts.astype(np.float64), 1)
         return 1 / counts if kind == "inverse" else (1 - EFFECTIVE_BETA) / (1 - EFFECTIVE_BETA**counts)
 
-    if labels.ndim == 1:
-        counts_K = np.bincount(labels, minlength=num_classes)
-        weights_K = rarity(counts_K)
+    weights_K = rarity(counts_K)
+    if images is None:
         weights_K *= counts_K.sum() / (weights_K * counts_K).sum()
     else:
-        positive_K = labels.sum(axis=0, dtype=np.int64)
-        weights_K = rarity(positive_K) / rarity(len(labels) - positive_K)
+        weights_K /= rarity(images - counts_K)
     return torch.from_numpy(weights_K).float()

@@ -1,6 +1,7 @@
 """A loss that is not finite: which images it were, and whether the run goes on."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from lightning import LightningModule
@@ -9,7 +10,7 @@ from torch.distributed.tensor import DTensor
 
 from src.data.dataset import Batch
 from src.settings.errors import RunStopped
-from src.training.distributed import on_any_process
+from src.training.processes import on_any_process
 
 log = logging.getLogger(__name__)
 
@@ -18,32 +19,28 @@ MAX_SKIPPED = 20  # batches in a row
 
 
 class NonFiniteLosses:
-    """Counts the batches in a row that were left out.
-
-    Args:
-        skip: leave such batches out, instead of ending the run.
-    """
+    """Tells which batches are left out (`skip`, instead of ending the run), and counts those in a row."""
 
     def __init__(self, skip: bool) -> None:
         self.skip = skip
         self.in_a_row = 0
 
-    def meet(self, task: LightningModule, batch: Batch, bad_B: Tensor, loss: Tensor) -> None:
-        """Say which images it were. Raise RunStopped, with the state saved, unless such batches are left out.
+    def meet(self, task: LightningModule, batch: Batch, suspects: Callable[[Batch], Tensor], loss: Tensor) -> bool:
+        """Whether the batch has to be left out: its loss is not finite on some process; a warning names the images.
 
-        Args:
-            task: that trains.
-            batch: of this process; the loss may be finite here and not on another.
-            bad_B: bool, the images whose outputs are not finite.
-            loss: of the batch.
+        `suspects` tells which images of the batch have outputs that are not finite, bool [B]. Raises RunStopped, with
+        the state saved, unless such batches are left out.
         """
-        text = described(task, batch, bad_B, loss)
+        if not on_any_process(task.trainer, not bool(loss.isfinite())):
+            self.in_a_row = 0
+            return False
+        text = described(task, batch, suspects(batch), loss)
         parts = [p.to_local() if isinstance(p, DTensor) else p for p in task.parameters()]
         healthy = not on_any_process(task.trainer, not all(bool(part.isfinite().all()) for part in parts))
         self.in_a_row += 1
         if self.skip and healthy and self.in_a_row <= MAX_SKIPPED:
             log.warning("Batch left out. %s", text)
-            return
+            return True
         state = Path(task.trainer.default_root_dir) / "checkpoints" / "nonfinite.ckpt"
         if healthy:
             task.trainer.save_checkpoint(state)

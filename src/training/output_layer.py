@@ -15,11 +15,8 @@ from src.evaluation.prediction import Floats, Outputs
 class OutputLayer(nn.Module, ABC):
     """Fulfils `PredictionFacts`; it is made anew where it is used, since calibration and thresholds may change.
 
+    `class_names`: or names of targets. `temperature`: by which logits are divided; None if the outputs are none.
     `unit`: in which numbers are compared with those of an exported file, and in words (`unit_text`).
-
-    Args:
-        class_names: or names of targets.
-        temperature: by which logits are divided; None if the outputs are none.
     """
 
     thresholds: list[float] | None = None

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
 
 from src.models.adapted import AdaptedNetwork
+
+# Parameters of torchvision's transformers and ConvNeXts that are no weights of a layer, and have several dimensions.
+UNDECAYED = ("class_token", "pos_embedding", "relative_position_bias_table", "layer_scale", "logit_scale")
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class ParameterGroups:
                 # What belongs to no block, such as a class token, is added at the input.
                 at = next((i for i, block in enumerate(blocks) if name.startswith(f"{block}.")), 0)
                 scale = self.layer_decay ** (len(blocks) - at)
-            decayed = self.decay_norms_and_biases or not _is_undecayed(name, parameter)
+            decayed = self.decay_norms_and_biases or not (parameter.ndim <= 1 or name.rpartition(".")[2] in UNDECAYED)
             groups.setdefault((scale, decayed), []).append(parameter)
         built = optimizer([
             {"params": parameters, "lr_scale": scale, **({} if decayed else {"weight_decay": 0.0})}
@@ -50,12 +52,3 @@ class ParameterGroups:
         for group in built.param_groups:
             group["lr"] *= group["lr_scale"]
         return built
-
-
-# Parameters of torchvision's transformers and ConvNeXts that are no weights of a layer, and have several dimensions.
-_UNDECAYED = ("class_token", "pos_embedding", "relative_position_bias_table", "layer_scale", "logit_scale")
-
-
-def _is_undecayed(name: str, parameter: Any) -> bool:
-    """Whether weight decay usually leaves this parameter alone: vectors (norms, biases), embeddings, scales."""
-    return parameter.ndim <= 1 or name.rpartition(".")[2] in _UNDECAYED

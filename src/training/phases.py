@@ -36,14 +36,9 @@ class Phase:
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """How a task trains.
-
-    Args:
-        monitor: the metric that schedules by plateau watch.
-        phases: of the training, in order. Empty for a model that is only used.
-        seed: of everything random on the device, step by step.
-        groups: rates and decay by parameter.
-        skip_nonfinite: leave out batches whose loss is not finite, instead of ending the run.
+    """How a task trains. `monitor`: the metric that schedules by plateau watch. `phases`: in order; none for a model
+    that is only used. `seed`: of everything random on the device. `groups`: rates and decay by parameter.
+    `skip_nonfinite`: leave out batches whose loss is not finite, instead of ending the run.
     """
 
     monitor: str
@@ -77,10 +72,6 @@ class PhasedModule(LightningModule):
         """Of the whole run, as far as the current phase can tell: earlier ones may have been stopped early."""
         return self.phase_start_epoch + sum(phase.epochs for phase in self.phases[self.phase_index :])
 
-    @property
-    def trains_head_alone(self) -> bool:
-        return self.phase.train == "head"
-
     def begin_phase(self, index: int, start_epoch: int) -> None:
         """Freeze and unfreeze for phase `index`, which starts at `start_epoch` of the whole run."""
         self.phase_index, self.phase_start_epoch = index, start_epoch
@@ -103,8 +94,6 @@ class PhasedModule(LightningModule):
             if name in self._frozen:
                 module.training = False
         return self
-
-    # -------------------------------------------------------------------------------------------------- optimization
 
     def build_optimizer(self) -> Optimizer:
         """Of the current phase."""

@@ -4,15 +4,20 @@ import time
 from typing import Any
 
 import torch
+from lightning import LightningModule
+from torch import Tensor, as_tensor, tensor
+from torchmetrics import Metric
 
 from src.data.dataset import Batch
-from src.data.seeds import mixed_seed
+from src.data.samplers import mixed_seed
 from src.models.adapted import AdaptedNetwork
 from src.runs.progress import Progress
-from src.runs.record import CHECKPOINT_KEY, RunRecord, moved
-from src.runs.resumed_state import forget_foreign_files
-from src.training.metric_states import States, restore_training_states, scalars, training_states
+from src.runs.record import CHECKPOINT_KEY, RunRecord
+from src.runs.resumed_state import take_over
 from src.training.phases import PhasedModule, TrainingPlan
+
+States = dict[str, dict[str, Tensor]]
+PREFIX = "train_"  # of the attributes that count over a training epoch
 
 
 class ResumableModule(PhasedModule):
@@ -34,6 +39,11 @@ class ResumableModule(PhasedModule):
     def fit_seconds(self) -> float:
         return time.perf_counter() - self._started
 
+    def logged_metrics(self) -> dict[str, float]:
+        """What was logged last, without the values of single steps."""
+        logged = self.trainer.callback_metrics
+        return {name: float(value) for name, value in logged.items() if not name.endswith("_step")}
+
     def set_rate(self, index: int, rate: float) -> None:
         """And let the checkpoints say so."""
         super().set_rate(index, rate)
@@ -51,13 +61,8 @@ class ResumableModule(PhasedModule):
             restore_training_states(self, states)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Let the callbacks go on in this run's directory, if it was moved since."""
-        carried, folder = checkpoint[CHECKPOINT_KEY], self.record.output_dir
-        self._training_states = carried["training_metrics"]
-        self._moves_per_epoch_before = carried["moves_per_epoch"]
-        checkpoint["callbacks"] = moved(checkpoint["callbacks"], carried["config"]["output_dir"], str(folder))
-        if not self.record.setting("trust"):
-            forget_foreign_files(checkpoint["callbacks"], folder)
+        progress = take_over(checkpoint, self.record)
+        self._training_states, self._moves_per_epoch_before = progress.training_metrics, progress.moves_per_epoch
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         batches = self.trainer.fit_loop.epoch_loop.batch_progress.current.state_dict()["processed"]
@@ -71,7 +76,32 @@ class ResumableModule(PhasedModule):
             batches_done=batches if within_epoch else 0,
             processes=self.trainer.world_size,
             training_metrics=training_states(self, self.trainer.world_size > 1) if within_epoch else {},
-            metrics=scalars(self.trainer.callback_metrics),
+            metrics=self.logged_metrics(),
             fit_seconds=self.fit_seconds,
         )
-        checkpoint[CHECKPOINT_KEY] = {**self.record.to_dict(), **progress.to_dict()}
+        checkpoint[CHECKPOINT_KEY] = {**self.record.to_dict(), **vars(progress)}
+
+
+def training_states(task: LightningModule, several_processes: bool) -> States:
+    """What the metrics of the current epoch have counted so far, on all processes, each of which has to call this."""
+    states = {}
+    for name, metric in task.named_children():
+        if name.startswith(PREFIX) and isinstance(metric, Metric):
+            metric.sync()
+            state = {key: as_tensor(value).clone() for key, value in metric.metric_state.items()}
+            states[name] = {**state, "_update_count": tensor(metric.update_count)}
+            if several_processes:
+                metric.unsync()
+    return states
+
+
+def restore_training_states(task: LightningModule, states: States) -> None:
+    """Go on counting from there. Names that the task has no metric for are passed over."""
+    for name, state in states.items():
+        metric = getattr(task, name, None)
+        if not isinstance(metric, Metric) or not name.startswith(PREFIX):
+            continue
+        metric._update_count = int(state.get("_update_count", 0))
+        for key, value in state.items():
+            if key in metric._defaults and isinstance(value, Tensor):
+                setattr(metric, key, value.to(task.device))

@@ -51,11 +51,10 @@ def linear(
     optimizer: Optimizer, steps_per_epoch: int, epochs: int, warmup_epochs: float = 0.0, final_factor: float = 0.0
 ) -> LambdaLR:
     """A straight line down to `final_factor` of the rate."""
-
-    def factor(epoch: float) -> float:
-        return 1 - (1 - final_factor) * _progress_after_warmup(epoch, epochs, warmup_epochs)
-
-    return _schedule(optimizer, steps_per_epoch, warmup_epochs, factor)
+    return _schedule(
+        optimizer, steps_per_epoch, warmup_epochs,
+        lambda epoch: 1 - (1 - final_factor) * _progress_after_warmup(epoch, epochs, warmup_epochs),
+    )  # fmt: skip
 
 
 def step(
@@ -80,11 +79,9 @@ def multistep(
 ) -> LambdaLR:
     """A drop by `gamma` at each milestone, a share 0..1 of the phase, rounded to the start of an epoch."""
     starts = [round(milestone * epochs) for milestone in milestones]
-
-    def factor(epoch: float) -> float:
-        return gamma ** sum(_whole(epoch) >= start for start in starts)
-
-    return _schedule(optimizer, steps_per_epoch, warmup_epochs, factor)
+    return _schedule(
+        optimizer, steps_per_epoch, warmup_epochs, lambda epoch: gamma ** sum(_whole(epoch) >= one for one in starts)
+    )
 
 
 def exponential(

@@ -1,19 +1,20 @@
 """Tasks whose network gives one row of outputs per image: scores of classes, or numbers.
 
-What only they have: a loss on rows, mixed images, features kept of a frozen network.
-"""
+What only they have: a loss on rows, mixed images, features kept of a frozen network."""
 
 import hashlib
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from src.data.dataset import Batch
+from src.evaluation.calibration import calibration_metrics, fit_temperature
 from src.evaluation.evidence import Evidence
 from src.evaluation.prediction import Prediction
 from src.models.classifier import ImageClassifier
@@ -25,13 +26,9 @@ from src.training.task import FineTuneTask
 class ScoresTask(FineTuneTask):
     """Logs `<split>/loss`; a task adds its metrics.
 
-    Shapes: B images, K outputs of the network.
-
-    Args:
-        model, plan, record: see FineTuneTask.
-        loss: takes outputs [B, K] and labels as the batches have them.
-        mixing: mixup or cutmix: takes float images [B, 3, H, W] and labels, gives both mixed, the labels as shares
-            float [B, K].
+    Shapes: B images, K outputs of the network. `loss` takes outputs [B, K] and labels as the batches have them.
+    `mixing` (mixup or cutmix) takes float images [B, 3, H, W] and labels, gives both mixed, the labels as shares float
+    [B, K].
     """
 
     model: ImageClassifier
@@ -49,8 +46,6 @@ class ScoresTask(FineTuneTask):
         self.loss, self.mixing = loss, mixing
         self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
         self._seen: tuple[Tensor, Tensor] | None = None  # outputs and targets of the current training batch
-
-    # --------------------------------------------------------------------------------------------- what a task defines
 
     @abstractmethod
     def update_metrics(self, split: str, outputs_BK: Tensor, labels: Tensor) -> None:
@@ -72,8 +67,6 @@ class ScoresTask(FineTuneTask):
     def to_targets(self, labels: Tensor) -> Tensor:
         """What the loss compares the outputs with."""
         return labels
-
-    # ----------------------------------------------------------------------------------------------------------- steps
 
     def outputs(self, batch: Batch) -> Tensor:
         """[B, K], of images or of the frozen network's features of them."""
@@ -119,8 +112,6 @@ class ScoresTask(FineTuneTask):
         loss.reset()
         return values
 
-    # ----------------------------------------------------------------------------- features of a network that is frozen
-
     def frozen_fingerprint(self) -> str:
         """Changes with the weights outside the head, and with the precision in which they compute."""
         digest = hashlib.sha256(f"{self.trainer.precision} {self.model.memory_format}".encode())
@@ -140,3 +131,32 @@ class ScoresTask(FineTuneTask):
         self.model.train(training)
         self.train(self.training)  # frozen modules go back to inference mode
         return features
+
+
+class CalibratedTask(ScoresTask):
+    """Keeps logits float32 [N, K] of each image, by the name `outputs`. Settings: see ScoresTask."""
+
+    one_class: ClassVar[bool]  # per image: its probabilities sum up to 1
+    fitted_temperature: float | None = None
+
+    @property
+    def temperature(self) -> float:
+        """By which logits are divided for probabilities: fitted at the end of a run, before that the checkpoint's."""
+        return self.record.temperature if self.fitted_temperature is None else self.fitted_temperature
+
+    def ood_scores(self, logits_NK: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """[N]: the higher, the less an image looks like those of the training."""
+        scores_N: npt.NDArray[np.float32] = self.output_layer().arrays(torch.from_numpy(logits_NK))["ood_score"]
+        return scores_N
+
+    def calibrate(self, val: Evidence) -> dict[str, float]:
+        """Take the temperature that fits val; it, the number of images, and what is usual for ood_score on val."""
+        logits_NK = val.arrays["outputs"]
+        self.fitted_temperature = fit_temperature(logits_NK, val.labels, self.one_class)
+        scores_N = self.ood_scores(logits_NK)
+        usual = {f"ood_score_p{q}": float(np.percentile(scores_N, q)) for q in (50, 95, 99)}
+        return {"temperature": self.temperature, "images": len(val), **usual}
+
+    def further_metrics(self, evidence: Evidence) -> dict[str, float]:
+        """`ece` and `brier`, with and without temperature."""
+        return calibration_metrics(evidence.arrays["outputs"], evidence.labels, self.temperature, self.one_class)

@@ -5,12 +5,12 @@ of which each process holds some rows. Checkpoints are those of any other run.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning import Callback, LightningModule, Trainer
+from lightning import LightningModule, Trainer
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor
@@ -25,6 +25,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.optim import Optimizer
 
 from src.models.adapted import AdaptedNetwork
+from src.training.callbacks.every_batch import EveryBatch
 
 READ = StateDictOptions(full_state_dict=True, cpu_offload=True)
 WRITE = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True, strict=False)
@@ -97,7 +98,7 @@ class ShardedStrategy(ModelParallelStrategy):
         return checkpoint
 
 
-class ShardedEvaluation(Callback):
+class ShardedEvaluation(EveryBatch):
     """Lets processes evaluate unequal shares of the images: the network runs on all of them, or on none.
 
     Those that have fewer batches run it on a black image. BatchNorm's statistics, which are not sharded, become those
@@ -110,20 +111,15 @@ class ShardedEvaluation(Callback):
     def on_validation_start(self, trainer: Trainer, task: LightningModule) -> None:
         for buffer in task.buffers():
             torch.distributed.broadcast(buffer, 0)
-        own = torch.tensor(sum(map(int, trainer.num_val_batches)), device=task.device)
-        self.count(trainer, own)
+        self.count(trainer, trainer.num_val_batches)
 
     def on_test_start(self, trainer: Trainer, task: LightningModule) -> None:
-        own = torch.tensor(sum(map(int, trainer.num_test_batches)), device=task.device)
-        self.count(trainer, own)
+        self.count(trainer, trainer.num_test_batches)
 
-    def count(self, trainer: Trainer, own: Tensor) -> None:
-        most = trainer.strategy.reduce(own.clone(), reduce_op="max")
-        self.missing = int(most - own)
+    def count(self, trainer: Trainer, batches: Sequence[int | float]) -> None:
+        own = torch.tensor(sum(map(int, batches)), device=trainer.strategy.root_device)
+        self.missing = int(trainer.strategy.reduce(own.clone(), reduce_op="max") - own)
 
-    def on_validation_epoch_end(self, trainer: Trainer, task: Any) -> None:
-        for _ in range(self.missing):
-            task.run_idle()
-
-    def on_test_epoch_end(self, trainer: Trainer, task: LightningModule) -> None:
-        self.on_validation_epoch_end(trainer, task)
+    def epoch_end(self, trainer: Trainer, split: str) -> None:
+        for _ in range(self.missing if split != "train" else 0):
+            trainer.lightning_module.run_idle()  # type: ignore[operator]

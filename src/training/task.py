@@ -1,29 +1,31 @@
 """What every task shares: the steps of training and evaluation, whatever the network says."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy.typing as npt
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
+from PIL import Image
 from torch import Tensor
 from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 
 from src.data.dataset import Batch
-from src.evaluation.evidence import MAX_NOT_FINITE
+from src.evaluation.evidence import MAX_NOT_FINITE, Evidence
 from src.evaluation.prediction import Prediction
 from src.models.adapted import AdaptedNetwork
 from src.runs.record import RunRecord
-from src.training.distributed import on_any_process, require_same_settings
-from src.training.from_evidence import FromEvidence
 from src.training.nonfinite import NonFiniteLosses
 from src.training.output_layer import OutputLayer
 from src.training.phases import TrainingPlan
+from src.training.processes import require_same_settings
 from src.training.resumable import ResumableModule
 from src.training.sharding import ShardedStrategy, shard
 
 
-class FineTuneTask(ResumableModule, FromEvidence):
+class FineTuneTask(ResumableModule):
     """Base of the tasks. Logs `train/loss`, and of val and test what `measured` gives.
 
     `model` takes uint8 images [B, 3, H, W]; `record` is what each checkpoint carries of the run.
@@ -40,11 +42,9 @@ class FineTuneTask(ResumableModule, FromEvidence):
         self.val_finite, self.test_finite = MeanMetric(), MeanMetric()  # shares of the images with finite outputs
         self.configure_metrics()
 
-    # --------------------------------------------------------------------------------------------- what a task defines
-
     @abstractmethod
     def configure_metrics(self) -> None:
-        """Make what counts, as attributes. Those of the training begin with `train_` (metric_states.py)."""
+        """Make what counts, as attributes. Those of the training begin with `train_` (resumable.py)."""
 
     @property
     @abstractmethod
@@ -75,6 +75,24 @@ class FineTuneTask(ResumableModule, FromEvidence):
     def output_layer(self) -> OutputLayer:
         """From the network's outputs to those of an exported file, as calibrated now."""
 
+    @abstractmethod
+    def predictions_of(self, evidence: Evidence) -> Iterator[Prediction]:
+        """What is said about each image."""
+
+    def figures(
+        self, split: str, arrays: Mapping[str, npt.NDArray[Any]], labels: npt.NDArray[Any]
+    ) -> dict[str, Image.Image]:
+        """Drawn for TensorBoard, by name, of what a validation step returned [N, ...] and the labels [N]."""
+        return {}
+
+    def calibrate(self, val: Evidence) -> dict[str, float]:
+        """Learn from the best weights' evidence of val, which has images; what best.ckpt then carries, if anything."""
+        return {}
+
+    def further_metrics(self, evidence: Evidence) -> dict[str, float]:
+        """Of the final weights on a split, beside those that each validation logs; there are images."""
+        return {}
+
     def predictions(self, outputs: Tensor) -> Sequence[Prediction]:
         """What is said about each image, of the network's outputs on any device."""
         layer = self.output_layer()
@@ -86,8 +104,6 @@ class FineTuneTask(ResumableModule, FromEvidence):
 
     def count_training(self) -> None:
         """Count in the batch that `losses` has just seen, and log it."""
-
-    # ------------------------------------------------------------------------------------------------------- processes
 
     def setup(self, stage: str) -> None:
         require_same_settings(self.trainer, self.record.config)
@@ -118,8 +134,6 @@ class FineTuneTask(ResumableModule, FromEvidence):
         self.train(self.training)
         return outputs
 
-    # ----------------------------------------------------------------------------------------------------------- steps
-
     def forward(self, images_BCHW: Tensor) -> Any:
         return self.model(images_BCHW)
 
@@ -129,14 +143,11 @@ class FineTuneTask(ResumableModule, FromEvidence):
         nothing = None if size else self.no_loss()
         losses = self.losses(batch) if size else {"loss": torch.zeros(())}
         loss = losses.pop("loss")
-        self.left_out = on_any_process(self.trainer, not bool(loss.isfinite()))
-        if self.left_out:
-            self.nonfinite.meet(self, batch, self.suspects(batch), loss)
+        self.left_out = self.nonfinite.meet(self, batch, self.suspects, loss)
         if not size:
             return nothing
         if self.left_out:
             return self.no_loss()
-        self.nonfinite.in_a_row = 0
         self.log("train/loss_step", loss, batch_size=size)
         self.train_loss.update(loss.detach(), weight=size)
         self.log("train/loss", self.train_loss, on_step=False, on_epoch=True, batch_size=size)
@@ -180,5 +191,6 @@ class FineTuneTask(ResumableModule, FromEvidence):
         values, finite = self.measured(split), getattr(self, f"{split}_finite")
         if 1 - finite.compute() > MAX_NOT_FINITE + 1e-6:  # a share in float32
             values = {name: torch.full_like(value, torch.nan) for name, value in values.items()}
-        self.log_dict(values)  # the same on every process already
+        # The same on every process already. A validation by itself is of the best weights, and no epoch of the curves.
+        self.log_dict(values, logger=self.trainer.state.fn != TrainerFn.VALIDATING)
         finite.reset()

@@ -16,13 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from src.data.cache.locks import (
-    OWNER,
-    filling_alone,
-    lock_shared,
-    owner_of_this_process,
-    writing,
-)
+from src.data.cache.locks import OWNER, filling_alone, lock_shared, owner_of_this_process, writing
 from src.data.cache.manifest import find_damage, write_manifest
 from src.data.cache.room import MANIFEST, delete, make_room
 from src.settings.errors import ConfigError
@@ -51,11 +45,7 @@ def open_entry(
         find_outdated: says why an entry is not what `fill` would make now; an empty text if it is.
         read_all: whether contents are compared and not only sizes, once in each process. One process of a run does it.
 
-    Returns:
-        A lock: while it is open, no other run deletes the entry.
-
-    Raises:
-        ConfigError: if the folder cannot be written.
+    Returns a lock: while it is open, no other run deletes the entry. Raises ConfigError if the disk refuses to write.
     """
     lock, damage = use_entry(folder, read_all, find_outdated)
     if lock is None:
@@ -93,9 +83,6 @@ def use_entry(
     if lock is not None:
         lock.close()
     return None, damage or f"{MANIFEST} cannot be opened"
-
-
-# -------------------------------------------------------------------------------------------------------------- filling
 
 
 @contextmanager

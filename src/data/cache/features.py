@@ -1,96 +1,123 @@
-"""What the frozen network makes of the images, kept on disk. src/data/cache/entries.py says what an entry is."""
+"""What the frozen part of a network makes of the images, computed once and kept on disk: then only the head trains.
+
+src/data/cache/entries.py says what an entry is.
+"""
 
 import json
-import logging
 import os
-import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Protocol
 
 import numpy as np
 import torch
+from lightning import Trainer
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from src.cli.progress import progress_bar
-from src.data.cache.entries import open_entry, require_space
-from src.data.cache.images import readable_by_now
+from src.data.cache.entries import entry_name, require_space
+from src.data.cache.plan import CachePlan, readable_by_now
+from src.data.dataset import MAX_SUBSTITUTES, Batch
+from src.data.samplers import Draw
 from src.data.table import ImageTable
 from src.data.targets import Rows
 from src.settings.errors import ConfigError
 
-log = logging.getLogger(__name__)
-
+BatchesOfView = Callable[[int], Iterable[Batch]]  # of the images of all rows
 DTYPES = {str(dtype): dtype for dtype in (torch.float32, torch.float16, torch.bfloat16, torch.float64)}
+
+
+class FrozenNetwork(Protocol):
+    """A network of which only the head trains."""
+
+    def frozen_fingerprint(self) -> str:
+        """Changes with the frozen weights and with the precision in which they compute."""
+
+    def frozen_features(self, images_BCHW: Tensor) -> Tensor:
+        """What the head gets to see of images uint8 [B, 3, H, W]."""
 
 
 class FeatureCache:
     """`features_VN` [views, N, ...], mapped from a file, and for each position without an image the reason.
 
-    Args:
-        folder: of the entry, whose sizes have been compared: memory beyond the end of a file would end the process.
-        lock: keeps other runs from deleting it.
+    The sizes of the files in `folder` have been compared: memory beyond the end of one would end the process.
     """
 
-    def __init__(self, folder: Path, lock: IO[bytes] | None = None) -> None:
-        self.lock = lock
+    def __init__(self, folder: Path, lock: IO[bytes]) -> None:
+        self.lock, self.reasons = lock, reasons_in(folder)
         facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
-        shape = facts["shape"]
-        mapped = torch.from_file(
-            str(folder / "features.bin"), shared=False, size=int(np.prod(shape)), dtype=DTYPES[facts["dtype"]]
-        )
+        shape, dtype = facts["shape"], DTYPES[facts["dtype"]]
+        mapped = torch.from_file(str(folder / "features.bin"), shared=False, size=int(np.prod(shape)), dtype=dtype)
         self.features_VN = mapped.view(shape)
-        self.reasons = {int(position): reason for position, reason in facts["unreadable"].items()}
+
+
+class FeatureDataset(Dataset[Batch]):
+    """What the frozen network made of each image of a split, batch by batch; damage is as in ImageDataset.
+
+    Epoch e sees view e modulo views.
+    """
+
+    def __init__(self, table: ImageTable, rows: Rows, substitute: bool, kept: FeatureCache) -> None:
+        self.table, self.rows, self.substitute, self.kept = table, rows, substitute, kept
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitems__(self, draws: list[Draw]) -> Batch:
+        view, positions = 0, list[int]()
+        unreadable: list[tuple[str, str]] = []
+        most_tries = min(MAX_SUBSTITUTES, len(self)) if self.substitute else 1
+        for number, (epoch, first) in enumerate(draws):
+            view = epoch % len(self.kept.features_VN)
+            in_vain = len(positions) < number  # as in ImageDataset
+            for offset in range(1 if in_vain else most_tries):
+                position = (first + offset) % len(self)
+                if position not in self.kept.reasons:
+                    positions.append(position)
+                    break
+                unreadable.append((str(self.table.paths[self.rows[position]]), self.kept.reasons[position]))
+        rows = self.rows[positions]
+        return {
+            "features": self.kept.features_VN[view, positions],
+            "label": torch.from_numpy(self.table.targets.take(rows).values),
+            "index": torch.from_numpy(rows),
+            "unreadable": unreadable,
+        }
 
 
 def cached_features(
-    folder: Path,
+    plan: CachePlan,
     table: ImageTable,
     rows: Rows,
     views: int,
-    batches_of_view: Callable[[int], Iterable[dict[str, Any]]],
-    features_of: Callable[[Tensor], Tensor],
-    needed_px: int | None = None,
-    most_gb: float | None = None,
-    first: bool = True,
+    settings: list[str],
+    batches_of_view: BatchesOfView,
+    network: FrozenNetwork,
+    needed_px: int,
+    trainer: Trainer | None,
 ) -> FeatureCache:
-    """The features of these rows, computed first if they are not there.
+    """What `network` makes of these rows, in batches for each view, computed first if need be.
 
-    Args:
-        folder: the entry.
-        table: that the rows belong to.
-        rows: of the split.
-        views: how many times each image is seen.
-        batches_of_view: batches of images (see src/data/dataset.py) of all rows, for each view.
-        features_of: what the frozen network makes of images uint8 [B, 3, H, W].
-        needed_px: as in `ImageTable.read`.
-        most_gb: as in `open_entry`.
-        first: whether no other process of this run has opened it yet.
+    `settings` are with the network's weights all that it depends on; `needed_px` is as in `ImageTable.read`.
     """
+    name = entry_name("features", table.content_stamp(rows), *settings, network.frozen_fingerprint())
+    times = f" x {views} views" if views > 1 else ""
+    what = f"what the frozen network makes of {len(rows):,} images{times}"
+    fill = partial(fill_features, table, rows, views, batches_of_view, network)
+    find_outdated = partial(readable_by_now, table, rows, needed_px, reasons_in)
+    return FeatureCache(*plan.open(name, what, fill, find_outdated, trainer))
 
-    def fill(temporary: Path) -> None:
-        start = time.perf_counter()
-        fill_features(temporary, table, rows, views, batches_of_view, features_of)
-        times = f" x {views} views" if views > 1 else ""
-        log.info(
-            "Kept what the frozen network makes of %s images%s in %s (%.1f s)",
-            f"{len(rows):,}", times, folder, time.perf_counter() - start,
-        )  # fmt: skip
 
-    def find_outdated(entry: Path) -> str:
-        unreadable = json.loads((entry / "facts.json").read_text(encoding="utf-8"))["unreadable"]
-        return readable_by_now(table, rows, needed_px, [int(position) for position in unreadable])
-
-    return FeatureCache(folder, open_entry(folder, fill, most_gb, find_outdated, read_all=first))
+def reasons_in(entry: Path) -> dict[int, str]:
+    """Why there are no features, by position."""
+    reasons = json.loads((entry / "facts.json").read_text(encoding="utf-8"))["unreadable"]
+    return {int(position): reason for position, reason in reasons.items()}
 
 
 def fill_features(
-    temporary: Path,
-    table: ImageTable,
-    rows: Rows,
-    views: int,
-    batches_of_view: Callable[[int], Iterable[dict[str, Any]]],
-    features_of: Callable[[Tensor], Tensor],
+    table: ImageTable, rows: Rows, views: int, batches_of_view: BatchesOfView, network: FrozenNetwork, temporary: Path
 ) -> None:
     position_of_row = np.full(len(table), -1)
     position_of_row[rows] = np.arange(len(rows))
@@ -104,7 +131,7 @@ def fill_features(
                 reasons.update(batch["unreadable"])
                 positions = torch.from_numpy(position_of_row[batch["index"].numpy()])
                 if len(positions):
-                    features = features_of(batch["image"]).cpu()
+                    features = network.frozen_features(batch["image"]).cpu()
                     if kept is None:
                         kept = new_map(temporary / "features.bin", [views, len(rows), *features.shape[1:]], features)
                     kept[view, positions] = features

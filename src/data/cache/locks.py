@@ -40,14 +40,11 @@ def lock_shared(file: Path) -> IO[bytes] | None:
         stream = file.open("rb")
     except OSError:
         return None
-    if fcntl is not None:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            stream.close()
-            return None
-        except OSError:
-            pass  # no locks here
+    try:
+        _lock(stream, alone=False)
+    except BlockingIOError:
+        stream.close()
+        return None
     return stream
 
 
@@ -55,7 +52,7 @@ def is_unused(file: Path, delete: Callable[[], None]) -> bool:
     """Whether no run has a lock on `file`. It is deleted before one can get it; False too if that does not work."""
     try:
         with file.open("rb") as stream:
-            if _lock_alone(stream):
+            if _lock(stream):
                 delete()
                 return True
         if time.time() - file.stat().st_mtime < LONG_AGO_SECONDS:
@@ -71,20 +68,17 @@ def is_unused(file: Path, delete: Callable[[], None]) -> bool:
     return True
 
 
-def _lock_alone(stream: IO[Any]) -> bool:
+def _lock(stream: IO[Any], alone: bool = True) -> bool:
     """False where there are no locks. Raises BlockingIOError if another process has one."""
     if fcntl is None:
         return False
     try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(stream, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError:
         raise
     except OSError:
         return False
     return True
-
-
-# -------------------------------------------------------------------------------------------------------------- filling
 
 
 @contextmanager
@@ -127,7 +121,7 @@ def _wait_for(file: Path, folder: Path) -> IO[bytes] | None:
     while True:
         lock = file.open("a+b", buffering=0)
         try:
-            locked = _lock_alone(lock)
+            locked = _lock(lock)
         except BlockingIOError:
             if not said:
                 lock.seek(0)
@@ -190,7 +184,7 @@ def is_abandoned(unfinished: Path) -> bool:
         return False
     try:
         with entry.with_name(f"{entry.name}.lock").open("rb") as stream:
-            return _lock_alone(stream)
+            return _lock(stream)
     except FileNotFoundError:
         return True
     except OSError:

@@ -1,24 +1,28 @@
 """What is computed once and kept: which of it, where, and by which process of a run."""
 
-from collections.abc import Callable, Iterable
+import logging
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from lightning import Trainer
 
-from src.data.cache.entries import entry_name
-from src.data.cache.features import FeatureCache, cached_features
-from src.data.cache.images import ImageCache, cached_images
-from src.data.features import FrozenNetwork
+from src.data.cache.entries import open_entry
+from src.data.decode import UnreadableImage
 from src.data.table import ImageTable
 from src.data.targets import Rows
-from src.data.transforms import Transform
+
+log = logging.getLogger(__name__)
+
+MAX_TRIED_AGAIN = 100  # of the images that could not be read when an entry was filled
 
 
 @dataclass(frozen=True)
 class CachePlan:
-    """The settings of the cache, as in ImageDataModule: `kind` is auto, features, images or none."""
+    """The settings of the cache: `kind` is auto, features, images or none."""
 
     kind: str
     views: int | None
@@ -31,40 +35,28 @@ class CachePlan:
             return False
         return self.views is not None or not random
 
-    def advises_features(self, random: bool, trainer: Trainer | None) -> bool:
-        """Whether they could be kept and are not."""
-        return self.kind == "auto" and not is_partial(trainer) and not self.keeps_features(random, trainer)
-
-    def images(
-        self, table: ImageTable, rows: Rows, transform: Transform, settings: str, workers: int, trainer: Trainer | None
-    ) -> ImageCache:
-        """Of these rows, as `transform.prepare` leaves them; `settings` says all that this depends on."""
-        entry = self.folder / entry_name("images", table.content_stamp(rows), settings)
-        for is_turn, first in one_process_first(trainer):
-            if is_turn:
-                kept = cached_images(entry, table, rows, transform, workers, self.most_gb, first)
-        return kept
-
-    def features(
+    def open(
         self,
-        table: ImageTable,
-        rows: Rows,
-        views: int,
-        settings: list[str],
-        batches_of_view: Callable[[int], Iterable[dict[str, Any]]],
-        network: FrozenNetwork,
-        needed_px: int,
+        name: str,
+        what: str,
+        fill: Callable[[Path], None],
+        find_outdated: Callable[[Path], str],
         trainer: Trainer | None,
-    ) -> FeatureCache:
-        """What `network` makes of these rows; `settings` and its weights are all that this depends on."""
-        name = entry_name("features", table.content_stamp(rows), *settings, network.frozen_fingerprint())
-        for is_turn, first in one_process_first(trainer):
-            if is_turn:
-                kept = cached_features(
-                    self.folder / name, table, rows, views, batches_of_view, network.frozen_features,
-                    needed_px, self.most_gb, first,
-                )  # fmt: skip
-        return kept
+    ) -> tuple[Path, IO[bytes]]:
+        """The folder of an entry and its lock, as in `open_entry`: in one process of each machine before the others."""
+        folder = self.folder / name
+
+        def timed_fill(temporary: Path) -> None:
+            start = time.perf_counter()
+            fill(temporary)
+            log.info("Kept %s in %s (%.1f s)", what, folder, time.perf_counter() - start)
+
+        is_first = trainer is None or trainer.local_rank == 0
+        entry = partial(open_entry, folder, timed_fill, self.most_gb, find_outdated, is_first)
+        lock = entry() if is_first else None
+        if trainer is not None:
+            trainer.strategy.barrier("cache")
+        return folder, entry() if lock is None else lock
 
 
 def is_partial(trainer: Any) -> bool:
@@ -75,10 +67,18 @@ def is_partial(trainer: Any) -> bool:
     return bool(trainer.fast_dev_run or trainer.overfit_batches or any(limit != 1.0 for limit in limits))
 
 
-def one_process_first(trainer: Trainer | None) -> Iterable[tuple[bool, bool]]:
-    """Two turns, of one process of each machine and of the others: whether it is its turn, and is it that one."""
-    first = trainer is None or trainer.local_rank == 0
-    yield first, first
-    if trainer is not None:
-        trainer.strategy.barrier("cache")
-    yield not first, first
+def readable_by_now(
+    table: ImageTable, rows: Rows, needed_px: int, reasons_in: Callable[[Path], dict[int, str]], entry: Path
+) -> str:
+    """Says that images can be read now that could not when an entry was filled: its disk failed, say, or their rights
+    were wrong, which no size and time of a file tells. An empty text if that is not so.
+    """
+    positions = list(reasons_in(entry))
+    for position in positions[:: -(-len(positions) // MAX_TRIED_AGAIN) or 1]:
+        row = int(rows[position])
+        try:
+            table.read(row, needed_px)
+        except UnreadableImage:
+            continue
+        return f"{table.paths[row]} can be read now, which was not so when the entry was made"
+    return ""

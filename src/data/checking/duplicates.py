@@ -15,6 +15,7 @@ NOISE = 2.0  # grey levels 0..255 by which a region must be brighter: flat regio
 BANDS = 8  # of 16 bits each: hashes that differ in up to 7 bits agree in one of them
 WINDOW = 100  # neighbours that an image is compared with where very many share a band (blank pages, black frames)
 CHUNK = 65536
+Bytes = npt.NDArray[np.uint8]
 
 # Limits on the coarse images, in levels 0..255. On 397 photographs, copies at half size, at JPEG quality 60 or 10 %
 # brighter correlated by at least 0.99, and different photographs by at most 0.84. Handwritten digits, alike by nature,
@@ -31,9 +32,9 @@ MAX_FLAT_DIFFERENCE = 1.5  # mean absolute difference of flat images, grey and c
 class Fingerprint:
     """Of one image: `bits` uint8 [16], `gray` uint8 [256] (16 x 16 regions), `chroma` uint8 [32] (4 x 4 Cb, Cr)."""
 
-    bits: npt.NDArray[np.uint8]
-    gray: npt.NDArray[np.uint8]
-    chroma: npt.NDArray[np.uint8]
+    bits: Bytes
+    gray: Bytes
+    chroma: Bytes
 
 
 def fingerprint(image: Image.Image) -> Fingerprint:
@@ -44,8 +45,9 @@ def fingerprint(image: Image.Image) -> Fingerprint:
     brighter = np.concatenate([(np.diff(wide, axis=1) > NOISE).ravel(), (np.diff(high, axis=0) > NOISE).ravel()])
     # Every band of 16 bits takes bits from all over the image, so that few images share one by chance.
     bits = np.packbits(brighter.reshape(-1, BANDS).T.ravel())
-    chroma = np.stack([means(ycc_HWC[..., 1], 4, 4), means(ycc_HWC[..., 2], 4, 4)])
-    return Fingerprint(bits, np.rint(means(gray_HW, 16, 16)).astype(np.uint8).ravel(), as_bytes(chroma))
+    cb_cr = np.stack([means(ycc_HWC[..., 1], 4, 4), means(ycc_HWC[..., 2], 4, 4)])
+    gray, chroma = (np.rint(values).astype(np.uint8).ravel() for values in (means(gray_HW, 16, 16), cb_cr))
+    return Fingerprint(bits, gray, chroma)
 
 
 def means(values_HW: npt.NDArray[np.float32], rows: int, columns: int) -> npt.NDArray[np.float32]:
@@ -54,23 +56,14 @@ def means(values_HW: npt.NDArray[np.float32], rows: int, columns: int) -> npt.ND
     return blocks.mean(axis=(1, 3))  # type: ignore[no-any-return]
 
 
-def as_bytes(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    return np.rint(values).astype(np.uint8).ravel()
-
-
-def first_of_same(digests_NB: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+def first_of_same(digests_NB: Bytes) -> npt.NDArray[np.int64]:
     """For each row the first row with the same digest: itself, if there is none before. int64 [N]."""
     keys_N = np.ascontiguousarray(digests_NB).view(f"V{digests_NB.shape[1]}").ravel()
     _, first, group_N = np.unique(keys_N, return_index=True, return_inverse=True)
     return first[group_N]
 
 
-def near_pairs(
-    bits_NB: npt.NDArray[np.uint8],
-    gray_NP: npt.NDArray[np.uint8],
-    chroma_NP: npt.NDArray[np.uint8],
-    max_bits: int,
-) -> npt.NDArray[np.int64]:
+def near_pairs(bits_NB: Bytes, gray_NP: Bytes, chroma_NP: Bytes, max_bits: int) -> npt.NDArray[np.int64]:
     """Rows of near duplicates, int64 [P, 2], the lower one first.
 
     All pairs whose hashes differ in up to 7 bits are found, and most of those up to `max_bits`: only images that
@@ -100,12 +93,7 @@ def near_pairs(
     return pairs[np.lexsort(pairs.T[::-1])]
 
 
-def look_alike(
-    gray_PX: npt.NDArray[np.uint8],
-    other_gray_PX: npt.NDArray[np.uint8],
-    chroma_PX: npt.NDArray[np.uint8],
-    other_chroma_PX: npt.NDArray[np.uint8],
-) -> npt.NDArray[np.bool_]:
+def look_alike(gray_PX: Bytes, other_gray_PX: Bytes, chroma_PX: Bytes, other_chroma_PX: Bytes) -> npt.NDArray[np.bool_]:
     """Whether the coarse images of each pair are the same but for brightness and contrast. bool [P]."""
     a, b = gray_PX.astype(np.float32), other_gray_PX.astype(np.float32)
     chroma = np.abs(chroma_PX.astype(np.float32) - other_chroma_PX.astype(np.float32)).mean(axis=1)
@@ -117,5 +105,4 @@ def look_alike(
     correlation = (a * b).mean(axis=1) / np.maximum(std_a * std_b, 1e-6)
     textured = (correlation >= MIN_CORRELATION) & (shift <= MAX_SHIFT) & (high <= MAX_CONTRAST * low)
     flat = (difference <= MAX_FLAT_DIFFERENCE) & (chroma <= MAX_FLAT_DIFFERENCE)
-    alike: npt.NDArray[np.bool_] = np.where(low < FLAT, flat, textured & (chroma <= MAX_CHROMA))
-    return alike
+    return np.asarray(np.where(low < FLAT, flat, textured & (chroma <= MAX_CHROMA)))

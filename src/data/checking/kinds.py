@@ -1,13 +1,20 @@
-"""What can be wrong with a data set, and what was found of it. Imports no torch."""
+"""What can be wrong with a data set, what was found of it, and whether to train on it then. Imports no torch."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from src.data.folders.split_names import listed
 from src.data.splits import SPLITS
 from src.data.table import ImageTable
+from src.settings.options import tasks_for
 
+# Above these shares, or with a class that has no readable training image, training is not advisable.
+MAX_UNREADABLE = 0.02  # of all images: more is most often a wrong data.root or an interrupted download
+MAX_LEAKED = 0.01  # of val or of test: more, and the metrics look better than they are
+MAX_CONFLICTS = 0.001  # of all images: the same bytes under two labels
 FEW_IMAGES = 10  # readable training images of a class below which it is listed
 
 # What can be found: (severity, one line about it), the most serious first.
@@ -55,3 +62,49 @@ def split_of_row(table: ImageTable) -> npt.NDArray[np.int8]:
     for name, rows in table.splits.items():
         split_N[rows] = SPLITS.index(name)
     return split_N
+
+
+def reasons_against(table: ImageTable, found: list[Finding]) -> list[str]:
+    """Why training is not advisable, each with the limit and the way out; empty if it is."""
+    counts = Counter(finding.kind for finding in found)
+    total = sum(map(len, table.splits.values()))
+    reasons = []
+    if misread := [finding.label for finding in found if finding.kind == "wrong_level"]:
+        reasons.append(
+            f"The classes have names of splits: {', '.join(misread)}. Do the class folders lie one level deeper, or is "
+            "the column with the labels another one (data.label_columns)?"
+        )
+    if bare := [finding.label for finding in found if finding.kind == "class_without_training"]:
+        reasons.append(f"No readable training image of {listed(bare)}: bring some, or leave the class out.")
+    unreadable = counts["missing"] + counts["empty"] + counts["unreadable"]
+    if unreadable > MAX_UNREADABLE * total:
+        reasons.append(
+            f"{unreadable} of {total} images ({unreadable / total:.1%}) cannot be read; the limit is "
+            f"{MAX_UNREADABLE:.0%}: is data.root right, and did the download finish?"
+        )
+    reasons += [reason for split in SPLITS if split in table.splits and (reason := leaks_into(table, found, split))]
+    if counts["label_conflict"] > MAX_CONFLICTS * total:
+        share = counts["label_conflict"] / total
+        reasons.append(
+            f"{counts['label_conflict']} of {total} images ({share:.1%}) are there under another label too; the "
+            f"limit is {MAX_CONFLICTS:.1%}: decide for one label, or use {tasks_for('tags')}."
+        )
+    return reasons
+
+
+def leaks_into(table: ImageTable, found: list[Finding], split: str) -> str:
+    """Why too much of a split is in an earlier one too; an empty text if it is not."""
+    split_N, index, size = split_of_row(table), SPLITS.index(split), len(table.splits[split])
+    leaked, nearly = (
+        len({f.row for f in found if f.kind in kinds and f.row is not None and split_N[f.row] == index})
+        for kinds in (("leak", "near_leak"), ("near_leak",))
+    )
+    if leaked <= MAX_LEAKED * size:
+        return ""
+    way_out = "remove the copies, or keep them in one split (data=csv with a column group)"
+    if nearly:
+        way_out += f". {nearly} of them only look alike? near_duplicate_bits=null leaves those out"
+    return (
+        f"{leaked} of {size} {split} images ({leaked / size:.1%}) are in another split too, or nearly; the limit is "
+        f"{MAX_LEAKED:.0%}: {way_out}."
+    )

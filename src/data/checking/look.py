@@ -3,12 +3,12 @@
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from torch.utils.data import Dataset
 
 from src.data.checking.duplicates import Fingerprint, fingerprint
 from src.data.decode import UnreadableImage, open_image, open_regular_file
@@ -19,6 +19,10 @@ from src.data.targets import Rows
 
 NEEDED_PX = 128  # larger JPEGs are decoded reduced, which is faster and sees damage just as well
 DIGEST_BYTES = 16  # of sha256
+COLUMNS = np.dtype([
+    ("width", np.int32), ("height", np.int32), ("digest", np.uint8, DIGEST_BYTES), ("bits", np.uint8, 16),
+    ("gray", np.uint8, 256), ("chroma", np.uint8, 32),
+])  # fmt: skip
 SEARCHED_FOR = 20  # missing files
 # What lies there instead of an image, by how the file begins.
 IMPOSTORS = {
@@ -67,53 +71,37 @@ class Facts:
 
 def look_at_images(table: ImageTable, rows: Rows, num_workers: int) -> Facts:
     """Decode each of these images once."""
-    count = len(rows)
-    width, height = np.zeros(count, dtype=np.int32), np.zeros(count, dtype=np.int32)
-    digests, bits = np.zeros((count, DIGEST_BYTES), dtype=np.uint8), np.zeros((count, 16), dtype=np.uint8)
-    gray, chroma = np.zeros((count, 256), dtype=np.uint8), np.zeros((count, 32), dtype=np.uint8)
+    found = np.zeros(len(rows), dtype=COLUMNS)
+    readable = np.zeros(len(rows), dtype=bool)
     modes, formats = Counter[str](), Counter[str]()
     problems: dict[int, tuple[str, str]] = {}
     wrong_suffix: dict[int, str] = {}
-    readable = np.zeros(count, dtype=bool)
-    for position, look in enumerate(read_all(LookDataset(table, rows), num_workers, "look at images")):
+    for position, look in enumerate(read_all(partial(look_at, table), rows, num_workers, "look at images")):
         row = int(rows[position])
         if look.fingerprint is None:
             problems[row] = (look.problem, look.reason)
             continue
         readable[position] = True
-        width[position], height[position] = look.size_px
-        digests[position] = np.frombuffer(look.digest, dtype=np.uint8)
-        bits[position], gray[position] = look.fingerprint.bits, look.fingerprint.gray
-        chroma[position] = look.fingerprint.chroma
+        digest, shown = np.frombuffer(look.digest, dtype=np.uint8), look.fingerprint
+        found[position] = (*look.size_px, digest, shown.bits, shown.gray, shown.chroma)
         modes[look.mode] += 1
         formats[look.format] += 1
         if look.format and not suffix_fits(str(table.paths[row]), look.format):
             wrong_suffix[row] = look.format
+    seen = found[readable]
     return Facts(
-        rows[readable], width[readable], height[readable], digests[readable], bits[readable], gray[readable],
-        chroma[readable], modes, formats, problems, wrong_suffix,
+        rows[readable], seen["width"], seen["height"], seen["digest"], seen["bits"], seen["gray"], seen["chroma"],
+        modes, formats, problems, wrong_suffix,
     )  # fmt: skip
 
 
 def say_where_missing_are(table: ImageTable, facts: Facts) -> Facts:
     """The facts, in which the first few missing files say where they were looked for and where they may be."""
-    missing = [row for row, (problem, _) in facts.problems.items() if problem == "missing"]
-    root = table.root
-    if root is None:
+    if table.root is None:
         return facts
-    told = {row: ("missing", where_it_is(root, str(table.paths[row]))) for row in missing[:SEARCHED_FOR]}
+    missing = [row for row, (problem, _) in facts.problems.items() if problem == "missing"]
+    told = {row: ("missing", where_it_is(table.root, str(table.paths[row]))) for row in missing[:SEARCHED_FOR]}
     return replace(facts, problems=facts.problems | told)
-
-
-class LookDataset(Dataset[Look]):
-    def __init__(self, table: ImageTable, rows: Rows) -> None:
-        self.table, self.rows = table, rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, position: int) -> Look:
-        return look_at(self.table, int(self.rows[position]))
 
 
 def look_at(table: ImageTable, row: int) -> Look:
@@ -122,7 +110,7 @@ def look_at(table: ImageTable, row: int) -> Look:
         if file is None:
             image = table.read(row)
             digest = hashlib.sha256(f"{image.size}".encode() + image.tobytes())
-            return described(image, image.mode, "", image.size, digest.digest())
+            return replace(described(image, image, digest.digest()), format="")
         if not file.exists():
             return Look("missing", "there is no such file")
         if file.is_file() and not file.stat().st_size:
@@ -131,15 +119,15 @@ def look_at(table: ImageTable, row: int) -> Look:
         with open_regular_file(file) as stream:
             file_digest = hashlib.file_digest(stream, "sha256").digest()
         with open_image(file, table.max_megapixels) as header:
-            return described(image, header.mode, header.format or "", header.size, file_digest)
+            return described(image, header, file_digest)
     except UnreadableImage as error:
         return Look("unreadable", (impostor(file) if file else "") or str(error))
     except OSError as error:
         return Look("unreadable", error.strerror or str(error))
 
 
-def described(image: Image.Image, mode: str, kind: str, size_px: tuple[int, int], digest: bytes) -> Look:
-    return Look("", "", size_px, mode, kind, digest[:DIGEST_BYTES], fingerprint(image))
+def described(image: Image.Image, header: Image.Image, digest: bytes) -> Look:
+    return Look("", "", header.size, header.mode, header.format or "", digest[:DIGEST_BYTES], fingerprint(image))
 
 
 def impostor(file: Path) -> str:

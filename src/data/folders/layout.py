@@ -9,14 +9,14 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from src.data.folders.listing import Folder, listed
-from src.data.folders.split_names import folders_by_split, same_text, split_of
+from src.data.folders.split_names import folders_by_split, listed, same_text, split_of
 from src.data.folders.unclear_layouts import (
     refuse_flat_splits,
     refuse_unclear_splits,
     refuse_without_classes,
     refuse_wrong_level,
 )
+from src.data.folders.walk import Folder
 from src.settings.errors import ConfigError
 
 MAX_WRAPPERS = 5  # folders around everything
@@ -33,9 +33,7 @@ class Layout:
 def find_layout(root: Path, known_classes: Collection[str] | None = None) -> Layout:
     """Which folders below root hold the class folders. Raises ConfigError if there are none, or if it is not clear.
 
-    Args:
-        root: data.root.
-        known_classes: of a trained model. The data then need no train split, and class folders are known by name.
+    With `known_classes` of a trained model the data need no train split, and class folders are known by name.
     """
     known = None if known_classes is None else {same_text(name) for name in known_classes}
     folder, notes = Folder(root), list[str]()
@@ -46,9 +44,6 @@ def find_layout(root: Path, known_classes: Collection[str] | None = None) -> Lay
         folder = folder.children[0]
         notes = [f"data.root='{root}': everything lies in one folder more, so it is read as data.root='{folder.path}'."]
     raise ConfigError(f"data.root='{root}': the class folders lie too deep. Give the folder that they lie in.")
-
-
-# --------------------------------------------------------------------------------------------------------------- splits
 
 
 def split_layout(root: Path, folder: Folder, known: set[str] | None) -> Layout | None:
@@ -110,9 +105,6 @@ def holder_of_classes(folder: Folder, classes: set[str]) -> Folder | None:
             continue
         return folder
     return None
-
-
-# -------------------------------------------------------------------------------------------------------------- classes
 
 
 def class_layout(root: Path, folder: Folder, known: set[str] | None) -> Layout | None:

@@ -1,4 +1,4 @@
-"""What people call train, val and test, in the names of folders and in the cells of tables. Imports no torch."""
+"""Names: how they are compared and listed, and which of them people give to train, val and test. Imports no torch."""
 
 import re
 import unicodedata
@@ -12,16 +12,20 @@ SPLIT_WORDS = {
 }
 # Words beside these that say nothing about the classes, as in train_images and train2017.
 NEUTRAL = frozenset(
-    [
-        *("image", "images", "img", "imgs", "image", "images", "photo", "photos"),
-        *("data", "dataset", "set", "split", "folder", "files"),
-    ]
+    ["image", "images", "img", "imgs", "photo", "photos", "data", "dataset", "set", "split", "folder", "files"]
 )
+SHOWN = 5  # names in a message
 
 
 def same_text(text: str) -> str:
     """The text in the one of Unicode's spellings (NFC) in which names are compared: é may be one sign or two."""
     return unicodedata.normalize("NFC", text)
+
+
+def listed(names: Iterable[str]) -> str:
+    """The first few names, with commas."""
+    found = list(names)
+    return ", ".join(found[:SHOWN]) + (f" and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
 
 
 def split_of(name: str) -> str | None:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from src.data.decode import IMAGE_SUFFIXES
-from src.data.folders.listing import SHOWN, Folder, listed
-from src.data.folders.split_names import folders_by_split
+from src.data.folders.split_names import SHOWN, folders_by_split, listed
+from src.data.folders.walk import Folder
 from src.settings.errors import ConfigError
 
 
@@ -74,14 +74,11 @@ def refuse_wrong_level(root: Path, folder: Folder) -> None:
     inner_names = [{inner.name for inner in child.children} for child in children if not child.has_images]
     if len(inner_names) < len(children) or len(children) < 2:
         return
-    if (
-        inner_names[0]
-        and all(names == inner_names[0] for names in inner_names)
-        and len(inner_names[0]) >= len(children)
-    ):
+    first = inner_names[0]
+    if first and all(names == first for names in inner_names) and len(first) >= len(children):
         outer = listed(child.name for child in children)
         raise ConfigError(
-            f"data.root='{root}': {outer} all hold the same folders ({listed(sorted(inner_names[0]))}). Are these the "
+            f"data.root='{root}': {outer} all hold the same folders ({listed(sorted(first))}). Are these the "
             f"classes? Then give one of the outer folders, data.root='{children[0].path}', or call the outer folders "
             "train, val and test. If the outer folders are the classes, put their images directly into them, or list "
             "them in a table: data=csv data.file=<table.csv>."

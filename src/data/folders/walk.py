@@ -1,4 +1,4 @@
-"""Which images lie below a folder: the one walk for training, predictions, explanations and exports. Imports no torch.
+"""What lies below a folder, and its images by the one walk for training, predictions and exports. Imports no torch.
 
 Links are followed, every folder is read once, hidden folders and those of operating systems are not read. What is left
 out is counted and can be said.
@@ -7,6 +7,7 @@ out is counted and can be said.
 import os
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from src.data.decode import IMAGE_SUFFIXES
@@ -24,6 +25,7 @@ WORDS = {
     "special": "entries are neither files nor folders, and are left out",
     "closed": "folders cannot be read, and are left out",
 }
+MAX_DEPTH = 12  # of folders in which an image is looked for
 
 
 @dataclass
@@ -129,3 +131,42 @@ def walk(folder: Path) -> tuple[list[str], LeftOut]:
 def files_first(path: str) -> tuple[tuple[bool, str], ...]:
     *folders, name = path.split("/")
     return (*((True, part) for part in folders), (False, name))
+
+
+class Folder:
+    """What lies directly in a folder, looked at when it is asked for."""
+
+    def __init__(self, path: Path, depth: int = 0) -> None:
+        self.path, self.name, self.depth = path, path.name, depth
+
+    @cached_property
+    def has_images(self) -> bool:
+        """Whether an image lies directly in it. Stops at the first one."""
+        try:
+            with os.scandir(self.path) as entries:
+                return any(is_image(entry.name) and kind_of(entry) != "folder" for entry in entries)
+        except OSError:
+            return False
+
+    @cached_property
+    def subfolders(self) -> list["Folder"]:
+        """Sorted, without hidden ones, those of operating systems, and links that lead back."""
+        try:
+            with os.scandir(self.path) as entries:
+                names = sorted(
+                    entry.name for entry in entries if kind_of(entry) == "folder" and not is_left_alone(entry.name)
+                )
+        except OSError:
+            return []
+        paths = [self.path / name for name in names if not is_left_alone(name)]
+        return [Folder(path, self.depth + 1) for path in paths if not (path.is_symlink() and leads_back(path))]
+
+    @cached_property
+    def holds_images(self) -> bool:
+        """Whether there is an image in it or below."""
+        return self.has_images or (self.depth < MAX_DEPTH and any(folder.holds_images for folder in self.subfolders))
+
+    @cached_property
+    def children(self) -> list["Folder"]:
+        """The subfolders with images in them or below."""
+        return [folder for folder in self.subfolders if folder.holds_images]

@@ -1,14 +1,15 @@
 """Images listed in a table: a csv or parquet file with a row per image."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
 import numpy as np
 
-from src.data.arguments import DataArguments
 from src.data.missing import require_found
 from src.data.module import ImageDataModule
+from src.data.source import DataArguments
 from src.data.table import ImageTable
 from src.data.tables.chunks import TableFile
 from src.data.tables.columns import ColumnBuilder
@@ -27,16 +28,7 @@ class CsvDataModule(ImageDataModule):
     Labels are one class; several classes with `;` between them, or one column of 0 and 1 per class; or one column of
     numbers per target. Rows of a million images are kept as columns, about 100 bytes each. Rows that name an image
     again are merged, and refused if they contradict each other. Names of classes are compared in Unicode's NFC.
-
-    Args:
-        file: csv (comma, semicolon, tab or pipe; UTF-8, or UTF-16 with its mark) or .parquet.
-        root: folder that relative paths start from; None = the file's own.
-        path_column: the image's path.
-        label_columns: one name or several; None = `label` if there is one, else every column that is nothing else.
-        label_separator: between several classes in one cell; None = ; or else | or a comma, as the cells show.
-        split_column: train, val or test (or empty: left out); None, or no such column = cut by fractions.
-        group_column: images with the same value stay in the same split; None, or no such column = no groups.
-        settings: see ImageDataModule.
+    conf/data/csv.yaml explains the settings.
     """
 
     def __init__(
@@ -60,17 +52,9 @@ class CsvDataModule(ImageDataModule):
 
     def scan(self) -> ImageTable:
         found = self.builder().finish()
-        notes = list(found.notes)
-        everything = {"all": np.arange(len(found.paths))}
-        rows = self.split(found.splits or everything, found.targets, found.paths, notes, found.groups_N)
-        return ImageTable(
-            found.paths,
-            found.targets,
-            rows,
-            root=self.root,
-            groups_N=found.groups_N,
-            notes=list(map(printable, notes)),
-        )
+        given = found.splits or {"all": np.arange(len(found))}
+        splits = self.split_plan.split(given, found.targets, found.paths, found.notes, found.groups_N)
+        return replace(found, splits=splits, notes=list(map(printable, found.notes)))
 
     def builder(self) -> ColumnBuilder:
         """With all of the table's cells."""
@@ -79,7 +63,7 @@ class CsvDataModule(ImageDataModule):
             label_names = [name.removeprefix("label:") for name in wanted if name.startswith("label:")]
             name = f"data.file='{self.file}'"
             labels = cells_of(self.targets, name, label_names, self.label_separator)
-            builder = ColumnBuilder(name, self.root, labels, label_names, self.known_classes, table.unit)
+            builder = ColumnBuilder(name, self.root, labels, self.known_classes, table.unit)
             for chunk in table.chunks:
                 builder.add({name: chunk.cells(place) for name, place in wanted.items()}, chunk.lines)
         return builder

@@ -15,8 +15,7 @@ DIGITS_FILE = PROJECT_ROOT / "src" / "assets" / "digits.npz"
 def digit_pixels() -> npt.NDArray[np.uint8]:
     """Grey values [1797, 8, 8]."""
     with np.load(DIGITS_FILE) as file:
-        pixels_NHW: npt.NDArray[np.uint8] = (file["images"].astype(np.uint16) * 255 // 16).astype(np.uint8)
-    return pixels_NHW
+        return np.asarray(file["images"].astype(np.uint16) * 255 // 16, dtype=np.uint8)
 
 
 def read_digit(row: int) -> Image.Image:

@@ -4,15 +4,14 @@ from typing import Unpack
 
 import numpy as np
 
-from src.data.arguments import DataArguments
 from src.data.formats.digit_images import DIGITS_FILE, digit_path, read_digit
-from src.data.formats.known_classes import as_known
 from src.data.module import ImageDataModule
+from src.data.source import DataArguments
 from src.data.table import ImageTable, string_column
 
 
 class DigitsDataModule(ImageDataModule):
-    """1,797 grey images of 8 x 8 pixels, ten classes. Settings: see ImageDataModule."""
+    """1,797 grey images of 8 x 8 pixels, ten classes."""
 
     def __init__(self, **settings: Unpack[DataArguments]) -> None:
         settings.setdefault("test_fraction", 0.2)
@@ -21,13 +20,8 @@ class DigitsDataModule(ImageDataModule):
     def scan(self) -> ImageTable:
         with np.load(DIGITS_FILE) as file:
             digits_N = file["labels"].astype(np.int64)
-        targets = as_known("data=digits", digits_N, list("0123456789"), self.known_classes)
+        targets = self.as_known("data=digits", digits_N, list("0123456789"))
         paths = string_column(digit_path(row) for row in range(len(digits_N)))
         notes: list[str] = []
-        return ImageTable(
-            paths,
-            targets,
-            splits=self.split({"all": np.arange(len(digits_N))}, targets, paths, notes),
-            read_row=read_digit,
-            notes=notes,
-        )
+        splits = self.split_plan.split({"all": np.arange(len(digits_N))}, targets, paths, notes)
+        return ImageTable(paths, targets, splits, read_row=read_digit, notes=notes)

@@ -6,14 +6,13 @@ from typing import Unpack
 
 import numpy as np
 
-from src.data.arguments import DataArguments
 from src.data.decode import IMAGE_SUFFIXES
 from src.data.folders.layout import Layout, find_layout
-from src.data.folders.listing import listed
-from src.data.folders.split_names import same_text
+from src.data.folders.split_names import listed, same_text
 from src.data.folders.unclear_layouts import table_hint
 from src.data.folders.walk import LeftOut, is_image, is_left_alone, leads_back, walk
 from src.data.module import ImageDataModule
+from src.data.source import DataArguments
 from src.data.table import ImageTable, string_column
 from src.data.targets import Classes
 from src.files.printable import printable
@@ -27,10 +26,6 @@ class ImageFolderDataModule(ImageDataModule):
     train; with train and val only there is no test split, unless test_fraction asks for one, which is then cut from
     train. Images may lie in subfolders of a class. Other files are ignored and counted. Names of classes are
     compared in Unicode's NFC; files keep theirs.
-
-    Args:
-        root: the folder.
-        settings: see ImageDataModule.
     """
 
     def __init__(self, *, root: str, **settings: Unpack[DataArguments]) -> None:
@@ -59,12 +54,12 @@ class ImageFolderDataModule(ImageDataModule):
         rows = {split: np.arange(starts[i], starts[i + 1]) for i, split in enumerate(found)}
         notes = layout.notes + stray_images(self.root, layout.folders)
         notes += [note for images in found.values() for note in images.notes()]
-        splits = self.split(rows, targets, paths, notes)
+        splits = self.split_plan.split(rows, targets, paths, notes)
         return ImageTable(paths, targets, splits, root=self.root, notes=list(map(printable, notes)))
 
     def classes_of(self, found: dict[str, "FoundImages"], layout: Layout, others: str) -> Classes:
         """By the names of the folders. Raises ConfigError for a single one, and for classes that train lacks."""
-        class_names = self.known_classes or sorted(found["all" if "all" in found else "train"].class_names)
+        class_names = self.known_classes or sorted(found["all" if "all" in found else "train"].spellings)
         if len(class_names) < 2:
             raise ConfigError(
                 f"data.root='{self.root}': only one class folder with images, '{class_names[0]}'.{others} "
@@ -72,7 +67,7 @@ class ImageFolderDataModule(ImageDataModule):
             )
         index_of = {same_text(name): index for index, name in enumerate(class_names)}
         for split, images in found.items():
-            if unknown := sorted(images.class_names - set(index_of)):
+            if unknown := sorted(set(images.spellings) - set(index_of)):
                 other = "the model" if self.known_classes else layout.folders["train"]
                 raise ConfigError(f"{layout.folders[split]} has classes that {other} lacks: {', '.join(unknown)}.")
         labels_N = np.array([index_of[name] for images in found.values() for name, _ in images.files], dtype=np.int64)
@@ -113,10 +108,6 @@ class FoundImages:
         if texts:
             self.spellings.setdefault(name, []).append(class_folder.name)
 
-    @property
-    def class_names(self) -> set[str]:
-        return set(self.spellings)
-
     def other_files(self) -> list[str]:
         """A sentence about the files that are no images by their names, if there are any."""
         counts = Counter[str]()
@@ -145,7 +136,7 @@ class FoundImages:
 
 def is_utf8(path: str) -> bool:
     """Whether a path is text: Python stands for other bytes by half characters, which no table can hold."""
-    return not any("\ud800" <= character <= "\udfff" for character in path) if not path.isascii() else True
+    return path.isascii() or not any("\ud800" <= character <= "\udfff" for character in path)
 
 
 def stray_images(root: Path, folders: dict[str, Path]) -> list[str]:

@@ -11,11 +11,10 @@ import numpy.typing as npt
 from PIL import Image
 from torchvision import datasets
 
-from src.data.arguments import DataArguments
 from src.data.decode import UnreadableImage
-from src.data.formats.known_classes import as_known
 from src.data.module import ImageDataModule
 from src.data.rgb import to_rgb
+from src.data.source import DataArguments
 from src.data.table import ImageTable, string_column
 from src.settings.errors import ConfigError, did_you_mean
 
@@ -24,43 +23,27 @@ log = logging.getLogger(__name__)
 # The values of `split` (or of `train`, where they are true and false) for our train, val and test; None: there is no
 # such split, or no splits at all. From the documentation of torchvision 0.29.
 SPLIT_VALUES: dict[str, tuple[Any, Any, Any]] = {
-    "CIFAR10": (True, None, False),
-    "CIFAR100": (True, None, False),
-    "Caltech101": (None, None, None),
-    "Caltech256": (None, None, None),
-    "Country211": ("train", "valid", "test"),
-    "DTD": ("train", "val", "test"),
-    "EuroSAT": (None, None, None),
-    "FGVCAircraft": ("train", "val", "test"),
-    "FashionMNIST": (True, None, False),
-    "Flowers102": ("train", "val", "test"),
-    "Food101": ("train", None, "test"),
-    "GTSRB": ("train", None, "test"),
-    "Imagenette": ("train", None, "val"),
-    "KMNIST": (True, None, False),
-    "MNIST": (True, None, False),
-    "OxfordIIITPet": ("trainval", None, "test"),
-    "PCAM": ("train", "val", "test"),
-    "RenderedSST2": ("train", "val", "test"),
-    "STL10": ("train", None, "test"),
-    "SUN397": (None, None, None),
-    "SVHN": ("train", None, "test"),
-    "StanfordCars": ("train", None, "test"),
+    "CIFAR10": (True, None, False), "CIFAR100": (True, None, False),
+    "Caltech101": (None, None, None), "Caltech256": (None, None, None),
+    "Country211": ("train", "valid", "test"), "DTD": ("train", "val", "test"),
+    "EuroSAT": (None, None, None), "FGVCAircraft": ("train", "val", "test"),
+    "FashionMNIST": (True, None, False), "Flowers102": ("train", "val", "test"),
+    "Food101": ("train", None, "test"), "GTSRB": ("train", None, "test"),
+    "Imagenette": ("train", None, "val"), "KMNIST": (True, None, False),
+    "MNIST": (True, None, False), "OxfordIIITPet": ("trainval", None, "test"),
+    "PCAM": ("train", "val", "test"), "RenderedSST2": ("train", "val", "test"),
+    "STL10": ("train", None, "test"), "SUN397": (None, None, None),
+    "SVHN": ("train", None, "test"), "StanfordCars": ("train", None, "test"),
     "USPS": (True, None, False),
-}
+}  # fmt: skip
 # Where these classes keep the files and the labels, so that nothing has to be decoded to know them.
 FILES = ("_image_files", "_images", "_samples", "samples", "imgs")
 LABELS = ("targets", "_labels", "labels", "y")
 
 
 class TorchvisionDataModule(ImageDataModule):
-    """A set of torchvision.datasets with one class per image, with the splits that it comes with.
-
-    Args:
-        name: of the class, such as Flowers102.
-        root: folder that it is downloaded to.
-        download: whether it may be downloaded.
-        settings: see ImageDataModule. val_fraction is cut from train where the set has no val split.
+    """A set of torchvision.datasets with one class per image, with its own splits. val is cut from train if need be.
+    conf/data/torchvision.yaml explains the settings.
     """
 
     def __init__(self, *, name: str, root: str, download: bool = True, **settings: Unpack[DataArguments]) -> None:
@@ -80,7 +63,7 @@ class TorchvisionDataModule(ImageDataModule):
         labels = [labels_of(part) for part in sets]
         starts = np.cumsum([0, *map(len, labels)])
         class_names = names_of(sets[0], int(max(part.max() for part in labels)) + 1)
-        targets = as_known(f"data.name={self.set_name}", np.concatenate(labels), class_names, self.known_classes)
+        targets = self.as_known(f"data.name={self.set_name}", np.concatenate(labels), class_names)
         files = [files_of(part) for part in sets]
         root = read_row = None
         if all(part is not None for part in files):
@@ -91,7 +74,7 @@ class TorchvisionDataModule(ImageDataModule):
             paths = string_column(f"{split}/{row:06d}" for split, part in parts.items() for row in range(len(part)))
         notes = list[str]()
         given = {split: np.arange(starts[i], starts[i + 1]) for i, split in enumerate(parts)}
-        splits = self.split(given, targets, paths, notes)
+        splits = self.split_plan.split(given, targets, paths, notes)
         return ImageTable(paths, targets, splits, root=root, read_row=read_row, notes=notes)
 
     def load(self, split: Any) -> Any:

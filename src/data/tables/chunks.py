@@ -1,17 +1,20 @@
-"""An open table: its columns, and its rows in chunks. Imports no torch.
+"""An open table: its columns, its rows in chunks, and which file a path in it means. Imports no torch.
 
 Cells come as text and as they stand there, but for the ' that this project's own files have before what a spreadsheet
 would compute. Whoever uses them strips them.
 """
 
-from collections.abc import Iterator
+import posixpath
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from src.data.decode import IMAGE_SUFFIXES
+from src.data.missing import is_there
 from src.settings.errors import ConfigError, did_you_mean
 
 CHUNK = 65536  # rows at a time
+TRIED = 20  # paths with \\ that are tried with / instead
 
 Cell = str | list[str]  # a list in parquet's columns of lists
 
@@ -22,13 +25,6 @@ class Chunk:
 
     rows: list[list[Cell]] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def texts(self, column: int) -> list[str]:
-        """The cells of a column, stripped; lists with ; between their items."""
-        return [cell.strip() if isinstance(cell, str) else ";".join(cell) for cell in self.cells(column)]
 
     def cells(self, column: int) -> list[Cell]:
         return [row[column] for row in self.rows]
@@ -50,20 +46,34 @@ class TableFile:
         `setting` is the one that names the column, if there is one.
         """
         count, known = self.columns.count(name), [column for column in self.columns if column]
-        if count > 1:
+        if count == 1:
+            return self.columns.index(name)
+        if count:
             raise ConfigError(f"{self.setting}='{self.file}' has {count} columns '{name}': rename all but one.")
-        if not count and setting is not None:
-            hint = did_you_mean(name, known)
-            hint += f" It has: {', '.join(known)}.{self.no_header()}"
-            raise ConfigError(f"{setting}='{name}': {self.file} has no such column.{hint}")
-        if not count:
-            raise ConfigError(
-                f"{self.setting}='{self.file}' has no column '{name}', only: {', '.join(known)}.{self.no_header()}"
-            )
-        return self.columns.index(name)
+        has = f"{', '.join(known)}."
+        if any(Path(column).suffix.lower() in IMAGE_SUFFIXES for column in self.columns):
+            has += " The first line looks like data, and has to name the columns, e.g. path,label."
+        if setting is None:
+            raise ConfigError(f"{self.setting}='{self.file}' has no column '{name}', only: {has}")
+        hint = did_you_mean(name, known)
+        raise ConfigError(f"{setting}='{name}': {self.file} has no such column.{hint} It has: {has}")
 
-    def no_header(self) -> str:
-        """What to do if the first line names no columns but, as it seems, an image."""
-        if not any(Path(column).suffix.lower() in IMAGE_SUFFIXES for column in self.columns):
-            return ""
-        return " The first line looks like data, and has to name the columns, e.g. path,label."
+
+class PathCells:
+    """Reads the path cells of a table chunk by chunk; `root` is the folder that relative paths start from."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.slashes: bool | None = None  # whether \\ means /; None = there was none yet
+
+    def read(self, cells: Sequence[str]) -> list[str]:
+        """Without blanks around them, unless a file is called so, and with / for \\ where the images are there so."""
+        paths = [cell if cell == cell.strip() or is_there(self.root / cell) else cell.strip() for cell in cells]
+        if windows := [path for path in paths if "\\" in path]:
+            if self.slashes is None:
+                tried = windows[:TRIED]
+                as_they_are = any(is_there(self.root / path) for path in tried)
+                self.slashes = not as_they_are and any(is_there(self.root / path.replace("\\", "/")) for path in tried)
+            if self.slashes:
+                paths = [path.replace("\\", "/") for path in paths]
+        return [posixpath.normpath(path) if "//" in path or path.startswith("./") else path for path in paths]

@@ -1,7 +1,7 @@
 """From the cells of a table to columns of numbers and strings. Mistakes are told with their line. Imports no torch."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,92 +9,100 @@ import numpy as np
 import numpy.typing as npt
 
 from src.data.folders.split_names import split_of
-from src.data.table import string_column
-from src.data.tables.chunks import Cell
+from src.data.table import ImageTable, string_column
+from src.data.tables.chunks import Cell, PathCells
 from src.data.tables.label_cells import LabelCells
-from src.data.tables.paths import PathCells
-from src.data.tables.repeated_rows import RepeatedRows
 from src.data.targets import Rows, Tags, Targets
 from src.settings.errors import ConfigError
+from src.settings.options import tasks_for
 
 SPLIT_CODES = {"": 0, "train": 1, "val": 2, "test": 3}
 NO_GROUP = -1
-SHOWN = 5  # lines with mistakes
+SHOWN = 5  # lines with mistakes, or contradictions
 
 
-@dataclass
-class Columns:
-    """What a table says, a row per image: see ImageTable."""
+class RepeatedRows:
+    """The `rows` whose path an earlier one has, the `first` one of each, and the rows `kept`, in a table of N rows."""
 
-    paths: npt.NDArray[Any]
-    targets: Targets
-    splits: dict[str, Rows]
-    groups_N: npt.NDArray[np.int64] | None
-    notes: list[str] = field(default_factory=list)
+    def __init__(self, table: str, paths: npt.NDArray[Any], lines_N: npt.NDArray[np.int64], unit: str) -> None:
+        self.table, self.paths, self.lines_N, self.unit = table, paths, lines_N, unit
+        _, first, same_N = np.unique(paths, return_index=True, return_inverse=True)
+        first_N = first[same_N]  # for each row the first one with the same path
+        self.rows = np.flatnonzero(first_N != np.arange(len(paths)))
+        self.first = first_N[self.rows]
+        self.kept = np.flatnonzero(first_N == np.arange(len(paths)))
+
+    def refuse_targets(self, targets: Targets) -> None:
+        """Raise ConfigError, naming the lines, if rows of one image have different targets."""
+        way_out = f"An image with several classes is for {tasks_for('tags')}." if targets.kind == "classes" else ""
+        self._refuse(targets.differ(self.rows, self.first), targets.kind, targets.text, way_out)
+
+    def refuse(self, values_N: npt.NDArray[Any], what: str, names: dict[int, str], missing: int | None = None) -> None:
+        """Raise ConfigError, naming the lines, if rows of one image have different values (of all rows; `names` by
+        value). `what` they are is said in the plural; `missing` is a value that contradicts none.
+        """
+        mine, others = values_N[self.rows], values_N[self.first]
+        differ = mine != others
+        if missing is not None:
+            differ &= (mine != missing) & (others != missing)
+        self._refuse(differ, what, lambda row: names[int(values_N[row])])
+
+    def _refuse(self, differ: npt.NDArray[np.bool_], what: str, text: Callable[[int], str], way_out: str = "") -> None:
+        if not differ.any():
+            return
+        lines = [
+            f"  {self.unit}s {self.lines_N[first]} and {self.lines_N[row]}: {self.paths[row]} has the {what} "
+            f"{text(first)} and {text(row)}"
+            for row, first in list(zip(self.rows[differ], self.first[differ], strict=True))[:SHOWN]
+        ]
+        if differ.sum() > SHOWN:
+            lines.append(f"  ... {differ.sum() - SHOWN} more")
+        shown = "\n".join([*lines, way_out] if way_out else lines)
+        raise ConfigError(f"{self.table} has {differ.sum()} rows that contradict an earlier one:\n{shown}")
+
+    def complete(self, values_N: npt.NDArray[np.int64], missing: int) -> None:
+        """Give the first row of each image what a later one has, in place, where it has none."""
+        there = (values_N[self.rows] != missing) & (values_N[self.first] == missing)
+        # Backwards, so that of several later ones the first one stays.
+        values_N[self.first[there][::-1]] = values_N[self.rows[there]][::-1]
 
 
 class ColumnBuilder:
     """Takes a table's cells chunk by chunk.
 
-    Args:
-        table: the setting that names the table, for messages.
-        root: folder that relative paths start from.
-        labels: reads the label columns.
-        label_names: of these columns.
-        known_classes: of a trained model.
-        unit: what the rows are counted in: line or row.
+    For messages `table` is the setting that names it, and `unit` (line or row) what its rows are counted in.
     """
 
-    def __init__(
-        self,
-        table: str,
-        root: Path,
-        labels: LabelCells,
-        label_names: list[str],
-        known_classes: list[str] | None = None,
-        unit: str = "line",
-    ) -> None:
-        self.table, self.labels, self.label_names = table, labels, label_names
-        self.known, self.unit = known_classes, unit
+    def __init__(self, table: str, root: Path, labels: LabelCells, known_classes: list[str] | None, unit: str) -> None:
+        self.table, self.labels, self.known, self.unit = table, labels, known_classes, unit
         self.group_codes: dict[str, int] = {"": NO_GROUP}
-        self.paths: list[npt.NDArray[Any]] = []
-        self.splits: list[npt.NDArray[Any]] = []
-        self.groups: list[npt.NDArray[Any]] = []
-        self.lines: list[npt.NDArray[Any]] = []
+        self.columns: dict[str, list[npt.NDArray[Any]]] = defaultdict(list)  # path, line, split, group, by chunks
         self.path_cells = PathCells(root)
         self.notes: list[str] = []
-
-    # ----------------------------------------------------------------------------------------------------------- chunks
 
     def add(self, chunk: dict[str, list[Cell]], lines: list[int]) -> None:
         """`chunk` has the columns path, perhaps split and group, and `label:<name>`."""
         paths = self.path_cells.read([str(cell) for cell in chunk["path"]])
         self.refuse(["" if path else "no path" for path in paths], lines)
-        self.paths.append(string_column(paths))
-        self.lines.append(np.array(lines, dtype=np.int64))
+        self.columns["path"].append(string_column(paths))
+        self.columns["line"].append(np.array(lines, dtype=np.int64))
         if "split" in chunk:
             self.add_splits([str(cell).strip() for cell in chunk["split"]], lines)
         if "group" in chunk:
             names = [str(cell).strip() for cell in chunk["group"]]
             codes = [self.group_codes.setdefault(name, len(self.group_codes) - 1) for name in names]
-            self.groups.append(np.array(codes, dtype=np.int64))
-        columns = [chunk[f"label:{name}"] for name in self.label_names]
+            self.columns["group"].append(np.array(codes, dtype=np.int64))
+        columns = [chunk[f"label:{name}"] for name in self.labels.names]
         for problems in self.labels.problems(columns):
             self.refuse(problems, lines)
         self.labels.add(columns)
 
     def add_splits(self, names: list[str], lines: list[int]) -> None:
         splits = [split_of(name) if name else "" for name in names]
-        self.refuse(
-            [
-                f"split '{name}' is none of train, val, test (data.split_column=null leaves the column alone)"
-                if split is None
-                else ""
-                for name, split in zip(names, splits, strict=True)
-            ],
-            lines,
-        )
-        self.splits.append(np.array([SPLIT_CODES[split or ""] for split in splits], dtype=np.int8))
+        why = "is none of train, val, test (data.split_column=null leaves the column alone)"
+        named = zip(names, splits, strict=True)
+        self.refuse([f"split '{name}' {why}" if split is None else "" for name, split in named], lines)
+        self.columns["split"].append(np.array([SPLIT_CODES[split or ""] for split in splits], dtype=np.int8))
 
     def refuse(self, problems: Sequence[str], lines: Sequence[int]) -> None:
         """Raise ConfigError, naming the lines, if one of the problems is not empty."""
@@ -104,53 +112,42 @@ class ColumnBuilder:
             more = f"\n  ... {len(found) - SHOWN} more" if len(found) > SHOWN else ""
             raise ConfigError(f"{self.table} has {len(found)} rows that cannot be used:\n{shown}{more}")
 
-    # ----------------------------------------------------------------------------------------------------------- finish
-
-    def finish(self) -> Columns:
+    def finish(self) -> ImageTable:
         """Raises ConfigError if there are no rows, classes that the model lacks, or rows that contradict each other."""
-        if not self.lines:
+        if not self.columns:
             raise ConfigError(f"{self.table} has no rows.")
-        paths, lines_N = np.concatenate(self.paths), np.concatenate(self.lines)
+        columns = {name: np.concatenate(chunks) for name, chunks in self.columns.items()}
         if self.path_cells.slashes:
             self.notes.append(f"{self.table}: \\ in paths is read as /, since the images are there.")
         targets = self.labels.finish(self.known)
         self.notes += self.labels.notes
-        codes_N = np.concatenate(self.splits) if self.splits else None
-        groups_N = np.concatenate(self.groups) if self.groups else None
-        repeated = RepeatedRows(self.table, paths, lines_N, self.unit)
+        repeated = RepeatedRows(self.table, columns["path"], columns["line"], self.unit)
         if len(repeated.rows):
-            self.put_together(repeated, targets, codes_N, groups_N)
-            paths, targets = paths[repeated.kept], targets.take(repeated.kept)
-            codes_N = None if codes_N is None else codes_N[repeated.kept]
-            groups_N = None if groups_N is None else groups_N[repeated.kept]
-        return Columns(paths, targets, self.given_splits(codes_N), self.whole_groups(groups_N), self.notes)
+            self.put_together(repeated, targets, columns)
+            targets = targets.take(repeated.kept)
+            columns = {name: values[repeated.kept] for name, values in columns.items()}
+        splits = self.given_splits(columns["split"]) if "split" in columns else {}
+        groups_N = self.whole_groups(columns["group"]) if "group" in columns else None
+        return ImageTable(columns["path"], targets, splits, self.path_cells.root, groups_N=groups_N, notes=self.notes)
 
-    def put_together(
-        self,
-        repeated: RepeatedRows,
-        targets: Targets,
-        codes_N: npt.NDArray[Any] | None,
-        groups_N: npt.NDArray[np.int64] | None,
-    ) -> None:
+    def put_together(self, repeated: RepeatedRows, targets: Targets, columns: dict[str, npt.NDArray[Any]]) -> None:
         """Give the first row of an image what its other rows say. Raises ConfigError if they contradict each other."""
         count = len(repeated.rows)
         if isinstance(targets, Tags):
-            repeated.unite(targets.values)
+            np.maximum.at(targets.values, repeated.first, targets.values[repeated.rows])
             self.notes.append(f"{self.table}: {count} rows name an image again: its classes are put together.")
         else:
             repeated.refuse_targets(targets)
             self.notes.append(f"{self.table}: {count} rows name an image again, with the same label: left out.")
-        if codes_N is not None:
+        if "split" in columns:
             split_names = {code: f"'{name}'" for name, code in SPLIT_CODES.items()}
-            repeated.refuse(codes_N, "splits", lambda code: split_names[code])
-        if groups_N is not None:
+            repeated.refuse(columns["split"], "splits", split_names)
+        if "group" in columns:
+            repeated.complete(columns["group"], NO_GROUP)
             group_names = {code: name for name, code in self.group_codes.items()}
-            repeated.complete(groups_N, NO_GROUP)
-            repeated.refuse(groups_N, "groups", lambda code: group_names[code], NO_GROUP)
+            repeated.refuse(columns["group"], "groups", group_names, NO_GROUP)
 
-    def given_splits(self, codes_N: npt.NDArray[Any] | None) -> dict[str, Rows]:
-        if codes_N is None:
-            return {}
+    def given_splits(self, codes_N: npt.NDArray[Any]) -> dict[str, Rows]:
         splits = {name: np.flatnonzero(codes_N == code) for name, code in SPLIT_CODES.items() if name}
         splits = {name: rows for name, rows in splits.items() if len(rows)}
         if splits and "train" not in splits and self.known is None:
@@ -162,10 +159,8 @@ class ColumnBuilder:
             self.notes.append(f"{self.table}: {left_out} rows have no split: they are left out.")
         return splits
 
-    def whole_groups(self, groups_N: npt.NDArray[np.int64] | None) -> npt.NDArray[np.int64] | None:
+    def whole_groups(self, groups_N: npt.NDArray[np.int64]) -> npt.NDArray[np.int64] | None:
         """Rows without a group are a group each."""
-        if groups_N is None:
-            return None
         alone = np.flatnonzero(groups_N == NO_GROUP)
         if len(alone) == len(groups_N):
             self.notes.append(f"{self.table}: the column with the groups is empty.")

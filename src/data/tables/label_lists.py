@@ -6,24 +6,15 @@ from collections.abc import Collection
 
 from src.settings.errors import ConfigError
 
-SEPARATORS = {
-    "semicolon": ";",
-    "pipe": "|",
-    "comma": ",",
-    "tab": "\t",
-}  # words for what shells and Hydra take otherwise
+SEPARATORS = {"semicolon": ";", "pipe": "|", "comma": ",", "tab": "\t"}  # words for what shells take otherwise
 REUSED = 0.5  # share of the parts of cells with commas that other cells have too, from which commas separate
 
 
 def find_separator(texts: Collection[str], given: str | None, table: str) -> tuple[str, str]:
     """What separates the classes in the cells `texts`, each there once; and a note about it, empty where it is ;.
 
-    Raises ConfigError where commas may separate classes or belong to their names.
-
-    Args:
-        texts: of the label column.
-        given: data.label_separator.
-        table: the setting that names the table, for messages.
+    `given` is data.label_separator, `table` the setting that names the table. Raises ConfigError where commas may
+    separate classes or belong to their names.
     """
     if given is not None:
         if not given.strip():

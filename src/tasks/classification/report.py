@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from src.evaluation.abstaining import abstaining, accuracy_by_coverage
-from src.evaluation.calibration import BINS, Floats
-from src.evaluation.class_scores import ClassScores, class_scores
+from src.evaluation.calibration import BINS, Floats, abstaining, accuracy_by_coverage
+from src.evaluation.class_scores import class_scores
 from src.evaluation.confusion import ConfusionCounts, count_confusions
 from src.evaluation.evidence import Evidence
 from src.evaluation.intervals import Interval, bootstrap, wilson_interval
@@ -26,7 +25,7 @@ def words(class_names: list[str]) -> TaskWords:
 
 def intervals(task: ClassificationTask, evidence: Evidence) -> dict[str, Interval]:
     """Of acc, balanced_acc, f1 (as in metrics.py), ece and brier."""
-    return class_intervals(probabilities_of(task, evidence, True), evidence)
+    return class_intervals(probabilities_of(task, evidence), evidence)
 
 
 def class_intervals(probabilities_NK: Floats, evidence: Evidence) -> dict[str, Interval]:
@@ -63,24 +62,21 @@ def confusions_of(task: ClassificationTask, evidence: Evidence) -> ConfusionCoun
     return count_confusions(predicted_N, evidence.labels, len(task.class_names))
 
 
-def scores_of(confusions: ConfusionCounts) -> ClassScores:
-    return class_scores(confusions.right_counts, confusions.true_counts, confusions.predicted_counts)
-
-
 def tables(task: ClassificationTask, evidence: Evidence) -> dict[str, tuple[list[str], list[list[str]]]]:
     """Precision, recall, F1 and number of images of each class."""
     return {"classes": (["class", "precision", "recall", "f1", "images"], class_rows(task, evidence))}
 
 
 def class_rows(task: ClassificationTask, evidence: Evidence) -> list[list[str]]:
-    scores = scores_of(confusions_of(task, evidence))
+    confusions = confusions_of(task, evidence)
+    scores = class_scores(confusions.right_counts, confusions.true_counts, confusions.predicted_counts)
     return [[name, *scores.texts(k), str(scores.images[k])] for k, name in enumerate(task.class_names)]
 
 
 def sections(report: RunReport, task: ClassificationTask) -> list[str]:
     """Confusion, classes, mistakes, calibration, abstaining; of the split that is looked at closely."""
     evidence = report.measured[-1]
-    answers = Answers.of(report.table, evidence, probabilities_of(task, evidence, True))
+    answers = Answers.of(report.table, evidence, probabilities_of(task, evidence))
     confusions = confusions_of(task, evidence)
     columns = ["class", "precision", "recall", "F1", "images"]
     return [
@@ -88,7 +84,7 @@ def sections(report: RunReport, task: ClassificationTask) -> list[str]:
         section("Precision, recall and F1 per class", html_table(columns, class_rows(task, evidence), sortable=True)),
         mistakes_section(report, task, answers),
         pairs_section(answers, confusions),
-        calibration_section(report, task, evidence, True, []),
+        calibration_section(report, task, evidence, []),
         abstaining_section(report, answers),
         unusual_section(task, evidence, answers),
     ]

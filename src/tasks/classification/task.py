@@ -13,7 +13,7 @@ from src.reports.confusion_matrix import draw_confusions
 from src.tasks.classification.export import ClassificationOutputs
 from src.tasks.classification.metrics import classification_metrics
 from src.tasks.classification.prediction import ClassificationPrediction
-from src.training.calibrated import CalibratedTask
+from src.training.scores_task import CalibratedTask
 
 
 class ClassificationTask(CalibratedTask):
@@ -23,6 +23,7 @@ class ClassificationTask(CalibratedTask):
     """
 
     prediction = ClassificationPrediction
+    one_class = True
 
     def configure_metrics(self) -> None:
         num_classes = len(self.class_names)
@@ -37,7 +38,7 @@ class ClassificationTask(CalibratedTask):
 
     def update_training_metrics(self, outputs_BK: Tensor, targets: Tensor) -> None:
         """Of a mixed image, the class with the larger share counts."""
-        labels_B = targets.argmax(dim=1) if targets.ndim == 2 else targets
+        labels_B = targets if self.mixing is None else targets.argmax(dim=1)
         self.train_acc.update(outputs_BK, labels_B)
         self.log("train/acc", self.train_acc, on_step=False, on_epoch=True, batch_size=len(labels_B))
 

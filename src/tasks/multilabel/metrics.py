@@ -7,8 +7,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from src.evaluation.average_precision import Ranking
-from src.evaluation.class_scores import class_scores
+from src.evaluation.class_scores import Ranking, class_scores
 
 
 class CollectedLogits(Metric):

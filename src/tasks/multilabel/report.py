@@ -4,9 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from src.evaluation.average_precision import Ranking
 from src.evaluation.calibration import Floats
-from src.evaluation.class_scores import class_scores
+from src.evaluation.class_scores import Ranking, class_scores
 from src.evaluation.evidence import Evidence
 from src.evaluation.intervals import Interval, bootstrap
 from src.reports.charts import draw_precision_recall
@@ -62,7 +61,7 @@ def tables(task: MultilabelTask, evidence: Evidence) -> dict[str, tuple[list[str
 def sections(report: RunReport, task: MultilabelTask) -> list[str]:
     """Classes, precision by recall, calibration, the worst mistakes; of the split that is looked at closely."""
     evidence = report.measured[-1]
-    probabilities_NK, shown_NK = probabilities_of(task, evidence, False), answered(task, evidence)
+    probabilities_NK, shown_NK = probabilities_of(task, evidence), answered(task, evidence)
     scores_N = task.ood_scores(evidence.arrays["outputs"])
     notes = [
         "Each class of each image is an answer; a bar says how many of those with about this probability are there. "
@@ -75,7 +74,7 @@ def sections(report: RunReport, task: MultilabelTask) -> list[str]:
         classes_section(task, evidence, shown_NK),
         curves_section(report, evidence),
         mistakes_section(report, evidence, probabilities_NK, shown_NK),
-        calibration_section(report, task, evidence, False, notes),
+        calibration_section(report, task, evidence, notes),
     ]
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from src.tasks.multilabel.export import MultilabelOutputs
 from src.tasks.multilabel.metrics import CollectedLogits, best_thresholds, multilabel_metrics
 from src.tasks.multilabel.prediction import MultilabelPrediction
-from src.training.calibrated import CalibratedTask
+from src.training.scores_task import CalibratedTask
 
 
 class MultilabelTask(CalibratedTask):
@@ -19,6 +19,7 @@ class MultilabelTask(CalibratedTask):
     """
 
     prediction = MultilabelPrediction
+    one_class = False
     thresholds_K: Tensor
 
     def configure_metrics(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
-from src.files.csv_files import CsvWriter, read_csv_file
+from src.files.csv_files import read_csv_file, write_csv_file
 from src.files.whole_files import replaced
 from src.training.task import FineTuneTask
 
@@ -67,5 +67,5 @@ class EpochLog(Callback):
 
 
 def write_epochs(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    with replaced(file) as part, part.open("w", newline="", encoding="utf-8") as lines:
-        CsvWriter(lines, list(dict.fromkeys(name for row in rows for name in row))).write_all(rows)
+    with replaced(file) as part:
+        write_csv_file(part, list(dict.fromkeys(name for row in rows for name in row)), rows)

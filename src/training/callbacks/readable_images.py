@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lightning import Callback, LightningModule, Trainer
+from lightning import LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from src.cli.run_dir import resume_command
-from src.data.dataset import Batch
 from src.files.printable import printable
 from src.settings.errors import RunStopped
+from src.training.callbacks.every_batch import EveryBatch
 from src.training.processes import gathered, summed
 
 log = logging.getLogger(__name__)
@@ -31,14 +31,12 @@ class EpochTally:
     read_before: int = 0  # when training was last looked at
 
 
-class RequireReadableImages(Callback):
+class RequireReadableImages(EveryBatch):
     """Ends the run when an epoch of train, val or test had not one readable image: a network disk is gone, say.
 
     That is before a checkpoint of this epoch is written, so the run can go on from the last good one. All processes
-    decide together. A share of unreadable images that is high, or twice what it was, is warned about.
-
-    Args:
-        root: where the images are; None = the trainer's data module knows.
+    decide together. A share of unreadable images that is high, or twice what it was, is warned about. `root`: where the
+    images are; None = the trainer's data module knows.
     """
 
     def __init__(self, root: Path | None = None) -> None:
@@ -46,13 +44,8 @@ class RequireReadableImages(Callback):
         self.tallies: dict[str, EpochTally] = {}
         self.shares: dict[str, float] = {}  # last told, or else of the first epoch, by split
 
-    def count(self, split: str, batch: Batch) -> None:
-        tally = self.tallies.setdefault(split, EpochTally())
-        tally.read += len(batch["label"])
-        tally.reasons.update(batch["unreadable"])
-
-    def judge(self, trainer: Trainer, split: str) -> None:
-        """At the end of an epoch. Raise RunStopped if no process could read an image of it."""
+    def epoch_end(self, trainer: Trainer, split: str) -> None:
+        """Raise RunStopped if no process could read an image of it."""
         tally = self.tallies.pop(split, EpochTally())
         read, missing = summed(trainer, tally.read, len(tally.reasons))
         if not read + missing:  # Lightning's sanity check, which is not counted
@@ -91,34 +84,16 @@ class RequireReadableImages(Callback):
     def on_train_start(self, trainer: Trainer, task: LightningModule) -> None:
         self.tallies.clear()
 
-    def on_train_batch_end(self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int) -> None:
-        self.count("train", batch)
-        if (i + 1) % MAX_EMPTY_BATCHES:
+    def see(self, trainer: Trainer, split: str, outputs: Any, batch: Any, i: int) -> None:
+        if trainer.sanity_checking:
             return
-        tally = self.tallies["train"]
-        if not summed(trainer, tally.read - tally.read_before)[0]:
-            self.stop(trainer, "train", tally)
-        tally.read_before = tally.read
-
-    def on_train_epoch_end(self, trainer: Trainer, task: LightningModule) -> None:
-        self.judge(trainer, "train")
-
-    def on_validation_batch_end(
-        self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int, loader: int = 0
-    ) -> None:
-        if not trainer.sanity_checking:
-            self.count("val", batch)
-
-    def on_validation_epoch_end(self, trainer: Trainer, task: LightningModule) -> None:
-        self.judge(trainer, "val")
-
-    def on_test_batch_end(
-        self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int, loader: int = 0
-    ) -> None:
-        self.count("test", batch)
-
-    def on_test_epoch_end(self, trainer: Trainer, task: LightningModule) -> None:
-        self.judge(trainer, "test")
+        tally = self.tallies.setdefault(split, EpochTally())
+        tally.read += len(batch["label"])
+        tally.reasons.update(batch["unreadable"])
+        if split == "train" and not (i + 1) % MAX_EMPTY_BATCHES:
+            if not summed(trainer, tally.read - tally.read_before)[0]:
+                self.stop(trainer, "train", tally)
+            tally.read_before = tally.read
 
 
 def epoch_text(trainer: Trainer) -> str:

@@ -4,15 +4,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from lightning import Callback, LightningModule, Trainer
+from lightning import LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
+from src.training.callbacks.every_batch import EveryBatch
 from src.training.processes import gathered
 from src.training.task import FineTuneTask
 from src.training.tensorboard import add_figure, find_tensorboards
 
 
-class TaskFigures(Callback):
+class TaskFigures(EveryBatch):
     """Draws what the task draws of val (`FineTuneTask.figures`), now and then and at the end of each phase.
 
     Those of test are drawn with the report (src/training/measure.py).
@@ -29,10 +30,8 @@ class TaskFigures(Callback):
         self.is_due = fits and (epoch % self.every_n_epochs == 0 or epoch == trainer.max_epochs)
         self.batches = []
 
-    def on_validation_batch_end(
-        self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int, loader: int = 0
-    ) -> None:
-        if self.is_due and outputs is not None:
+    def see(self, trainer: Trainer, split: str, outputs: Any, batch: Any, i: int) -> None:
+        if split == "val" and self.is_due and outputs is not None:
             kept = {"label": batch["label"], **outputs}
             self.batches.append({name: value.cpu().numpy() for name, value in kept.items()})
 

@@ -4,13 +4,13 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from lightning import Callback, LightningModule, Trainer
+from lightning import LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
-from src.data.dataset import Batch
 from src.files.csv_files import CsvWriter, read_csv_file
 from src.files.printable import printable
 from src.files.whole_files import replaced
+from src.training.callbacks.every_batch import EveryBatch
 from src.training.processes import gathered
 
 log = logging.getLogger(__name__)
@@ -18,15 +18,12 @@ log = logging.getLogger(__name__)
 MAX_SAID = 20  # images that the log names; unreadable.csv has all
 
 
-class UnreadableImages(Callback):
+class UnreadableImages(EveryBatch):
     """Says once for each damaged image that it is skipped; lists them with reasons in a csv file, if one is given.
 
     The file is written at the end of each epoch. So images that were all gone when the run ended
-    (src/training/callbacks/readable_images.py) are not on the list: they are not damaged.
-
-    Args:
-        output: the csv file, with the columns path and reason.
-        spreadsheet_safe: as in CsvWriter.
+    (src/training/callbacks/readable_images.py) are not on the list: they are not damaged. Its columns are path and
+    reason; `spreadsheet_safe` is as in CsvWriter.
     """
 
     def __init__(self, output: str | None = None, spreadsheet_safe: bool = True) -> None:
@@ -39,7 +36,7 @@ class UnreadableImages(Callback):
         if self.output is not None:
             self.known |= {row.get("path", "") for row in read_csv_file(self.output)}
 
-    def note(self, batch: Batch) -> None:
+    def see(self, trainer: Trainer, split: str, outputs: Any, batch: Any, i: int) -> None:
         for path, reason in batch["unreadable"]:
             if path in self.known:
                 continue
@@ -66,28 +63,9 @@ class UnreadableImages(Callback):
         ):
             CsvWriter(file, ["path", "reason"], self.spreadsheet_safe).write_all((listed | new).items())
 
-    def on_train_batch_end(self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int) -> None:
-        self.note(batch)
-
-    def on_validation_batch_end(
-        self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int, loader: int = 0
-    ) -> None:
-        self.note(batch)
-
-    def on_test_batch_end(
-        self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int, loader: int = 0
-    ) -> None:
-        self.note(batch)
-
-    def on_train_epoch_end(self, trainer: Trainer, task: LightningModule) -> None:
-        self.write_list(trainer)
-
-    def on_validation_epoch_end(self, trainer: Trainer, task: LightningModule) -> None:
-        if trainer.state.fn != TrainerFn.FITTING:  # else the training epoch ends next
+    def epoch_end(self, trainer: Trainer, split: str) -> None:
+        if split != "val" or trainer.state.fn != TrainerFn.FITTING:  # else the training epoch ends next
             self.write_list(trainer)
-
-    def on_test_epoch_end(self, trainer: Trainer, task: LightningModule) -> None:
-        self.write_list(trainer)
 
     def on_fit_end(self, trainer: Trainer, task: LightningModule) -> None:
         if len(self.known) > self.told and trainer.is_global_zero:

@@ -17,17 +17,12 @@ from torch.optim import Optimizer
 
 from src.data.dataset import Batch
 from src.data.module import ImageDataModule
-from src.settings.errors import first_line
+from src.files.csv_files import write_csv_file
+from src.settings.errors import ConfigError, first_line
+from src.settings.processes import one_process_only
 from src.training.scores_task import ScoresTask
 from src.training.tuning.memory import free_bytes, peak_bytes, reset_peak
-from src.training.tuning.rehearsal import (
-    build_optimizer,
-    rehearsal,
-    report_dir,
-    require_one_process,
-    step,
-    write_rows,
-)
+from src.training.tuning.rehearsal import build_optimizer, rehearsal, report_dir, step
 
 log = logging.getLogger(__name__)
 
@@ -45,39 +40,30 @@ class Trial(NamedTuple):
     bytes: int
 
 
-def find_batch_size(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> int:
-    """The data module's batch size, doubled while that is faster and fits; what was tried is written into report/.
+def use_best_batch_size(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> None:
+    """Double the data module's batch size while that is faster and fits; the checkpoints have it too.
 
-    Measured on real training steps with random images, in the phase of the plan that trains the most parameters.
+    Measured on real training steps with random images, in the phase of the plan that trains the most parameters; what
+    was tried is written into report/.
     """
-    require_one_process("batch_size_find", trainer)
+    if trainer.world_size > 1:
+        raise ConfigError(one_process_only("batch_size_find"))
     trials, why = try_sizes(task, datamodule, trainer)
     gains = (b.images_per_s >= MIN_GAIN * a.images_per_s for a, b in itertools.pairwise(trials))
     found = trials[sum(itertools.takewhile(bool, gains))].size
     rows = [[str(size), f"{speed:.4g}", f"{memory / 2**20:.0f}"] for size, speed, memory in trials]
-    write_rows(report_dir(trainer) / "batch_size.csv", ["batch_size", "images_per_s", "memory_mib"], rows)
+    write_csv_file(report_dir(trainer) / "batch_size.csv", ["batch_size", "images_per_s", "memory_mib"], rows)
     log.info("data.batch_size=%d for this run: %s.", found, why)
-    return found
-
-
-def use_best_batch_size(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> int:
-    """Find it, and let the data and the checkpoints have it."""
-    given, found = datamodule.batch_size, find_batch_size(task, datamodule, trainer)
+    times = found / datamodule.batch_size
     datamodule.use_batch_size(found)
     task.set_batch_size(found)
-    if found != given and not task.record.setting("lr_find"):
-        advise_rate(found / given)
-    return found
-
-
-def advise_rate(times: float) -> None:
-    """For steps on so many times the images, where nobody looks for a rate."""
-    log.info(
-        "optimizer.lr stays as it is. Steps on %g times the images may bear a higher one: %.2g times with Adam "
-        "and its kin (the square root; Malladi et al. 2022, arXiv 2205.10330), %g times with SGD (Goyal et al. "
-        "2017, arXiv 1706.02677). lr_find=true tries it out.",
-        times, math.sqrt(times), times,
-    )  # fmt: skip
+    if times != 1 and not task.record.setting("lr_find"):
+        log.info(
+            "optimizer.lr stays as it is. Steps on %g times the images may bear a higher one: %.2g times with Adam "
+            "and its kin (the square root; Malladi et al. 2022, arXiv 2205.10330), %g times with SGD (Goyal et al. "
+            "2017, arXiv 1706.02677). lr_find=true tries it out.",
+            times, math.sqrt(times), times,
+        )  # fmt: skip
 
 
 def try_sizes(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> tuple[list[Trial], str]:

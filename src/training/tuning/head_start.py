@@ -37,13 +37,8 @@ def start_from_pretrained(
     new classes is taken off, which softmax does not see, and the biases make the outputs 0 on the average of the
     classes. Where the pretrained classes tell the new ones not apart, the weights end near 0 like those of a new head.
 
-    Args:
-        backbone: name of the network.
-        weights: as in `find_weights`.
-        task: with one class per image, and a head whose last layer gets what the head gets.
-
-    Raises:
-        ConfigError: if the weights' file has no head.
+    `weights` are as in `find_weights`; the last layer of the task's head gets what the head gets, and an image has one
+    class. Raises ConfigError if the weights' file has no head.
     """
     found = find_weights(backbone, weights)
     assert found is not None  # src/settings/contradictions.py refuses random weights
@@ -59,9 +54,12 @@ def start_from_pretrained(
         layer.weight.copy_(weight_KC.view_as(layer.weight))
         layer.bias.copy_(bias_K)
     log.info("Head: starts from the pretrained classes of %s training images", f"{len(rows):,}")
-    if len(task.class_names) <= NAMED_CLASSES and (names := _source_names(backbone, len(source.bias))):
-        for class_name, text in zip(task.class_names, _most_seen(probabilities_KS, names), strict=True):
-            log.info("  %s: %s", class_name, text)
+    names = models.get_model_weights(backbone)["DEFAULT"].meta["categories"]
+    if len(task.class_names) <= NAMED_CLASSES and len(names) == len(source.bias):  # those of torchvision's weights
+        for class_name, p_S in zip(task.class_names, probabilities_KS, strict=True):
+            most = p_S.topk(min(3, len(names)))
+            seen = [f"{names[i]} {p:.0%}" for p, i in zip(most.values.tolist(), most.indices.tolist(), strict=True)]
+            log.info("  %s: %s", class_name, ", ".join(seen))
 
 
 def _means_by_class(
@@ -98,18 +96,3 @@ def some_of_each_class(labels_N: npt.NDArray[Any], rows: Rows) -> Rows:
         count = min(IMAGES_PER_CLASS, len(of_class))
         chosen.append(of_class[np.linspace(0, len(of_class) - 1, count).round().astype(np.int64)])
     return np.sort(np.concatenate(chosen))
-
-
-def _source_names(backbone: str, number: int) -> list[str]:
-    """Names of the pretrained classes, if they are those of torchvision's weights; else none."""
-    names: list[str] = models.get_model_weights(backbone)["DEFAULT"].meta["categories"]
-    return names if len(names) == number else []
-
-
-def _most_seen(probabilities_KS: Tensor, names: list[str]) -> list[str]:
-    """For each class the pretrained classes with the highest mean probability."""
-    values_K3, indices_K3 = probabilities_KS.topk(min(3, len(names)))
-    return [
-        ", ".join(f"{names[i]} {p:.0%}" for p, i in zip(values, indices, strict=True))
-        for values, indices in zip(values_K3.tolist(), indices_K3.tolist(), strict=True)
-    ]

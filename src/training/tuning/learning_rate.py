@@ -17,17 +17,12 @@ from lightning import Trainer
 from src.cli.progress import progress_bar
 from src.data.dataset import Batch
 from src.data.module import ImageDataModule
+from src.files.csv_files import write_csv_file
 from src.reports.charts import draw_range_test
+from src.settings.errors import ConfigError
+from src.settings.processes import one_process_only
 from src.training.scores_task import ScoresTask
-from src.training.tuning.rehearsal import (
-    build_optimizer,
-    rehearsal,
-    report_dir,
-    require_one_process,
-    step,
-    training_batches,
-    write_rows,
-)
+from src.training.tuning.rehearsal import build_optimizer, rehearsal, report_dir, step, training_batches
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +40,8 @@ def find_rate(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -
 
     Range test: Smith 2017, arXiv 1506.01186, section 3.3. None where the loss never falls: the phase keeps its rate.
     """
-    require_one_process("lr_find", trainer)
+    if trainer.world_size > 1:
+        raise ConfigError(one_process_only("lr_find"))
     start, phase, name = time.perf_counter(), task.phase, f"phase_{task.phase_index + 1}"
     with rehearsal(task, datamodule, trainer) as copied:
         given = build_optimizer(copied, trainer)[0].defaults["lr"]
@@ -54,7 +50,7 @@ def find_rate(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -
     found, why = suggest(rates, losses)
     report = report_dir(trainer)
     rows = [[f"{value:.6g}" for value in row] for row in zip(rates, losses, smoothed, strict=True)]
-    write_rows(report / f"lr_find_{name}.csv", ["lr", "loss", "smoothed"], rows)
+    write_csv_file(report / f"lr_find_{name}.csv", ["lr", "loss", "smoothed"], rows)
     title = f"Phase {task.phase_index + 1} (train: {phase.train}): {why}"
     draw_range_test(rates, losses, smoothed, given, found, title).save(report / f"lr_find_{name}.png")
     what = f"lr_find: {len(losses)} steps in {time.perf_counter() - start:.0f} s"

@@ -15,9 +15,7 @@ from torch.optim import Optimizer
 from src.data.dataset import Batch
 from src.data.module import ImageDataModule
 from src.data.samplers import EpochSampler
-from src.files.csv_files import CsvWriter
-from src.settings.errors import ConfigError, RunStopped
-from src.settings.processes import one_process_only
+from src.settings.errors import RunStopped
 from src.training.scores_task import ScoresTask
 
 
@@ -27,20 +25,14 @@ def rehearsal(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -
 
     Random numbers are drawn as if it had never been.
     """
-    network, attached = datamodule.frozen_network, datamodule.trainer
     with isolate_rng():
         torch.manual_seed(task.seed)
         copied = copy.deepcopy(task)  # without the trainer, and not compiled
         copied.trainer = trainer
         copied = trainer.precision_plugin.convert_module(copied).to(trainer.strategy.root_device)  # type: ignore[assignment]
         copied.train()
-        datamodule.trainer = trainer  # which the data module knows of only from the fit on
-        datamodule.train_on_features_of(None if network is None else copied)
-        try:
+        with datamodule.lent_to(trainer, None if datamodule.frozen_network is None else copied):
             yield copied
-        finally:
-            datamodule.train_on_features_of(network)
-            datamodule.trainer = attached
 
 
 def build_optimizer(task: ScoresTask, trainer: Trainer) -> tuple[Optimizer, GradScaler]:
@@ -85,17 +77,7 @@ def training_batches(datamodule: ImageDataModule, trainer: Trainer) -> Iterator[
             )
 
 
-def require_one_process(key: str, trainer: Trainer) -> None:
-    if trainer.world_size > 1:
-        raise ConfigError(one_process_only(key))
-
-
 def report_dir(trainer: Trainer) -> Path:
     folder = Path(trainer.default_root_dir) / "report"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def write_rows(file: Path, columns: list[str], rows: list[list[str]]) -> None:
-    with file.open("w", newline="", encoding="utf-8") as lines:
-        CsvWriter(lines, columns).write_all(rows)
