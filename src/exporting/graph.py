@@ -75,8 +75,9 @@ def write_onnx(program: ExportedProgram, output_names: list[str], backbone: str,
     except Exception as error:
         raise cannot_export(backbone, "torch.onnx", error) from error
     assert exported is not None
-    name_sizes(exported.model_proto)
-    save(exported.model_proto, str(file))
+    proto = exported.model_proto  # made anew whenever it is asked for
+    name_sizes(proto)
+    save(proto, str(file))
 
 
 ONNX_LIMIT = 2**31 - 2**20  # protobuf's limit of a message, less what is no weight

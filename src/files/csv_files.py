@@ -57,8 +57,8 @@ class CsvWriter:
 def write_csv_file(
     file: Path, columns: Sequence[str], rows: Iterable[Sequence[Any] | Mapping[str, Any]], spreadsheet_safe: bool = True
 ) -> None:
-    """All rows, as by `CsvWriter`."""
-    with file.open("w", newline="", encoding="utf-8") as lines:
+    """All rows, as by `CsvWriter`; names that are not UTF-8 keep their bytes, as `read_table` takes them."""
+    with file.open("w", newline="", encoding="utf-8", errors="surrogateescape") as lines:
         CsvWriter(lines, columns, spreadsheet_safe).write_all(rows)
 
 

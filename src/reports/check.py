@@ -81,11 +81,10 @@ def write_findings(path: Path, table: ImageTable, found: list[Finding], spreadsh
     with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         columns = ["kind", "severity", "path", "other_path", "label", "split", "detail"]
         writer = CsvWriter(file, columns, spreadsheet_safe)
-        for finding in found:
-            row, other = finding.row, finding.other
-            image = ("", finding.label, "")
-            if row is not None:
-                image = (str(table.paths[row]), table.targets.text(row), SPLITS[split_N[row]])
-            name, label, split = image
-            other_path = "" if other is None else str(table.paths[other])
-            writer.write([finding.kind, finding.severity, name, other_path, label, split, finding.detail])
+        for one in found:
+            name, label, split = "", one.label, ""
+            if one.row is not None:
+                name, label = str(table.paths[one.row]), table.targets.text(one.row)
+                split = SPLITS[split_N[one.row]]
+            other_path = "" if one.other is None else str(table.paths[one.other])
+            writer.write([one.kind, one.severity, name, other_path, label, split, one.detail])

@@ -10,7 +10,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from src.cli.failing import fail
-from src.files.csv_files import CsvWriter, read_table
+from src.files.csv_files import CsvWriter, read_table, write_csv_file
 from src.files.whole_files import replaced
 from src.sweeps.jobs import JOB_FILE, take_new_folder, write_job_file
 from src.sweeps.results import SweepResults, summary
@@ -65,14 +65,9 @@ class SweepTable(Callback):
 def write_table(results: SweepResults, spreadsheet_safe: bool) -> None:
     """sweep.csv: jobs, best first, and the repetitions of each below. Several processes may do so at one moment."""
     columns = list(dict.fromkeys(key for row in results.rows for key in row))
-    with (
-        replaced(results.folder / "sweep.csv", writer=f"{socket.gethostname()}.{os.getpid()}") as part,
-        part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
-    ):
-        writer = CsvWriter(file, columns, spreadsheet_safe)
-        writer.write_all(results.ranked())
-        for group in results.repetitions():
-            writer.write_all(summary(group))
+    rows = [*results.ranked(), *(row for group in results.repetitions() for row in summary(group))]
+    with replaced(results.folder / "sweep.csv", writer=f"{socket.gethostname()}.{os.getpid()}") as part:
+        write_csv_file(part, columns, rows, spreadsheet_safe)
 
 
 def write_out_of_fold(results: SweepResults, spreadsheet_safe: bool) -> Path | None:
