@@ -142,5 +142,20 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
     return call
 
 
+Compare = Callable[..., Answer]
+
+
+@pytest.fixture
+def run_compare(command: Callable[..., Answer], tmp_path: Path) -> Compare:
+    """With the sides, and settings such as metric="val/loss"."""
+
+    def call(*sides: object, **settings: object) -> Answer:
+        typed = [f"{key}={value}" for key, value in settings.items()]
+        first, *others = map(str, sides)
+        return command("compare", f"runs={first}", *others, f"output={tmp_path}/c.html", *typed)
+
+    return call
+
+
 def resolved(path: Path) -> dict[str, Any]:
     return OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[return-value]

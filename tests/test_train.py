@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import Answer, Run, Runner, compose, resolved, run_train
+from support.stopping import Stop, stop_at
 
 from src.settings.errors import ConfigError
 from src.train import train
@@ -172,24 +173,6 @@ def test_a_phase_may_have_its_own_optimizer_and_schedule(trained: Runner, plain:
 
 
 FIRST_WEIGHT = "model.net.features.0.weight"
-
-
-class Stop(Exception):
-    pass
-
-
-def stop_at(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
-    """As if the machine went down in the middle of an epoch."""
-    from src.tasks.classification.task import ClassificationTask
-
-    step = ClassificationTask.training_step
-
-    def training_step(self: ClassificationTask, batch: dict, batch_idx: int) -> torch.Tensor | None:
-        if self.current_epoch == epoch and batch_idx == 1:
-            raise Stop
-        return step(self, batch, batch_idx)
-
-    monkeypatch.setattr(ClassificationTask, "training_step", training_step)
 
 
 def slow(*values: Any) -> Any:

@@ -1,9 +1,9 @@
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from support.families import FAMILIES, LARGE, classifier
 from torch import nn
 from torchvision import models
 from torchvision.models.regnet import BlockParams
@@ -16,22 +16,6 @@ from src.models.weights import build_backbone, find_weights, load_pretrained, pr
 from src.models.weights_file import read_state_dict
 from src.settings.backbones import BACKBONES
 from src.settings.errors import ConfigError
-
-# One member of each family, and an image size that it takes quickly.
-FAMILIES = {
-    "alexnet": 64, "convnext_tiny": 32, "densenet121": 32, "efficientnet_b0": 32, "efficientnet_v2_s": 33,
-    "googlenet": 32, "inception_v3": 75, "maxvit_t": 224, "mnasnet0_5": 32, "mobilenet_v2": 32,
-    "mobilenet_v3_small": 32, "regnet_x_400mf": 32, "regnet_y_400mf": 32, "resnet18": 32, "resnext50_32x4d": 32,
-    "shufflenet_v2_x0_5": 32, "squeezenet1_1": 32, "swin_t": 32, "swin_v2_t": 32, "vgg11_bn": 32, "vit_b_32": 64,
-}  # fmt: skip
-
-
-def classifier(name: str, size: int | None = None, classes: int = 7, head: Callable = linear_head) -> ImageClassifier:
-    preprocessing = preprocessing_of(name, None).with_size(size, None)
-    net = build_backbone(name, None, preprocessing.crop_px)
-    model = ImageClassifier(net, preprocessing, channels_last=True)
-    model.reset_classifier(classes, head)
-    return model
 
 
 def test_list_of_backbones_is_torchvisions() -> None:
@@ -57,9 +41,6 @@ def test_every_backbone_gets_a_new_head(monkeypatch: pytest.MonkeyPatch) -> None
         assert logits.shape == from_features.shape == (2, 7), name
         assert model.in_head(list(model.net.named_parameters())[-1][0]), f"{name}: head is not last"
         assert len(model.blocks) >= 5, name
-
-
-LARGE = ("vgg11_bn", "maxvit_t")  # take seconds
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import SMALL, Answer, Run, Runner, compose
 from safetensors.torch import save_file
-from test_backbone import FAMILIES, LARGE
+from support.families import FAMILIES, LARGE
 from torch import nn
 
 from src.models.classifier import ImageClassifier, pooled

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper, save_model
 from PIL import Image
-from test_serve import METADATA, NAMES, Server
+from support.serving import METADATA, NAMES, Server
 
 from src.serving.pixels import known_formats
 

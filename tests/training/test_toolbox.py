@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import Answer, Runner, compose
-from test_backbone import FAMILIES, classifier
+from support.families import FAMILIES, classifier
 from torch.nn import functional as F
 
 from src.build.task import build_mixing

@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import Answer, Run, compose, run_train
 from omegaconf import OmegaConf
-from test_interruption import assert_same_end
+from support.resumed import assert_same_end
 
 from src.build.cluster import find_environment
 from src.cli.gpus import keep_one_gpu, visible_gpus, wants_one_gpu

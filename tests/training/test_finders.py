@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMALL, Answer, Run, Runner, compose, resolved, run_train
-from test_train import Stop, stop_at
+from support.stopping import Stop, stop_at
 
 from src.settings.project import PROJECT_ROOT
 from src.train import train

@@ -9,23 +9,14 @@ import pytest
 import torch
 from conftest import compose, run_train
 from PIL import Image
+from support.kept import SMALL, data_of, entries
 
 from src.build.data import build_datamodule
 from src.build.task import build_task
 from src.data.decode import UnreadableImage
-from src.data.module import ImageDataModule
 from src.data.seeds import Seeded
 from src.runs.run import TrainingRun
 from src.settings.errors import ConfigError
-
-SMALL = (
-    "data=folder",
-    "data.image_size_px=32",
-    "data.batch_size=16",
-    "data.cache=auto",
-    "freeze=head_only",
-    "augment=none",
-)
 
 
 @pytest.fixture
@@ -34,10 +25,6 @@ def images(colors: Path, tmp_path: Path) -> Path:
     shutil.copytree(colors, tmp_path / "images")
     (tmp_path / "images" / "red" / "broken.png").write_bytes(b"no image")
     return tmp_path / "images"
-
-
-def entries(tmp_path: Path) -> list[str]:
-    return sorted(path.name for path in (tmp_path / "cache").glob("*"))
 
 
 def both_ways(tmp_path: Path, images: Path, *settings: str) -> tuple[Any, Any]:
@@ -167,11 +154,6 @@ def test_a_resumed_run_goes_on_with_the_kept_features(tmp_path: Path, images: Pa
 
 
 # ----------------------------------------------------------------------------------------------------------- images
-
-
-def data_of(images: Path, tmp_path: Path, *settings: str) -> ImageDataModule:
-    cache = ["data.cache=images", f"data.cache_dir={tmp_path}/cache", "data.num_workers=0"]
-    return build_datamodule(compose("data=folder", f"data.root={images}", "data.image_size_px=32", *cache, *settings))
 
 
 @pytest.mark.parametrize("split", ["train", "val"])

@@ -7,16 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Answer
+from conftest import Answer, Compare
 from omegaconf import OmegaConf
-from test_compare import Compare, make_run, make_sweep, run_compare
+from support.compared_runs import make_run, make_sweep
 
 from src.files.csv_files import read_table
 from src.files.plain_files import read_json, read_yaml
 from src.runs.finished_runs import runs_of
 from src.settings.errors import ConfigError
-
-assert run_compare  # a fixture
 
 BOMB = "\n".join(["a: &a [x, x, x, x, x, x, x, x]", *(
     f"{new}: &{new} [{', '.join([f'*{old}'] * 8)}]" for old, new in zip("abcdefgh", "bcdefghi", strict=True)

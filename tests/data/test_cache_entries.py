@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import run_train
-from test_cache import SMALL, data_of, entries
+from support.kept import SMALL, data_of, entries
 
 from src.data.cache.entries import new_entry, open_entry
 from src.data.cache.locks import OWNER, filling_alone, machine

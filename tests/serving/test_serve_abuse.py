@@ -18,7 +18,7 @@ import pytest
 from conftest import Answer
 from PIL import Image
 from starlette.datastructures import Headers
-from test_serve import RED, WHITE, Server, StartServer, write_onnx
+from support.serving import RED, WHITE, Server, StartServer, servers, write_onnx
 
 from src.serving.app import Service
 from src.serving.batching import Batcher, ComputeError
@@ -31,16 +31,8 @@ from src.serving.uploads import Limits
 
 @pytest.fixture(scope="module")
 def start() -> Iterator[StartServer]:
-    started: list[Server] = []
-
-    def start(*arguments: str, **settings: Any) -> Server:
-        started.append(Server(*arguments, **settings))
-        return started[-1]
-
-    yield start
-    for server in started:
-        server.process.kill()
-        server.process.wait()
+    with servers() as start:
+        yield start
 
 
 @pytest.fixture(scope="module")

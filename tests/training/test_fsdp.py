@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import Answer, Run
-from test_processes import run_two
+from support.processes import run_two
 
 from src.settings.errors import ConfigError
 

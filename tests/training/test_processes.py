@@ -4,18 +4,16 @@ import contextlib
 import hashlib
 import io
 import json
-import multiprocessing
 import os
-import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from conftest import Answer, Run
+from support.processes import free_port, run_two
 
 pytestmark = pytest.mark.slow
 
@@ -76,26 +74,6 @@ def rank_of_two(rank: int, port: int, folder: str, common: list[str]) -> None:
             Path(folder, f"{plan}_{rank}.json").write_text(json.dumps(hashes))
             assert run.directory.exists()
     Path(folder, f"log_{rank}.txt").write_text(err.getvalue())
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
-def run_two(target: Callable[[int, int, str, list[str]], None], folder: Path, common: list[str]) -> list[int | None]:
-    """`target(rank, port, folder, common)` in two processes; their exit statuses."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["src.train", "src.build.task", "src.training.outcome", "conftest"])
-    port = free_port()
-    processes = [context.Process(target=target, args=(rank, port, str(folder), common)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(400)
-        process.kill()
-    return [process.exitcode for process in processes]
 
 
 @pytest.fixture(scope="module")
