@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import Answer, Run, Runner, compose, resolved, run_train
-from support.stopping import Stop, stop_at
+from support.watching import TRUSTED, Stop, stopped
 
 from src.settings.errors import ConfigError
 from src.train import train
@@ -190,22 +190,21 @@ def slow(*values: Any) -> Any:
     ],
 )
 def test_a_resumed_run_ends_as_the_uninterrupted_one(
-    tmp_path: Path, plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, epoch: int, settings: list[str]
+    tmp_path: Path, plain: tuple[str, ...], epoch: int, settings: list[str]
 ) -> None:
     """Bit-equal weights, equal metrics, one directory."""
     settings = [*plain, "trainer.max_epochs=4", *settings]
     whole = run_train(tmp_path / "whole", *settings)
-    with monkeypatch.context() as patch, pytest.raises(Stop):
-        stop_at(patch, epoch)
-        run_train(tmp_path / "run", *settings)
-    stopped = Run(tmp_path / "run", None).checkpoint("last")
-    assert stopped["epoch"] == epoch - 1
-    cfg = compose(f"output_dir={tmp_path}/elsewhere", f"resume={tmp_path}/run")
+    with stopped(epoch) as stopping, pytest.raises(Stop):
+        run_train(tmp_path / "run", *settings, *stopping)
+    cut = Run(tmp_path / "run", None).checkpoint("last")
+    assert cut["epoch"] == epoch - 1
+    cfg = compose(f"output_dir={tmp_path}/elsewhere", f"resume={tmp_path}/run", TRUSTED)
     train(cfg)
     resumed = Run(tmp_path / "run", None)
     expected, actual = whole.checkpoint("last"), resumed.checkpoint("last")
     assert actual["epoch"] == 3 and actual["global_step"] == expected["global_step"]
-    assert not torch.equal(stopped["state_dict"][FIRST_WEIGHT], expected["state_dict"][FIRST_WEIGHT])
+    assert not torch.equal(cut["state_dict"][FIRST_WEIGHT], expected["state_dict"][FIRST_WEIGHT])
     for key, value in expected["state_dict"].items():
         assert torch.equal(value, actual["state_dict"][key]), key
     same = {key: value for key, value in whole.metrics.items() if key != "fit_seconds"}
@@ -231,18 +230,15 @@ def test_a_run_interrupted_in_its_final_test_is_measured_on_resuming(tmp_path: P
     assert run.metrics["test/acc"] == before["test/acc"] and "fit_seconds" in run.metrics
 
 
-def test_a_moved_run_resumes_where_it_is_now(
-    tmp_path: Path, plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, command
-) -> None:
+def test_a_moved_run_resumes_where_it_is_now(tmp_path: Path, plain: tuple[str, ...], command) -> None:
     """Through the command line, in a folder whose name Hydra would not take unquoted, with other settings on top."""
     whole = run_train(tmp_path / "whole", *plain, "optimizer=sgd", "trainer.max_epochs=3")
-    with monkeypatch.context() as patch, pytest.raises(Stop):
-        stop_at(patch, 2)
-        run_train(tmp_path / "old", *plain, "optimizer=sgd", "trainer.max_epochs=3")
+    with stopped(epoch=2) as stopping, pytest.raises(Stop):
+        run_train(tmp_path / "old", *plain, "optimizer=sgd", "trainer.max_epochs=3", *stopping)
     moved = tmp_path / "my runs (2)" / "lr=1,seed=0"
     moved.parent.mkdir()
     (tmp_path / "old").rename(moved)
-    answer: Answer = command("train", f"resume={moved}", "data.num_workers=1")
+    answer: Answer = command("train", f"resume={moved}", "data.num_workers=1", TRUSTED)
     assert answer.status == 0, answer.err
     assert "Changed on resuming: data.num_workers=1" in answer.err
     assert not (tmp_path / "old").exists()

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from conftest import Answer, Run, compose, run_train
+from lightning import Trainer
 from omegaconf import OmegaConf
 from support.resumed import assert_same_end
+from support.watching import TRUSTED, watched
 
 from src.build.cluster import find_environment
 from src.cli.gpus import keep_one_gpu, visible_gpus, wants_one_gpu
@@ -66,27 +67,22 @@ def test_a_signal_saves_and_in_slurm_requeues_and_the_run_goes_on(
     facts: str,
     asked: list[str],
 ) -> None:
-    from src.tasks.classification.task import ClassificationTask
-
     whole = run_train(tmp_path / "whole", *plain)
-    plain_step = ClassificationTask.training_step
 
-    def training_step(self: ClassificationTask, batch: dict, batch_idx: int) -> torch.Tensor | None:
-        if self.global_step == 4:
+    def send(trainer: Trainer, *_: Any) -> None:
+        if trainer.global_step == 4:
             os.kill(os.getpid(), number)
-        return plain_step(self, batch, batch_idx)
 
     calls = tmp_path / "calls"
     calls.touch()
     program(tmp_path / "bin", "scontrol", f"echo \"$@\" >> {calls}\necho '   {facts}'", monkeypatch)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    with monkeypatch.context() as patch, pytest.raises(RunStopped) as stopped:
-        patch.setattr(ClassificationTask, "training_step", training_step)
-        run_train(tmp_path / "run", *plain, "resume=auto")
+    with watched(on_train_batch_start=send) as watching, pytest.raises(RunStopped) as stopped:
+        run_train(tmp_path / "run", *plain, *watching, "resume=auto")
     assert stopped.value.status == 143 and f"{number.name}: saved after step 5" in str(stopped.value)
     assert calls.read_text().splitlines() == asked
-    run = run_train(tmp_path / "run", *plain, "resume=auto")
+    run = run_train(tmp_path / "run", *plain, *watching, "resume=auto", TRUSTED)
     assert_same_end(run, whole)
     assert "There is no checkpoint in" in run.log and "Resuming" in run.log
 

@@ -10,6 +10,7 @@ import torch
 from conftest import compose, run_train
 from PIL import Image
 from support.kept import SMALL, data_of, entries
+from support.watching import TRUSTED, Stop, stopped
 
 from src.build.data import build_datamodule
 from src.build.task import build_task
@@ -131,25 +132,9 @@ def test_augmented_training_keeps_nothing_by_itself(tmp_path: Path, images: Path
 def test_a_resumed_run_goes_on_with_the_kept_features(tmp_path: Path, images: Path) -> None:
     given = [*SMALL, f"data.root={images}", f"data.cache_dir={tmp_path}/cache", "trainer.max_epochs=3"]
     whole = run_train(tmp_path / "whole", *given)
-    import src.training.callbacks.epoch_log
-
-    class Stop(Exception):
-        pass
-
-    original = src.training.callbacks.epoch_log.EpochLog.on_train_epoch_start
-
-    def stop(self: Any, trainer: Any, task: Any) -> None:
-        if trainer.current_epoch == 2:
-            raise Stop
-        original(self, trainer, task)
-
-    src.training.callbacks.epoch_log.EpochLog.on_train_epoch_start = stop  # type: ignore[method-assign]
-    try:
-        with pytest.raises(Stop):
-            run_train(tmp_path / "cut", *given)
-    finally:
-        src.training.callbacks.epoch_log.EpochLog.on_train_epoch_start = original  # type: ignore[method-assign]
-    resumed = run_train(tmp_path / "cut", f"resume={tmp_path}/cut")
+    with stopped(epoch=2, batch=0) as stopping, pytest.raises(Stop):
+        run_train(tmp_path / "cut", *given, *stopping)
+    resumed = run_train(tmp_path / "cut", f"resume={tmp_path}/cut", TRUSTED)
     assert weights_differ(whole, resumed) == 0
 
 
@@ -200,18 +185,6 @@ def test_a_changed_file_is_read_again_and_an_unchanged_one_is_not(tmp_path: Path
     os.utime(file, (1, 1))
     data_of(images, tmp_path).image_dataset(rows, training=False)
     assert len(entries(tmp_path)) == 2
-
-
-def test_an_interrupted_filling_leaves_nothing_behind(tmp_path: Path, images: Path, monkeypatch) -> None:
-    import src.data.cache.features
-
-    def interrupted(*_: Any, **__: Any) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(src.data.cache.features.json, "dumps", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        data_of(images, tmp_path).val_dataloader()
-    assert entries(tmp_path) == []
 
 
 def test_training_on_kept_images(tmp_path: Path, images: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -146,6 +147,16 @@ def test_a_second_run_waits_for_the_first_and_says_whose_it_is(
     assert (tmp_path / NAME / "pixels.bin").read_bytes() == b"the other's" and len(waited) >= 2
     assert f"Waiting for {tmp_path / NAME}, which another run fills (process {other.pid} on " in caplog.text
     assert entries_in(tmp_path) == [NAME]
+
+
+def test_ctrl_c_while_an_entry_is_filled_leaves_nothing_behind(tmp_path: Path) -> None:
+    def fill(folder: Path) -> None:
+        (folder / "pixels.bin").write_bytes(b"half")
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        open_entry(tmp_path / NAME, fill)
+    assert entries_in(tmp_path) == []
 
 
 def test_what_a_killed_run_left_is_neither_waited_for_nor_kept(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """export: the file alone answers as src.predict does, or it is not written."""
 
 import csv
-import importlib.util
 import json
 import shutil
 import subprocess
@@ -192,14 +191,29 @@ def test_latency(colors_run: Run, here: Path, command) -> None:
     assert "batch  1  torch eager" in answer.out and "batch 32  file fp32" in answer.out
 
 
+class OtherwiseExported(torch.nn.Conv2d):
+    """A user's head that says something else where it is traced."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        outputs = super().forward(input)
+        return outputs.flip(1) if torch.compiler.is_exporting() else outputs
+
+
+def otherwise_exported(in_features: int, num_classes: int, conv: bool, dropout: float = 0.0) -> torch.nn.Module:
+    return OtherwiseExported(in_features, num_classes, 1)
+
+
 def test_a_file_that_answers_otherwise_is_not_written(
-    colors_run: Run, here: Path, command, monkeypatch: pytest.MonkeyPatch
+    colors_run: Run, here: Path, command, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The normalisation is wrong in the graph: a good file of before stays, and no other is left."""
+    """A good file of before stays, and no other is left."""
+    checkpoint = colors_run.checkpoint()
+    checkpoint["finetune"]["config"]["head"]["_target_"] = "test_export.otherwise_exported"
+    file = tmp_path_factory.mktemp("otherwise") / "best.ckpt"
+    torch.save(checkpoint, file)
     (here / "model.onnx").write_bytes(b"good")
     (here / "model.json").write_text("good")
-    monkeypatch.setattr("src.exporting.resize.to_whole", lambda values: values * 0.5)
-    answer: Answer = command("export", f"ckpt={colors_run.directory}", "overwrite=true")
+    answer: Answer = command("export", f"ckpt={file}", "overwrite=true", "trust=true")
     assert answer.status == 1 and "it answers otherwise than the checkpoint" in answer.err
     assert "Traceback" not in answer.err
     assert {path.name: path.read_text() for path in here.iterdir()} == {"model.onnx": "good", "model.json": "good"}
@@ -253,8 +267,7 @@ def test_mistakes(colors_run: Run, here: Path, command, arguments: list[str], te
 
 
 def test_a_missing_extra_is_named(colors_run: Run, here: Path, command, monkeypatch: pytest.MonkeyPatch) -> None:
-    there = importlib.util.find_spec
-    monkeypatch.setattr("src.exporting.output.find_spec", lambda name: None if name == "onnxscript" else there(name))
+    monkeypatch.setitem(sys.modules, "onnxscript", None)  # Python's own way to say that there is none
     answer: Answer = command("export", f"ckpt={colors_run.directory}")
     assert answer.status == 1 and "needs onnxscript: uv sync --extra export" in answer.err
 

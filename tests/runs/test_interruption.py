@@ -5,6 +5,7 @@ import io
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -14,7 +15,9 @@ from typing import Any
 import pytest
 import torch
 from conftest import Run, compose, run_train
+from lightning import Trainer
 from support.resumed import assert_same_end
+from support.watching import TRUSTED, Stop, spoilt, stopped, watched
 
 from src.cli import command as cli
 from src.settings.errors import RunStopped
@@ -28,10 +31,6 @@ def plain(colors: Path) -> tuple[str, ...]:
 
 
 # ------------------------------------------------------------------------------------------------- within epochs
-
-
-class Stop(Exception):
-    pass
 
 
 EVERYTHING = (
@@ -56,25 +55,15 @@ def slow(*values: Any) -> Any:
     ],
 )
 def test_a_run_resumed_within_an_epoch_ends_as_the_uninterrupted_one(
-    tmp_path: Path, plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, settings: tuple[str, ...], step: int
+    tmp_path: Path, plain: tuple[str, ...], settings: tuple[str, ...], step: int
 ) -> None:
     common = [*plain, "trainer.max_epochs=3", "checkpoint_every_n_steps=2", f"data.cache_dir={tmp_path}/cache"]
     whole = run_train(tmp_path / "whole", *common, *settings)
-    from src.tasks.classification.task import ClassificationTask
-
-    plain_step = ClassificationTask.training_step
-
-    def training_step(self: ClassificationTask, batch: dict, batch_idx: int) -> torch.Tensor | None:
-        if self.global_step == step:
-            raise Stop
-        return plain_step(self, batch, batch_idx)
-
-    with monkeypatch.context() as patch, pytest.raises(Stop):
-        patch.setattr(ClassificationTask, "training_step", training_step)
-        run_train(tmp_path / "run", *common, *settings)
-    stopped = Run(tmp_path / "run", None).checkpoint("last")
-    assert stopped["finetune"]["batches_done"] > 0 and step - 2 <= stopped["global_step"] <= step
-    train(compose(f"output_dir={tmp_path}/elsewhere", f"resume={tmp_path}/run"))
+    with stopped(step=step) as stopping, pytest.raises(Stop):
+        run_train(tmp_path / "run", *common, *settings, *stopping)
+    cut = Run(tmp_path / "run", None).checkpoint("last")
+    assert cut["finetune"]["batches_done"] > 0 and step - 2 <= cut["global_step"] <= step
+    train(compose(f"output_dir={tmp_path}/elsewhere", f"resume={tmp_path}/run", TRUSTED))
     assert_same_end(Run(tmp_path / "run", None), whole)
 
 
@@ -198,49 +187,32 @@ def test_sigterm_saves_within_the_epoch_and_says_so_by_the_exit_status(tmp_path:
 # ------------------------------------------------------------------------------------------------------ bad numbers
 
 
-def spoil(monkeypatch: pytest.MonkeyPatch, row: int) -> None:
-    """The network's outputs for one image are not numbers."""
-    from src.tasks.classification.task import ClassificationTask
-
-    plain_outputs = ClassificationTask.outputs
-
-    def outputs_of(self: ClassificationTask, batch: dict) -> torch.Tensor:
-        outputs_BK = plain_outputs(self, batch)
-        return torch.where((batch["index"] == row)[:, None] & self.training, float("nan"), outputs_BK)
-
-    monkeypatch.setattr(ClassificationTask, "outputs", outputs_of)
-
-
 def test_a_loss_that_is_not_finite_ends_the_run_at_that_step_and_names_the_image(
-    tmp_path: Path, plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, plain: tuple[str, ...]
 ) -> None:
     whole = run_train(tmp_path / "whole", *plain)
     path = next(row["path"] for row in whole.csv("split.csv") if row["split"] == "train")
     names = sorted(r["path"] for r in whole.csv("split.csv"))
-    with monkeypatch.context() as patch, pytest.raises(RunStopped) as stopped:
-        spoil(patch, names.index(path))
-        run_train(tmp_path / "run", *plain)
-    message = str(stopped.value)
+    with spoilt(names.index(path)) as watching, pytest.raises(RunStopped) as end:
+        run_train(tmp_path / "run", *plain, *watching)
+    message = str(end.value)
     assert "The loss is nan in epoch 1, step " in message and message.count("\n  ") == 1
     assert "Images whose outputs are not finite" in message and path in message
     step = int(message.split("step ")[1].split(".")[0])
     state = Run(tmp_path / "run", None).checkpoint("nonfinite")
     assert state["global_step"] == step - 1 == state["finetune"]["batches_done"]
     # With the cause gone, the run goes on from the state that was saved, and ends as if nothing had been.
-    train(compose(f"output_dir={tmp_path}/x", f"resume={tmp_path}/run/checkpoints/nonfinite.ckpt"))
+    train(compose(f"output_dir={tmp_path}/x", f"resume={tmp_path}/run/checkpoints/nonfinite.ckpt", TRUSTED))
     assert_same_end(Run(tmp_path / "run", None), whole)
 
 
-def test_batches_whose_loss_is_not_finite_can_be_left_out(
-    tmp_path: Path, plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr("src.cli.command.set_up_log", lambda _: None)
-    spoil(monkeypatch, 3)
-    run = run_train(tmp_path / "run", *plain, "on_nonfinite_loss=skip", "data.val_fraction=0.1", "data.test_fraction=0")
+def test_batches_whose_loss_is_not_finite_can_be_left_out(tmp_path: Path, plain: tuple[str, ...]) -> None:
+    settings = [*plain, "on_nonfinite_loss=skip", "data.val_fraction=0.1", "data.test_fraction=0"]
+    with spoilt(row=3) as watching:
+        run = run_train(tmp_path / "run", *settings, *watching)
     weights = run.checkpoint("last")["state_dict"]
     assert all(bool(value.isfinite().all()) for value in weights.values())
-    skipped = [record for record in caplog.records if "Batch left out" in record.getMessage()]
-    assert len(skipped) == 2  # one per epoch
+    assert run.log.count("Batch left out") == 2  # one per epoch
     assert run.metrics["last/train/loss"] > 0
     steps = {int(state["step"]) for state in run.checkpoint("last")["optimizer_states"][0]["state"].values()}
     assert steps == {2 * 14 - 2}
@@ -275,19 +247,13 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
     assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
 
 
-def test_a_run_directory_that_is_removed_meanwhile_is_made_again(
-    tmp_path: Path, plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import shutil
-
-    from src.tasks.classification.task import ClassificationTask
-
-    def remove(self: ClassificationTask) -> None:
-        if self.current_epoch == 1:
+def test_a_run_directory_that_is_removed_meanwhile_is_made_again(tmp_path: Path, plain: tuple[str, ...]) -> None:
+    def remove(trainer: Trainer, _: Any) -> None:
+        if trainer.current_epoch == 1:
             shutil.rmtree(tmp_path / "run" / "checkpoints")
 
-    monkeypatch.setattr(ClassificationTask, "on_train_epoch_start", remove)
-    run = run_train(tmp_path / "run", *plain, "trainer.max_epochs=3")
+    with watched(on_train_epoch_start=remove) as watching:
+        run = run_train(tmp_path / "run", *plain, "trainer.max_epochs=3", *watching)
     assert run.checkpoint("last")["epoch"] == 2 and "val/acc" in run.metrics
 
 
@@ -317,25 +283,22 @@ def test_a_full_disk_is_told_in_one_message(tmp_path: Path, plain: tuple[str, ..
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-@pytest.mark.parametrize("measured", ["validation_step", "test_step"])
+@pytest.mark.parametrize("measured", ["on_validation_batch_start", "on_test_batch_start"])
 def test_ctrl_c_while_the_best_weights_are_measured(
-    tmp_path: Path, plain: tuple[str, ...], command, monkeypatch: pytest.MonkeyPatch, measured: str
+    tmp_path: Path, plain: tuple[str, ...], command, measured: str
 ) -> None:
     """Lightning turns it into an exit of its own, with a status of 1 and without a word."""
-    from src.tasks.classification.task import ClassificationTask
 
-    def interrupted(self: ClassificationTask, batch: dict, batch_idx: int) -> None:
-        if self.trainer.state.fn != "fit":
-            raise KeyboardInterrupt
-        return self.evaluate_batch(batch, "val")  # type: ignore[return-value]
+    def interrupt(trainer: Trainer, *_: Any) -> None:
+        if trainer.state.fn != "fit":
+            signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(ClassificationTask, measured, interrupted)
     before = signal.getsignal(signal.SIGINT)
+    settings = [*plain, "test=true", "trainer=cpu", "trainer.max_epochs=1", "logger=none", f"output_dir={tmp_path}/run"]
+    settings.remove("test=false")
     try:
-        settings = [text for text in plain if text != "test=false"]
-        answer = command(
-            "train", *settings, "trainer=cpu", "trainer.max_epochs=1", "logger=none", f"output_dir={tmp_path}/run"
-        )
+        with watched(**{measured: interrupt}) as watching:
+            answer = command("train", *settings, *watching)
     finally:
         signal.signal(signal.SIGINT, before)
     assert answer.status == 130 and f"Go on with: python -m src.train resume={tmp_path}/run" in answer.err

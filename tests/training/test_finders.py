@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMALL, Answer, Run, Runner, compose, resolved, run_train
-from support.stopping import Stop, stop_at
+from support.watching import TRUSTED, Stop, stopped
 
 from src.settings.project import PROJECT_ROOT
 from src.train import train
@@ -108,17 +108,15 @@ def test_a_resumed_run_goes_on_with_the_rates_it_had(
     tmp_path: Path,
     two_phases: tuple[str, ...],
     whole: Run,
-    monkeypatch: pytest.MonkeyPatch,
     epoch: int,
     tests_after: int,
 ) -> None:
     """Interrupted within the first phase, and within the second: only a phase that has not begun is tested."""
-    with monkeypatch.context() as patch, pytest.raises(Stop):
-        stop_at(patch, epoch)
-        run_train(tmp_path / "run", *two_phases)
+    with stopped(epoch) as stopping, pytest.raises(Stop):
+        run_train(tmp_path / "run", *two_phases, *stopping)
     run = Run(tmp_path / "run", None)
     before = run.log.count("The rate of this phase becomes")
-    train(compose(f"output_dir={tmp_path}/run", "resume=auto", *SMALL, *two_phases))
+    train(compose(f"output_dir={tmp_path}/run", "resume=auto", TRUSTED, *SMALL, *two_phases, *stopping))
     assert run.log.count("The rate of this phase becomes") - before == tests_after
     assert rates_of(run) == rates_of(whole) and len(rates_of(run)) == 2
     require_equal_runs(whole, run)
@@ -242,22 +240,20 @@ def test_what_ends_the_doubling(
     assert resolved(run.directory / "config.yaml")["data"]["batch_size"] == 2
 
 
-@pytest.mark.usefixtures("faster_with_each_size")
-def test_a_size_that_does_not_work_ends_the_doubling(
-    tmp_path: Path, plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As on a GPU whose memory is full. The first size is the user's own, and its error too."""
-    from src.tasks.classification.task import ClassificationTask
+class HungryLoss(torch.nn.CrossEntropyLoss):
+    """Of a user: as on a GPU whose memory three images fill."""
 
-    losses = ClassificationTask.losses
-
-    def limited(self: ClassificationTask, batch: dict[str, Any]) -> Any:
-        if len(batch["label"]) > 2:
+    def forward(self, outputs_BK: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        if torch.is_grad_enabled() and len(outputs_BK) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nMore.")
-        return losses(self, batch)
+        return super().forward(outputs_BK, target)
 
-    monkeypatch.setattr(ClassificationTask, "losses", limited)
+
+@pytest.mark.usefixtures("faster_with_each_size")
+def test_a_size_that_does_not_work_ends_the_doubling(tmp_path: Path, plain: tuple[str, ...]) -> None:
+    """The first size is the user's own, and its error too."""
     settings = [*plain, "batch_size_find=true", "trainer.max_epochs=1", "freeze=head_only"]
+    settings.append("loss._target_=test_finders.HungryLoss")
     run = run_train(tmp_path / "run", *settings, "data.batch_size=2")
     assert "data.batch_size=2 for this run: 4 does not work (CUDA out of memory. Tried to" in run.log
     with pytest.raises(torch.OutOfMemoryError):
@@ -266,15 +262,12 @@ def test_a_size_that_does_not_work_ends_the_doubling(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("faster_with_each_size")
-def test_a_resumed_run_keeps_the_size_it_had(
-    tmp_path: Path, plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resumed_run_keeps_the_size_it_had(tmp_path: Path, plain: tuple[str, ...]) -> None:
     settings = [*plain, "freeze=head_only", "data.batch_size=2", "batch_size_find=true"]
-    with monkeypatch.context() as patch, pytest.raises(Stop):
-        stop_at(patch, 1)
-        run_train(tmp_path / "run", *settings)
+    with stopped(epoch=1) as stopping, pytest.raises(Stop):
+        run_train(tmp_path / "run", *settings, *stopping)
     (tmp_path / "run" / "report" / "batch_size.csv").unlink()
-    train(compose(f"output_dir={tmp_path}/run", "resume=auto", *SMALL, *settings))
+    train(compose(f"output_dir={tmp_path}/run", "resume=auto", TRUSTED, *SMALL, *settings, *stopping))
     run = Run(tmp_path / "run", None)
     assert run.metrics["steps"] == 2 * 11 and run.checkpoint("last")["finetune"]["config"]["data"]["batch_size"] == 4
     assert not (tmp_path / "run" / "report" / "batch_size.csv").exists()

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import Answer, Runner, compose
+from lightning import LightningModule, Trainer
 from support.families import FAMILIES, classifier
+from support.watching import watched
 from torch.nn import functional as F
 
 from src.build.task import build_mixing
@@ -179,26 +181,18 @@ def test_stochastic_depth_is_scaled_in_torchvisions_proportions() -> None:
 # ------------------------------------------------------------------------------------------------------------ averages
 
 
-def test_the_moving_average_is_right_from_the_first_epoch_on(
-    trained: Runner, plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_moving_average_is_right_from_the_first_epoch_on(trained: Runner, plain: tuple[str, ...]) -> None:
     """Recomputed here from the weights after every step; validation and checkpoints see it and not the raw weights."""
-    from src.tasks.classification.task import ClassificationTask
-
     history, validated = [], []
 
-    def after_step(self: ClassificationTask, *_: object) -> None:
-        history.append(self.model.net.features[0].weight.detach().clone())
+    def after_step(trainer: Trainer, task: LightningModule, *_: object) -> None:
+        history.append(task.model.net.features[0].weight.detach().clone())
 
-    log_metrics = ClassificationTask.log_metrics
+    def at_validation(trainer: Trainer, task: LightningModule) -> None:
+        validated.append((len(history), task.model.net.features[0].weight.detach().clone()))
 
-    def at_validation(self: ClassificationTask, split: str) -> None:
-        validated.append((len(history), self.model.net.features[0].weight.detach().clone()))
-        log_metrics(self, split)
-
-    monkeypatch.setattr(ClassificationTask, "on_train_batch_end", after_step)
-    monkeypatch.setattr(ClassificationTask, "log_metrics", at_validation)
-    run = trained(*plain, "ema_decay=0.8", "trainer.max_epochs=2", "optimizer.lr=1e-3")
+    with watched(on_train_batch_end=after_step, on_validation_epoch_end=at_validation) as watching:
+        run = trained(*plain, "ema_decay=0.8", "trainer.max_epochs=2", "optimizer.lr=1e-3", *watching)
     average = classifier_weights()["features.0.weight"].clone()
     expected = []
     for step, weight in enumerate(history, start=1):
@@ -219,9 +213,7 @@ def test_without_checkpoints_the_average_is_what_is_measured(trained: Runner, pl
     assert run.metrics["val/loss"] == pytest.approx(run.metrics["last/val/loss"])
 
 
-def test_a_soup_is_kept_if_val_is_not_worse(
-    trained: Runner, plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_soup_is_kept_if_val_is_not_worse(trained: Runner, plain: tuple[str, ...]) -> None:
     run = trained(*plain, "soup=3", "trainer.max_epochs=4", "task.monitor=val/loss", "task.mode=min")
     name = "model.net.features.0.weight"
     best, last = run.checkpoint("best")["state_dict"][name], run.checkpoint("last")["state_dict"][name]
@@ -229,14 +221,15 @@ def test_a_soup_is_kept_if_val_is_not_worse(
     assert (": kept." in run.log and not torch.equal(best, last)) == (run.metrics["soup_epochs"] == 3)
 
 
-def test_a_bad_soup_is_not_kept(trained: Runner, plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    from src.training import soup
+def test_a_bad_soup_is_not_kept(tmp_path: Path, trained: Runner, plain: tuple[str, ...]) -> None:
+    def spoil(*_: object) -> None:
+        for file in (tmp_path / "run" / "checkpoints" / "soup").glob("*.ckpt"):
+            checkpoint = torch.load(file, weights_only=True)
+            checkpoint["state_dict"] = {name: value * 0 for name, value in checkpoint["state_dict"].items()}
+            torch.save({"state_dict": checkpoint["state_dict"], "finetune": {}}, file)
 
-    spoiled = lambda files: {  # noqa: E731
-        name: value * 0 for name, value in torch.load(files[0], weights_only=True)["state_dict"].items()
-    }
-    monkeypatch.setattr(soup, "average_of", spoiled)
-    run = trained(*plain, "soup=2", "trainer.max_epochs=4")
+    with watched(on_train_end=spoil) as watching:
+        run = trained(*plain, "soup=2", "trainer.max_epochs=4", *watching)
     assert run.metrics["soup_epochs"] == 0 and ": not kept." in run.log
     kept = run.checkpoint("best")["state_dict"]["model.net.features.0.weight"]
     assert kept.abs().max() > 0
