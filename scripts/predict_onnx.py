@@ -1,7 +1,6 @@
 """Predictions of a file from src.export, with numpy, Pillow and onnxruntime alone: to copy into a service.
 
-python predict_onnx.py model.onnx <folder or image> [predictions.csv]
-The columns are those of src.predict.
+python predict_onnx.py model.onnx <folder or image> [predictions.csv], whose columns are those of src.predict.
 """
 
 import csv

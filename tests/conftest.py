@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from src.cli import command as cli
+from src.cli.log import quieten_libraries
 from src.data.formats.digit_images import DIGITS_FILE
 from src.settings.project import CONF_DIR, PROJECT_ROOT
 from src.settings.schema import register
@@ -40,6 +41,7 @@ def in_project(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     GlobalHydra.instance().clear()
     HydraConfig.instance().cfg = None  # of the command of an earlier test
+    quieten_libraries()  # as every command does; other warnings are errors
 
 
 def compose(*overrides: str, config: str = "train") -> Any:
@@ -138,6 +140,21 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
             status = int(exit.code or 0)
         captured = capfd.readouterr()
         return Answer(status, captured.out, captured.err)
+
+    return call
+
+
+Compare = Callable[..., Answer]
+
+
+@pytest.fixture
+def run_compare(command: Callable[..., Answer], tmp_path: Path) -> Compare:
+    """With the sides, and settings such as metric="val/loss"."""
+
+    def call(*sides: object, **settings: object) -> Answer:
+        typed = [f"{key}={value}" for key, value in settings.items()]
+        first, *others = map(str, sides)
+        return command("compare", f"runs={first}", *others, f"output={tmp_path}/c.html", *typed)
 
     return call
 
