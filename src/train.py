@@ -43,7 +43,8 @@ def train(cfg: DictConfig) -> float | None:
     run.require_same_batches(trainer.world_size)
     datamodule.require_images_for(trainer.world_size)
     describe(task, datamodule.table, trainer)
-    if chosen_experiment() is None and (advice := advise_recipe(settings, datamodule.table)) is not None:
+    begins = run.reads_weights and chosen_experiment() is None
+    if begins and (advice := advise_recipe(settings, datamodule.table)) is not None:
         log.info("%s", advice)
 
     if settings.batch_size_find and run.tries_out:

@@ -110,6 +110,8 @@ def unknown_key_message(key: str, config_name: str) -> str:
     if f"~{key}" in sys.argv[1:] and not did_you_mean(last, set(choices) - {last}, prefix):
         there = ", ".join(choices) or "none"
         return f"~{key} takes away what is not there. The settings of {prefix.rstrip('.') or config_name}: {there}."
+    if isinstance(settings, DictConfig) and not choices:  # of a phase, which sets nothing of its own yet
+        return f"{prefix}{last} is not there yet: +{prefix}{last}=<value> adds it."
     near = did_you_mean(last, choices, prefix)
     where = f"settings of {'.'.join(seen)}" if seen else "settings and groups"
     target = settings.get("_target_") if isinstance(settings, DictConfig) else None

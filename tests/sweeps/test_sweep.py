@@ -100,6 +100,12 @@ def test_job_folders_have_the_swept_seed_and_nothing_that_stays(typed: str) -> N
     assert job_dir(3, "seed=4") == "3_seed=4" and job_dir(0, "") == "0"
 
 
+def test_what_stays_in_a_sweep_that_a_yaml_asks_for_is_in_no_name() -> None:
+    arguments, _ = prepare(["sweep=seeds", "data.batch_size=8", "optimizer.lr=1e-3,1e-4"])
+    assert "hydra.job.config.override_dirname.exclude_keys=['sweep', 'data.batch_size']" in arguments
+    assert prepare(["data.batch_size=8"])[0] == ["data.batch_size=8"]
+
+
 def test_values_are_told_without_the_quotes_of_hydra() -> None:
     typed, _ = prepare(
         ["-m", "data.root=/my photos/[a] = b", "optimizer.lr=1e-3", "+x='it\\'s'", "~y", "seed=null", "z=[1,a]"]
