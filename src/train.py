@@ -39,7 +39,6 @@ def train(cfg: DictConfig) -> float | None:
     settings = run.settings
     seed_everything(settings.seed, verbose=False)
     torch.set_float32_matmul_precision(settings.matmul_precision)
-
     datamodule = build_datamodule(settings, run.preprocessing)
     datamodule.require_readable()
     task = build_task(run, datamodule)

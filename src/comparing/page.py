@@ -36,7 +36,7 @@ def write_comparison(path: Path, comparison: Comparison) -> None:
     gist = "".join(f"<li>{escape(line)}</li>" for line in [*comparison.gist(), *comparison.notes])
     parts = [
         f"<h1>{title}</h1><ul>{gist}</ul>",
-        "<p>The p-values are about these trained models and other images. Whether the settings do better with other "
+        "<p>The p-values are about these trained models on these images. Whether the settings do better with other "
         "seeds too needs several runs of each: <code>sweep=seeds</code>.</p>",
         "<h2>Metrics</h2>",
         html_table(["run", *(marked(metric, runs[0]) for metric in metrics)], values, sortable=True),

@@ -33,7 +33,7 @@ def print_repetitions(results: SweepResults) -> None:
             if all(row.get(name) is not None for row in group):
                 print(f"{name} {spread_text(group, name)} over {len(group)} jobs {same}".rstrip())
     if any(row.get(last) is not None for group in groups for row in group):
-        print(f"({monitor} is of the epoch that was best on val, which flatters; {last} of the last epoch.)")
+        print(f"({monitor} is of the epoch that was best on val, so optimistic; {last} of the last epoch.)")
 
 
 def swept_settings(results: SweepResults) -> list[str]:
