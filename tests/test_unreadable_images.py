@@ -121,7 +121,7 @@ def test_a_damaged_image_is_listed_once(tmp_path: Path, caplog: pytest.LogCaptur
         callback = UnreadableImages(str(tmp_path / "unreadable.csv"))
         callback.setup(trainer, None, "fit")  # type: ignore[arg-type]
         for batch in ([("=a.jpg", "broken")], [("=a.jpg", "broken"), ("b.jpg", "empty")]):
-            callback.note({"unreadable": batch})
+            callback.see(trainer, "train", None, {"unreadable": batch}, 0)
             callback.write_list(trainer)
     lines = (tmp_path / "unreadable.csv").read_text().splitlines()
     assert lines == ["path,reason", "'=a.jpg,broken", "b.jpg,empty"]
