@@ -260,12 +260,15 @@ def test_advice_goes_by_balance_and_size(colors: Path, tmp_path: Path) -> None:
     from src.build.data import build_datamodule
 
     def advice(root: Path, *settings: str) -> str:
-        cfg = compose("data=folder", f"data.root={root}", *settings)
+        cfg = compose("data=csv" if "task=multilabel" in settings else "data=folder", f"data.root={root}", *settings)
         return advise_recipe(cfg, build_datamodule(cfg).table) or ""
 
     assert "42 training images are few. Try experiment=known_classes" in advice(colors)
     assert advice(colors, "head.start=pretrained") == ""
     assert advice(colors, "freeze=head_then_all") == "" == advice(colors, "backbone.weights=null")
+    tags = tmp_path / "tags.csv"
+    tags.write_text("path,label\n" + "".join(f"{p},{p.parent.name};image\n" for p in sorted(colors.rglob("*.png"))))
+    assert advice(colors, "task=multilabel", f"data.file={tags}") == ""  # for which known_classes would be refused
     for color, count in (("red", 20), ("blue", 20), ("green", 2)):
         (tmp_path / color).mkdir()
         for file in sorted((colors / color).iterdir())[:count]:
