@@ -15,7 +15,7 @@ from src.runs.run import TrainingRun
 from src.tasks.reporting import write_run_report, write_tables
 from src.training.best_weights import find_best
 from src.training.measure import measure_best
-from src.training.scores_task import ScoresTask
+from src.training.task import FineTuneTask
 from src.training.tensorboard import log_hyperparameters
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ KEPT = ("fit_seconds", "soup_epochs")  # of a run that had ended when it was res
 
 
 def measure_and_write(
-    run: TrainingRun, task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer, typed: Mapping[str, str]
+    run: TrainingRun, task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer, typed: Mapping[str, str]
 ) -> dict[str, Any]:
     """The metrics of the last and of the best weights, as they are written into the run's directory; none of a dry run.
 
@@ -51,7 +51,7 @@ def measure_and_write(
     return metrics
 
 
-def metrics_of_training(run: TrainingRun, task: ScoresTask, trainer: Trainer) -> dict[str, Any]:
+def metrics_of_training(run: TrainingRun, task: FineTuneTask, trainer: Trainer) -> dict[str, Any]:
     """As they were at the end, before the best weights are measured."""
     # Without an epoch, in a run that had ended when it was resumed, there are no new values.
     last = task.logged_metrics() or run.metrics_before
