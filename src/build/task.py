@@ -1,6 +1,7 @@
 """The network with its head, and how it trains; for training, or out of a checkpoint."""
 
 import inspect
+from collections.abc import Collection
 from typing import Any, cast
 
 import numpy as np
@@ -118,7 +119,7 @@ def build_loss(
         return None
     settings.pop("targets", None)  # for src/settings/check.py
     kind = settings.pop("class_weights", None)
-    accepted = inspect.signature(get_object(settings["_target_"])).parameters
+    accepted = arguments_of(settings["_target_"])
     if "class_counts" in accepted:
         settings["class_counts"] = torch.from_numpy(np.ones(num_classes) if counts_K is None else counts_K)
     if kind is not None:
@@ -130,3 +131,8 @@ def build_loss(
     loss = instantiate(settings, _convert_="all")
     assert isinstance(loss, nn.Module)
     return loss
+
+
+def arguments_of(target: str) -> Collection[str]:
+    """What a `_target_` can be given."""
+    return inspect.signature(get_object(target)).parameters

@@ -43,6 +43,10 @@ def is_mapping(value: Any) -> bool:
     return isinstance(value, dict)
 
 
+def names_code(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("_target_"), str)
+
+
 def is_text(value: Any) -> bool:
     return isinstance(value, str)
 
@@ -66,11 +70,8 @@ ENTRIES: Rules = {
     "config.task.monitor": (is_text, "the name of a metric"),
     "config.task.mode": (lambda mode: mode in ("max", "min"), "max or min"),
     "config.seed": (lambda v: isinstance(v, int), "a whole number"),
-    "config.data": (lambda v: isinstance(v, dict) and isinstance(v.get("_target_"), str), "settings of data"),
-    "config.loss": (
-        lambda v: v == {} or (isinstance(v, dict) and isinstance(v.get("_target_"), str)),
-        "settings of a loss",
-    ),
+    "config.data": (names_code, "settings of data"),
+    "config.loss": (lambda v: v == {} or names_code(v), "settings of a loss"),
     "config.freeze.phases": (
         lambda v: isinstance(v, list) and bool(v) and all(isinstance(one, dict) and "train" in one for one in v),
         "a list of phases",

@@ -12,7 +12,7 @@ from lightning import Trainer
 from src.data.module import ImageDataModule
 from src.files.whole_files import write_json
 from src.runs.run import TrainingRun
-from src.tasks.reporting import write_run_report, write_tables
+from src.tasks.reporting import report_part, write_run_report, write_tables
 from src.training.best_weights import find_best
 from src.training.measure import measure_best
 from src.training.task import FineTuneTask
@@ -45,7 +45,7 @@ def measure_and_write(
             metrics |= {key: kept[key] for key in KEPT if isinstance(kept.get(key), int | float)}
         write_json(file, metrics)
         write_run_report(run.output_dir, task, table, measured, metrics, trainer)
-        log_hyperparameters(task.record, typed, metrics, trainer)
+        log_hyperparameters(task.record, typed, metrics, report_part(task).HEADLINE[0], trainer)
         say(metrics, run.output_dir, find_best(trainer, task.monitor) is not None)
         shutil.rmtree(run.output_dir / "checkpoints" / "soup", ignore_errors=True)
     return metrics

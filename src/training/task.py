@@ -192,5 +192,5 @@ class FineTuneTask(DistributedModule):
         if 1 - finite.compute() > MAX_NOT_FINITE + 1e-6:  # a share in float32
             values = {name: torch.full_like(value, torch.nan) for name, value in values.items()}
         # The same on every process already. A validation by itself is of the best weights, and no epoch of the curves.
-        self.log_dict(values, logger=self.trainer.state.fn != TrainerFn.VALIDATING)
+        self.log_dict(values, logger=False if self.trainer.state.fn == TrainerFn.VALIDATING else None)
         finite.reset()
