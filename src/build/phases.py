@@ -16,8 +16,9 @@ def build_phases(run: TrainingRun) -> list[Phase]:
     """The freeze plan of the run's settings. Raises ConfigError for unknown arguments, and a warmup without end."""
     cfg = run.settings
     phases = []
-    precision = find_precision(str(cfg.trainer.precision), find_accelerator(cfg.trainer.accelerator))
-    unscales = cfg.trainer.gradient_clip_val is not None and "mixed" in precision
+    unscales = cfg.trainer.gradient_clip_val is not None and "mixed" in find_precision(
+        str(cfg.trainer.precision), find_accelerator(cfg.trainer.accelerator)
+    )
     for i, (phase, epochs) in enumerate(zip(cfg.freeze.phases, run.phase_epochs, strict=True)):
         optimizer = override(cfg.optimizer, phase.optimizer)
         if "lr" in optimizer and "lr" not in phase.optimizer:

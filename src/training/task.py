@@ -182,15 +182,15 @@ class FineTuneTask(DistributedModule):
         return {"index": batch["index"], **kept}
 
     def on_validation_epoch_end(self) -> None:
-        self.log_metrics("val")
+        # A validation by itself is of the best weights, and no epoch of the curves.
+        self.log_metrics("val", in_curves=self.trainer.state.fn != TrainerFn.VALIDATING)
 
     def on_test_epoch_end(self) -> None:
         self.log_metrics("test")
 
-    def log_metrics(self, split: str) -> None:
+    def log_metrics(self, split: str, in_curves: bool = True) -> None:
         values, finite = self.measured(split), getattr(self, f"{split}_finite")
         if 1 - finite.compute() > MAX_NOT_FINITE + 1e-6:  # a share in float32
             values = {name: torch.full_like(value, torch.nan) for name, value in values.items()}
-        # The same on every process already. A validation by itself is of the best weights, and no epoch of the curves.
-        self.log_dict(values, logger=False if self.trainer.state.fn == TrainerFn.VALIDATING else None)
+        self.log_dict(values, logger=None if in_curves else False)  # the same on every process already
         finite.reset()

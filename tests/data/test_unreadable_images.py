@@ -123,12 +123,12 @@ def test_a_damaged_image_is_listed_once(tmp_path: Path, caplog: pytest.LogCaptur
         callback = UnreadableImages(str(tmp_path / "unreadable.csv"))
         callback.setup(trainer, None, "fit")  # type: ignore[arg-type]
         for batch in ([("=a.jpg", "broken")], [("=a.jpg", "broken"), ("b.jpg", "empty")]):
-            callback.note({"unreadable": batch})
+            callback.see(trainer, "train", None, {"unreadable": batch}, 0)
             callback.write_list(trainer)
     lines = (tmp_path / "unreadable.csv").read_text().splitlines()
     assert lines == ["path,reason", "'=a.jpg,broken", "b.jpg,empty"]
     assert [row["path"] for row in read_csv_file(tmp_path / "unreadable.csv")] == ["=a.jpg", "b.jpg"]
-    callback.note({"unreadable": [(f"{n}.jpg", "\x1b[2J") for n in range(100)]})
+    callback.see(trainer, "train", None, {"unreadable": [(f"{n}.jpg", "\x1b[2J") for n in range(100)]}, 0)
     assert caplog.text.count("Skipped, cannot be read") <= MAX_SAID + 2 and "\x1b" not in caplog.text
 
 
