@@ -23,6 +23,7 @@ from src.runs.record import CHECKPOINT_KEY
 from src.runs.run import TrainingRun
 from src.settings.project import CONF_DIR
 from src.settings.schema import register
+from src.tasks.lookup import task_class
 
 FAMILIES = (
     "alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s", "googlenet", "inception_v3",
@@ -57,7 +58,8 @@ def write_checkpoint(name: str, file: Path) -> None:
         cfg = hydra.compose("train", [f"backbone={name}", "backbone.weights=null", f"output_dir={file.parent}"])
     classes = [str(digit) for digit in range(10)]
     record = TrainingRun(cfg).record_of(classes, preprocessing_of(name, None), "")
-    torch.save({"state_dict": untrained_task(record).state_dict(), CHECKPOINT_KEY: record.to_dict()}, file)
+    weights = untrained_task(task_class(record.task_name), record).state_dict()
+    torch.save({"state_dict": weights, CHECKPOINT_KEY: record.to_dict()}, file)
 
 
 def try_export(folder: Path, format: str) -> str:

@@ -30,6 +30,7 @@ def train(cfg: DictConfig) -> float | None:
         from src.build.task import build_task
         from src.build.trainer import build_trainer
         from src.runs.opening import open_run
+        from src.tasks.lookup import task_class
         from src.tasks.results import measure_and_write
         from src.training.fit import describe, fit_phases
         from src.training.tuning.batch_size import use_best_batch_size
@@ -41,7 +42,7 @@ def train(cfg: DictConfig) -> float | None:
     torch.set_float32_matmul_precision(settings.matmul_precision)
     datamodule = build_datamodule(settings, run.preprocessing)
     datamodule.require_readable()
-    task = build_task(run, datamodule)
+    task = build_task(task_class(settings.task.name), run, datamodule)
     trainer = build_trainer(run)
     run.require_same_batches(trainer.world_size)
     datamodule.require_images_for(trainer.world_size)

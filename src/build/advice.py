@@ -2,6 +2,7 @@
 
 from omegaconf import DictConfig
 
+from src.build.task import arguments_of
 from src.data.table import ImageTable
 
 FEW_IMAGES = 1000  # in train; the recipes for few were measured on 244
@@ -16,8 +17,9 @@ def advise_recipe(settings: DictConfig, table: ImageTable) -> str | None:
         return None
     counts_K = counts_K[counts_K > 0]
     most, least = int(counts_K.max()), int(counts_K.min())
-    adjusted = settings.loss["_target_"] == "src.training.losses.LogitAdjustedLoss"
-    balanced = settings.data.get("balanced_sampling") or settings.loss.get("class_weights") or adjusted
+    loss = settings.loss
+    adjusted = "_target_" in loss and "class_counts" in arguments_of(loss["_target_"])
+    balanced = settings.data.get("balanced_sampling") or loss.get("class_weights") or adjusted
     if table.targets.kind == "classes" and most >= LOPSIDED * least and not balanced:
         return (
             f"Advice: the commonest class has {most:,} training images and the rarest {least:,}. "

@@ -19,6 +19,7 @@ from src.data.decode import UnreadableImage
 from src.data.samplers import Seeded
 from src.runs.run import TrainingRun
 from src.settings.errors import ConfigError
+from src.tasks.classification.task import ClassificationTask
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ def test_augmented_views_are_taken_in_turn(tmp_path: Path, images: Path) -> None
     views = ["augment=light", "data.cache=features", "data.cache_views=2", f"data.cache_dir={tmp_path}/cache"]
     cfg = compose(*SMALL[:3], f"data.root={images}", *views, "data.num_workers=0", f"output_dir={tmp_path}")
     data = build_datamodule(cfg)
-    task = build_task(TrainingRun(cfg), data)
+    task = build_task(ClassificationTask, TrainingRun(cfg), data)
     task.begin_phase(0, 0)
     task.trainer = FakeTrainer()  # type: ignore[assignment]
     rows = data.table.splits["train"]

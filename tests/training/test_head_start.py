@@ -42,11 +42,12 @@ def started(*settings: str) -> tuple[Any, Any]:
     from src.build.task import build_task
     from src.build.trainer import build_trainer
     from src.runs.run import TrainingRun
+    from src.tasks.classification.task import ClassificationTask
 
     cfg = compose(*SMALL, "output_dir=nowhere", "head.start=pretrained", *settings)
     datamodule = build_datamodule(cfg)
     run = TrainingRun(cfg)
-    task = build_task(run, datamodule)
+    task = build_task(ClassificationTask, run, datamodule)
     start_from_pretrained(cfg.backbone.name, cfg.backbone.weights, task, datamodule, build_trainer(run))
     return task.eval(), datamodule
 

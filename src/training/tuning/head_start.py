@@ -18,7 +18,7 @@ from src.data.module import ImageDataModule
 from src.data.targets import Rows
 from src.models.classifier import pooled
 from src.models.weights import find_weights, pretrained_head
-from src.training.scores_task import ScoresTask
+from src.training.task import FineTuneTask
 from src.training.tuning.rehearsal import rehearsal
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ NAMED_CLASSES = 10  # in the log
 
 
 def start_from_pretrained(
-    backbone: str, weights: str, task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer
+    backbone: str, weights: str, task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer
 ) -> None:
     """Give the new head weights from the pretrained one, by what that says of up to 50 training images per class.
 
@@ -63,7 +63,7 @@ def start_from_pretrained(
 
 
 def _means_by_class(
-    source: nn.Linear, rows: Rows, task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer
+    source: nn.Linear, rows: Rows, task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Of the images in these rows, by new class: what the pretrained head says of them, and what it gets.
 
@@ -76,10 +76,12 @@ def _means_by_class(
     features_KC = torch.zeros(num_classes, source.in_features)
     count_K1 = torch.zeros(num_classes, 1)
     with rehearsal(task, datamodule, trainer) as copied, torch.inference_mode(), progress_bar() as progress:
+        network = copied.frozen_network
+        assert network is not None  # of tasks with one class per image
         bar = progress.add_task("pretrained classes", total=len(rows), speed="", loss="")
         for batch in datamodule.evaluation_loader(rows):
             if len(batch["label"]):
-                features_BC = pooled(copied.frozen_features(batch["image"]).float()).cpu()
+                features_BC = pooled(network.frozen_features(batch["image"]).float()).cpu()
                 logits_BS = nn.functional.linear(features_BC, source.weight, source.bias)
                 probabilities_KS.index_add_(0, batch["label"], logits_BS.softmax(dim=1))
                 features_KC.index_add_(0, batch["label"], features_BC)
