@@ -53,7 +53,7 @@ def train(cfg: DictConfig) -> float | None:
         run.write_facts(datamodule, task.record)
     task.start_clock(run.seconds_before)
     if settings.head.get("start") == "pretrained" and run.tries_out:
-        start_from_pretrained(settings.backbone.name, settings.backbone.weights, task, datamodule, trainer)
+        start_from_pretrained(settings.backbone, task, datamodule, trainer)
     fit_phases(run, task, datamodule, trainer)
     return measure_and_write(run, task, datamodule, trainer, typed_settings()).get(task.monitor)
 
