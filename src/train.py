@@ -49,14 +49,13 @@ def train(cfg: DictConfig) -> float | None:
     describe(task, datamodule.table, trainer)
     if run.reads_weights and chosen_experiment() is None and (advice := advise_recipe(settings, datamodule.table)):
         log.info("%s", advice)
-
     if settings.batch_size_find and run.tries_out:
         use_best_batch_size(task, datamodule, trainer)
     if trainer.is_global_zero:
         run.write_facts(datamodule, task.record)
     task.start_clock(run.seconds_before)
     if settings.head.get("start") == "pretrained" and run.tries_out:
-        start_from_pretrained(settings.backbone.name, settings.backbone.weights, task, datamodule, trainer)
+        start_from_pretrained(settings.backbone, task, datamodule, trainer)
     fit_phases(run, task, datamodule, trainer)
     return measure_and_write(run, task, datamodule, trainer, typed_settings()).get(task.monitor)
 

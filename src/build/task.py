@@ -1,14 +1,11 @@
 """The network with its head, and how it trains; for training, or out of a checkpoint."""
 
-import inspect
-from collections.abc import Collection
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from hydra.utils import get_object, instantiate
-from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
@@ -20,6 +17,9 @@ from src.models.weights import build_backbone, find_weights, with_versions
 from src.runs.record import RunRecord
 from src.runs.run import TrainingRun
 from src.settings.errors import ConfigError
+from src.settings.nodes import Augmentation
+from src.settings.schema import TrainConfig
+from src.settings.signatures import arguments_of
 from src.settings.trust import plain_config
 from src.training.losses import class_weights
 from src.training.parameter_groups import ParameterGroups
@@ -42,7 +42,7 @@ def build_task(kind: type[FineTuneTask], run: TrainingRun, datamodule: ImageData
             monitor=settings.task.monitor,
             phases=build_phases(run),
             seed=settings.seed,
-            groups=ParameterGroups(**settings.param_groups),
+            groups=ParameterGroups(**vars(settings.param_groups)),
             skip_nonfinite=settings.on_nonfinite_loss == "skip",
         ),
         record=record,
@@ -56,7 +56,7 @@ def build_task(kind: type[FineTuneTask], run: TrainingRun, datamodule: ImageData
     return task
 
 
-def build_model(kind: type[FineTuneTask], settings: DictConfig, record: RunRecord, pretrained: bool) -> AdaptedNetwork:
+def build_model(kind: type[FineTuneTask], settings: TrainConfig, record: RunRecord, pretrained: bool) -> AdaptedNetwork:
     """Without `pretrained` no weights are read: a checkpoint brings all of them."""
     name, crop_px = settings.backbone.name, record.preprocessing.crop_px
     net = build_backbone(name, find_weights(name, settings.backbone.weights) if pretrained else None, crop_px)
@@ -64,18 +64,20 @@ def build_model(kind: type[FineTuneTask], settings: DictConfig, record: RunRecor
         check_training_size(name, settings.augment.crop_px, crop_px)
     if settings.backbone.stochastic_depth is not None:
         set_stochastic_depth(net, name, settings.backbone.stochastic_depth)
-    model = with_head(kind, net, settings, record)
+    model = with_head(kind, net, settings.head, settings.channels_last, record)
     if settings.compile:
         model.compile()  # in place: reassigning torch.compile(model) would rename every entry of the checkpoint
     return model
 
 
-def with_head(kind: type[FineTuneTask], net: nn.Module, settings: DictConfig, record: RunRecord) -> AdaptedNetwork:
-    head = {key: value for key, value in settings.head.items() if key != "start"}  # of head_start.py
-    return kind.adapt(net, record, instantiate(head), settings.channels_last)
+def with_head(
+    kind: type[FineTuneTask], net: nn.Module, head: dict[str, Any], channels_last: bool, record: RunRecord
+) -> AdaptedNetwork:
+    node = {key: value for key, value in head.items() if key != "start"}  # of head_start.py
+    return kind.adapt(net, record, instantiate(plain_config(node)), channels_last)
 
 
-def build_mixing(augment: DictConfig, num_classes: int) -> nn.Module | None:
+def build_mixing(augment: Augmentation, num_classes: int) -> nn.Module | None:
     """Mixup, cutmix, or either of the two for each batch; None if neither is wanted."""
     kinds = {v2.MixUp: augment.mixup, v2.CutMix: augment.cutmix}
     mixing = [kind(alpha=alpha, num_classes=num_classes) for kind, alpha in kinds.items() if alpha]
@@ -88,7 +90,7 @@ def untrained_task(kind: type[FineTuneTask], record: RunRecord, loss: nn.Module 
     Calls what its settings name for the head: see src/settings/trust.py.
     """
     net = build_backbone(record.backbone_name, None, record.preprocessing.crop_px)
-    model = with_head(kind, net, plain_config(record.config), record)
+    model = with_head(kind, net, record.config["head"], record.config["channels_last"], record)
     return kind(model, TrainingPlan(record.monitor), record, loss or nn.Identity())
 
 
@@ -99,7 +101,7 @@ def load_task(
 
     Raises RuntimeError, as torch does, if they do not fit.
     """
-    loss = build_loss(plain_config(record.config).loss, len(record.class_names)) if with_loss else None
+    loss = build_loss(record.config["loss"], len(record.class_names)) if with_loss else None
     task = untrained_task(kind, record, loss)
     weights = {name: value for name, value in state_dict.items() if with_loss or not name.startswith("loss.")}
     task.load_state_dict(with_versions(weights, task))
@@ -107,19 +109,19 @@ def load_task(
 
 
 def build_loss(
-    node: DictConfig, num_classes: int, counts_K: npt.NDArray[np.int64] | None = None, images: int = 0
+    node: dict[str, Any], num_classes: int, counts_K: npt.NDArray[np.int64] | None = None, images: int = 0
 ) -> nn.Module | None:
     """The loss, weighted by class if `loss.class_weights` says so, or None. Raises ConfigError if it cannot be.
 
     Without the `counts_K` of the training images that show each class, weights and counts are ones: a checkpoint has
     them.
     """
-    settings = cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))
+    settings = dict(node)
     if not settings:
         return None
     settings.pop("targets", None)  # for src/settings/check.py
     kind = settings.pop("class_weights", None)
-    accepted = arguments_of(settings["_target_"])
+    accepted = arguments_of(get_object(settings["_target_"]))[0]
     if "class_counts" in accepted:
         settings["class_counts"] = torch.from_numpy(np.ones(num_classes) if counts_K is None else counts_K)
     if kind is not None:
@@ -131,8 +133,3 @@ def build_loss(
     loss = instantiate(settings, _convert_="all")
     assert isinstance(loss, nn.Module)
     return loss
-
-
-def arguments_of(target: str) -> Collection[str]:
-    """What a `_target_` can be given."""
-    return inspect.signature(get_object(target)).parameters

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import compose, run_train
+from conftest import run_train, typed
 from PIL import Image
 from support.kept import SMALL, data_of, entries
 from support.slow import slow
@@ -93,7 +93,7 @@ def test_two_phases_first_on_features_then_on_images(tmp_path: Path, images: Pat
 
 def test_augmented_views_are_taken_in_turn(tmp_path: Path, images: Path) -> None:
     views = ["augment=light", "data.cache=features", "data.cache_views=2", f"data.cache_dir={tmp_path}/cache"]
-    cfg = compose(*SMALL[:3], f"data.root={images}", *views, "data.num_workers=0", f"output_dir={tmp_path}")
+    cfg = typed(*SMALL[:3], f"data.root={images}", *views, "data.num_workers=0", f"output_dir={tmp_path}")
     data = build_datamodule(cfg)
     task = build_task(ClassificationTask, TrainingRun(cfg), data)
     task.begin_phase(0, 0)
@@ -122,7 +122,7 @@ class FakeTrainer:
 
 
 def test_augmentation_needs_a_number_of_views(images: Path) -> None:
-    cfg = compose("data=folder", f"data.root={images}", "data.cache=features")
+    cfg = typed("data=folder", f"data.root={images}", "data.cache=features")
     with pytest.raises(ConfigError, match=r"set augment=none, or data\.cache_views=8"):
         build_datamodule(cfg)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL, Answer, Run, Runner, compose, resolved, run_train
+from conftest import SMALL, Answer, Run, Runner, compose, resolved, run_train, typed
 from support.watching import TRUSTED, Stop, stopped
 
 from src.settings.project import PROJECT_ROOT
@@ -131,7 +131,7 @@ def build(*settings: str) -> tuple[Any, Any, Any]:
     from src.runs.run import TrainingRun
     from src.tasks.classification.task import ClassificationTask
 
-    cfg = compose(*SMALL, "output_dir=nowhere", *settings)
+    cfg = typed(*SMALL, "output_dir=nowhere", *settings)
     datamodule = build_datamodule(cfg)
     run = TrainingRun(cfg)
     task = build_task(ClassificationTask, run, datamodule)

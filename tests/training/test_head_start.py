@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL, Answer, Run, Runner, compose
+from conftest import SMALL, Answer, Run, Runner, compose, typed
 from safetensors.torch import save_file
 from support.families import FAMILIES
 from support.slow import mostly_slow, one_in
@@ -44,11 +44,11 @@ def started(*settings: str) -> tuple[Any, Any]:
     from src.runs.run import TrainingRun
     from src.tasks.classification.task import ClassificationTask
 
-    cfg = compose(*SMALL, "output_dir=nowhere", "head.start=pretrained", *settings)
+    cfg = typed(*SMALL, "output_dir=nowhere", "head.start=pretrained", *settings)
     datamodule = build_datamodule(cfg)
     run = TrainingRun(cfg)
     task = build_task(ClassificationTask, run, datamodule)
-    start_from_pretrained(cfg.backbone.name, cfg.backbone.weights, task, datamodule, build_trainer(run))
+    start_from_pretrained(cfg.backbone, task, datamodule, build_trainer(run))
     return task.eval(), datamodule
 
 
