@@ -44,19 +44,6 @@ def open_run(cfg: DictConfig, typed: Sequence[str] = ()) -> TrainingRun:
     check_targets(asdict(held))
     for text in void_settings(held, typed_settings()):
         log.warning("%s", text)
-<<<<<<< HEAD
-    return run
-=======
     if before is not None:
         return ResumedRun(held, before)
     return DryRun(held) if held.trainer.get("fast_dev_run") else TrainingRun(held)
-
-
-def require_no_run(output_dir: Path) -> None:
-    """Raise ConfigError if the directory holds a run already, which this one would overwrite."""
-    if any((output_dir / name).exists() for name in ("metrics.json", "checkpoints/last.ckpt")):
-        raise ConfigError(
-            f"output_dir='{output_dir}' holds a run already: resume={output_dir} goes on with it (resume=auto too, and "
-            "starts a new one where there is none); or give another directory."
-        )
->>>>>>> w-m1

@@ -260,11 +260,7 @@ def test_advice_goes_by_balance_and_size(colors: Path, tmp_path: Path) -> None:
     from src.build.data import build_datamodule
 
     def advice(root: Path, *settings: str) -> str:
-<<<<<<< HEAD
-        cfg = compose("data=csv" if "task=multilabel" in settings else "data=folder", f"data.root={root}", *settings)
-=======
-        cfg = typed("data=folder", f"data.root={root}", *settings)
->>>>>>> w-m1
+        cfg = typed("data=csv" if "task=multilabel" in settings else "data=folder", f"data.root={root}", *settings)
         return advise_recipe(cfg, build_datamodule(cfg).table) or ""
 
     assert "42 training images are few. Try experiment=known_classes" in advice(colors)
