@@ -22,7 +22,8 @@ from src.models.weights import preprocessing_of
 from src.runs.record import CHECKPOINT_KEY
 from src.runs.run import TrainingRun
 from src.settings.project import CONF_DIR
-from src.settings.schema import register
+from src.settings.schema import register, train_config
+from src.tasks.lookup import task_class
 
 FAMILIES = (
     "alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s", "googlenet", "inception_v3",
@@ -56,8 +57,9 @@ def write_checkpoint(name: str, file: Path) -> None:
     with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         cfg = hydra.compose("train", [f"backbone={name}", "backbone.weights=null", f"output_dir={file.parent}"])
     classes = [str(digit) for digit in range(10)]
-    record = TrainingRun(cfg).record_of(classes, preprocessing_of(name, None), "")
-    torch.save({"state_dict": untrained_task(record).state_dict(), CHECKPOINT_KEY: record.to_dict()}, file)
+    record = TrainingRun(train_config(cfg)).record_of(classes, preprocessing_of(name, None), "")
+    weights = untrained_task(task_class(record.task_name), record).state_dict()
+    torch.save({"state_dict": weights, CHECKPOINT_KEY: record.to_dict()}, file)
 
 
 def try_export(folder: Path, format: str) -> str:

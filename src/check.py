@@ -15,6 +15,7 @@ Training is not advisable if
 import logging
 import sys
 import time
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -42,8 +43,9 @@ def check(cfg: DictConfig) -> None:
         from src.reports.check import write_findings, write_page
         from src.settings.signatures import check_targets
 
-    check_targets(OmegaConf.create({"data": cfg.data}))
-    datamodule = build_data_to_check(cfg.data, cfg.task.targets)
+    data = cast(dict[str, Any], OmegaConf.to_container(cfg.data, resolve=True))
+    check_targets({"data": data})
+    datamodule = build_data_to_check(data, cfg.task.targets)
     datamodule.require_found()
     table = datamodule.table
     rows = np.unique(np.concatenate(list(table.splits.values())))

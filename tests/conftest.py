@@ -22,7 +22,7 @@ from src.cli import command as cli
 from src.cli.log import quieten_libraries
 from src.data.formats.digit_images import DIGITS_FILE
 from src.settings.project import CONF_DIR, PROJECT_ROOT
-from src.settings.schema import register
+from src.settings.schema import TrainConfig, register, train_config
 from src.train import train
 
 torch.set_num_threads(1)  # tiny images: threads would only wait for each other
@@ -48,6 +48,11 @@ def compose(*overrides: str, config: str = "train") -> Any:
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         return hydra.compose(config, overrides=list(overrides))
+
+
+def typed(*overrides: str) -> TrainConfig:
+    """The settings of src.train as what is built gets them."""
+    return train_config(compose("output_dir=nowhere", *overrides))
 
 
 def paint(folder: Path, color: str, count: int, seed: int) -> None:

@@ -135,8 +135,24 @@ def test_functions_are_short() -> None:
     assert long == set(LONG_FUNCTIONS), long ^ set(LONG_FUNCTIONS)
 
 
-def test_few_functions_take_the_whole_settings() -> None:
-    takers = [
-        name for name, node in functions() if any(a.arg == "cfg" for a in [*node.args.args, *node.args.kwonlyargs])
-    ]
-    assert len(takers) <= MOST_CFG, "\n".join(takers)
+# Up to build/ settings are typed. Who takes them untyped, with the reason; the list may only become shorter.
+UNTYPED = {
+    "src.cli": "composes them, and runs a command on them",
+    "src.settings": "checks them before they are typed",
+    "src.runs.opening.open_run": "types them, when it is clear which ones hold",
+    "src.runs.resume": "changes those of a checkpoint, by dotted keys and with OmegaConf's own checks of kinds",
+}
+
+
+def test_few_functions_take_untyped_settings() -> None:
+    takers = {
+        name
+        for name, node in functions()
+        for a in [*node.args.args, *node.args.kwonlyargs]
+        if a.arg == "cfg" or "DictConfig" in (ast.unparse(a.annotation) if a.annotation else "")
+    }
+    listed = {name: [reason for reason in UNTYPED if f"{name}.".startswith(f"{reason}.")] for name in takers}
+    assert {found[0] for found in listed.values() if found} == set(UNTYPED)
+    others = sorted(name for name, found in listed.items() if not found)
+    below = [name for name in others if ORDER.index(room(name.rpartition(".")[0])) <= ORDER.index("build")]
+    assert not below and len(others) <= MOST_CFG, "\n".join(others)

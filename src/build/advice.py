@@ -1,14 +1,16 @@
 """Which settings fit the data, where no recipe was chosen: one line in the log, with the reason."""
 
-from omegaconf import DictConfig
+from hydra.utils import get_object
 
 from src.data.table import ImageTable
+from src.settings.schema import TrainConfig
+from src.settings.signatures import arguments_of
 
 FEW_IMAGES = 1000  # in train; the recipes for few were measured on 244
 LOPSIDED = 5  # times as many images of the commonest class as of the rarest
 
 
-def advise_recipe(settings: DictConfig, table: ImageTable) -> str | None:
+def advise_recipe(settings: TrainConfig, table: ImageTable) -> str | None:
     """One sentence, or None if there is nothing to say: numbers to predict, random weights, settings that do it."""
     rows = table.splits["train"]
     counts_K = table.targets.counts(rows)
@@ -16,8 +18,9 @@ def advise_recipe(settings: DictConfig, table: ImageTable) -> str | None:
         return None
     counts_K = counts_K[counts_K > 0]
     most, least = int(counts_K.max()), int(counts_K.min())
-    adjusted = settings.loss["_target_"] == "src.training.losses.LogitAdjustedLoss"
-    balanced = settings.data.get("balanced_sampling") or settings.loss.get("class_weights") or adjusted
+    loss = settings.loss
+    adjusted = "_target_" in loss and "class_counts" in arguments_of(get_object(loss["_target_"]))[0]
+    balanced = settings.data.get("balanced_sampling") or loss.get("class_weights") or adjusted
     if table.targets.kind == "classes" and most >= LOPSIDED * least and not balanced:
         return (
             f"Advice: the commonest class has {most:,} training images and the rarest {least:,}. "

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from src.data.formats.csv_table import CsvDataModule
 from src.data.module import ImageDataModule
@@ -16,44 +16,43 @@ from src.settings.errors import ConfigError, first_line
 from src.settings.kinds import require_kind
 from src.settings.nodes import Augmentation, DataSettings
 from src.settings.rules import wrong_values
+from src.settings.schema import TrainConfig
 from src.settings.signatures import check_targets, no_download
 from src.settings.trust import plain_config
 
 log = logging.getLogger(__name__)
 
 
-def build_datamodule(
-    settings: DictConfig, preprocessing: Preprocessing | None = None, class_names: list[str] | None = None
-) -> ImageDataModule:
-    """The data of a run's settings, scanned and split.
-
-    The preprocessing is the weights' own, and the classes are those of the data, unless a trained model dictates them.
-    """
-    backbone, targets = settings.backbone, settings.task.targets
+def build_datamodule(settings: TrainConfig, preprocessing: Preprocessing | None = None) -> ImageDataModule:
+    """The data of a run's settings, scanned and split. The preprocessing is the weights' own, if None is given."""
+    backbone, data = settings.backbone, settings.data
     if preprocessing is None:
         preprocessing = preprocessing_of(backbone.name, find_weights(backbone.name, backbone.weights))
-    augmentation = Augmentation(**cast(dict[str, Any], OmegaConf.to_container(settings.augment)))
-    datamodule = instantiated(settings.data, targets, preprocessing, augmentation, settings.seed, class_names)
+    return told(instantiated(data, settings.task.targets, preprocessing, settings.augment, settings.seed, None))
+
+
+def told(datamodule: ImageDataModule) -> ImageDataModule:
+    """After what is to be said about the data."""
     for note in datamodule.table.notes:
         log.info("%s", note)
     return datamodule
 
 
-def build_data_to_check(data: DictConfig, targets: str) -> ImageDataModule:
+def build_data_to_check(data: dict[str, Any], targets: str) -> ImageDataModule:
     """The data, scanned and split as in training, for looking at the files: no weights, no classes."""
     preprocessing = Preprocessing(256, 224, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     return instantiated(data, targets, preprocessing, Augmentation(), 0, None)
 
 
 def instantiated(
-    data: DictConfig,
+    data: dict[str, Any],
     targets: str,
     preprocessing: Preprocessing,
     augmentation: Augmentation,
     seed: int,
     known_classes: list[str] | None,
 ) -> ImageDataModule:
-    datamodule = instantiate(data, _partial_=True)(
+    datamodule = instantiate(plain_config(data), _partial_=True)(
         preprocessing=preprocessing, augmentation=augmentation, targets=targets, seed=seed, known_classes=known_classes
     )
     require_kind(datamodule, "data", data.get("_target_"))
@@ -68,15 +67,17 @@ def data_to_evaluate(changes: dict[str, Any], record: RunRecord, trust: bool = F
     `trust` lets the checkpoint's own settings download.
     """
     own, other = "_target_" not in changes, is_other_data(changes, record)
-    settings = settings_to_evaluate(changes, record, trust)
+    data = settings_to_evaluate(changes, record, trust)
     for key in PLACES[:2]:
-        if (path := settings.data.get(key)) is not None and not Path(path).exists():
+        if (path := data.get(key)) is not None and not Path(path).exists():
             raise ConfigError(
                 f"The {'' if other else 'training '}data are not at {path}{'' if other else ' any more'}: name data "
                 "with data=folder data.root=<dir>, or data.root=<dir> for data of the same kind."
             )
     try:
-        datamodule = build_datamodule(settings, record.preprocessing, record.class_names)
+        augment = Augmentation(**record.config["augment"])
+        targets, seed = record.setting("task.targets"), record.setting("seed")
+        datamodule = told(instantiated(data, targets, record.preprocessing, augment, seed, record.class_names))
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         if isinstance(error, ConfigError) or not own:
             raise
@@ -94,24 +95,23 @@ def data_to_evaluate(changes: dict[str, Any], record: RunRecord, trust: bool = F
     return datamodule
 
 
-def settings_to_evaluate(changes: dict[str, Any], record: RunRecord, trust: bool) -> DictConfig:
-    """Those of the checkpoint, with other `data`. Raises ConfigError for unknown arguments and values out of range."""
-    settings = plain_config(record.config)
+def settings_to_evaluate(changes: dict[str, Any], record: RunRecord, trust: bool) -> dict[str, Any]:
+    """The checkpoint's `data`, or others. Raises ConfigError for unknown arguments and values out of range."""
     own = "_target_" not in changes
+    data: dict[str, Any] = record.config["data"] if own else {}
     if own and not trust:
-        settings.data.update(no_download(settings.data))
-    settings.data = OmegaConf.merge(settings.data if own else {}, changes)
-    check_targets(OmegaConf.create({"data": settings.data}))
-    plain = cast(dict[str, Any], OmegaConf.to_container(settings.data, resolve=True))
-    if problems := list(wrong_values(DataSettings, plain, "data.")):
+        data = {**data, **no_download(data)}
+    data = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.merge(plain_config(data), changes), resolve=True))
+    check_targets({"data": data})
+    if problems := list(wrong_values(DataSettings, data, "data.")):
         raise ConfigError("\n".join(problems))
     if is_other_data(changes, record):
         # No cutting, and the images as the model was trained on them: the preprocessing holds their final size.
-        whole = {"val_fraction": 0.0, "test_fraction": 0.0, "image_size_px": None, "resize_px": None}
-        settings.data.update({**whole, "resize_mode": None, "folds": None, "split_file": None})
-    if own and "cache" in settings.data:
-        settings.data.cache = "none"  # its folder may be another machine's
-    return settings
+        data |= {"val_fraction": 0.0, "test_fraction": 0.0, "image_size_px": None, "resize_px": None}
+        data |= {"resize_mode": None, "folds": None, "split_file": None}
+    if own and "cache" in data:
+        data["cache"] = "none"  # its folder may be another machine's
+    return data
 
 
 def is_other_data(changes: dict[str, Any], record: RunRecord) -> bool:

@@ -1,33 +1,33 @@
 """The network with its head, and how it trains; for training, or out of a checkpoint."""
 
-import inspect
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from hydra.utils import get_object, instantiate
-from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from src.build.phases import build_phases
 from src.data.module import ImageDataModule
+from src.models.adapted import AdaptedNetwork
 from src.models.catalogue import check_training_size, set_stochastic_depth
-from src.models.classifier import ImageClassifier
 from src.models.weights import build_backbone, find_weights, with_versions
 from src.runs.record import RunRecord
 from src.runs.run import TrainingRun
 from src.settings.errors import ConfigError
+from src.settings.nodes import Augmentation
+from src.settings.schema import TrainConfig
+from src.settings.signatures import arguments_of
 from src.settings.trust import plain_config
-from src.tasks.lookup import task_class
 from src.training.losses import class_weights
 from src.training.parameter_groups import ParameterGroups
 from src.training.phases import TrainingPlan
-from src.training.scores_task import ScoresTask
+from src.training.task import FineTuneTask
 
 
-def build_task(run: TrainingRun, datamodule: ImageDataModule) -> ScoresTask:
+def build_task(kind: type[FineTuneTask], run: TrainingRun, datamodule: ImageDataModule) -> FineTuneTask:
     """The network with a new head for the classes of the data, and how it trains on them.
 
     Raises ConfigError if these are not what the run goes on with, and for settings that do not fit.
@@ -35,14 +35,14 @@ def build_task(run: TrainingRun, datamodule: ImageDataModule) -> ScoresTask:
     settings, table = run.settings, datamodule.table
     record = run.record_of(datamodule.class_names, datamodule.preprocessing, table.fingerprint())
     rows = table.splits["train"]
-    task = task_class(settings.task.name)(
-        model=build_model(settings, record, run.reads_weights),
+    task = kind(
+        model=build_model(kind, settings, record, run.reads_weights),
         loss=build_loss(settings.loss, len(record.class_names), table.targets.counts(rows), len(rows)),
         plan=TrainingPlan(
             monitor=settings.task.monitor,
             phases=build_phases(run),
             seed=settings.seed,
-            groups=ParameterGroups(**settings.param_groups),
+            groups=ParameterGroups(**vars(settings.param_groups)),
             skip_nonfinite=settings.on_nonfinite_loss == "skip",
         ),
         record=record,
@@ -56,7 +56,7 @@ def build_task(run: TrainingRun, datamodule: ImageDataModule) -> ScoresTask:
     return task
 
 
-def build_model(settings: DictConfig, record: RunRecord, pretrained: bool) -> ImageClassifier:
+def build_model(kind: type[FineTuneTask], settings: TrainConfig, record: RunRecord, pretrained: bool) -> AdaptedNetwork:
     """Without `pretrained` no weights are read: a checkpoint brings all of them."""
     name, crop_px = settings.backbone.name, record.preprocessing.crop_px
     net = build_backbone(name, find_weights(name, settings.backbone.weights) if pretrained else None, crop_px)
@@ -64,60 +64,64 @@ def build_model(settings: DictConfig, record: RunRecord, pretrained: bool) -> Im
         check_training_size(name, settings.augment.crop_px, crop_px)
     if settings.backbone.stochastic_depth is not None:
         set_stochastic_depth(net, name, settings.backbone.stochastic_depth)
-    model = with_head(net, settings, record)
+    model = with_head(kind, net, settings.head, settings.channels_last, record)
     if settings.compile:
         model.compile()  # in place: reassigning torch.compile(model) would rename every entry of the checkpoint
     return model
 
 
-def with_head(net: nn.Module, settings: DictConfig, record: RunRecord) -> ImageClassifier:
-    head = {key: value for key, value in settings.head.items() if key != "start"}  # of head_start.py
-    model = ImageClassifier(net, record.preprocessing, settings.channels_last)
-    model.reset_classifier(len(record.class_names), instantiate(head))
-    return model
+def with_head(
+    kind: type[FineTuneTask], net: nn.Module, head: dict[str, Any], channels_last: bool, record: RunRecord
+) -> AdaptedNetwork:
+    node = {key: value for key, value in head.items() if key != "start"}  # of head_start.py
+    return kind.adapt(net, record, instantiate(plain_config(node)), channels_last)
 
 
-def build_mixing(augment: DictConfig, num_classes: int) -> nn.Module | None:
+def build_mixing(augment: Augmentation, num_classes: int) -> nn.Module | None:
     """Mixup, cutmix, or either of the two for each batch; None if neither is wanted."""
     kinds = {v2.MixUp: augment.mixup, v2.CutMix: augment.cutmix}
     mixing = [kind(alpha=alpha, num_classes=num_classes) for kind, alpha in kinds.items() if alpha]
     return v2.RandomChoice(mixing) if len(mixing) > 1 else mixing[0] if mixing else None
 
 
-def untrained_task(record: RunRecord, loss: nn.Module | None = None) -> ScoresTask:
+def untrained_task(kind: type[FineTuneTask], record: RunRecord, loss: nn.Module | None = None) -> FineTuneTask:
     """The task of a checkpoint, for inference: no weights file, no data, and no optimizer.
 
     Calls what its settings name for the head: see src/settings/trust.py.
     """
     net = build_backbone(record.backbone_name, None, record.preprocessing.crop_px)
-    model, plan = with_head(net, plain_config(record.config), record), TrainingPlan(record.monitor)
-    return task_class(record.task_name)(model=model, loss=loss or nn.Identity(), plan=plan, record=record)
+    model = with_head(kind, net, record.config["head"], record.config["channels_last"], record)
+    return kind(model, TrainingPlan(record.monitor), record, loss or nn.Identity())
 
 
-def load_task(state_dict: dict[str, Tensor], record: RunRecord, with_loss: bool) -> ScoresTask:
+def load_task(
+    kind: type[FineTuneTask], state_dict: dict[str, Tensor], record: RunRecord, with_loss: bool
+) -> FineTuneTask:
     """With the weights of its checkpoint, and perhaps with the loss that it trained with, weights of classes included.
 
     Raises RuntimeError, as torch does, if they do not fit.
     """
-    loss = build_loss(plain_config(record.config).loss, len(record.class_names)) if with_loss else None
-    task = untrained_task(record, loss)
+    loss = build_loss(record.config["loss"], len(record.class_names)) if with_loss else None
+    task = untrained_task(kind, record, loss)
     weights = {name: value for name, value in state_dict.items() if with_loss or not name.startswith("loss.")}
     task.load_state_dict(with_versions(weights, task))
     return task.eval()
 
 
 def build_loss(
-    node: DictConfig, num_classes: int, counts_K: npt.NDArray[np.int64] | None = None, images: int = 0
-) -> nn.Module:
-    """The loss, weighted by class if `loss.class_weights` says so. Raises ConfigError if it cannot be.
+    node: dict[str, Any], num_classes: int, counts_K: npt.NDArray[np.int64] | None = None, images: int = 0
+) -> nn.Module | None:
+    """The loss, weighted by class if `loss.class_weights` says so, or None. Raises ConfigError if it cannot be.
 
     Without the `counts_K` of the training images that show each class, weights and counts are ones: a checkpoint has
     them.
     """
-    settings = cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))
+    settings = dict(node)
+    if not settings:
+        return None
     settings.pop("targets", None)  # for src/settings/check.py
     kind = settings.pop("class_weights", None)
-    accepted = inspect.signature(get_object(settings["_target_"])).parameters
+    accepted = arguments_of(get_object(settings["_target_"]))[0]
     if "class_counts" in accepted:
         settings["class_counts"] = torch.from_numpy(np.ones(num_classes) if counts_K is None else counts_K)
     if kind is not None:

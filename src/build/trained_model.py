@@ -12,7 +12,8 @@ from src.runs.checkpoint import find_checkpoint, load_checkpoint
 from src.runs.record import RunRecord
 from src.settings.errors import ConfigError, first_line
 from src.settings.trust import require_own_targets
-from src.training.scores_task import ScoresTask
+from src.tasks.lookup import task_class
+from src.training.task import FineTuneTask
 
 FOR_INFERENCE = ("task", "head")
 FOR_EVALUATION = (*FOR_INFERENCE, "loss", "data")
@@ -24,7 +25,7 @@ class TrainedModel:
 
     file: Path
     record: RunRecord
-    task: ScoresTask
+    task: FineTuneTask
     device: torch.device
 
     @property
@@ -46,7 +47,7 @@ class TrainedModel:
             require_own_targets(record.config, file, FOR_EVALUATION if evaluate else FOR_INFERENCE)
         name = find_accelerator(accelerator)
         try:
-            task = load_task(weights, record, with_loss=evaluate)
+            task = load_task(task_class(record.task_name), weights, record, with_loss=evaluate)
         except ConfigError:
             raise
         except Exception as error:  # whatever the parts of an unfitting file raise

@@ -13,7 +13,6 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Checkpoint
-from omegaconf import DictConfig, OmegaConf
 
 from src.build.device import find_accelerator, find_precision
 from src.cli.launch import launched_id
@@ -22,6 +21,7 @@ from src.runs.run import TrainingRun
 from src.settings.errors import ConfigError
 from src.settings.kinds import require_kind
 from src.settings.processes import ONE_PROCESS
+from src.settings.trust import plain_config
 from src.training.averaging import MovingAverage, SoupCheckpoint
 from src.training.callbacks.readable_images import RequireReadableImages
 from src.training.embeddings import EmbeddingCollector
@@ -56,9 +56,9 @@ def build_trainer(run: TrainingRun) -> Trainer:
     return trainer
 
 
-def trainer_settings(node: DictConfig) -> dict[str, Any]:
+def trainer_settings(node: dict[str, Any]) -> dict[str, Any]:
     """With what `auto` means here. A job of a sweep has one device."""
-    settings = cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))
+    settings = dict(node)
     accelerator = find_accelerator(settings["accelerator"])
     settings["accelerator"] = accelerator
     settings["precision"] = find_precision(str(settings["precision"]), accelerator)
@@ -74,23 +74,23 @@ def trainer_settings(node: DictConfig) -> dict[str, Any]:
 
 
 def build_callbacks(run: TrainingRun) -> list[Callback]:
-    cfg = run.settings
-    callbacks = cast(list[Callback], built_all("callbacks", cfg.callbacks))
+    settings = run.settings
+    callbacks = cast(list[Callback], built_all("callbacks", settings.callbacks))
     callbacks += [EvidenceCollector(), EmbeddingCollector()]
-    if cfg.ema_decay is not None:
-        callbacks.append(MovingAverage(cfg.ema_decay))
+    if settings.ema_decay is not None:
+        callbacks.append(MovingAverage(settings.ema_decay))
     callbacks.insert(0, RequireReadableImages())  # before an epoch of nothing is logged or listed
-    if cfg.trainer.get("strategy") == "fsdp":
+    if settings.trainer.get("strategy") == "fsdp":
         callbacks.insert(0, ShardedEvaluation())  # before any other sums over the processes at an epoch's end
-    if cfg.soup > 1:
+    if settings.soup > 1:
         callbacks.insert(  # before last.ckpt, which has to know which files there are
             0,
             SoupCheckpoint(
-                dirpath=f"{cfg.output_dir}/checkpoints/soup",
+                dirpath=f"{settings.output_dir}/checkpoints/soup",
                 filename="{epoch}",
-                monitor=cfg.task.monitor,
-                mode=cfg.task.mode,
-                save_top_k=cfg.soup,
+                monitor=settings.task.monitor,
+                mode=settings.task.mode,
+                save_top_k=settings.soup,
                 save_on_train_epoch_end=True,
                 enable_version_counter=False,
             ),
@@ -98,15 +98,15 @@ def build_callbacks(run: TrainingRun) -> list[Callback]:
     return callbacks
 
 
-def built_all(group: str, nodes: DictConfig) -> list[Any]:
+def built_all(group: str, nodes: dict[str, Any]) -> list[Any]:
     found = []
-    for name, node in ((str(name), node) for name, node in nodes.items()):
+    for name, node in nodes.items():
         if node is None:
             continue
-        if not isinstance(node, DictConfig) or "_target_" not in node:
+        if not isinstance(node, dict) or "_target_" not in node:
             raise ConfigError(f"{group}.{name}={node} names nothing: give {group}.{name}._target_=<class>.")
-        found.append(instantiate(node))
-        require_kind(found[-1], f"{group}.{name}", node._target_)
+        found.append(instantiate(plain_config(node)))
+        require_kind(found[-1], f"{group}.{name}", node["_target_"])
     return found
 
 

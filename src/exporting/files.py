@@ -14,7 +14,7 @@ from src.exporting.graph import ExportedModel, trace, write_onnx, write_program
 from src.exporting.images import calibration_images, to_array
 from src.exporting.output import FORMAT_VERSION
 from src.runs.record import PACKAGES, RunRecord
-from src.training.scores_task import ScoresTask
+from src.training.task import FineTuneTask
 
 
 class Exporter:
@@ -46,7 +46,7 @@ class Exporter:
         write_facts(file, {**self.facts, "precision": precision})
 
 
-def make_facts(task: ScoresTask, record: RunRecord, output_names: list[str]) -> dict[str, Any]:
+def make_facts(task: FineTuneTask, record: RunRecord, output_names: list[str]) -> dict[str, Any]:
     """Plain data; docs/export.md explains each entry."""
     outputs = task.output_layer()
     return {

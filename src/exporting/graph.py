@@ -19,7 +19,7 @@ from torch.export import Dim, ExportedProgram
 from src.exporting.resize import PillowResize
 from src.models.preprocessing import Preprocessing
 from src.settings.errors import ConfigError, first_line
-from src.training.scores_task import ScoresTask
+from src.training.task import FineTuneTask
 
 
 class ExportedModel(nn.Module):
@@ -29,7 +29,7 @@ class ExportedModel(nn.Module):
     in the order of `output_names`. `half` computes the network in float16, and what is before and after it in float32.
     """
 
-    def __init__(self, task: ScoresTask, preprocessing: Preprocessing, half: bool = False) -> None:
+    def __init__(self, task: FineTuneTask, preprocessing: Preprocessing, half: bool = False) -> None:
         super().__init__()
         self.resize = PillowResize(preprocessing)
         self.network = copy.deepcopy(task.model).to(memory_format=torch.contiguous_format)

@@ -17,7 +17,7 @@ from src.exporting.run import Runner
 from src.models.preprocessing import Preprocessing
 from src.settings.errors import RunStopped
 from src.tasks.lookup import part_of
-from src.training.scores_task import ScoresTask
+from src.training.task import FineTuneTask
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ Images = Sequence[Image.Image]
 class Reference:
     """What the checkpoint says about images, and how far from it a file's outputs are."""
 
-    def __init__(self, task: ScoresTask, preprocessing: Preprocessing) -> None:
+    def __init__(self, task: FineTuneTask, preprocessing: Preprocessing) -> None:
         self.task, self.layer = task, task.output_layer()
         self.names = list(task.prediction.output_shapes(task.class_names))
         self.transform = evaluation_transform(preprocessing)
@@ -49,7 +49,7 @@ class Reference:
         return sum(one.same_as(other, unit) for one, other in pairs), max(a.difference(b, unit) for a, b in pairs)
 
 
-def check_parity(run: Runner, task: ScoresTask, preprocessing: Preprocessing, images: Images, output: Path) -> None:
+def check_parity(run: Runner, task: FineTuneTask, preprocessing: Preprocessing, images: Images, output: Path) -> None:
     """Compare on images one by one, and on some batches. Raises RunStopped if any answer differs."""
     reference = Reference(task, preprocessing)
     batches = [[image] for image in images]
@@ -74,7 +74,7 @@ def check_parity(run: Runner, task: ScoresTask, preprocessing: Preprocessing, im
 class Comparison:
     """Counts the answers of the checkpoint and of exported files, `runs` by name, on the same images."""
 
-    def __init__(self, task: ScoresTask, preprocessing: Preprocessing, runs: dict[str, Runner]) -> None:
+    def __init__(self, task: FineTuneTask, preprocessing: Preprocessing, runs: dict[str, Runner]) -> None:
         self.reference, self.runs = Reference(task, preprocessing), runs
         self.answers: dict[str, list[Outputs]] = {"checkpoint": [], **{name: [] for name in runs}}
         self.labels: list[Any] = []
@@ -105,8 +105,7 @@ class Comparison:
         if not self.labels:
             return {}
         task = self.reference.task
-        task.update_metrics("test", self.reference.layer.undo(found), torch.from_numpy(np.stack(self.labels)))
-        values = task.compute_metrics("test")
+        values = task.metrics_of(self.reference.layer.undo(found), torch.from_numpy(np.stack(self.labels)))
         main = part_of(task.record.task_name, "report").EXPORTED
         return {key: float(values[key]) for key in (f"test/{name}" for name in main)}
 

@@ -58,6 +58,12 @@ class AdaptedNetwork(nn.Module):
     def device(self) -> torch.device:
         return self.scale_1C11.device
 
+    @property
+    def affine_layers(self) -> list[nn.Linear | nn.Conv2d]:
+        """Of the head; the last one makes the outputs."""
+        layers = (layer for name in self.head_names for layer in self.net.get_submodule(name).modules())
+        return [layer for layer in layers if isinstance(layer, nn.Linear | nn.Conv2d)]
+
     def in_head(self, name: str) -> bool:
         """Whether this module, parameter or buffer belongs to the head."""
         return any(f"{name}.".startswith(f"{head}.") for head in self.head_names)

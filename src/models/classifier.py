@@ -25,11 +25,6 @@ class ImageClassifier(AdaptedNetwork):
     def head(self) -> nn.Module:
         return self.net.get_submodule(self.head_names[0])
 
-    @property
-    def affine_layers(self) -> list[nn.Linear | nn.Conv2d]:
-        """Of the head; the last one makes the logits."""
-        return [layer for layer in self.head.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
-
     def reset_classifier(self, num_classes: int, head_factory: HeadFactory) -> None:
         """Put a new head in the place of the old one.
 
@@ -66,16 +61,6 @@ class ImageClassifier(AdaptedNetwork):
         for module in self._behind_head.values():
             outputs = module(outputs)
         return cast(Tensor, outputs.flatten(1))
-
-    def outputs_and_embeddings(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits [B, K] and what the head got to see, [B, C], of RGB images uint8 [B, 3, H, W]; maps are averaged."""
-        seen: list[Tensor] = []
-        handle = self.watch_head(seen.append)
-        try:
-            logits_BK = self(images_BCHW)
-        finally:
-            handle.remove()
-        return logits_BK, pooled(seen[0])
 
     def until_head(self, inputs_BCHW: Tensor) -> Tensor:
         """What the head gets of normalised images float [B, 3, H, W]; nothing from the head on is computed."""

@@ -19,7 +19,6 @@ from src.evaluation.prediction import Prediction
 from src.files.csv_files import CsvWriter
 from src.files.outputs import IMAGE_SOFTWARE
 from src.files.whole_files import GrowingFile, made_folder, replaced
-from src.models.grad_cam import explain_batch
 from src.predicting.output import PAGE, TABLE
 from src.reports.heat_maps import draw_explanation, write_page
 from src.settings.errors import ConfigError, did_you_mean
@@ -67,7 +66,7 @@ class Explainer:
         predictions = predict(self.task, images_BCHW)
         chosen = [(b, k) for b, one in enumerate(predictions) for k in one.to_explain(self.wanted)]
         at_B, classes_B = torch.tensor(chosen, dtype=torch.int64).reshape(-1, 2).T
-        heat = iter(explain_batch(self.task.model, images_BCHW[at_B], classes_B)) if chosen else iter(())
+        heat = iter(self.task.heat_maps(images_BCHW[at_B], classes_B)) if chosen else iter(())
         for one in predictions:
             yield [(one, k, next(heat)) for k in one.to_explain(self.wanted)]
 

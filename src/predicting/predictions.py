@@ -18,6 +18,7 @@ from src.data.workers import available_workers, end_when_a_batch_is_lost, worker
 from src.evaluation.prediction import Prediction
 from src.files.csv_files import CsvWriter
 from src.files.whole_files import GrowingFile, replaced
+from src.models.classifier import pooled
 from src.models.preprocessing import Preprocessing
 from src.predicting.output import require_confidence
 
@@ -74,10 +75,15 @@ class Predictor:
     def predictions(self, images_BCHW: Tensor) -> Sequence[Prediction]:
         if not len(images_BCHW):
             return []
-        outputs, embeddings_BC = self.model.task.model.outputs_and_embeddings(images_BCHW.to(self.model.device))
-        if self.keep_embeddings:
-            self.embeddings.append(embeddings_BC.float().cpu())
-        return self.model.task.predictions(outputs)
+        task = self.model.task
+        handle = task.watch_features(self.see_features) if self.keep_embeddings else None
+        outputs = task(images_BCHW.to(self.model.device))
+        if handle is not None:
+            handle.remove()
+        return task.predictions(outputs)
+
+    def see_features(self, features: Tensor) -> None:
+        self.embeddings.append(pooled(features).float().cpu())
 
     def rows(
         self, predictions: Sequence[Prediction], paths: list[str], errors: list[str | None]

@@ -2,8 +2,8 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -13,7 +13,7 @@ from src.cli.run_dir import require_no_run
 from src.runs.resume import PATHS_OF_DATA, find_interrupted, resumed_settings
 from src.runs.run import DryRun, ResumedRun, TrainingRun
 from src.settings.errors import ConfigError
-from src.settings.schema import TrainConfig
+from src.settings.schema import train_config
 from src.settings.signatures import check_targets
 from src.settings.void_settings import void_settings
 
@@ -29,19 +29,21 @@ def open_run(cfg: DictConfig, typed: Sequence[str] = ()) -> TrainingRun:
     before = None if cfg.resume is None else find_interrupted(cfg.resume, cfg.output_dir)
     if before is None:
         require_no_run(Path(cfg.output_dir))
-        run = DryRun(cfg) if cfg.trainer.get("fast_dev_run") else TrainingRun(cfg)
+        settings = cfg
     else:
         changes = [] if cfg.resume == "auto" else changes_on_resuming(typed)
-        run = ResumedRun(resumed_settings(cfg, before, changes), before)
-        if run.settings.trainer.get("fast_dev_run"):
+        settings = resumed_settings(cfg, before, changes)
+        if settings.trainer.get("fast_dev_run"):
             raise ConfigError(
                 "trainer.fast_dev_run is for the settings of a new run: it cannot be combined with resume."
             )
     for key in PATHS_OF_DATA:  # the checkpoint's settings mean the same in every working directory
-        if (path := OmegaConf.select(run.settings, key)) is not None:
-            OmegaConf.update(run.settings, key, str(Path(path).expanduser().resolve()))
-    run.settings.output_dir = str(run.settings.output_dir)
-    check_targets(run.settings)
-    for text in void_settings(cast(TrainConfig, OmegaConf.to_object(run.settings)), typed_settings()):
+        if (path := OmegaConf.select(settings, key)) is not None:
+            OmegaConf.update(settings, key, str(Path(path).expanduser().resolve()))
+    held = train_config(settings)
+    check_targets(asdict(held))
+    for text in void_settings(held, typed_settings()):
         log.warning("%s", text)
-    return run
+    if before is not None:
+        return ResumedRun(held, before)
+    return DryRun(held) if held.trainer.get("fast_dev_run") else TrainingRun(held)

@@ -6,10 +6,9 @@ from typing import Any
 
 from src.settings.backbones import BACKBONES
 from src.settings.errors import ConfigError
+from src.settings.nodes import TARGETS
 from src.settings.options import task_names
 from src.settings.plain_values import NAMES, PREPROCESSING, Rules, is_number, is_number_or_none
-
-LABEL_KINDS = ("classes", "tags", "numbers")
 
 
 def require_named_task(values: Any, file: Path) -> None:
@@ -24,7 +23,7 @@ def require_named_task(values: Any, file: Path) -> None:
         )
 
 
-def require_right(values: Any, file: Path) -> None:
+def require_entries(values: Any, file: Path) -> None:
     """Raise ConfigError, naming the entry, unless all of them are there, but for optional ones, and right."""
     for entry, (right, wanted) in ENTRIES.items():
         value: Any = values
@@ -42,6 +41,10 @@ def require_right(values: Any, file: Path) -> None:
 
 def is_mapping(value: Any) -> bool:
     return isinstance(value, dict)
+
+
+def names_code(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("_target_"), str)
 
 
 def is_text(value: Any) -> bool:
@@ -63,12 +66,12 @@ ENTRIES: Rules = {
     "config.head": (is_mapping, "settings"),
     "config.task": (is_mapping, "settings"),
     "config.task.name": (lambda name: name in task_names(), f"one of {', '.join(task_names())}"),
-    "config.task.targets": (lambda kind: kind in LABEL_KINDS, f"one of {', '.join(LABEL_KINDS)}"),
+    "config.task.targets": (lambda kind: kind in TARGETS, f"one of {', '.join(TARGETS)}"),
     "config.task.monitor": (is_text, "the name of a metric"),
     "config.task.mode": (lambda mode: mode in ("max", "min"), "max or min"),
     "config.seed": (lambda v: isinstance(v, int), "a whole number"),
-    "config.data": (lambda v: isinstance(v, dict) and isinstance(v.get("_target_"), str), "settings of data"),
-    "config.loss": (lambda v: isinstance(v, dict) and isinstance(v.get("_target_"), str), "settings of a loss"),
+    "config.data": (names_code, "settings of data"),
+    "config.loss": (lambda v: v == {} or names_code(v), "settings of a loss"),
     "config.freeze.phases": (
         lambda v: isinstance(v, list) and bool(v) and all(isinstance(one, dict) and "train" in one for one in v),
         "a list of phases",

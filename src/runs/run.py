@@ -2,12 +2,11 @@
 
 import logging
 import uuid
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, cast
 
 from lightning.pytorch.callbacks import EarlyStopping
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from src.data.module import ImageDataModule
 from src.files.whole_files import write_json
@@ -17,6 +16,7 @@ from src.runs.progress import lengthened, shares
 from src.runs.record import RunRecord
 from src.runs.resume import Interrupted
 from src.settings.errors import ConfigError
+from src.settings.schema import TrainConfig
 from src.settings.trust import plain_config
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class TrainingRun:
     reads_weights, tries_out, leaves_results = True, True, True
     own_folder: Path | None = None
 
-    def __init__(self, settings: DictConfig) -> None:
+    def __init__(self, settings: TrainConfig) -> None:
         self.settings = settings
         self.metrics_before: dict[str, float] = {}
         self.run_id = uuid.uuid4().hex
@@ -50,7 +50,7 @@ class TrainingRun:
     @property
     def phase_epochs(self) -> list[int]:
         """Of each phase of the freeze plan."""
-        return shares(self.planned_epochs, self.settings.trainer.max_epochs)
+        return shares(self.planned_epochs, self.settings.trainer["max_epochs"])
 
     @property
     def planned_epochs(self) -> list[int | None]:
@@ -58,8 +58,7 @@ class TrainingRun:
 
     def record_of(self, class_names: list[str], preprocessing: Preprocessing, fingerprint: str) -> RunRecord:
         """What its checkpoints carry. Raises ConfigError if it is to go on with data of other classes."""
-        config = OmegaConf.to_container(self.settings, resolve=True, throw_on_missing=True)
-        return RunRecord(cast(dict[str, Any], config), class_names, preprocessing, fingerprint, run_id=self.run_id)
+        return RunRecord(asdict(self.settings), class_names, preprocessing, fingerprint, run_id=self.run_id)
 
     def require_same_batches(self, processes: int) -> None:
         """Raise ConfigError if an epoch that was interrupted within cannot be cut into the same batches again."""
@@ -108,7 +107,7 @@ class ResumedRun(TrainingRun):
 
     reads_weights, tries_out = False, False
 
-    def __init__(self, settings: DictConfig, before: Interrupted) -> None:
+    def __init__(self, settings: TrainConfig, before: Interrupted) -> None:
         super().__init__(settings)
         self.before, self.progress = before, before.progress
         self.run_id = before.record.run_id
@@ -121,7 +120,7 @@ class ResumedRun(TrainingRun):
     @property
     def phase_epochs(self) -> list[int]:
         before = self.before.record.setting("trainer.max_epochs")
-        return lengthened(self.planned_epochs, self.progress, before, self.settings.trainer.max_epochs)
+        return lengthened(self.planned_epochs, self.progress, before, self.settings.trainer["max_epochs"])
 
     def record_of(self, class_names: list[str], preprocessing: Preprocessing, fingerprint: str) -> RunRecord:
         """With the rates that were found. A warning tells if the images are others."""
@@ -141,7 +140,8 @@ class ResumedRun(TrainingRun):
     def require_same_batches(self, processes: int) -> None:
         keys = ("data.batch_size", "trainer.accumulate_grad_batches")
         before = (*map(self.before.record.setting, keys), self.progress.processes)
-        now = (*(OmegaConf.select(self.settings, key) for key in keys), processes)
+        settings = self.settings
+        now = (settings.data.get("batch_size"), settings.trainer.get("accumulate_grad_batches"), processes)
         if self.first_batch and before != now:
             raise ConfigError(
                 f"The run was interrupted within an epoch, {self.first_batch} batches into it, with data.batch_size="

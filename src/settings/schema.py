@@ -1,10 +1,10 @@
 """Types of the settings of each command, conf/<command>.yaml, made known to Hydra. Imports no torch."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 from src.settings.backbones import BACKBONES
 from src.settings.nodes import (
@@ -62,6 +62,11 @@ class TrainConfig:
     trainer: Annotated[dict[str, Any], TrainerSettings] = field(default_factory=dict)
     callbacks: dict[str, Any] = field(default_factory=dict)
     logger: dict[str, Any] = field(default_factory=dict)
+
+
+def train_config(settings: DictConfig) -> TrainConfig:
+    """Typed, free-form groups as plain dicts, with nothing left to compute."""
+    return cast(TrainConfig, OmegaConf.to_object(settings))
 
 
 @dataclass

@@ -4,11 +4,10 @@ The names have to be imported for it, and so does torch; what can be seen withou
 """
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, get_type_hints
 
 from hydra.utils import get_object
-from omegaconf import DictConfig, OmegaConf
 
 from src.settings.errors import ConfigError, did_you_mean
 from src.settings.kinds import classes, kind_of, names_a
@@ -16,9 +15,8 @@ from src.settings.rules import Choice, Range, ReadByUs, node_type, parts_of, wro
 from src.settings.schema import TrainConfig
 
 
-def check_targets(settings: DictConfig) -> None:
+def check_targets(plain: dict[str, Any]) -> None:
     """Raise ConfigError for every `_target_` that cannot be imported, and every argument that it does not take."""
-    plain = OmegaConf.to_container(settings, resolve=True, throw_on_missing=False)
     problems: list[str] = []
     for path, node in target_nodes(plain):
         try:
@@ -108,6 +106,6 @@ def watching_no_val(settings: Any) -> Iterator[str]:
         )
 
 
-def no_download(data: DictConfig) -> dict[str, bool]:
+def no_download(data: Mapping[str, Any]) -> dict[str, bool]:
     """What keeps data that a checkpoint names from being fetched; empty if they cannot be."""
-    return {"download": False} if "download" in inspect.signature(get_object(data._target_)).parameters else {}
+    return {"download": False} if "download" in inspect.signature(get_object(data["_target_"])).parameters else {}

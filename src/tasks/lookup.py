@@ -9,7 +9,7 @@ from src.settings.options import task_names
 
 if TYPE_CHECKING:
     from src.evaluation.prediction import Prediction
-    from src.training.scores_task import ScoresTask
+    from src.training.task import FineTuneTask
 
 
 def part_of(task: str, part: str) -> ModuleType:
@@ -27,8 +27,8 @@ def class_of(task: str, part: str) -> Any:
     return getattr(part_of(task, part), "".join(word.title() for word in (*task.split("_"), part)))
 
 
-def task_class(task: str) -> "type[ScoresTask]":
-    found: type[ScoresTask] = class_of(task, "task")
+def task_class(task: str) -> "type[FineTuneTask]":
+    found: type[FineTuneTask] = class_of(task, "task")
     return found
 
 

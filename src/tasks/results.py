@@ -12,10 +12,10 @@ from lightning import Trainer
 from src.data.module import ImageDataModule
 from src.files.whole_files import write_json
 from src.runs.run import TrainingRun
-from src.tasks.reporting import write_run_report, write_tables
+from src.tasks.reporting import report_part, write_run_report, write_tables
 from src.training.best_weights import find_best
 from src.training.measure import measure_best
-from src.training.scores_task import ScoresTask
+from src.training.task import FineTuneTask
 from src.training.tensorboard import log_hyperparameters
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ KEPT = ("fit_seconds", "soup_epochs")  # of a run that had ended when it was res
 
 
 def measure_and_write(
-    run: TrainingRun, task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer, typed: Mapping[str, str]
+    run: TrainingRun, task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer, typed: Mapping[str, str]
 ) -> dict[str, Any]:
     """The metrics of the last and of the best weights, as they are written into the run's directory; none of a dry run.
 
@@ -45,13 +45,13 @@ def measure_and_write(
             metrics |= {key: kept[key] for key in KEPT if isinstance(kept.get(key), int | float)}
         write_json(file, metrics)
         write_run_report(run.output_dir, task, table, measured, metrics, trainer)
-        log_hyperparameters(task.record, typed, metrics, trainer)
+        log_hyperparameters(task.record, typed, metrics, report_part(task).HEADLINE[0], trainer)
         say(metrics, run.output_dir, find_best(trainer, task.monitor) is not None)
         shutil.rmtree(run.output_dir / "checkpoints" / "soup", ignore_errors=True)
     return metrics
 
 
-def metrics_of_training(run: TrainingRun, task: ScoresTask, trainer: Trainer) -> dict[str, Any]:
+def metrics_of_training(run: TrainingRun, task: FineTuneTask, trainer: Trainer) -> dict[str, Any]:
     """As they were at the end, before the best weights are measured."""
     # Without an epoch, in a run that had ended when it was resumed, there are no new values.
     last = task.logged_metrics() or run.metrics_before

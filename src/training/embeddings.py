@@ -15,7 +15,7 @@ from src.data.table import ImageTable
 from src.models.classifier import pooled
 from src.training.callbacks.every_batch import EveryBatch
 from src.training.processes import gathered
-from src.training.scores_task import ScoresTask
+from src.training.task import FineTuneTask
 from src.training.tensorboard import find_tensorboards
 
 MOST = 500  # images: their vectors become a text file, and the projector becomes slow with thousands
@@ -37,11 +37,11 @@ class EmbeddingCollector(EveryBatch):
 
     def on_validation_start(self, trainer: Trainer, task: LightningModule) -> None:
         self.batches = []  # a soup is measured after the best epoch
-        measured = trainer.state.fn == TrainerFn.VALIDATING and isinstance(task, ScoresTask) and not task.is_sharded
-        if measured and find_tensorboards(trainer):
+        measured = trainer.state.fn == TrainerFn.VALIDATING and find_tensorboards(trainer)
+        if measured and not (task := cast(FineTuneTask, task)).is_sharded:
             rows_N = trainer.datamodule.table.splits["val"]  # type: ignore[attr-defined]
             self.wanted = set(rows_N[:: -(-len(rows_N) // MOST) or 1].tolist())
-            self.hook = cast(ScoresTask, task).model.watch_head(self.see_features)
+            self.hook = task.watch_features(self.see_features)
 
     def see_features(self, features: Tensor) -> None:
         self.seen = features

@@ -14,7 +14,6 @@ from src.settings.errors import ConfigError, first_line
 from src.training.callbacks.early_stopping import PhaseEarlyStopping
 from src.training.callbacks.every_batch import find_callback
 from src.training.phases import PhasedModule
-from src.training.scores_task import ScoresTask
 from src.training.sharding import ShardedStrategy
 from src.training.task import FineTuneTask
 from src.training.tuning.learning_rate import find_rate
@@ -22,7 +21,7 @@ from src.training.tuning.learning_rate import find_rate
 log = logging.getLogger(__name__)
 
 
-def fit_phases(run: TrainingRun, task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> None:
+def fit_phases(run: TrainingRun, task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer) -> None:
     """One Trainer.fit for each phase, on one Trainer, whose epochs and steps run on from phase to phase.
 
     A run that goes on does so in the phase of its checkpoint, at the epoch after the checkpoint's.
@@ -33,12 +32,13 @@ def fit_phases(run: TrainingRun, task: ScoresTask, datamodule: ImageDataModule, 
         task.begin_phase(index, start)
         # Sharded weights compute only where all processes do, and features are made by one for all of them.
         head_alone = task.phase.train == "head" and not isinstance(trainer.strategy, ShardedStrategy)
-        datamodule.train_on_features_of(task if head_alone else None)
+        network = task.frozen_network if head_alone else None
+        datamodule.train_on_features_of(network)
         trainer.should_stop = False
         stopping = find_callback(trainer, PhaseEarlyStopping)
         trainer.fit_loop.max_epochs = run.end_epoch(index, start + task.phase.epochs, stopping)
         describe_phase(task, trainer)
-        if head_alone:
+        if network is not None:
             datamodule.advise()
         if run.settings.lr_find and run.tries_rate(index) and (rate := find_rate(task, datamodule, trainer)):
             task.set_rate(index, rate)

@@ -4,21 +4,26 @@ What only they have: a loss on rows, mixed images, features kept of a frozen net
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Iterator
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator
+from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 from torchmetrics import MeanMetric
 
 from src.data.dataset import Batch
 from src.evaluation.calibration import calibration_metrics, fit_temperature
 from src.evaluation.evidence import Evidence
 from src.evaluation.prediction import Prediction
+from src.models.adapted import AdaptedNetwork
 from src.models.classifier import ImageClassifier
+from src.models.grad_cam import explain_batch
+from src.models.heads import HeadFactory
 from src.runs.record import RunRecord
+from src.settings.errors import ConfigError
 from src.training.phases import TrainingPlan
 from src.training.task import FineTuneTask
 
@@ -32,18 +37,25 @@ class ScoresTask(FineTuneTask):
     """
 
     model: ImageClassifier
+    loss: nn.Module
+
+    @classmethod
+    def adapt(cls, net: nn.Module, record: RunRecord, head: HeadFactory, channels_last: bool) -> ImageClassifier:
+        model = ImageClassifier(net, record.preprocessing, channels_last)
+        model.reset_classifier(len(record.class_names), head)
+        return model
 
     def __init__(
         self,
-        *,
-        model: ImageClassifier,
-        loss: nn.Module,
+        model: AdaptedNetwork,
         plan: TrainingPlan,
         record: RunRecord,
+        loss: nn.Module | None = None,
         mixing: nn.Module | None = None,
     ) -> None:
-        super().__init__(model, plan, record)
-        self.loss, self.mixing = loss, mixing
+        if loss is None:
+            raise ConfigError(f"task.name={record.task_name} needs a loss: choose one with loss=<name>.")
+        super().__init__(model, plan, record, loss, mixing)
         self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
         self._seen: tuple[Tensor, Tensor] | None = None  # outputs and targets of the current training batch
 
@@ -60,9 +72,6 @@ class ScoresTask(FineTuneTask):
 
         `targets` are as the loss got them, those of mixed images float [B, K].
         """
-
-    def learn_labels(self, labels: npt.NDArray[Any]) -> None:
-        """Take over what the training labels say about the outputs, before training; see ImageTable.labels."""
 
     def to_targets(self, labels: Tensor) -> Tensor:
         """What the loss compares the outputs with."""
@@ -111,6 +120,20 @@ class ScoresTask(FineTuneTask):
         values = {**self.compute_metrics(split), f"{split}/loss": loss.compute()}
         loss.reset()
         return values
+
+    def watch_features(self, see: Callable[[Tensor], None]) -> RemovableHandle:
+        return self.model.watch_head(see)
+
+    @property
+    def frozen_network(self) -> Self:  # type: ignore[override]
+        return self
+
+    def heat_maps(self, images_BCHW: Tensor, indices_B: Tensor) -> Tensor:
+        return explain_batch(self.model, images_BCHW, indices_B)
+
+    def metrics_of(self, outputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        self.update_metrics("test", outputs, labels)
+        return self.compute_metrics("test")
 
     def frozen_fingerprint(self) -> str:
         """Changes with the weights outside the head, and with the precision in which they compute."""

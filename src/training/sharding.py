@@ -26,6 +26,8 @@ from torch.optim import Optimizer
 
 from src.models.adapted import AdaptedNetwork
 from src.training.callbacks.every_batch import EveryBatch
+from src.training.processes import require_same_settings
+from src.training.resumable import ResumableModule
 
 READ = StateDictOptions(full_state_dict=True, cpu_offload=True)
 WRITE = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True, strict=False)
@@ -123,3 +125,39 @@ class ShardedEvaluation(EveryBatch):
     def epoch_end(self, trainer: Trainer, split: str) -> None:
         for _ in range(self.missing if split != "train" else 0):
             trainer.lightning_module.run_idle()  # type: ignore[operator]
+
+
+class DistributedModule(ResumableModule):
+    """A training in one process or several, whose weights may be sharded."""
+
+    def setup(self, stage: str) -> None:
+        require_same_settings(self.trainer, self.record.config)
+
+    def configure_model(self) -> None:
+        """Called before each fit and evaluation."""
+        if self.is_sharded:
+            assert self.device_mesh is not None
+            shard(self.model, self.device_mesh["data_parallel"])
+
+    @property
+    def is_sharded(self) -> bool:
+        return isinstance(self.trainer.strategy, ShardedStrategy)
+
+    def no_loss(self) -> Tensor | None:
+        """For a batch with nothing in it: no step; among several processes one that does not change the others'."""
+        if self.trainer.world_size == 1:
+            return None
+        if self.is_sharded:
+            return self.run_idle() * 0.0
+        return torch.stack([p.sum() for p in self.parameters() if p.requires_grad]).sum() * 0.0
+
+    def run_idle(self) -> Tensor:
+        """For sharded weights, which all processes gather together: one without images runs it on a black one."""
+        self.model.eval()  # no statistics of it
+        size = self.record.preprocessing.crop_px
+        outputs: Tensor = self(torch.zeros(1, 3, size, size, dtype=torch.uint8, device=self.device)).sum()
+        self.train(self.training)
+        return outputs
+
+    def forward(self, images_BCHW: Tensor) -> Any:
+        return self.model(images_BCHW)

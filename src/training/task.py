@@ -1,39 +1,55 @@
 """What every task shares: the steps of training and evaluation, whatever the network says."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy.typing as npt
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 from torchmetrics import MeanMetric
 
+from src.data.cache.features import FrozenNetwork
 from src.data.dataset import Batch
 from src.evaluation.evidence import MAX_NOT_FINITE, Evidence
 from src.evaluation.prediction import Prediction
 from src.models.adapted import AdaptedNetwork
+from src.models.heads import HeadFactory
 from src.runs.record import RunRecord
+from src.settings.errors import ConfigError
 from src.training.nonfinite import NonFiniteLosses
 from src.training.output_layer import OutputLayer
 from src.training.phases import TrainingPlan
-from src.training.processes import require_same_settings
-from src.training.resumable import ResumableModule
-from src.training.sharding import ShardedStrategy, shard
+from src.training.sharding import DistributedModule
 
 
-class FineTuneTask(ResumableModule):
+class FineTuneTask(DistributedModule):
     """Base of the tasks. Logs `train/loss`, and of val and test what `measured` gives.
 
-    `model` takes uint8 images [B, 3, H, W]; `record` is what each checkpoint carries of the run.
+    `model` is what `adapt` made, and takes uint8 images [B, 3, H, W]; `record` is what each checkpoint carries of the
+    run; `loss` and `mixing` are those of the settings, None where the network has losses of its own.
     """
 
     prediction: ClassVar[type[Prediction]]
+    frozen_network: FrozenNetwork | None = None  # what makes features that can be kept while the head alone trains
 
-    def __init__(self, model: AdaptedNetwork, plan: TrainingPlan, record: RunRecord) -> None:
+    @classmethod
+    @abstractmethod
+    def adapt(cls, net: nn.Module, record: RunRecord, head: HeadFactory, channels_last: bool) -> AdaptedNetwork:
+        """The backbone `net` with what is new for the classes of the record."""
+
+    def __init__(
+        self,
+        model: AdaptedNetwork,
+        plan: TrainingPlan,
+        record: RunRecord,
+        loss: nn.Module | None = None,
+        mixing: nn.Module | None = None,
+    ) -> None:
         super().__init__(model, plan, record)
         self.class_names = record.class_names
         self.nonfinite = NonFiniteLosses(plan.skip_nonfinite)
@@ -41,6 +57,7 @@ class FineTuneTask(ResumableModule):
         self.train_loss = MeanMetric()
         self.val_finite, self.test_finite = MeanMetric(), MeanMetric()  # shares of the images with finite outputs
         self.configure_metrics()
+        self.loss, self.mixing = loss, mixing
 
     @abstractmethod
     def configure_metrics(self) -> None:
@@ -85,6 +102,21 @@ class FineTuneTask(ResumableModule):
         """Drawn for TensorBoard, by name, of what a validation step returned [N, ...] and the labels [N]."""
         return {}
 
+    def learn_labels(self, labels: npt.NDArray[Any]) -> None:
+        """Take over what the training labels say about the outputs, before training; see ImageTable.labels."""
+
+    def watch_features(self, see: Callable[[Tensor], None]) -> RemovableHandle | None:
+        """Call `see` with what the head gets of each batch, until the handle is removed; None if that says nothing."""
+        return None
+
+    def heat_maps(self, images_BCHW: Tensor, indices_B: Tensor) -> Tensor:
+        """As `explain_batch` of src/models/grad_cam.py. Raises ConfigError where no output is of a whole image."""
+        raise ConfigError(f"There are no heat maps for task.name={self.record.task_name}.")
+
+    def metrics_of(self, outputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Of the network's outputs for labelled images, without a loss, by name of the test metric."""
+        return {}
+
     def calibrate(self, val: Evidence) -> dict[str, float]:
         """Learn from the best weights' evidence of val, which has images; what best.ckpt then carries, if anything."""
         return {}
@@ -104,38 +136,6 @@ class FineTuneTask(ResumableModule):
 
     def count_training(self) -> None:
         """Count in the batch that `losses` has just seen, and log it."""
-
-    def setup(self, stage: str) -> None:
-        require_same_settings(self.trainer, self.record.config)
-
-    def configure_model(self) -> None:
-        """Called before each fit and evaluation."""
-        if self.is_sharded:
-            assert self.device_mesh is not None
-            shard(self.model, self.device_mesh["data_parallel"])
-
-    @property
-    def is_sharded(self) -> bool:
-        return isinstance(self.trainer.strategy, ShardedStrategy)
-
-    def no_loss(self) -> Tensor | None:
-        """For a batch with nothing in it: no step; among several processes one that does not change the others'."""
-        if self.trainer.world_size == 1:
-            return None
-        if self.is_sharded:
-            return self.run_idle() * 0.0
-        return torch.stack([p.sum() for p in self.parameters() if p.requires_grad]).sum() * 0.0
-
-    def run_idle(self) -> Tensor:
-        """For sharded weights, which all processes gather together: one without images runs it on a black one."""
-        self.model.eval()  # no statistics of it
-        size = self.record.preprocessing.crop_px
-        outputs: Tensor = self(torch.zeros(1, 3, size, size, dtype=torch.uint8, device=self.device)).sum()
-        self.train(self.training)
-        return outputs
-
-    def forward(self, images_BCHW: Tensor) -> Any:
-        return self.model(images_BCHW)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         size = len(batch["index"])

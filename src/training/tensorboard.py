@@ -29,11 +29,13 @@ def add_figure(trainer: Trainer, name: str, draw: Callable[[], Image.Image]) -> 
         logger.experiment.add_image(name, np.asarray(draw()), trainer.global_step, dataformats="HWC")
 
 
-def log_hyperparameters(record: RunRecord, typed: Mapping[str, str], metrics: dict[str, Any], trainer: Trainer) -> None:
-    """The settings and what became of them; `typed` are those that the command line gives."""
+def log_hyperparameters(
+    record: RunRecord, typed: Mapping[str, str], metrics: dict[str, Any], main: str, trainer: Trainer
+) -> None:
+    """The settings and what became of them; `typed` are those of the command line, `main` is the main metric."""
     for logger in find_tensorboards(trainer):
         logger.experiment.add_text("config", f"```yaml\n{OmegaConf.to_yaml(plain_config(record.config))}\n```")
-        compared = {f"{split}/{name}" for split in ("val", "test") for name in ("loss", "acc")} | {record.monitor}
+        compared = {f"{split}/{name}" for split in ("val", "test") for name in ("loss", main)} | {record.monitor}
         final = {f"final/{name}": metrics[name] for name in metrics if name in compared}
         found = {name: rate for name, rate in metrics.items() if name.startswith("lr_find/")}
         logger.log_hyperparams(hyperparameters(record, typed) | found, final)

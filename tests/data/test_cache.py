@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import compose, run_train
+from conftest import run_train, typed
 from PIL import Image
 from support.kept import SMALL, data_of, entries
 from support.slow import slow
@@ -19,6 +19,7 @@ from src.data.decode import UnreadableImage
 from src.data.samplers import Seeded
 from src.runs.run import TrainingRun
 from src.settings.errors import ConfigError
+from src.tasks.classification.task import ClassificationTask
 
 
 @pytest.fixture
@@ -92,9 +93,9 @@ def test_two_phases_first_on_features_then_on_images(tmp_path: Path, images: Pat
 
 def test_augmented_views_are_taken_in_turn(tmp_path: Path, images: Path) -> None:
     views = ["augment=light", "data.cache=features", "data.cache_views=2", f"data.cache_dir={tmp_path}/cache"]
-    cfg = compose(*SMALL[:3], f"data.root={images}", *views, "data.num_workers=0", f"output_dir={tmp_path}")
+    cfg = typed(*SMALL[:3], f"data.root={images}", *views, "data.num_workers=0", f"output_dir={tmp_path}")
     data = build_datamodule(cfg)
-    task = build_task(TrainingRun(cfg), data)
+    task = build_task(ClassificationTask, TrainingRun(cfg), data)
     task.begin_phase(0, 0)
     task.trainer = FakeTrainer()  # type: ignore[assignment]
     rows = data.table.splits["train"]
@@ -121,7 +122,7 @@ class FakeTrainer:
 
 
 def test_augmentation_needs_a_number_of_views(images: Path) -> None:
-    cfg = compose("data=folder", f"data.root={images}", "data.cache=features")
+    cfg = typed("data=folder", f"data.root={images}", "data.cache=features")
     with pytest.raises(ConfigError, match=r"set augment=none, or data\.cache_views=8"):
         build_datamodule(cfg)
 
@@ -189,6 +190,7 @@ def test_a_changed_file_is_read_again_and_an_unchanged_one_is_not(tmp_path: Path
     assert len(entries(tmp_path)) == 2
 
 
+@pytest.mark.slow
 def test_training_on_kept_images(tmp_path: Path, images: Path) -> None:
     kept, plain = both_ways(
         tmp_path, images, "data.cache=images", "data.num_workers=1", "freeze=none", "trainer.max_epochs=1"

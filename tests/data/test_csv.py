@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import compose, run_train
+from conftest import run_train, typed
 
 from src.build.data import build_datamodule
 from src.data.formats.csv_table import CsvDataModule
@@ -320,6 +320,6 @@ def test_the_task_has_to_fit_the_data(colors: Path, color_table: Path, tmp_path:
 
 
 def test_class_weights_and_balanced_sampling_are_off_by_default() -> None:
-    cfg = compose()
-    assert cfg.loss.class_weights is None and cfg.data.balanced_sampling is False
+    cfg = typed()
+    assert cfg.loss["class_weights"] is None and cfg.data["balanced_sampling"] is False
     assert not build_datamodule(cfg).balanced_sampling

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import COLORS, compose, paint
+from conftest import COLORS, paint, typed
 from torchvision.transforms import v2
 
 from src.build.data import build_datamodule
@@ -298,7 +298,7 @@ def test_split_csv(colors: Path, tmp_path: Path) -> None:
 def test_random_crops_of_another_size_than_evaluation(colors: Path, command, tmp_path: Path) -> None:
     """Training sees augment.crop_px, evaluation data.image_size_px; networks of one size are refused."""
     settings = ["data=folder", f"data.root={colors}", "data.image_size_px=64", "augment.crop_px=48"]
-    datamodule = build_datamodule(compose(*settings, "data.num_workers=0"))
+    datamodule = build_datamodule(typed(*settings, "data.num_workers=0"))
     assert next(iter(datamodule.train_dataloader()))["image"].shape[-2:] == (48, 48)
     assert next(iter(datamodule.val_dataloader()))["image"].shape[-2:] == (64, 64)
     for change, text in (
@@ -312,7 +312,7 @@ def test_random_crops_of_another_size_than_evaluation(colors: Path, command, tmp
 
 def test_a_split_has_an_image_for_each_process(colors: Path) -> None:
     """Else Lightning stops one process, and the others wait for it."""
-    datamodule = build_datamodule(compose("data=folder", f"data.root={colors}", "data.image_size_px=32"))
+    datamodule = build_datamodule(typed("data=folder", f"data.root={colors}", "data.image_size_px=32"))
     datamodule.require_images_for(9)
     with pytest.raises(ConfigError, match=r"The val split has 9 images for 10 processes: lower trainer\.devices"):
         datamodule.require_images_for(10)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Run, compose, run_train
+from conftest import Run, run_train, typed
 from lightning import Callback, LightningModule, Trainer
 
 from src.build.data import build_datamodule
@@ -107,7 +107,7 @@ def test_evaluate_measures_nothing_of_nothing(tmp_path: Path, images: Path, colo
 
 
 def test_a_batch_of_nothing_does_not_try_the_substitutes_of_every_image(images: Path) -> None:
-    data = build_datamodule(compose(*SMALL, f"data.root={images}", "data.num_workers=0", "data.cache=none"))
+    data = build_datamodule(typed(*SMALL, f"data.root={images}", "data.num_workers=0", "data.cache=none"))
     rows = data.table.splits["train"]
     dataset = data.image_dataset(rows, training=True)
     shutil.rmtree(images)

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import compose
+from conftest import typed
 from torch.utils.data import DataLoader, Dataset
 
 from src.build.data import build_datamodule
@@ -45,7 +45,7 @@ def test_as_many_workers_as_their_batches_leave_room_for(
 @pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="Linux")
 def test_the_loaders_have_the_workers_that_fit(colors: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = ["data=folder", f"data.root={colors}", "data.num_workers=2", "data.batch_size=16", "data.cache=none"]
-    data = build_datamodule(compose(*settings, "data.image_size_px=64"))
+    data = build_datamodule(typed(*settings, "data.image_size_px=64"))
     assert data.val_dataloader().num_workers == 2
     shared_memory_of(monkeypatch, 300_000)  # a batch has 196,608 bytes
     loader = data.train_dataloader()

@@ -3,12 +3,13 @@
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, get_origin
 
 import pytest
 import yaml
-from conftest import Answer, compose
+from conftest import Answer, compose, typed
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 from support.slow import one_in
@@ -19,7 +20,7 @@ from src.settings.check import check_settings
 from src.settings.errors import ConfigError
 from src.settings.project import CONF_DIR, PROJECT_ROOT
 from src.settings.rules import is_declared
-from src.settings.schema import TrainConfig
+from src.settings.schema import TrainConfig, train_config
 from src.settings.signatures import arguments_of, check_targets
 
 GROUPS = [
@@ -53,8 +54,9 @@ def test_every_option_composes_and_fits_what_it_names(option: str, tmp_path: Pat
         OmegaConf.update(cfg, key, str(tmp_path))
     cfg.task.targets = cfg.loss.targets  # the losses are for different tasks
     check_settings(cfg, {})
-    check_targets(cfg)
-    assert build_phases(TrainingRun(cfg))
+    held = train_config(cfg)
+    check_targets(asdict(held))
+    assert build_phases(TrainingRun(held))
 
 
 def keys_of(file: Path) -> dict[str, bool]:
@@ -240,7 +242,7 @@ def test_mistakes_that_need_torch_to_be_seen(command, arguments: list[str], text
 
 
 def test_a_phase_with_unknown_optimizer_arguments() -> None:
-    cfg = compose("freeze.phases=[{train: all, optimizer: {momentun: 0.9}}]", "optimizer=sgd", "output_dir=x")
+    cfg = typed("freeze.phases=[{train: all, optimizer: {momentun: 0.9}}]", "optimizer=sgd", "output_dir=x")
     with pytest.raises(ConfigError, match=r"optimizer.momentun is no argument .* Did you mean .*momentum"):
         build_phases(TrainingRun(cfg))
 
@@ -262,8 +264,8 @@ def test_numbers_of_our_own_options_have_a_type_and_a_range(option: str) -> None
     arguments, _ = arguments_of(get_object(values["_target_"]))
     for key, value in values.items():
         if isinstance(value, int | float) and not isinstance(value, bool):
-            typed = is_declared(TrainConfig, f"{group}.{key}")
-            assert typed or get_origin(arguments[key].annotation) is Annotated, key
+            declared = is_declared(TrainConfig, f"{group}.{key}")
+            assert declared or get_origin(arguments[key].annotation) is Annotated, key
 
 
 def test_help_lists_groups_and_backbones(command) -> None:
@@ -281,14 +283,14 @@ def test_a_metric_of_the_users_own_may_be_better_either_way(mode: str, tmp_path:
 
 def test_epochs_of_the_phases() -> None:
     plan = "[{train: head, epochs: 2}, {train: '50%'}, {train: all}]"
-    phases = build_phases(TrainingRun(compose(f"freeze.phases={plan}", "trainer.max_epochs=9", "output_dir=x")))
+    phases = build_phases(TrainingRun(typed(f"freeze.phases={plan}", "trainer.max_epochs=9", "output_dir=x")))
     assert [(phase.train, phase.epochs) for phase in phases] == [("head", 2), ("50%", 3), ("all", 4)]
 
 
 def test_lr_factor_and_overrides_of_a_phase() -> None:
     import torch
 
-    cfg = compose(
+    cfg = typed(
         "freeze.phases=[{train: head, epochs: 1, lr_factor: 10}, {train: all, optimizer: {weight_decay: 0.5}}]",
         "optimizer.lr=1e-3", "output_dir=x",
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from conftest import compose
+from conftest import typed
 
 from src.build.data import build_datamodule
 from src.data.module import ImageDataModule
@@ -23,4 +23,4 @@ def entries(tmp_path: Path) -> list[str]:
 
 def data_of(images: Path, tmp_path: Path, *settings: str) -> ImageDataModule:
     cache = ["data.cache=images", f"data.cache_dir={tmp_path}/cache", "data.num_workers=0"]
-    return build_datamodule(compose("data=folder", f"data.root={images}", "data.image_size_px=32", *cache, *settings))
+    return build_datamodule(typed("data=folder", f"data.root={images}", "data.image_size_px=32", *cache, *settings))

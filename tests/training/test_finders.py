@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL, Answer, Run, Runner, compose, resolved, run_train
+from conftest import SMALL, Answer, Run, Runner, compose, resolved, run_train, typed
 from support.watching import TRUSTED, Stop, stopped
 
 from src.settings.project import PROJECT_ROOT
@@ -129,11 +129,12 @@ def build(*settings: str) -> tuple[Any, Any, Any]:
     from src.build.task import build_task
     from src.build.trainer import build_trainer
     from src.runs.run import TrainingRun
+    from src.tasks.classification.task import ClassificationTask
 
-    cfg = compose(*SMALL, "output_dir=nowhere", *settings)
+    cfg = typed(*SMALL, "output_dir=nowhere", *settings)
     datamodule = build_datamodule(cfg)
     run = TrainingRun(cfg)
-    task = build_task(run, datamodule)
+    task = build_task(ClassificationTask, run, datamodule)
     task.begin_phase(0, 0)
     return task, datamodule, build_trainer(run)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL, Answer, Run, Runner, compose
+from conftest import SMALL, Answer, Run, Runner, compose, typed
 from safetensors.torch import save_file
 from support.families import FAMILIES
 from support.slow import mostly_slow, one_in
@@ -42,12 +42,13 @@ def started(*settings: str) -> tuple[Any, Any]:
     from src.build.task import build_task
     from src.build.trainer import build_trainer
     from src.runs.run import TrainingRun
+    from src.tasks.classification.task import ClassificationTask
 
-    cfg = compose(*SMALL, "output_dir=nowhere", "head.start=pretrained", *settings)
+    cfg = typed(*SMALL, "output_dir=nowhere", "head.start=pretrained", *settings)
     datamodule = build_datamodule(cfg)
     run = TrainingRun(cfg)
-    task = build_task(run, datamodule)
-    start_from_pretrained(cfg.backbone.name, cfg.backbone.weights, task, datamodule, build_trainer(run))
+    task = build_task(ClassificationTask, run, datamodule)
+    start_from_pretrained(cfg.backbone, task, datamodule, build_trainer(run))
     return task.eval(), datamodule
 
 

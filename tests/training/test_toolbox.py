@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Answer, Runner, compose
+from conftest import Answer, Runner, compose, typed
 from lightning import LightningModule, Trainer
 from support.families import FAMILIES, classifier
 from support.slow import mostly_slow, one_in
@@ -217,6 +217,7 @@ def test_without_checkpoints_the_average_is_what_is_measured(trained: Runner, pl
     assert run.metrics["val/loss"] == pytest.approx(run.metrics["last/val/loss"])
 
 
+@pytest.mark.slow
 def test_a_soup_is_kept_if_val_is_not_worse(trained: Runner, plain: tuple[str, ...]) -> None:
     run = trained(*plain, "soup=3", "trainer.max_epochs=3", "task.monitor=val/loss", "task.mode=min")
     name = "model.net.features.0.weight"
@@ -259,7 +260,7 @@ def test_advice_goes_by_balance_and_size(colors: Path, tmp_path: Path) -> None:
     from src.build.data import build_datamodule
 
     def advice(root: Path, *settings: str) -> str:
-        cfg = compose("data=csv" if "task=multilabel" in settings else "data=folder", f"data.root={root}", *settings)
+        cfg = typed("data=csv" if "task=multilabel" in settings else "data=folder", f"data.root={root}", *settings)
         return advise_recipe(cfg, build_datamodule(cfg).table) or ""
 
     assert "42 training images are few. Try experiment=known_classes" in advice(colors)

@@ -17,7 +17,6 @@ from src.data.transforms import evaluation_transform
 from src.evaluation.calibration import Floats
 from src.evaluation.confusion import ConfusionCounts, Ints
 from src.evaluation.evidence import Evidence
-from src.models.grad_cam import explain_batch
 from src.reports.drawing import draw_images
 from src.reports.heat_maps import heat_over
 from src.reports.parts import image_cards, section
@@ -110,7 +109,7 @@ def draw_mistakes(
     try:
         for part in np.array_split(np.arange(len(kept)), -(-len(kept) // MAPS_AT_ONCE)):
             classes_B = torch.from_numpy(answers.predicted_N[[kept[b] for b in part]])
-            for b, heat_HW in zip(part, explain_batch(task.model, images_BCHW[part], classes_B).numpy(), strict=True):
+            for b, heat_HW in zip(part, task.heat_maps(images_BCHW[part], classes_B).numpy(), strict=True):
                 maps[int(answers.rows_N[kept[b]])] = heat_over(images[b].permute(1, 2, 0).numpy(), heat_HW)
     except ConfigError:  # a network without maps
         return {}

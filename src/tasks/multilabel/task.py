@@ -29,7 +29,8 @@ class MultilabelTask(CalibratedTask):
 
     @property
     def metric_names(self) -> list[str]:
-        return [f"val/{name}" for name in ("loss", "map", "f1_macro", "f1_micro")]
+        one_1K = torch.zeros_like(self.thresholds_K)[None]
+        return [f"val/{name}" for name in ("loss", *multilabel_metrics(one_1K, one_1K, self.thresholds_K))]
 
     def to_targets(self, labels: Tensor) -> Tensor:
         return labels.float()

@@ -38,6 +38,9 @@ class ExplainedShare(Metric):
         return torch.where(variation_T > 1e-6 * self.label_squares_T, explained_T, 0.0)
 
 
+OF_LABELS = ("mae", "rmse")  # metrics in the unit of the labels; the others have none
+
+
 def regression_metrics(targets: int) -> MetricCollection:
     """Of each target [T], from standardised values and labels [B, T]: sums of squares of others would be inexact in
     float32.
@@ -46,11 +49,12 @@ def regression_metrics(targets: int) -> MetricCollection:
     - rmse: root of the mean squared error, lower is better.
     - r2: share of the variance that is explained, higher is better.
     """
-    return MetricCollection(
-        {
-            "mae": MeanAbsoluteError(num_outputs=targets),
-            "rmse": MeanSquaredError(squared=False, num_outputs=targets),
-            "r2": ExplainedShare(targets),
-        },
-        compute_groups=False,
-    )
+    metrics = {
+        "mae": MeanAbsoluteError(num_outputs=targets),
+        "rmse": MeanSquaredError(squared=False, num_outputs=targets),
+        "r2": ExplainedShare(targets),
+    }
+    collection = MetricCollection({}, compute_groups=False)
+    for name, metric in metrics.items():  # one by one: of several it sorts the names
+        collection.add_metrics({name: metric})
+    return collection

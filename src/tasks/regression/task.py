@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from src.tasks.regression.export import RegressionOutputs
-from src.tasks.regression.metrics import regression_metrics
+from src.tasks.regression.metrics import OF_LABELS, regression_metrics
 from src.tasks.regression.prediction import RegressionPrediction
 from src.training.scores_task import ScoresTask
 
@@ -32,9 +32,9 @@ class RegressionTask(ScoresTask):
 
     @property
     def metric_names(self) -> list[str]:
-        names = ["mae", "rmse", "r2"]
+        names = [str(name) for name in self.val_errors]
         if len(self.class_names) > 1:
-            names += [f"{name}/{target}" for name in ("mae", "rmse", "r2") for target in self.class_names]
+            names += [f"{name}/{target}" for name in names for target in self.class_names]
         return ["val/loss", *(f"val/{name}" for name in names)]
 
     def learn_labels(self, labels: npt.NDArray[Any]) -> None:
@@ -56,7 +56,7 @@ class RegressionTask(ScoresTask):
         errors = getattr(self, f"{split}_errors")
         by_target = {name: value.reshape(-1) for name, value in errors.compute().items()}  # a single one has no axis
         errors.reset()
-        by_target |= {name: by_target[name] * self.std_T for name in ("mae", "rmse")}
+        by_target |= {name: by_target[name] * self.std_T for name in OF_LABELS}
         values = {f"{split}/{name}": value_T.mean() for name, value_T in by_target.items()}
         if len(self.class_names) > 1:
             for name, value_T in by_target.items():

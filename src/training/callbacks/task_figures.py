@@ -16,7 +16,7 @@ from src.training.tensorboard import add_figure, find_tensorboards
 class TaskFigures(EveryBatch):
     """Draws what the task draws of val (`FineTuneTask.figures`), now and then and at the end of each phase.
 
-    Those of test are drawn with the report (src/training/measure.py).
+    Those of test are drawn with the report (src/tasks/reporting.py).
     """
 
     def __init__(self, every_n_epochs: int = 5) -> None:

@@ -20,9 +20,9 @@ from src.data.module import ImageDataModule
 from src.files.csv_files import write_csv_file
 from src.settings.errors import ConfigError, first_line
 from src.settings.processes import one_process_only
-from src.training.scores_task import ScoresTask
+from src.training.task import FineTuneTask
 from src.training.tuning.memory import free_bytes, peak_bytes, reset_peak
-from src.training.tuning.rehearsal import build_optimizer, rehearsal, report_dir, step
+from src.training.tuning.rehearsal import optimizer_and_scaler, rehearsal, report_dir, step
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Trial(NamedTuple):
     bytes: int
 
 
-def use_best_batch_size(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> None:
+def use_best_batch_size(task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer) -> None:
     """Double the data module's batch size while that is faster and fits; the checkpoints have it too.
 
     Measured on real training steps with random images, in the phase of the plan that trains the most parameters; what
@@ -66,13 +66,13 @@ def use_best_batch_size(task: ScoresTask, datamodule: ImageDataModule, trainer: 
         )  # fmt: skip
 
 
-def try_sizes(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> tuple[list[Trial], str]:
+def try_sizes(task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer) -> tuple[list[Trial], str]:
     """At least one trial, each on twice the size of the one before; and why there is no further one."""
     largest = len(datamodule.table.splits["train"]) // (MIN_STEPS * trainer.accumulate_grad_batches)
     trials: list[Trial] = []
     with rehearsal(task, datamodule, trainer) as copied:
         begin_largest_phase(copied)
-        optimizer, scaler = build_optimizer(copied, trainer)
+        optimizer, scaler = optimizer_and_scaler(copied, trainer)
         free, before = free_bytes(copied.device), reset_peak(copied.device)
         size = datamodule.batch_size
         while True:
@@ -103,7 +103,7 @@ def why_to_stop(trials: list[Trial], largest: int, free: int) -> str | None:
     return None
 
 
-def begin_largest_phase(task: ScoresTask) -> None:
+def begin_largest_phase(task: FineTuneTask) -> None:
     def trained(index: int) -> int:
         task.begin_phase(index, 0)
         return sum(p.numel() for p in task.parameters() if p.requires_grad)
@@ -121,7 +121,7 @@ def random_batch(datamodule: ImageDataModule, size: int) -> Batch:
 
 
 def seconds_of_step(
-    task: ScoresTask, optimizer: Optimizer, scaler: GradScaler, batch: Batch, trainer: Trainer
+    task: FineTuneTask, optimizer: Optimizer, scaler: GradScaler, batch: Batch, trainer: Trainer
 ) -> float:
     seconds = []
     for _ in range(1 + TIMED_STEPS):

@@ -18,7 +18,8 @@ from src.data.module import ImageDataModule
 from src.data.targets import Rows
 from src.models.classifier import pooled
 from src.models.weights import find_weights, pretrained_head
-from src.training.scores_task import ScoresTask
+from src.settings.nodes import BackboneConfig
+from src.training.task import FineTuneTask
 from src.training.tuning.rehearsal import rehearsal
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ NAMED_CLASSES = 10  # in the log
 
 
 def start_from_pretrained(
-    backbone: str, weights: str, task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer
+    backbone: BackboneConfig, task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer
 ) -> None:
     """Give the new head weights from the pretrained one, by what that says of up to 50 training images per class.
 
@@ -37,12 +38,12 @@ def start_from_pretrained(
     new classes is taken off, which softmax does not see, and the biases make the outputs 0 on the average of the
     classes. Where the pretrained classes tell the new ones not apart, the weights end near 0 like those of a new head.
 
-    `weights` are as in `find_weights`; the last layer of the task's head gets what the head gets, and an image has one
+    The last layer of the task's head gets what the head gets, and an image has one
     class. Raises ConfigError if the weights' file has no head.
     """
-    found = find_weights(backbone, weights)
+    found = find_weights(backbone.name, backbone.weights)
     assert found is not None  # src/settings/contradictions.py refuses random weights
-    source = pretrained_head(backbone, found, task.model.head_names[0])
+    source = pretrained_head(backbone.name, found, task.model.head_names[0])
     rows = some_of_each_class(datamodule.table.labels, datamodule.table.splits["train"])
     probabilities_KS, features_KC, seen_K = _means_by_class(source, rows, task, datamodule, trainer)
     probabilities_KS[~seen_K] = probabilities_KS[seen_K].mean(dim=0)
@@ -54,7 +55,7 @@ def start_from_pretrained(
         layer.weight.copy_(weight_KC.view_as(layer.weight))
         layer.bias.copy_(bias_K)
     log.info("Head: starts from the pretrained classes of %s training images", f"{len(rows):,}")
-    names = models.get_model_weights(backbone)["DEFAULT"].meta["categories"]
+    names = models.get_model_weights(backbone.name)["DEFAULT"].meta["categories"]
     if len(task.class_names) <= NAMED_CLASSES and len(names) == len(source.bias):  # those of torchvision's weights
         for class_name, p_S in zip(task.class_names, probabilities_KS, strict=True):
             most = p_S.topk(min(3, len(names)))
@@ -63,7 +64,7 @@ def start_from_pretrained(
 
 
 def _means_by_class(
-    source: nn.Linear, rows: Rows, task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer
+    source: nn.Linear, rows: Rows, task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Of the images in these rows, by new class: what the pretrained head says of them, and what it gets.
 
@@ -76,10 +77,12 @@ def _means_by_class(
     features_KC = torch.zeros(num_classes, source.in_features)
     count_K1 = torch.zeros(num_classes, 1)
     with rehearsal(task, datamodule, trainer) as copied, torch.inference_mode(), progress_bar() as progress:
+        network = copied.frozen_network
+        assert network is not None  # of tasks with one class per image
         bar = progress.add_task("pretrained classes", total=len(rows), speed="", loss="")
         for batch in datamodule.evaluation_loader(rows):
             if len(batch["label"]):
-                features_BC = pooled(copied.frozen_features(batch["image"]).float()).cpu()
+                features_BC = pooled(network.frozen_features(batch["image"]).float()).cpu()
                 logits_BS = nn.functional.linear(features_BC, source.weight, source.bias)
                 probabilities_KS.index_add_(0, batch["label"], logits_BS.softmax(dim=1))
                 features_KC.index_add_(0, batch["label"], features_BC)

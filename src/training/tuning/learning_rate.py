@@ -21,8 +21,8 @@ from src.files.csv_files import write_csv_file
 from src.reports.charts import draw_range_test
 from src.settings.errors import ConfigError
 from src.settings.processes import one_process_only
-from src.training.scores_task import ScoresTask
-from src.training.tuning.rehearsal import build_optimizer, rehearsal, report_dir, step, training_batches
+from src.training.task import FineTuneTask
+from src.training.tuning.rehearsal import optimizer_and_scaler, rehearsal, report_dir, step, training_batches
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ MIN_FALL = 2.0  # times the standard deviation of the losses around their smooth
 FALL_SHARE = 0.9  # of the fall to the lowest smoothed loss, at which the suggestion lies
 
 
-def find_rate(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> float | None:
+def find_rate(task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer) -> float | None:
     """The rate that a range test suggests for the task's current phase; the test is written into report/.
 
     Range test: Smith 2017, arXiv 1506.01186, section 3.3. None where the loss never falls: the phase keeps its rate.
@@ -44,7 +44,7 @@ def find_rate(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -
         raise ConfigError(one_process_only("lr_find"))
     start, phase, name = time.perf_counter(), task.phase, f"phase_{task.phase_index + 1}"
     with rehearsal(task, datamodule, trainer) as copied:
-        given = build_optimizer(copied, trainer)[0].defaults["lr"]
+        given = optimizer_and_scaler(copied, trainer)[0].defaults["lr"]
         rates, losses = range_test(copied, training_batches(datamodule, trainer), trainer)
     smoothed = smooth(losses)
     found, why = suggest(rates, losses)
@@ -61,12 +61,12 @@ def find_rate(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -
     return found
 
 
-def range_test(task: ScoresTask, batches: Iterator[Batch], trainer: Trainer) -> tuple[Curve, Curve]:
+def range_test(task: FineTuneTask, batches: Iterator[Batch], trainer: Trainer) -> tuple[Curve, Curve]:
     """Rates and losses of steps that grow until the loss has diverged; they train `task`.
 
     The rate is that of the phase: each group of parameters has its share of it, as in training.
     """
-    optimizer, scaler = build_optimizer(task, trainer)
+    optimizer, scaler = optimizer_and_scaler(task, trainer)
     losses: list[float] = []
     with progress_bar() as progress:
         bar = progress.add_task("find the rate", total=len(RATES), speed="", loss="")

@@ -16,11 +16,11 @@ from src.data.dataset import Batch
 from src.data.module import ImageDataModule
 from src.data.samplers import EpochSampler
 from src.settings.errors import RunStopped
-from src.training.scores_task import ScoresTask
+from src.training.task import FineTuneTask
 
 
 @contextmanager
-def rehearsal(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -> Iterator[ScoresTask]:
+def rehearsal(task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer) -> Iterator[FineTuneTask]:
     """A copy of the task, on the trainer's device and in its precision, to train on and throw away.
 
     Random numbers are drawn as if it had never been.
@@ -31,16 +31,16 @@ def rehearsal(task: ScoresTask, datamodule: ImageDataModule, trainer: Trainer) -
         copied.trainer = trainer
         copied = trainer.precision_plugin.convert_module(copied).to(trainer.strategy.root_device)  # type: ignore[assignment]
         copied.train()
-        with datamodule.lent_to(trainer, None if datamodule.frozen_network is None else copied):
+        with datamodule.lent_to(trainer, None if datamodule.frozen_network is None else copied.frozen_network):
             yield copied
 
 
-def build_optimizer(task: ScoresTask, trainer: Trainer) -> tuple[Optimizer, GradScaler]:
+def optimizer_and_scaler(task: FineTuneTask, trainer: Trainer) -> tuple[Optimizer, GradScaler]:
     """Of the current phase. The scaler scales nothing but float16's gradients."""
     return task.build_optimizer(), GradScaler(task.device.type, enabled=trainer.precision == "16-mixed")
 
 
-def step(task: ScoresTask, optimizer: Optimizer, scaler: GradScaler, batches: list[Batch], trainer: Trainer) -> float:
+def step(task: FineTuneTask, optimizer: Optimizer, scaler: GradScaler, batches: list[Batch], trainer: Trainer) -> float:
     """One optimizer step on these batches, as Lightning makes it; their mean loss before it."""
     precision, total = trainer.precision_plugin, 0.0
     optimizer.zero_grad()
