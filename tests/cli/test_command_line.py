@@ -135,7 +135,7 @@ def test_evaluate_changes_its_own_data() -> None:
             (["freeze.phases=["], "freeze.phases="),
             (
                 ["freeze.phases=[{trainn: all}]"],
-                "freeze.phases: trainn is no setting of a phase. Did you mean 'train'?",
+                "trainn is no setting of a phase. Did you mean 'train'?",
             ),
             (
                 ["freeze=head_then_all", "freeze.phases.0.optimizer.lr=-1"],
