@@ -29,6 +29,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import COLORS, Answer, paint
+from support.slow import mostly_slow
 
 GOLDEN = Path(__file__).parent / "golden"
 TOLERANCE = 1e-3  # of a number, or, where that is more, this share of it
@@ -65,7 +66,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", mostly_slow(TASKS, "classification"))
 def test_commands(task: str, here: Path, command: Command, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("WARNING", "torch.__trace")  # thousands of lines in which the differences would be lost
     run(command, "train", *SMALL, *TASKS[task])

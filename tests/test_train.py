@@ -1,15 +1,16 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from conftest import Answer, Run, Runner, compose, resolved, run_train
+from support.slow import mostly_slow, slow
 from support.watching import TRUSTED, Stop, stopped
 
 from src.settings.errors import ConfigError
@@ -93,7 +94,7 @@ def test_tensorboard_shows_scalars_images_text_and_hyperparameters(colors_run: R
 
 
 def test_one_batch_overfits(trained: Runner, plain: tuple[str, ...]) -> None:
-    run = trained(*plain, "debug=overfit", "optimizer.lr=1e-3", "trainer.max_epochs=15")
+    run = trained(*plain, "debug=overfit", "optimizer.lr=2e-3", "trainer.max_epochs=8")
     assert run.metrics["last/train/loss"] < 0.05
 
 
@@ -134,7 +135,7 @@ def test_accumulation_clipping_and_layout(trained: Runner, plain: tuple[str, ...
     assert run.metrics["steps"] == 2  # three batches
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "adam", "nadam", "sgd", "rmsprop"])
+@pytest.mark.parametrize("optimizer", mostly_slow(["adamw", "adam", "nadam", "sgd", "rmsprop"], "sgd"))
 def test_every_optimizer_trains(optimizer: str, trained: Runner, plain: tuple[str, ...]) -> None:
     run = trained(
         *plain,
@@ -175,14 +176,10 @@ def test_a_phase_may_have_its_own_optimizer_and_schedule(trained: Runner, plain:
 FIRST_WEIGHT = "model.net.features.0.weight"
 
 
-def slow(*values: Any) -> Any:
-    return pytest.param(*values, marks=pytest.mark.slow)
-
-
 @pytest.mark.parametrize(
     ("epoch", "settings"),
     [
-        (1, ["scheduler=cosine", "head=mlp", "augment=strong"]),
+        slow(1, ["scheduler=cosine", "head=mlp", "augment=strong"]),
         slow(3, ["scheduler=step", "scheduler.step_epochs=2", "optimizer=sgd", "data.num_workers=2"]),
         slow(3, ["scheduler=plateau", "scheduler.patience=0", "scheduler.factor=0.3", "head.dropout=0.5"]),
         (2, ["scheduler=onecycle", "freeze=head_then_all", "freeze.phases.0.epochs=2"]),  # between two phases
@@ -214,17 +211,21 @@ def test_a_resumed_run_ends_as_the_uninterrupted_one(
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_resuming_a_finished_run_only_measures(tmp_path: Path, plain: tuple[str, ...]) -> None:
-    run = run_train(tmp_path / "run", *plain, "test=true")
-    before = run.metrics
+@pytest.fixture
+def finished(colors_run: Run, tmp_path: Path) -> Run:
+    """A copy, to go on with."""
+    return Run(Path(shutil.copytree(colors_run.directory, tmp_path / "run")), None)
+
+
+def test_resuming_a_finished_run_only_measures(tmp_path: Path, finished: Run) -> None:
+    run, before = finished, finished.metrics
     train(compose(f"output_dir={tmp_path}/x", f"resume={tmp_path}/run/checkpoints/last.ckpt"))
     for name in ("val/acc", "test/acc", "epochs", "steps"):
         assert run.metrics[name] == before[name]
 
 
-def test_a_run_interrupted_in_its_final_test_is_measured_on_resuming(tmp_path: Path, plain: tuple[str, ...]) -> None:
-    run = run_train(tmp_path / "run", *plain, "test=true")
-    before = run.metrics
+def test_a_run_interrupted_in_its_final_test_is_measured_on_resuming(tmp_path: Path, finished: Run) -> None:
+    run, before = finished, finished.metrics
     (run.directory / "metrics.json").unlink()
     train(compose(f"output_dir={tmp_path}/x", f"resume={run.directory}"))
     assert run.metrics["test/acc"] == before["test/acc"] and "fit_seconds" in run.metrics
@@ -232,9 +233,9 @@ def test_a_run_interrupted_in_its_final_test_is_measured_on_resuming(tmp_path: P
 
 def test_a_moved_run_resumes_where_it_is_now(tmp_path: Path, plain: tuple[str, ...], command) -> None:
     """Through the command line, in a folder whose name Hydra would not take unquoted, with other settings on top."""
-    whole = run_train(tmp_path / "whole", *plain, "optimizer=sgd", "trainer.max_epochs=3")
-    with stopped(epoch=2) as stopping, pytest.raises(Stop):
-        run_train(tmp_path / "old", *plain, "optimizer=sgd", "trainer.max_epochs=3", *stopping)
+    whole = run_train(tmp_path / "whole", *plain, "optimizer=sgd")
+    with stopped(epoch=1) as stopping, pytest.raises(Stop):
+        run_train(tmp_path / "old", *plain, "optimizer=sgd", *stopping)
     moved = tmp_path / "my runs (2)" / "lr=1,seed=0"
     moved.parent.mkdir()
     (tmp_path / "old").rename(moved)
@@ -264,8 +265,6 @@ def test_mistakes_in_resuming(colors_run: Run, command, change: str, text: str) 
 
 
 def test_resuming_with_other_classes_is_refused(colors_run: Run, command, tmp_path: Path, colors: Path) -> None:
-    import shutil
-
     shutil.copytree(colors, tmp_path / "more")
     shutil.copytree(colors / "red", tmp_path / "more" / "purple")
     answer: Answer = command("train", f"resume={colors_run.directory}", f"data.root={tmp_path}/more")
@@ -334,7 +333,7 @@ def test_a_new_run_never_writes_into_an_old_one(tmp_path: Path, monkeypatch: pyt
     assert run_dir(first, "x") == first
 
 
-@pytest.mark.parametrize("settings", [["scheduler=plateau"], ["callbacks=early_stopping"]])
+@pytest.mark.parametrize("settings", mostly_slow([["scheduler=plateau"], ["callbacks=early_stopping"]], 1))
 def test_val_may_be_measured_every_other_epoch(trained: Runner, colors: Path, settings: list[str]) -> None:
     run = trained(
         "data=folder", f"data.root={colors}", "data.image_size_px=32", "test=false", "trainer.max_epochs=4",

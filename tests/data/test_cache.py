@@ -10,6 +10,7 @@ import torch
 from conftest import compose, run_train
 from PIL import Image
 from support.kept import SMALL, data_of, entries
+from support.slow import slow
 from support.watching import TRUSTED, Stop, stopped
 
 from src.build.data import build_datamodule
@@ -42,7 +43,7 @@ def weights_differ(one: Any, other: Any, name: str = "last") -> float:
 
 
 @pytest.mark.parametrize(
-    ("backbone", "head"), [("squeezenet1_1", "linear"), ("squeezenet1_1", "mlp"), ("resnet18", "mlp")]
+    ("backbone", "head"), [("squeezenet1_1", "linear"), slow("squeezenet1_1", "mlp"), slow("resnet18", "mlp")]
 )
 def test_features_train_the_same_head(tmp_path: Path, images: Path, backbone: str, head: str) -> None:
     """On feature maps (SqueezeNet's convolutional heads) and on vectors; damaged images are replaced alike."""
@@ -70,7 +71,7 @@ def test_features_under_mixed_precision(tmp_path: Path, images: Path) -> None:
 
 
 def test_features_are_computed_once_for_all_heads_and_rates(tmp_path: Path, images: Path) -> None:
-    given = [*SMALL, f"data.root={images}", f"data.cache_dir={tmp_path}/cache", "trainer.max_epochs=1"]
+    given = [*SMALL, f"data.root={images}", f"data.cache_dir={tmp_path}/cache", "trainer.max_epochs=1", "test=false"]
     run_train(tmp_path / "a", *given)
     before = entries(tmp_path)
     assert len(before) == 2
@@ -130,7 +131,7 @@ def test_augmented_training_keeps_nothing_by_itself(tmp_path: Path, images: Path
 
 
 def test_a_resumed_run_goes_on_with_the_kept_features(tmp_path: Path, images: Path) -> None:
-    given = [*SMALL, f"data.root={images}", f"data.cache_dir={tmp_path}/cache", "trainer.max_epochs=3"]
+    given = [*SMALL, f"data.root={images}", f"data.cache_dir={tmp_path}/cache", "trainer.max_epochs=3", "test=false"]
     whole = run_train(tmp_path / "whole", *given)
     with stopped(epoch=2, batch=0) as stopping, pytest.raises(Stop):
         run_train(tmp_path / "cut", *given, *stopping)
@@ -188,7 +189,9 @@ def test_a_changed_file_is_read_again_and_an_unchanged_one_is_not(tmp_path: Path
 
 
 def test_training_on_kept_images(tmp_path: Path, images: Path) -> None:
-    kept, plain = both_ways(tmp_path, images, "data.cache=images", "data.num_workers=2", "freeze=none")
+    kept, plain = both_ways(
+        tmp_path, images, "data.cache=images", "data.num_workers=1", "freeze=none", "trainer.max_epochs=1"
+    )
     assert weights_differ(kept, plain) == 0 and len(entries(tmp_path)) == 3
     assert kept.csv("unreadable.csv") == plain.csv("unreadable.csv")
 

@@ -1,5 +1,6 @@
 """Entries of the cache that were damaged, are half filled, used by another run, or too many."""
 
+import itertools
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ import pytest
 import torch
 from conftest import run_train
 from support.kept import SMALL, data_of, entries
+from support.slow import mostly_slow
 
 from src.data.cache.entries import new_entry, open_entry
 from src.data.cache.locks import OWNER, filling_alone, machine
@@ -42,8 +44,13 @@ def remove(file: Path) -> None:
     file.unlink()
 
 
-@pytest.mark.parametrize("name", ["pixels.bin", "index.npz", "unreadable.json", MANIFEST])
-@pytest.mark.parametrize("damage", [cut, empty, overwrite, remove])
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    mostly_slow(
+        itertools.product(["pixels.bin", "index.npz", "unreadable.json", MANIFEST], [cut, empty, overwrite, remove]),
+        ("pixels.bin", overwrite), ("index.npz", cut), (MANIFEST, remove),
+    ),
+)  # fmt: skip
 def test_a_damaged_entry_of_images_is_made_anew(
     tmp_path: Path, colors: Path, name: str, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -58,7 +65,7 @@ def test_a_damaged_entry_of_images_is_made_anew(
     assert entries(tmp_path) == [entry.name] and not find_damage(entry, read_all=True)
 
 
-@pytest.mark.parametrize("damage", [cut, overwrite])
+@pytest.mark.parametrize("damage", mostly_slow([cut, overwrite], overwrite))
 def test_damaged_features_are_computed_anew(tmp_path: Path, colors: Path, damage: Callable[[Path], None]) -> None:
     given = [*SMALL, f"data.root={colors}", f"data.cache_dir={tmp_path}/cache", "trainer.max_epochs=1", "test=false"]
     first = run_train(tmp_path / "first", *given)

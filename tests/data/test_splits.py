@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Run, run_train
+from support.slow import mostly_slow
 
 from src.data.formats.digit_images import DIGITS_FILE
 from src.data.samplers import EpochSampler, balancing_weights
@@ -119,6 +120,7 @@ def test_each_image_is_in_val_of_exactly_one_fold(kind: str) -> None:
         assert all(not set(groups[train]) & set(groups[val]) for train, val in found)
 
 
+@pytest.mark.slow
 def test_folds_as_a_sweep(colors: Path, tmp_path: Path, command) -> None:
     """Five real runs: mean and spread in sweep.csv, one prediction for every image but those of the test split."""
     answer = command(
@@ -229,7 +231,7 @@ def test_logit_adjusted_loss_from_the_command_line(colors: Path, tmp_path: Path,
     assert answer.status == 0 and f"{run.metrics['val/loss']:.4f}" in answer.out, answer.err
 
 
-@pytest.mark.parametrize("loss", ["cross_entropy", "focal"])
+@pytest.mark.parametrize("loss", mostly_slow(["cross_entropy", "focal"], "focal"))
 def test_class_weights_from_the_command_line(colors: Path, tmp_path: Path, loss: str, command) -> None:
     run = run_train(
         tmp_path / "run", "data=folder", f"data.root={colors}", "data.image_size_px=32", "trainer.max_epochs=1",

@@ -13,6 +13,7 @@ import pytest
 import torch
 from conftest import Answer, Run, Runner
 from PIL import Image
+from support.slow import slow
 
 from src.data.transforms import evaluation_transform
 from src.exporting.images import to_array
@@ -64,7 +65,7 @@ def test_the_graph_resizes_to_the_pixels_of_pillow(
         assert torch.equal(found_CSS, transform(image).float()), size
 
 
-@pytest.mark.parametrize(("format", "file"), [("onnx", "model.onnx"), ("torch", "model.pt2")])
+@pytest.mark.parametrize(("format", "file"), [("onnx", "model.onnx"), slow("torch", "model.pt2")])
 def test_export_writes_a_file_that_answers_alike(colors_run: Run, here: Path, command, format: str, file: str) -> None:
     answer: Answer = command("export", f"ckpt={colors_run.directory}", f"format={format}")
     assert answer.status == 0, answer.err

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from support.families import FAMILIES, LARGE, classifier
+from support.families import FAMILIES, classifier
+from support.slow import mostly_slow
 from torch import nn
 from torchvision import models
 from torchvision.models.regnet import BlockParams
@@ -22,8 +23,10 @@ def test_list_of_backbones_is_torchvisions() -> None:
     assert sorted(BACKBONES) == sorted(classifier_names()) and len(BACKBONES) == 80
 
 
-@pytest.mark.slow
-def test_every_backbone_gets_a_new_head(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "name", mostly_slow(BACKBONES, "googlenet", "maxvit_t", "regnet_y_400mf", "squeezenet1_0", "vit_b_16")
+)
+def test_every_backbone_gets_a_new_head(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """All 80 on the meta device, which computes shapes and nothing else. RegNets compute their widths on the CPU."""
     widths = BlockParams.from_init_params.__func__
 
@@ -32,20 +35,17 @@ def test_every_backbone_gets_a_new_head(monkeypatch: pytest.MonkeyPatch) -> None
             return widths(cls, *arguments, **named)
 
     monkeypatch.setattr(BlockParams, "from_init_params", classmethod(on_cpu))
-    for name in BACKBONES:
-        with torch.device("meta"):
-            model = classifier(name).eval()
-            crop = preprocessing_of(name, None).crop_px
-            logits = model(torch.zeros(2, 3, crop, crop, dtype=torch.uint8))
-            from_features = model.forward_head(model.forward_features(torch.zeros(2, 3, crop, crop, dtype=torch.uint8)))
-        assert logits.shape == from_features.shape == (2, 7), name
-        assert model.in_head(list(model.net.named_parameters())[-1][0]), f"{name}: head is not last"
-        assert len(model.blocks) >= 5, name
+    with torch.device("meta"):
+        model = classifier(name).eval()
+        crop = preprocessing_of(name, None).crop_px
+        logits = model(torch.zeros(2, 3, crop, crop, dtype=torch.uint8))
+        from_features = model.forward_head(model.forward_features(torch.zeros(2, 3, crop, crop, dtype=torch.uint8)))
+    assert logits.shape == from_features.shape == (2, 7)
+    assert model.in_head(list(model.net.named_parameters())[-1][0]), "the head is not last"
+    assert len(model.blocks) >= 5
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in FAMILIES]
-)
+@pytest.mark.parametrize("name", mostly_slow(FAMILIES, "densenet121", "resnet18", "squeezenet1_1"))
 def test_every_family_trains_a_step(name: str) -> None:
     torch.manual_seed(0)
     size = FAMILIES[name]
@@ -107,7 +107,7 @@ def test_normalisation_is_torchvisions() -> None:
     torch.testing.assert_close(model(images), model.net(normalised), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+@pytest.mark.parametrize("name", mostly_slow(["googlenet", "inception_v3"], "googlenet"))
 def test_mean_of_half_replaces_transform_input(name: str) -> None:
     """torchvision's pretrained GoogLeNet and Inception convert ImageNet's normalisation to 0.5 inside the network."""
     theirs = (
@@ -187,6 +187,7 @@ def test_old_densenet_names(tmp_path: Path) -> None:
     assert torch.equal(net.state_dict()[name], source.state_dict()[name])
 
 
+@pytest.mark.slow  # hundreds of megabytes of weights
 def test_vision_transformer_takes_another_size(tmp_path: Path) -> None:
     torch.save(models.vit_b_32(image_size=224).state_dict(), tmp_path / "w.pth")
     net = build_backbone("vit_b_32", tmp_path / "w.pth", 96)

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import Run, Runner
+from support.slow import mostly_slow
 from torch import nn
 from torchvision import models
 
@@ -77,7 +78,7 @@ def test_a_head_of_several_modules() -> None:
     assert sorted(group["lr"] for group in optimizer.param_groups if group["params"][0].ndim > 1) == [0.5, 10.0]
 
 
-@pytest.mark.parametrize("backbone", ["shufflenet_v2_x0_5", "mobilenet_v3_small"])
+@pytest.mark.parametrize("backbone", mostly_slow(["shufflenet_v2_x0_5", "mobilenet_v3_small"], "mobilenet_v3_small"))
 def test_frozen_parts_are_bit_equal_after_training(
     backbone: str, trained: Runner, colors: Path, tmp_path: Path
 ) -> None:

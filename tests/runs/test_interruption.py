@@ -17,6 +17,7 @@ import torch
 from conftest import Run, compose, run_train
 from lightning import Trainer
 from support.resumed import assert_same_end
+from support.slow import slow
 from support.watching import TRUSTED, Stop, spoilt, stopped, watched
 
 from src.cli import command as cli
@@ -38,10 +39,6 @@ EVERYTHING = (
     *("head.dropout=0.3", "data.balanced_sampling=true", "ema_decay=0.9", "scheduler=onecycle", "soup=2"),
     *("param_groups.layer_decay=0.8", "callbacks=early_stopping", "trainer.deterministic=true"),
 )
-
-
-def slow(*values: Any) -> Any:
-    return pytest.param(*values, marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize(
@@ -76,12 +73,11 @@ def test_within_an_epoch_the_batches_have_to_stay(tmp_path: Path, plain: tuple[s
     assert answer.status == 1 and "interrupted within an epoch, 6 batches into it" in answer.err
 
 
-def test_a_directory_with_a_run_in_it_is_not_written_over(tmp_path: Path, plain: tuple[str, ...], command) -> None:
-    run = run_train(tmp_path / "run", *plain, "trainer.max_epochs=1")
-    before = run.metrics
-    answer = command("train", *plain, f"output_dir={tmp_path}/run")
-    assert answer.status == 1 and f"output_dir='{tmp_path}/run' holds a run already" in answer.err
-    assert run.metrics == before
+def test_a_directory_with_a_run_in_it_is_not_written_over(colors_run: Run, plain: tuple[str, ...], command) -> None:
+    before = {file: file.stat().st_mtime_ns for file in colors_run.directory.rglob("*")}
+    answer = command("train", *plain, f"output_dir={colors_run.directory}")
+    assert answer.status == 1 and f"output_dir='{colors_run.directory}' holds a run already" in answer.err
+    assert {file: file.stat().st_mtime_ns for file in colors_run.directory.rglob("*")} == before
 
 
 def test_resume_auto_starts_or_goes_on(tmp_path: Path, plain: tuple[str, ...], command) -> None:
@@ -283,7 +279,7 @@ def test_a_full_disk_is_told_in_one_message(tmp_path: Path, plain: tuple[str, ..
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-@pytest.mark.parametrize("measured", ["on_validation_batch_start", "on_test_batch_start"])
+@pytest.mark.parametrize("measured", [slow("on_validation_batch_start"), "on_test_batch_start"])
 def test_ctrl_c_while_the_best_weights_are_measured(
     tmp_path: Path, plain: tuple[str, ...], command, measured: str
 ) -> None:

@@ -161,7 +161,7 @@ def test_a_large_upload_is_cut_off_while_it_streams(server: Server) -> None:
 
 
 def test_an_upload_that_stalls_is_given_up(onnx_file: Path, start: StartServer) -> None:
-    server = start(f"model={onnx_file}", "timeout_seconds=4")
+    server = start(f"model={onnx_file}", "timeout_seconds=1")
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         connection.sendall(
             b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 99\r\n\r\nx"
@@ -378,6 +378,21 @@ def test_multilabel_regression_and_abstaining(tmp_path: Path) -> None:
 # ----------------------------------------------------------------------------------------------------------- mistakes
 
 
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of what can be given, most of it in vain."""
+    folder = tmp_path_factory.mktemp("files")
+    (folder / "run").mkdir()
+    for name in ("notes.txt", "text.onnx", "text.pt2"):
+        (folder / name).write_text("text")
+    write_onnx(folder / "m.onnx")
+    write_onnx(folder / "newer.onnx", format_version=2)
+    write_onnx(folder / "foreign.onnx", class_names=None, preprocessing=None)
+    write_onnx(folder / "classes.onnx", class_names=[*NAMES, "grey"])
+    write_onnx(folder / "numbers.onnx", task="regression")
+    return folder
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -400,18 +415,8 @@ def test_multilabel_regression_and_abstaining(tmp_path: Path) -> None:
         (["model=m.onnx", "prot=80"], "Did you mean 'port'?"),
     ],
 )
-def test_mistakes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Any, arguments: list[str], text: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "run").mkdir()
-    for name in ("notes.txt", "text.onnx", "text.pt2"):
-        (tmp_path / name).write_text("text")
-    write_onnx(tmp_path / "m.onnx")
-    write_onnx(tmp_path / "newer.onnx", format_version=2)
-    write_onnx(tmp_path / "foreign.onnx", class_names=None, preprocessing=None)
-    write_onnx(tmp_path / "classes.onnx", class_names=[*NAMES, "grey"])
-    write_onnx(tmp_path / "numbers.onnx", task="regression")
+def test_mistakes(files: Path, monkeypatch: pytest.MonkeyPatch, command: Any, arguments: list[str], text: str) -> None:
+    monkeypatch.chdir(files)
     answer: Answer = command("serve", *arguments)
     assert answer.status == 1 and text in answer.err and "Traceback" not in answer.err
 

@@ -1,6 +1,7 @@
 """Checkpoints from strangers: whatever their settings name, nothing of it runs, is imported, read or written."""
 
 import copy
+import functools
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,9 +27,17 @@ def run(colors: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     )
 
 
+@functools.cache
+def plain_checkpoint(directory: Path) -> dict[str, Any]:
+    return Run(directory, None).checkpoint("last")
+
+
 def changed(run: Run, file: Path, changes: dict[str, Any]) -> Path:
     """The run's checkpoint with settings changed by dotted key (or by `record:<key>`, outside the settings)."""
-    checkpoint = run.checkpoint("last")
+    checkpoint = {
+        **plain_checkpoint(run.directory),
+        "finetune": copy.deepcopy(plain_checkpoint(run.directory)["finetune"]),
+    }
     for key, value in changes.items():
         record = checkpoint["finetune"]
         *parents, last = key.removeprefix("record:").split(".")

@@ -13,7 +13,6 @@ FAMILIES = {
     "mobilenet_v3_small": 32, "regnet_x_400mf": 32, "regnet_y_400mf": 32, "resnet18": 32, "resnext50_32x4d": 32,
     "shufflenet_v2_x0_5": 32, "squeezenet1_1": 32, "swin_t": 32, "swin_v2_t": 32, "vgg11_bn": 32, "vit_b_32": 64,
 }  # fmt: skip
-LARGE = ("vgg11_bn", "maxvit_t")  # take seconds
 
 
 def classifier(name: str, size: int | None = None, classes: int = 7, head: Callable = linear_head) -> ImageClassifier:

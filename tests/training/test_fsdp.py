@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import Answer, Run
 from support.processes import run_two
+from support.slow import mostly_slow
 
 from src.settings.errors import ConfigError
 
@@ -173,19 +174,24 @@ def test_the_optimizer_states_are_those_of_ddp(two: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "text"),
-    [
-        (
-            ["trainer.devices=1"],
-            "trainer.strategy=fsdp shards the weights over several processes, and this run has one",
-        ),
-        (["ema_decay=0.9"], "ema_decay=0.9 averages whole weights"),
-        (["on_nonfinite_loss=skip"], "on_nonfinite_loss=skip is not possible with trainer.strategy=fsdp"),
-        (["compile=true"], "compile=true is not possible with trainer.strategy=fsdp"),
-        (["data.cache=features"], "data.cache=features lets one process compute for all"),
-        (["data.cache_views=4"], "data.cache_views=4 lets one process compute for all"),
-        (["+trainer.sync_batchnorm=true"], "trainer.sync_batchnorm=true has no effect"),
-        (["trainer.precision=16-mixed"], "Allowed: auto, 32-true, 32, bf16-mixed."),
-    ],
+    mostly_slow(
+        [
+            (
+                ["trainer.devices=1"],
+                "trainer.strategy=fsdp shards the weights over several processes, and this run has one",
+            ),
+            (["ema_decay=0.9"], "ema_decay=0.9 averages whole weights"),
+            (["on_nonfinite_loss=skip"], "on_nonfinite_loss=skip is not possible with trainer.strategy=fsdp"),
+            (["compile=true"], "compile=true is not possible with trainer.strategy=fsdp"),
+            (["data.cache=features"], "data.cache=features lets one process compute for all"),
+            (["data.cache_views=4"], "data.cache_views=4 lets one process compute for all"),
+            (["+trainer.sync_batchnorm=true"], "trainer.sync_batchnorm=true has no effect"),
+            (["trainer.precision=16-mixed"], "Allowed: auto, 32-true, 32, bf16-mixed."),
+        ],
+        0,
+        1,
+        7,
+    ),
 )
 def test_what_does_not_go_with_it(command, arguments: list[str], text: str, tmp_path: Path) -> None:
     answer: Answer = command("train", "trainer=fsdp", "trainer.devices=2", *arguments, f"hydra.run.dir={tmp_path}/run")

@@ -10,7 +10,8 @@ import pytest
 import torch
 from conftest import SMALL, Answer, Run, Runner, compose
 from safetensors.torch import save_file
-from support.families import FAMILIES, LARGE
+from support.families import FAMILIES
+from support.slow import mostly_slow
 from torch import nn
 
 from src.models.classifier import ImageClassifier, pooled
@@ -19,9 +20,7 @@ from src.settings.errors import ConfigError
 from src.training.tuning.head_start import some_of_each_class, start_from_pretrained
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in FAMILIES]
-)
+@pytest.mark.parametrize("name", mostly_slow(FAMILIES, "googlenet", "squeezenet1_1"))
 def test_the_pretrained_head_is_the_networks_own(name: str, tmp_path: Path) -> None:
     """On what the head gets, it says what the whole network would say."""
     torch.manual_seed(0)
@@ -52,7 +51,7 @@ def started(*settings: str) -> tuple[Any, Any]:
     return task.eval(), datamodule
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("dropout", mostly_slow([0.0, 0.3], 0.3))
 def test_a_class_is_the_mixture_of_the_pretrained_classes_seen_in_it(colors: Path, dropout: float) -> None:
     settings = ["data=folder", f"data.root={colors}", "data.image_size_px=64", f"head.dropout={dropout}"]
     task, datamodule = started(*settings)

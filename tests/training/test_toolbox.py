@@ -9,6 +9,7 @@ import torch
 from conftest import Answer, Runner, compose
 from lightning import LightningModule, Trainer
 from support.families import FAMILIES, classifier
+from support.slow import mostly_slow
 from support.watching import watched
 from torch.nn import functional as F
 
@@ -28,7 +29,7 @@ def plain(colors: Path) -> tuple[str, ...]:
 # ------------------------------------------------------------------------------------------------- parameter groups
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", mostly_slow(FAMILIES, "googlenet", "resnet18", "shufflenet_v2_x0_5", "swin_t"))
 def test_layer_decay_falls_from_the_head_to_the_input_in_every_family(name: str) -> None:
     with torch.device("meta" if "regnet" not in name else "cpu"):
         model = classifier(name, FAMILIES[name])
@@ -214,7 +215,7 @@ def test_without_checkpoints_the_average_is_what_is_measured(trained: Runner, pl
 
 
 def test_a_soup_is_kept_if_val_is_not_worse(trained: Runner, plain: tuple[str, ...]) -> None:
-    run = trained(*plain, "soup=3", "trainer.max_epochs=4", "task.monitor=val/loss", "task.mode=min")
+    run = trained(*plain, "soup=3", "trainer.max_epochs=3", "task.monitor=val/loss", "task.mode=min")
     name = "model.net.features.0.weight"
     best, last = run.checkpoint("best")["state_dict"][name], run.checkpoint("last")["state_dict"][name]
     assert "Soup of the 3 best epochs" in run.log and not (run.directory / "checkpoints" / "soup").exists()
@@ -229,7 +230,7 @@ def test_a_bad_soup_is_not_kept(tmp_path: Path, trained: Runner, plain: tuple[st
             torch.save({"state_dict": checkpoint["state_dict"], "finetune": {}}, file)
 
     with watched(on_train_end=spoil) as watching:
-        run = trained(*plain, "soup=2", "trainer.max_epochs=4", *watching)
+        run = trained(*plain, "soup=2", "trainer.max_epochs=3", *watching)
     assert run.metrics["soup_epochs"] == 0 and ": not kept." in run.log
     kept = run.checkpoint("best")["state_dict"]["model.net.features.0.weight"]
     assert kept.abs().max() > 0
