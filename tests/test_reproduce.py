@@ -19,7 +19,7 @@ def test_the_plain_loop_after_the_same_time(seconds: float, accuracy: float) -> 
 def test_rows_are_paired_with_the_plain_loop_by_seed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(reproduce, "RUNS", tmp_path)
+    monkeypatch.setattr(reproduce, "RUNS", tmp_path)  # a constant: where the script's runs of hours lie
     plain, ours = (
         next(row for row in ROWS if (row.data, row.name) == ("hymenoptera", name)) for name in ("plain loop", "full")
     )

@@ -54,7 +54,7 @@ EVERYTHING = (
 def test_a_run_resumed_within_an_epoch_ends_as_the_uninterrupted_one(
     tmp_path: Path, plain: tuple[str, ...], settings: tuple[str, ...], step: int
 ) -> None:
-    common = [*plain, "trainer.max_epochs=3", "checkpoint_every_n_steps=2", f"data.cache_dir={tmp_path}/cache"]
+    common = [*plain, "trainer.max_epochs=2", "checkpoint_every_n_steps=2", f"data.cache_dir={tmp_path}/cache"]
     whole = run_train(tmp_path / "whole", *common, *settings)
     with stopped(step=step) as stopping, pytest.raises(Stop):
         run_train(tmp_path / "run", *common, *settings, *stopping)

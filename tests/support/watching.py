@@ -49,7 +49,7 @@ def stopped(epoch: int | None = None, batch: int = 1, step: int | None = None) -
     return watched(on_train_batch_start=stop)
 
 
-def spoilt(row: int) -> Any:
+def spoilt(row: int, **doing: Callable[..., None]) -> Any:
     """As `watched`: the network's outputs for one image of the training are not numbers."""
 
     def spoil(trainer: Trainer, task: LightningModule, batch: dict[str, Any], _: int) -> None:
@@ -63,4 +63,4 @@ def spoilt(row: int) -> Any:
         hooks.pop().remove()
 
     hooks: list[Any] = []
-    return watched(on_train_batch_start=spoil, on_train_batch_end=leave)
+    return watched(on_train_batch_start=spoil, on_train_batch_end=leave, **doing)

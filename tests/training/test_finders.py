@@ -28,6 +28,8 @@ def plain(colors: Path) -> tuple[str, ...]:
 SHORT = np.geomspace(1e-5, 0.1, 40)
 
 
+# The constants of the two finders are no settings, on purpose: shorter tests, and limits that a test can reach on any
+# machine, are set in their modules. No function is replaced.
 @pytest.fixture(autouse=True)
 def short_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learning_rate, "RATES", SHORT)

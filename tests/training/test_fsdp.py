@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import torch
 from conftest import Answer, Run
+from lightning import LightningModule, Trainer
 from support.processes import run_two
 from support.slow import mostly_slow
+from support.watching import TRUSTED, Stop, watched
 
 from src.settings.errors import ConfigError
 
@@ -37,34 +39,26 @@ def rank_of_two(rank: int, port: int, folder: str, common: list[str]) -> None:
     from src.cli import command as cli
     from src.data import dataset
     from src.settings.schema import register
-    from src.tasks.classification.task import ClassificationTask
-    from src.training.task import FineTuneTask
 
     register()
     cli.register_resolvers()
     states: list[dict[str, torch.Tensor]] = []
-    stopping = False
 
-    def on_train_end(self: FineTuneTask) -> None:
-        whole = self.trainer.strategy.lightning_module_state_dict()
+    def on_train_end(trainer: Trainer, task: LightningModule) -> None:
+        whole = trainer.strategy.lightning_module_state_dict()
         states.append({name: value.clone() for name, value in whole.items() if name.startswith("model.")})
-        if self.is_sharded:
-            parameters = list(self.model.parameters())
+        if task.is_sharded:
+            parameters = list(task.model.parameters())
             parts.append([sum(p.to_local().numel() for p in parameters), sum(p.numel() for p in parameters)])
 
-    begin_batch = ClassificationTask.on_train_batch_start
-
-    def on_train_batch_start(self: FineTuneTask, batch: Any, i: int) -> None:
-        if stopping and (self.current_epoch, i) == (2, 3):  # one step after the checkpoint
-            raise KeyError("stopped")
-        begin_batch(self, batch, i)
-
-    ClassificationTask.on_train_end = on_train_end
-    ClassificationTask.on_train_batch_start = on_train_batch_start
-
-    def train(name: str, *settings: str) -> None:
+    def train(name: str, *settings: str, **doing: Any) -> None:
         os.environ.update(LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-        run_train(Path(folder) / name, *common, *settings)
+        with watched(on_train_end=on_train_end, **doing) as watching:
+            run_train(Path(folder) / name, *common, *settings, *watching)
+
+    def stop(trainer: Trainer, _: LightningModule, batch: Any, i: int) -> None:
+        if (trainer.current_epoch, i) == (2, 3):  # one step after the checkpoint
+            raise Stop
 
     parts: list[list[int]] = []
     for plan, settings in PLANS.items():
@@ -75,12 +69,10 @@ def rank_of_two(rank: int, port: int, folder: str, common: list[str]) -> None:
                 chosen.append(f"data.root={folder}/damaged")
                 dataset.MAX_SUBSTITUTES = 1
             if plan in ("resumed", "stateless") and strategy == "fsdp":
-                stopping = True
-                with pytest.raises(KeyError):
-                    train(f"{plan}_{strategy}", *chosen)
-                stopping = False
+                with pytest.raises(Stop):
+                    train(f"{plan}_{strategy}", *chosen, on_train_batch_start=stop)
                 states.clear()
-                chosen.append(f"resume={folder}/{plan}_{strategy}")
+                chosen += [f"resume={folder}/{plan}_{strategy}", TRUSTED]
             train(f"{plan}_{strategy}", *chosen)
             if rank == 0:
                 torch.save(states, Path(folder, f"{plan}_{strategy}.pt"))

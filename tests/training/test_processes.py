@@ -8,12 +8,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from conftest import Answer, Run
+from lightning import LightningModule, Trainer
 from support.processes import free_port, run_two
+from support.watching import spoilt, watched
 
 pytestmark = pytest.mark.slow
 
@@ -39,38 +40,30 @@ def rank_of_two(rank: int, port: int, folder: str, common: list[str]) -> None:
 
     from src.cli import command as cli
     from src.settings.schema import register
-    from src.tasks.classification.task import ClassificationTask
-    from src.training.task import FineTuneTask
 
     register()
     cli.register_resolvers()
     hashes: list[str] = []
 
-    def on_train_end(self: FineTuneTask) -> None:
+    def on_train_end(trainer: Trainer, task: LightningModule) -> None:
         digest = hashlib.sha256()
-        for name, value in self.state_dict().items():
+        for name, value in task.state_dict().items():
             if name.startswith("model."):  # buffers and what is frozen included
                 digest.update(value.contiguous().numpy().tobytes())
         hashes.append(digest.hexdigest())
 
-    ClassificationTask.on_train_end = on_train_end
-    outputs_of = ClassificationTask.outputs
     with contextlib.redirect_stderr(io.StringIO()) as err:
         for plan, settings in PLANS.items():
             os.environ.update(LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+            context = watched(on_train_end=on_train_end)
             if plan == "skip":  # one image, so one process at a time, has no finite output
                 images = Run(Path(folder) / "none", None).csv("split.csv")
                 rows = sorted(image["path"] for image in images)
                 row = rows.index(next(image["path"] for image in images if image["split"] == "train"))
-
-                def spoilt(self: Any, batch: Any, row: int = row) -> torch.Tensor:
-                    outputs_BK = outputs_of(self, batch)
-                    bad_B = (batch["index"] == row) & self.training
-                    return torch.where(bad_B[:, None], float("nan"), outputs_BK)
-
-                ClassificationTask.outputs = spoilt
+                context = spoilt(row, on_train_end=on_train_end)
             hashes.clear()
-            run = run_train(Path(folder) / plan, *common, *settings)
+            with context as watching:
+                run = run_train(Path(folder) / plan, *common, *settings, *watching)
             Path(folder, f"{plan}_{rank}.json").write_text(json.dumps(hashes))
             assert run.directory.exists()
     Path(folder, f"log_{rank}.txt").write_text(err.getvalue())
