@@ -69,9 +69,9 @@ def test_a_run_that_had_ended_says_so(two_epochs: Run, tmp_path: Path, capsys: p
     )
 
 
-def test_fewer_epochs_than_were_trained_are_refused(two_epochs: Run, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"trainer\.max_epochs=1 is less than the 2 epochs"):
-        resume(copy_of(two_epochs, tmp_path), "trainer.max_epochs=1")
+def test_fewer_epochs_than_were_trained_are_refused(colors_run: Run, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"trainer\.max_epochs=3 is less than the 4 epochs"):
+        resume(copy_of(colors_run, tmp_path), "trainer.max_epochs=3")
 
 
 def test_one_cycle_becomes_longer(plain: tuple[str, ...], tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_early_stopping_and_more_patience(
     assert len(rates(run)) == 4
 
 
-def test_the_checkpoint_of_another_run_is_refused(two_epochs: Run, tmp_path: Path, plain: tuple[str, ...]) -> None:
+def test_the_checkpoint_of_another_run_is_refused(colors_run: Run, tmp_path: Path, plain: tuple[str, ...]) -> None:
     other = run_train(tmp_path / "other", *plain, "trainer.max_epochs=1")
     shutil.copy(two_epochs.directory / "checkpoints" / "last.ckpt", other.directory / "checkpoints" / "last.ckpt")
     with pytest.raises(ConfigError, match="is the checkpoint of another run than the one in"):

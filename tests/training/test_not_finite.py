@@ -8,6 +8,7 @@ import pytest
 import torch
 from conftest import Run, run_train
 from lightning import Trainer
+from torch.utils.data import DataLoader
 
 from src.build.trained_model import TrainedModel
 from src.sweeps.results import SweepResults
@@ -65,8 +66,8 @@ def test_a_few_are_left_out(colors_run: Run) -> None:
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     trainer = Trainer(accelerator="cpu", **quiet)
     features[5] = float("inf")
-    (metrics,) = trainer.validate(task, [batch], verbose=False)
+    (metrics,) = trainer.validate(task, DataLoader([batch], batch_size=None), verbose=False)
     assert metrics["val/acc"] == 1 and math.isfinite(metrics["val/loss"])
     features[7:9] = float("nan")
-    (metrics,) = trainer.validate(task, [batch], verbose=False)
+    (metrics,) = trainer.validate(task, DataLoader([batch], batch_size=None), verbose=False)
     assert all(math.isnan(value) for value in metrics.values())
