@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from src.cli import command as cli
+from src.cli.log import quieten_libraries
 from src.data.formats.digit_images import DIGITS_FILE
 from src.settings.project import CONF_DIR, PROJECT_ROOT
 from src.settings.schema import register
@@ -40,6 +41,7 @@ def in_project(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     GlobalHydra.instance().clear()
     HydraConfig.instance().cfg = None  # of the command of an earlier test
+    quieten_libraries()  # as every command does; other warnings are errors
 
 
 def compose(*overrides: str, config: str = "train") -> Any:

@@ -111,8 +111,9 @@ class Server:
 
     def read_log(self) -> None:
         assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.log += line
+        with self.process.stderr as lines:
+            for line in lines:
+                self.log += line
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Reply:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
