@@ -5,7 +5,7 @@ losses, step by step, of the recipe that a plain `python -m src.train` uses. Tex
 numbers within what other processors make of them. Where such a change is meant, the files are written anew, to be
 looked through with `git diff`:
 
-    GOLDEN=write pytest tests/test_golden.py
+    GOLDEN=write pytest -m "" tests/test_golden.py
 """
 
 import csv
