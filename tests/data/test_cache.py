@@ -63,6 +63,7 @@ def test_features_train_the_same_head(tmp_path: Path, images: Path, backbone: st
     assert "Kept what the frozen network makes of 43 images" in kept.log and "Kept" not in plain.log
 
 
+@pytest.mark.slow
 def test_features_under_mixed_precision(tmp_path: Path, images: Path) -> None:
     kept, plain = both_ways(tmp_path, images, "trainer.precision=bf16-mixed", "optimizer=sgd", "head=mlp")
     assert kept.metrics["val/loss"] == pytest.approx(plain.metrics["val/loss"], abs=0.02)

@@ -10,7 +10,6 @@ import pytest
 import torch
 from conftest import Answer, run_train
 from PIL import Image
-from support.slow import mostly_slow
 
 from src.data.resizing import ShrinkTo
 from src.data.transforms import evaluation_transform, training_transform
@@ -80,7 +79,8 @@ def test_images_for_the_cache_are_shrunk_and_never_enlarged() -> None:
     assert ShrinkTo(20)(halves(80, 40)).size == (40, 20) and ShrinkTo(40)(halves(80, 40)).size == (80, 40)
 
 
-@pytest.mark.parametrize("mode", mostly_slow(["fit", "stretch"], "fit"))
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["fit", "stretch"])
 def test_from_training_to_answers(mode: str, colors: Path, tmp_path: Path, command: Callable[..., Answer]) -> None:
     run = run_train(
         tmp_path / "run", "data=folder", f"data.root={colors}", "data.image_size_px=32", "data.batch_size=16",

@@ -215,6 +215,7 @@ def test_logit_adjusted_loss_learns_the_balanced_answer() -> None:
     assert loss.eval()(outputs, labels) == plain
 
 
+@pytest.mark.slow
 def test_logit_adjusted_loss_from_the_command_line(colors: Path, tmp_path: Path, command) -> None:
     root = Path(shutil.copytree(colors, tmp_path / "colors"))
     for image in sorted((root / "blue").iterdir())[5:]:

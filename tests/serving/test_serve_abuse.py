@@ -234,6 +234,7 @@ def test_the_budget_is_kept_and_everybody_gets_a_turn() -> None:
     assert not budget.taken and not budget.waiting
 
 
+@pytest.mark.slow
 def test_memory_while_many_large_images_are_decoded(onnx_file: Path, start: StartServer) -> None:
     """Eight threads could take 900 MB for these, and keep much of it: they share the room for one."""
     server = start(f"model={onnx_file}", "max_megapixels=9", "decode_megapixels=9", "decode_threads=8")

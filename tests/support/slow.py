@@ -11,11 +11,16 @@ def slow(*values: Any) -> Any:
 
 
 def mostly_slow(values: Iterable[Any], *kept: Any) -> list[Any]:
-    """Those `kept` stay in the default run; each is one of the values, or one's place among them."""
+    """Those `kept` stay in the default run, each of them one of the values."""
     cases = [*values]
-    chosen = [cases.index(one) if one in cases else one for one in kept]
-    assert all(isinstance(place, int) and place < len(cases) for place in chosen), kept
-    return [
-        case if place in chosen else slow(*(case if isinstance(case, tuple) else (case,)))
-        for place, case in enumerate(cases)
-    ]
+    assert all(one in cases for one in kept), kept
+    return [case if case in kept else slow_case(case) for case in cases]
+
+
+def one_in(number: int, values: Iterable[Any]) -> list[Any]:
+    """Of cases of one kind, such as mistakes in settings: the first and every third, say, stay in the default run."""
+    return [slow_case(case) if place % number else case for place, case in enumerate(values)]
+
+
+def slow_case(case: Any) -> Any:
+    return slow(*(case if isinstance(case, tuple) else (case,)))

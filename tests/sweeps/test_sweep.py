@@ -151,6 +151,7 @@ def test_a_folder_that_was_named_is_kept(tmp_path: Path) -> None:
     assert config.hydra.sweep.dir == str(tmp_path) and len(config.hydra.overrides.hydra) == 1
 
 
+@pytest.mark.slow
 def test_a_folder_of_this_second_is_there_already(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[..., Answer]
 ) -> None:

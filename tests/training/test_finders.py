@@ -275,6 +275,7 @@ def test_a_resumed_run_keeps_the_size_it_had(tmp_path: Path, plain: tuple[str, .
     assert not (tmp_path / "run" / "report" / "batch_size.csv").exists()
 
 
+@pytest.mark.slow
 def test_memory_is_measured() -> None:
     """In a process of its own: what other tests have freed may come back to the system at any moment."""
     code = (

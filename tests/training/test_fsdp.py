@@ -11,7 +11,7 @@ import torch
 from conftest import Answer, Run
 from lightning import LightningModule, Trainer
 from support.processes import run_two
-from support.slow import mostly_slow
+from support.slow import one_in
 from support.watching import TRUSTED, Stop, watched
 
 from src.settings.errors import ConfigError
@@ -166,7 +166,8 @@ def test_the_optimizer_states_are_those_of_ddp(two: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "text"),
-    mostly_slow(
+    one_in(
+        4,
         [
             (
                 ["trainer.devices=1"],
@@ -180,9 +181,6 @@ def test_the_optimizer_states_are_those_of_ddp(two: Path) -> None:
             (["+trainer.sync_batchnorm=true"], "trainer.sync_batchnorm=true has no effect"),
             (["trainer.precision=16-mixed"], "Allowed: auto, 32-true, 32, bf16-mixed."),
         ],
-        0,
-        1,
-        7,
     ),
 )
 def test_what_does_not_go_with_it(command, arguments: list[str], text: str, tmp_path: Path) -> None:
