@@ -94,6 +94,7 @@ def test_tensorboard_shows_scalars_images_text_and_hyperparameters(colors_run: R
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:You requested to overfit")  # Lightning: it does not shuffle then
 def test_one_batch_overfits(trained: Runner, plain: tuple[str, ...]) -> None:
     run = trained(*plain, "debug=overfit", "optimizer.lr=1e-3", "trainer.max_epochs=15")
     assert run.metrics["last/train/loss"] < 0.05

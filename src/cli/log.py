@@ -66,6 +66,7 @@ def quieten_libraries() -> None:
         ".*`srun` command is available on your system but is not used.*",  # src/build/cluster.py looks who did
         ".*could not find the monitored key in the returned metrics.*",  # trainer.check_val_every_n_epoch
         ".*Checkpoint directory .* exists and is not empty.*",
+        ".*`training_step` returned `None`.*",  # a batch that was left out, which is said by itself
         ".*number of training batches .* is smaller than the logging interval.*",
         ".*No positive samples found in target.*",
         ".*Experiment logs directory .* exists and is not empty.*",

@@ -61,7 +61,7 @@ def test_the_graph_resizes_to_the_pixels_of_pillow(
     transform, resize = evaluation_transform(preprocessing), PillowResize(preprocessing)
     for size in SIZES:
         image = photograph.resize(size, Image.Resampling.NEAREST)
-        found_CSS = resize(torch.from_numpy(to_array(image))[None])[0]
+        found_CSS = resize(torch.from_numpy(to_array(image).copy())[None])[0]
         assert torch.equal(found_CSS, transform(image).float()), size
 
 

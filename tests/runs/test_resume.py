@@ -102,7 +102,7 @@ def test_early_stopping_and_more_patience(
     assert len(rates(run)) == 4
 
 
-def test_the_checkpoint_of_another_run_is_refused(colors_run: Run, tmp_path: Path, plain: tuple[str, ...]) -> None:
+def test_the_checkpoint_of_another_run_is_refused(two_epochs: Run, tmp_path: Path, plain: tuple[str, ...]) -> None:
     other = run_train(tmp_path / "other", *plain, "trainer.max_epochs=1")
     shutil.copy(two_epochs.directory / "checkpoints" / "last.ckpt", other.directory / "checkpoints" / "last.ckpt")
     with pytest.raises(ConfigError, match="is the checkpoint of another run than the one in"):
