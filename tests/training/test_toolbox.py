@@ -217,6 +217,7 @@ def test_without_checkpoints_the_average_is_what_is_measured(trained: Runner, pl
     assert run.metrics["val/loss"] == pytest.approx(run.metrics["last/val/loss"])
 
 
+@pytest.mark.slow
 def test_a_soup_is_kept_if_val_is_not_worse(trained: Runner, plain: tuple[str, ...]) -> None:
     run = trained(*plain, "soup=3", "trainer.max_epochs=3", "task.monitor=val/loss", "task.mode=min")
     name = "model.net.features.0.weight"
