@@ -1,9 +1,10 @@
-"""What memory layout, fused optimizers and bf16 are worth on this CPU: seconds a training step of SqueezeNet 1.1.
+"""What memory layout, fused optimizers and bf16 are worth on this CPU: seconds per training step of SqueezeNet 1.1.
 
 uv run python -m scripts.compute
 """
 
 import statistics
+import sys
 import time
 
 import torch
@@ -52,8 +53,8 @@ def main() -> None:
             seconds[name].append(time.perf_counter() - start)
     for name, times in seconds.items():
         median = statistics.median(times[1:])
-        print(f"{name:36s} {median:.3f} s a step  {BATCH_SIZE / median:.1f} images/s")
+        print(f"{name:36s} {median:.3f} s per step  {BATCH_SIZE / median:.1f} images/s")
 
 
 if __name__ == "__main__":
-    main()
+    print(__doc__) if "--help" in sys.argv else main()

@@ -1,4 +1,4 @@
-"""What decoding takes: MB of memory a megapixel for each kind of file, in a process each (Linux).
+"""What decoding takes: MB of memory per megapixel for each kind of file, in a process each (Linux).
 
 MALLOC_MMAP_THRESHOLD_=65536 python -m scripts.decode_memory [side in pixels, default 5000]
 """
@@ -66,7 +66,7 @@ def measure(name: str, side_px: int) -> None:
     before = peak_bytes()
     read_rgb(file)
     used = (peak_bytes() - before) / side_px**2
-    print(f"{name:28s} {len(file.getvalue()) / 1000:8.0f} kB  {used:5.1f} MB a megapixel", flush=True)
+    print(f"{name:28s} {len(file.getvalue()) / 1000:8.0f} kB  {used:5.1f} MB per megapixel", flush=True)
 
 
 def peak_bytes() -> int:
@@ -85,4 +85,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    print(__doc__) if "--help" in sys.argv else main()

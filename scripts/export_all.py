@@ -78,4 +78,4 @@ def try_export(folder: Path, format: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    print(__doc__) if "--help" in sys.argv else main()

@@ -42,4 +42,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main() if len(sys.argv) == 2 and "--help" not in sys.argv else print(__doc__)

@@ -1,6 +1,6 @@
 """How long a table of a million rows takes to index, and how much memory the run and its workers need.
 
-uv run python scripts/scale.py [rows]
+uv run python -m scripts.scale [rows]
 
 The rows name 1,000 small images again and again, by way of links to their folder. Prints seconds of indexing, memory
 of the process before and after (resident), private memory of each worker process, and the memory at the end of several
@@ -76,4 +76,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    print(__doc__) if "--help" in sys.argv else main()

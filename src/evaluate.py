@@ -25,6 +25,10 @@ log = logging.getLogger(__name__)
 
 def evaluate(cfg: DictConfig) -> float | None:
     """Print the metrics of one split; return the monitored one."""
+    if cfg.output is not None:
+        output_file(cfg.output, "output", cfg.overwrite, reads=[cfg.ckpt])
+    if cfg.report is not None:
+        output_folder(cfg.report, "report", ("index.html", "intervals.json"), cfg.overwrite)
     with importing():
         import torch
 
@@ -33,10 +37,6 @@ def evaluate(cfg: DictConfig) -> float | None:
         from src.files.whole_files import write_json
         from src.training.measure import measure_split
 
-    if cfg.output is not None:
-        output_file(cfg.output, "output", cfg.overwrite, reads=[cfg.ckpt])
-    if cfg.report is not None:
-        output_folder(cfg.report, "report", ("index.html", "intervals.json"), cfg.overwrite)
     model = TrainedModel.open(cfg.ckpt, cfg.accelerator, cfg.trust, evaluate=True)
     changes = cast(dict[str, Any], OmegaConf.to_container(cfg.data, resolve=True))
     datamodule = data_to_evaluate(changes, model.record, cfg.trust)

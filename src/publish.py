@@ -11,6 +11,8 @@ from omegaconf import DictConfig
 
 from src.cli.command import command, importing
 from src.cli.command_line import resumed_run_dir
+from src.publishing.checks import require_publishable
+from src.publishing.hub import require_hub, upload
 from src.settings.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -21,15 +23,15 @@ def publish(cfg: DictConfig) -> None:
     if cfg.repo is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+", cfg.repo):
         raise ConfigError(f"repo='{cfg.repo}' is no repository: give owner/name.")
 
-    from src.publishing.hub import require_hub, upload
-
+    run, folder = resumed_run_dir(Path(cfg.ckpt).expanduser()), Path(cfg.output).expanduser()
+    files = [Path(file).expanduser() for file in cfg.files]
+    require_publishable(run, folder, files)
     if cfg.repo is not None:
         require_hub()
     with importing():
         from src.publishing.folder import gather
 
-    run, folder = resumed_run_dir(Path(cfg.ckpt).expanduser()), Path(cfg.output).expanduser()
-    gather(run, folder, [Path(file).expanduser() for file in cfg.files])
+    gather(run, folder, files)
     log.info("Written to %s: %s", folder, ", ".join(sorted(path.name for path in folder.iterdir())))
     if blanks := (folder / "README.md").read_text(encoding="utf-8").count("TO FILL IN"):
         log.info("README.md has %d places TO FILL IN: who may use the model for what, under which licence.", blanks)

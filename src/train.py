@@ -5,17 +5,21 @@ python -m src.train [group=option] [key=value]; --help lists them.
 
 import logging
 import sys
+from pathlib import Path
 
 from omegaconf import DictConfig
 
 from src.cli.command import command, importing
 from src.cli.options import chosen_experiment, typed_settings
+from src.cli.run_dir import require_no_run
 
 log = logging.getLogger(__name__)
 
 
 def train(cfg: DictConfig) -> float | None:
     """Run the settings; return the monitored metric of the best checkpoint on val, for sweeps."""
+    if cfg.resume is None:
+        require_no_run(Path(cfg.output_dir))
     log.info("Importing torch and lightning ...")
     with importing():
         import torch
@@ -36,7 +40,6 @@ def train(cfg: DictConfig) -> float | None:
     settings = run.settings
     seed_everything(settings.seed, verbose=False)
     torch.set_float32_matmul_precision(settings.matmul_precision)
-
     datamodule = build_datamodule(settings, run.preprocessing)
     datamodule.require_readable()
     task = build_task(task_class(settings.task.name), run, datamodule)
@@ -44,9 +47,8 @@ def train(cfg: DictConfig) -> float | None:
     run.require_same_batches(trainer.world_size)
     datamodule.require_images_for(trainer.world_size)
     describe(task, datamodule.table, trainer)
-    if chosen_experiment() is None and (advice := advise_recipe(settings, datamodule.table)) is not None:
+    if run.reads_weights and chosen_experiment() is None and (advice := advise_recipe(settings, datamodule.table)):
         log.info("%s", advice)
-
     if settings.batch_size_find and run.tries_out:
         use_best_batch_size(task, datamodule, trainer)
     if trainer.is_global_zero:

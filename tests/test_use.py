@@ -4,6 +4,8 @@ import csv
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -172,3 +174,24 @@ def test_predict_takes_names_that_are_not_utf_8(colors: Path, elsewhere: Path, c
     answer: Answer = command("predict", "ckpt=model.ckpt", "images=odd", "output=odd.csv", "accelerator=cpu")
     assert answer.status == 0, answer.err
     assert [row["path"] for row in rows_of(elsewhere / "odd.csv")] == ["odd/caf\\udce9.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "text"),
+    [
+        ("train", ["output_dir={run}"], "holds a run already"),
+        ("evaluate", ["ckpt={run}", "output={run}/config.yaml"], "is no earlier output of this command"),
+        ("predict", ["ckpt={run}/report", "images=."], "No checkpoint at"),
+        ("publish", ["ckpt={run}", "output=x", "files=[no.onnx]"], "'no.onnx' does not exist"),
+    ],
+)
+def test_told_before_torch_is_imported(
+    colors_run: Run, tmp_path: Path, name: str, arguments: list[str], text: str
+) -> None:
+    (tmp_path / "torch.py").write_text("raise ImportError('torch was imported')")
+    typed = [argument.format(run=colors_run.directory) for argument in arguments]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", f"src.{name}", *typed], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 1 and text in done.stderr and "torch was imported" not in done.stderr

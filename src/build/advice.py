@@ -28,7 +28,7 @@ def advise_recipe(settings: TrainConfig, table: ImageTable) -> str | None:
             "loss=logit_adjusted."
         )
     spares_weights = settings.freeze.phases[0].train == "head" or settings.head.get("start") == "pretrained"
-    if len(rows) < FEW_IMAGES and not spares_weights:
+    if table.targets.kind == "classes" and len(rows) < FEW_IMAGES and not spares_weights:
         return (
             f"Advice: {len(rows):,} training images are few. Try experiment=known_classes, whose head starts from "
             "pretrained classes, and experiment=linear_probe, which trains the head alone: on 244, they were better "

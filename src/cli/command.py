@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from src.cli.command_line import is_sweep, prepare
+from src.cli.command_line import is_sweep, may_sweep, prepare
 from src.cli.failing import fail, fail_with
 from src.cli.launch import check_launch
 from src.cli.log import quieten_lightning, set_up_log
@@ -125,10 +125,8 @@ def mode_of(hydra_: Hydra, config_name: str | None, overrides: list[str]) -> Any
 
     Hydra 1.3 composes all settings twice, the first time only to see whether a yaml asks for it.
     """
-    may_sweep = ("sweep=", "experiment=", "hydra", "-m", "--multirun")
-    if any(text.lstrip("+").startswith(may_sweep) for text in (*sys.argv[1:], *overrides)):
-        return composed_mode(hydra_, config_name, overrides)
-    return RunMode.RUN
+    sweeps = may_sweep((*sys.argv[1:], *overrides))
+    return composed_mode(hydra_, config_name, overrides) if sweeps else RunMode.RUN
 
 
 def set_up_console() -> None:

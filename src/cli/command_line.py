@@ -24,7 +24,7 @@ def prepare(arguments: Sequence[str], config_name: str = "train") -> tuple[list[
     given = {text.partition("=")[0].lstrip("+"): text.partition("=")[2] for text in prepared}
     if "output_dir" in given and "hydra.run.dir" not in given and not sweeping:
         prepared.append(f"hydra.run.dir={given['output_dir']}")  # else Hydra makes a second folder
-    if sweeping:
+    if may_sweep(arguments):
         # What varies names the jobs' folders. Said here: a job on another machine does not know this command line.
         fixed = [key for key, value in given.items() if value and not SEVERAL.match(value)]
         settings_of_task = [key for key in fixed if not key.startswith(("hydra.", "hydra/"))]
@@ -81,7 +81,14 @@ def resumed_run_dir(resume: Path) -> Path:
 
 
 def is_sweep(arguments: Sequence[str]) -> bool:
+    """Whether the command line itself asks for several runs."""
     return "-m" in arguments or "--multirun" in arguments
+
+
+def may_sweep(arguments: Sequence[str]) -> bool:
+    """Whether it does, or names a yaml that may."""
+    asking = ("sweep=", "experiment=", "hydra", "-m", "--multirun")
+    return any(text.lstrip("+").startswith(asking) for text in arguments)
 
 
 def gather_runs(arguments: Sequence[str]) -> list[str]:

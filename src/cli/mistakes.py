@@ -1,5 +1,6 @@
 """What went wrong, in a few words: which errors are the user's to fix, and what is said of them. Imports no torch."""
 
+import dataclasses
 import errno
 import re
 import sys
@@ -13,8 +14,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from src.cli.options import group_message, missing_option_message, unknown_key_message
 from src.cli.quoting import is_group, not_understood
-from src.settings.errors import ConfigError, RunStopped, causes, first_line
+from src.settings.errors import ConfigError, RunStopped, causes, did_you_mean, first_line
 from src.settings.free_text import PATHS
+from src.settings.nodes import PhaseConfig
 from src.settings.project import PROJECT_ROOT
 
 # What Python raises for mistakes of a program. Raised in our own code these are bugs of ours; anything else is about
@@ -91,6 +93,10 @@ def message_of_settings(error: Exception, config_name: str) -> str:
         return missing_option_message(missing[1], text)
     if bare := re.search(r"Error parsing override '(.*)'", text):
         return not_understood(bare[1])
+    if inner := re.search(r"Key '(.*)' not in 'PhaseConfig'\s+full_key: \1\n", cause):  # which phase, nobody says
+        known = [one.name for one in dataclasses.fields(PhaseConfig)]
+        near = did_you_mean(inner[1], known)
+        return f"freeze.phases: {inner[1]} is no setting of a phase.{near} Its settings: {', '.join(known)}."
     if unknown := re.search(r"Could not (?:override|delete(?: from config)?)\W+'?~?([\w.@/-]+)", text):
         key = unknown[1].removesuffix(".")
         return group_message(key) if is_group(key) else unknown_key_message(key, config_name)

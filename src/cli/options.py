@@ -18,8 +18,8 @@ from src.settings.project import CONF_DIR
 GROUP_OVERRIDE = re.compile(r"^\+?([a-z_/]+)=([\w.-]+)$")
 
 
-def options_of(group: str) -> list[str]:
-    """Names of a group's options: yaml files, and for backbone every network."""
+def option_names(group: str) -> list[str]:
+    """Of a group: yaml files, and for backbone every network."""
     files = [file.stem for file in (CONF_DIR / group).glob("*.yaml")]
     stored = ConfigStore.instance().repo.get(group, {})
     return sorted({*files, *(name.removesuffix(".yaml") for name in stored)})
@@ -75,13 +75,13 @@ def missing_option_message(path: str, text: str) -> str:
     heads = ["/".join(parts[:n]) for n in range(len(parts) - 1, 0, -1) if parts[n - 1]]
     listed = re.search(r"Available options in '(\S+)':\n((?:\t\S+\n?)*)", text)
     name = listed[1] if listed else next((head for head in heads if is_group(head)), path.rpartition("/")[0])
-    option, options = path.removeprefix(f"{name}/"), listed[2].split() if listed else options_of(name)
+    option, options = path.removeprefix(f"{name}/"), listed[2].split() if listed else option_names(name)
     return f"{name}='{option}' does not exist.{did_you_mean(option, options)} Options: {', '.join(options)}."
 
 
 def group_message(group: str) -> str:
     """For a group that got something other than one of its options."""
-    return f"{group} takes one of its options, {group}=<option>. Options: {', '.join(options_of(group))}."
+    return f"{group} takes one of its options, {group}=<option>. Options: {', '.join(option_names(group))}."
 
 
 def unknown_key_message(key: str, config_name: str) -> str:
@@ -110,11 +110,13 @@ def unknown_key_message(key: str, config_name: str) -> str:
     if f"~{key}" in sys.argv[1:] and not did_you_mean(last, set(choices) - {last}, prefix):
         there = ", ".join(choices) or "none"
         return f"~{key} takes away what is not there. The settings of {prefix.rstrip('.') or config_name}: {there}."
+    if isinstance(settings, DictConfig) and not choices:  # of a phase, which sets nothing of its own yet
+        return f"{prefix}{last} is not there yet: +{prefix}{last}=<value> adds it."
     near = did_you_mean(last, choices, prefix)
     where = f"settings of {'.'.join(seen)}" if seen else "settings and groups"
     target = settings.get("_target_") if isinstance(settings, DictConfig) else None
     more = f" +{prefix}{last}=<value> passes another argument to {target}." if target else ""
     if len(parents) == 1 and is_group(parents[0]):  # data.root, where data=digits was not changed to data=folder
-        having = [option for option in options_of(parents[0]) if last in read_option(parents[0], option)]
+        having = [option for option in option_names(parents[0]) if last in read_option(parents[0], option)]
         more = f" It is a setting of {parents[0]}={f', {parents[0]}='.join(having)}." if having else more
     return f"{prefix}{last} is no setting.{near} The {where}: {', '.join(choices)}.{more}"

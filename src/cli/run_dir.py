@@ -53,6 +53,15 @@ def job_dir(number: int, overrides: str) -> str:
     return f"{number}_{safe_name(overrides)}"[:100].rstrip("_.")
 
 
+def require_no_run(output_dir: Path) -> None:
+    """Raise ConfigError if the directory holds a run already, which this one would overwrite."""
+    if any((output_dir / name).exists() for name in ("metrics.json", "checkpoints/last.ckpt")):
+        raise ConfigError(
+            f"output_dir='{output_dir}' holds a run already: resume={output_dir} goes on with it (resume=auto too, and "
+            "starts a new one where there is none); or give another directory."
+        )
+
+
 @contextmanager
 def held(folder: Path, trust: bool = False) -> Iterator[None]:
     """The directory of a run, made if need be, for this run alone as long as the block lasts, however it ends.

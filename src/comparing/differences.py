@@ -44,8 +44,8 @@ def difference(first: Side, other: Side, wanted: str | None, answers: Answers) -
     numbers, verdict = findings(pairs, metric, worth)
     after = [*numbers.splitlines(), *image_lines, verdict]
     if metric.startswith("val/"):
-        flatters = f"({metric} is of the epoch that was best on val, which flatters; last/{metric} is of the last.)"
-        after.insert(0, flatters)
+        beware = f"({metric} is of the epoch that was best on val, so optimistic; last/{metric} is of the last.)"
+        after.insert(0, beware)
     rows = [
         (named(run), f"{a:.4f}", f"{b:.4f}", number(b - a, metric, "+"))
         for (run, _), (a, b) in zip(pairs, values(pairs, metric), strict=True)

@@ -70,7 +70,7 @@ class Answers:
         """By path. Raises ConfigError, which names file and row."""
         file = predictions_file(run, split)
         if file not in self._read:
-            self._read[file] = read_answers(file, str(run.settings.get("task.name")))
+            self._read[file] = read_answers(file, run.settings["task.name"])
         return self._read[file]
 
 

@@ -11,7 +11,7 @@ from src.comparing.differences import PairedTable
 from src.comparing.images import Change
 from src.comparing.sides import changed_settings
 from src.data.decode import UnreadableImage, read_rgb
-from src.data.formats.digit_images import read_digit
+from src.data.formats.digit_images import digit_at
 from src.evaluation.metric_facts import FACTS
 from src.files.csv_files import read_table
 from src.files.printable import printable
@@ -36,7 +36,7 @@ def write_comparison(path: Path, comparison: Comparison) -> None:
     gist = "".join(f"<li>{escape(line)}</li>" for line in [*comparison.gist(), *comparison.notes])
     parts = [
         f"<h1>{title}</h1><ul>{gist}</ul>",
-        "<p>The p-values are about these trained models and other images. Whether the settings do better with other "
+        "<p>The p-values are about these trained models on these images. Whether the settings do better with other "
         "seeds too needs several runs of each: <code>sweep=seeds</code>.</p>",
         "<h2>Metrics</h2>",
         html_table(["run", *(marked(metric, runs[0]) for metric in metrics)], values, sortable=True),
@@ -118,11 +118,8 @@ def card(comparison: Comparison, change: Change, path: str) -> str:
 
 def read_image(run: Run, path: str) -> Image.Image | None:
     """None where the images are no files, or not there any more."""
-    if run.settings.get("data._target_") == "src.data.formats.digits.DigitsDataModule":
-        try:
-            return read_digit(int(path.rpartition("/")[2]))
-        except (ValueError, IndexError):  # of somebody else's run
-            return None
+    if (digit := digit_at(path)) is not None:
+        return digit
     for root in (run.settings.get("data.root"), Path(str(run.settings.get("data.file") or "")).parent):
         if root and (file := Path(root) / path).is_file():
             try:

@@ -26,7 +26,7 @@ def read_sides(given: Sequence[Sequence[str]]) -> list[Side]:
             f"runs='{sides[0].text}' is a single run, whose own page is {runs[0].folder}/report/index.html: give two "
             "or more."
         )
-    if len(kinds := {str(run.settings.get("task.targets")) for run in runs}) > 1:
+    if len(kinds := {run.settings["task.targets"] for run in runs}) > 1:
         raise ConfigError(f"The runs predict different things (task.targets: {', '.join(sorted(kinds))}).")
     return sides
 

@@ -101,13 +101,13 @@ class Comparison:
         return rows
 
     def metrics(self, found: Outputs) -> dict[str, float]:
-        """The two that matter most of those that src.evaluate prints."""
+        """The few of those that src.evaluate prints that the task names for it."""
         if not self.labels:
             return {}
         task = self.reference.task
         values = task.metrics_of(self.reference.layer.undo(found), torch.from_numpy(np.stack(self.labels)))
-        main = [f"test/{name}" for name in part_of(task.record.task_name, "report").HEADLINE[:2]]
-        return {key: float(values[key]) for key in main if key in values}
+        main = part_of(task.record.task_name, "report").EXPORTED
+        return {key: float(values[key]) for key in (f"test/{name}" for name in main)}
 
 
 def joined(parts: Sequence[Outputs]) -> Outputs:

@@ -77,8 +77,9 @@ class Explainer:
             self.empty += int(heat_HW.max() == 0)
             name = f"{number:05d}{f'_{turn}' if turn > 1 else ''}.png"
             row = prediction.explained(k)
-            share = f" {float(row['explained_probability']):.3f}" if "explained_probability" in row else ""
-            titles = (prediction.words, f"for {row['explained']}{share}")
+            sure = {key: f" {float(row[key]):.0%}" for key in ("confidence", "explained_probability") if key in row}
+            said, explained = row["prediction"] or "nothing", f"for {row['explained']}"
+            titles = (said + sure.get("confidence", ""), explained + sure.get("explained_probability", ""))
             save(draw_explanation(image_CHW.permute(1, 2, 0).numpy(), heat_HW.numpy(), *titles), output / name)
             rows.append({**row, "file": name})
         return rows

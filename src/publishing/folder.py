@@ -11,40 +11,28 @@ import torch
 from omegaconf import OmegaConf
 
 from src.files.plain_files import read_json
+from src.publishing.checks import CARD
 from src.runs.checkpoint import load_checkpoint
 from src.runs.record import CHECKPOINT_KEY
-from src.settings.errors import ConfigError
 from src.settings.trust import plain_config
 
-CARD = "report/model_card.md"
 PRIVATE = re.compile(r"^(/|~|\.\.([/\\]|$)|[A-Za-z]:[\\/]|\\\\|file:)")
 
 
 def gather(run: Path, folder: Path, files: Sequence[Path]) -> None:
     """best.ckpt without what only resuming needs, README.md, config.yaml, metrics.json, and `files`.
 
-    Paths of this machine are cut to their last part. Raises ConfigError if something is missing or the folder is taken.
+    Paths of this machine are cut to their last part.
     """
-    needed = [run / "checkpoints" / "best.ckpt", run / CARD, run / "metrics.json", *files]
-    if missing := [path for path in needed if not path.is_file()]:
-        raise ConfigError(
-            f"'{missing[0]}' does not exist. A run that has ended has checkpoints/best.ckpt, {CARD} and metrics.json."
-        )
-    for path in needed[1:3]:  # of a run that is somebody else's
-        if not path.resolve().is_relative_to(run.resolve()):
-            raise ConfigError(f"'{path}' is a link that leads out of the run: nothing was published.")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"output='{folder}' is there already and not empty: give another, or delete it.")
-
-    checkpoint = load_checkpoint(needed[0])
+    checkpoint = load_checkpoint(run / "checkpoints" / "best.ckpt")
     record = without_paths(checkpoint[CHECKPOINT_KEY])
     settings = OmegaConf.to_yaml(plain_config(record["config"]))
-    metrics = without_paths(read_json(needed[2]))
+    metrics = without_paths(read_json(run / "metrics.json"))
     folder.mkdir(parents=True, exist_ok=True)
     torch.save({"state_dict": checkpoint["state_dict"], CHECKPOINT_KEY: record}, folder / "best.ckpt")
     (folder / "config.yaml").write_text(settings, encoding="utf-8")
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    shutil.copyfile(needed[1], folder / "README.md")
+    shutil.copyfile(run / CARD, folder / "README.md")
     for file in files:
         shutil.copyfile(file, folder / file.name)
 

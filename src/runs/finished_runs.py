@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from src.evaluation.metric_facts import facts_of
 from src.files.csv_files import read_table
 from src.files.plain_files import read_json, read_yaml
+from src.runs.record_check import require_named_task
 from src.settings.errors import ConfigError, did_you_mean
 
 
@@ -63,7 +64,9 @@ def read_run(folder: Path) -> Run:
             raise ConfigError(
                 f"'{folder}' has no {name}: expected the folder of a finished run, or of a sweep (with sweep.csv)."
             )
-    settings = dict(dotted(read_yaml(folder / "config.yaml")))
+    config = read_yaml(folder / "config.yaml")
+    require_named_task({"config": config}, folder / "config.yaml")
+    settings = dict(dotted(config))
     check_kinds(folder / "config.yaml", settings, SETTINGS)
     metrics = read_json(folder / "metrics.json")
     check_kinds(folder / "metrics.json", metrics, dict.fromkeys(metrics, (int, float, type(None))))
@@ -74,8 +77,8 @@ def read_run(folder: Path) -> Run:
 
 # What is relied on, and its kinds; None among them = it may also be missing.
 SETTINGS: dict[str, tuple[type, ...]] = {
-    "seed": (int,), "data.fold": (int, type(None)), "task.monitor": (str,), "task.mode": (str,),
-    "task.targets": (str, type(None)), "output_dir": (str, type(None)), "data.root": (str, type(None)),
+    "seed": (int,), "data.fold": (int, type(None)), "task.name": (str,), "task.monitor": (str,),
+    "task.mode": (str,), "task.targets": (str,), "output_dir": (str, type(None)), "data.root": (str, type(None)),
     "data.file": (str, type(None)),
 }  # fmt: skip
 ENVIRONMENT: dict[str, tuple[type, ...]] = {

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.cli.command_line import changes_on_resuming
 from src.cli.options import typed_settings
+from src.cli.run_dir import require_no_run
 from src.runs.resume import PATHS_OF_DATA, find_interrupted, resumed_settings
 from src.runs.run import DryRun, ResumedRun, TrainingRun
 from src.settings.errors import ConfigError
@@ -46,12 +47,3 @@ def open_run(cfg: DictConfig, typed: Sequence[str] = ()) -> TrainingRun:
     if before is not None:
         return ResumedRun(held, before)
     return DryRun(held) if held.trainer.get("fast_dev_run") else TrainingRun(held)
-
-
-def require_no_run(output_dir: Path) -> None:
-    """Raise ConfigError if the directory holds a run already, which this one would overwrite."""
-    if any((output_dir / name).exists() for name in ("metrics.json", "checkpoints/last.ckpt")):
-        raise ConfigError(
-            f"output_dir='{output_dir}' holds a run already: resume={output_dir} goes on with it (resume=auto too, and "
-            "starts a new one where there is none); or give another directory."
-        )

@@ -12,7 +12,7 @@ from src.settings.plain_values import NAMES, PREPROCESSING, Rules, is_number, is
 
 
 def require_named_task(values: Any, file: Path) -> None:
-    """Raise ConfigError for a checkpoint of a version that named a task by its class."""
+    """Raise ConfigError for a checkpoint or run of a version that named a task by its class."""
     config = values.get("config") if isinstance(values, dict) else None
     task = config.get("task") if isinstance(config, dict) else None
     if isinstance(task, dict) and "name" not in task and "_target_" in task:

@@ -18,6 +18,7 @@ from src.settings.rules import is_declared, wrong_value, wrong_values
 from src.settings.schema import EvaluateConfig, TrainConfig
 
 OF_RUNS = ("checkpoints", "last.ckpt", "train.log")  # one of them is in a run's directory, also in its first epoch
+BEST = ("best.ckpt", "checkpoints/best.ckpt")  # what is used of a directory
 
 
 def check_settings(cfg: DictConfig, yaml_values: dict[str, Any]) -> None:
@@ -32,11 +33,7 @@ def check_settings(cfg: DictConfig, yaml_values: dict[str, Any]) -> None:
     problems += wrong_values(schema, values)
     problems += other_kinds(schema, values, yaml_values)
     problems += nothing_chosen(values) if schema is not EvaluateConfig else []
-    problems += [
-        f"{key} is empty: give a path, or leave it out. (Is it a shell's variable that is not set?)"
-        for key in PATHS
-        if not key.startswith("hydra.") and value_at(values, key, None) == ""
-    ]
+    problems += wrong_paths(values)
     if not problems:
         problems = list(missing_paths(values))
     if not problems:  # what is wrong in itself cannot be compared
@@ -108,6 +105,14 @@ def nothing_chosen(values: dict[str, Any]) -> Iterator[str]:
             yield f"{key} names nothing that can be built: choose one of the group's options, {group}=<option>."
 
 
+def wrong_paths(values: dict[str, Any]) -> Iterator[str]:
+    for key in PATHS:
+        if (value := value_at(values, key, None)) == "":
+            yield f"{key} is empty: give a path, or leave it out. (Is it a shell's variable that is not set?)"
+        elif isinstance(value, int | float):
+            yield f'{key}={value} is a number, and must be a path: in a yaml file it needs quotes, "{value}".'
+
+
 def missing_paths(values: dict[str, Any]) -> Iterator[str]:
     keys = ["data.file", "data.split_file", "resume", "ckpt", "model", "root"]
     if "name" not in (values.get("data") or {}):  # torchvision's sets are downloaded to data.root
@@ -122,3 +127,5 @@ def missing_paths(values: dict[str, Any]) -> Iterator[str]:
             yield f"{key}='{value}' does not exist{looked_in}."
         elif key == "resume" and not path.is_file() and not any((path / name).exists() for name in OF_RUNS):
             yield f"resume='{value}' is no run: expected its directory, with checkpoints/last.ckpt, or a .ckpt."
+        elif key == "ckpt" and path.is_dir() and not any((path / name).is_file() for name in BEST):
+            yield f"No checkpoint at '{value}': expected a .ckpt file, or a run directory with checkpoints/best.ckpt."

@@ -5,6 +5,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
+from src.evaluation.metric_facts import FACTS
 from src.sweeps.results import REPEATED, SweepResults, spread_text
 
 
@@ -33,7 +34,7 @@ def print_repetitions(results: SweepResults) -> None:
             if all(row.get(name) is not None for row in group):
                 print(f"{name} {spread_text(group, name)} over {len(group)} jobs {same}".rstrip())
     if any(row.get(last) is not None for group in groups for row in group):
-        print(f"({monitor} is of the epoch that was best on val, which flatters; {last} of the last epoch.)")
+        print(f"({monitor} is of the epoch that was best on val, so optimistic; {last} of the last epoch.)")
 
 
 def swept_settings(results: SweepResults) -> list[str]:
@@ -43,9 +44,10 @@ def swept_settings(results: SweepResults) -> list[str]:
 
 def ranked_metrics(results: SweepResults) -> list[str]:
     """The monitored one, the same and the usual ones of test where they are there, and the duration."""
-    tested = (results.monitor.replace("val/", "test/"), "test/acc", "test/loss")
-    there = [name for name in tested if any(name in row for row in results.rows)]
-    return [*dict.fromkeys([results.monitor, *there]), "fit_seconds"]
+    there = {name for row in results.rows for name in row}
+    usual = [f"test/{name}" for name in FACTS if name != "loss" and f"test/{name}" in there][:1]
+    tested = [results.monitor.replace("val/", "test/"), *usual, "test/loss"]
+    return [*dict.fromkeys([results.monitor, *(name for name in tested if name in there)]), "fit_seconds"]
 
 
 def number_text(name: str, value: float | None) -> str:

@@ -1,6 +1,7 @@
 """What a run, or an evaluation, leaves for people: tables, the page, the model card. The task brings its parts.
 
-The module `report` of a task has HEADLINE (names of its main metrics), words, intervals, tables and sections."""
+The module `report` of a task has HEADLINE (names of its main metrics), EXPORTED (of those that src.export measures),
+words, intervals, tables and sections."""
 
 import json
 from collections.abc import Sequence

@@ -133,6 +133,14 @@ def test_evaluate_changes_its_own_data() -> None:
             (["optimizer=1"], "optimizer='1' does not exist."),
             (["freeze.phases=[1]"], "freeze.phases[0]=1 is not understood"),
             (["freeze.phases=["], "freeze.phases="),
+            (
+                ["freeze.phases=[{trainn: all}]"],
+                "freeze.phases: trainn is no setting of a phase. Did you mean 'train'?",
+            ),
+            (
+                ["freeze=head_then_all", "freeze.phases.0.optimizer.lr=-1"],
+                "freeze.phases.0.optimizer.lr is not there yet: +freeze.phases.0.optimizer.lr=<value> adds it.",
+            ),
             (["~callbacks.image_grid", "debug=fast_dev_run"], "~callbacks.image_grid takes away what is not there."),
             (["data.root=x"], "It is a setting of data=csv, data=folder, data=torchvision."),
             (["~data"], "data._target_=None names nothing that can be built"),

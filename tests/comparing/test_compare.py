@@ -31,7 +31,7 @@ def test_a_difference_with_interval_and_both_p(tmp_path: Path, run_compare: Comp
     assert mean in answer.out
     assert "Permutation of signs: p = 0.0625; 5 pairs reach 0.0625 at best." in answer.out
     assert answer.out.splitlines()[-1] == "B is better by 3.00 points, 95 % CI 1.04..4.96."
-    assert "flatters" not in answer.out and "McNemar" not in answer.out
+    assert "optimistic" not in answer.out and "McNemar" not in answer.out
 
 
 def test_no_difference_beyond_the_noise(tmp_path: Path, run_compare: Compare) -> None:
@@ -101,7 +101,7 @@ def test_images_that_change(tmp_path: Path, run_compare: Compare) -> None:
     header, *lines = file.read_text().splitlines()
     file.write_text("\n".join([header, *reversed(lines)]))
     out = run_compare(a, b).out
-    assert "(val/acc is of the epoch that was best on val, which flatters; last/val/acc is of the last.)" in out
+    assert "(val/acc is of the epoch that was best on val, so optimistic; last/val/acc is of the last.)" in out
     assert "8 images: one image is 12.50 points." in out and "less than one image" not in out
     assert "of 8 answers, 2 wrong with A are right with B, and 1 right with A are wrong with B." in out
     assert "McNemar's exact test between these two models, on these images: p = 1" in out

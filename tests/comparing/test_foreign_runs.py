@@ -75,7 +75,7 @@ def test_settings_that_are_more_than_plain_data(
         ("environment.json", '{"data_fingerprint": "f1", "versions": [1]}', "versions is '[1]'"),
         ("config.yaml", "task: {monitor: val/acc, mode: max, targets: classes}", "seed is missing"),
         ("config.yaml", "seed: [0]\ntask: {monitor: val/acc, mode: max}", "seed is '[0]'"),
-        ("config.yaml", "seed: 0\ntask: max", "task.monitor is missing"),
+        ("config.yaml", "seed: 0\ntask: max", "task.name is missing"),
         ("config.yaml", "seed: 0\ndata: {fold: x}\ntask: {monitor: val/acc, mode: max}", "data.fold is 'x'"),
     ]),
 )  # fmt: skip
@@ -196,3 +196,13 @@ def test_links_out_of_a_run_are_not_published(tmp_path: Path, command: Callable[
     answer = command("publish", f"ckpt={run}", f"output={tmp_path}/hub")
     assert answer.status == 1 and "a link that leads out of the run" in answer.err
     assert not (tmp_path / "hub").exists() and json.loads((run / "metrics.json").read_text())
+
+
+def test_runs_of_an_older_version(tmp_path: Path, run_compare: Compare) -> None:
+    old, new = (make_run(tmp_path / name, 0, {"val/acc": 0.9}) for name in ("old", "new"))
+    config = OmegaConf.load(old / "config.yaml")
+    config.task = {"_target_": "src.classification.task.Task", "labels": "one", "monitor": "val/acc", "mode": "max"}
+    OmegaConf.save(config, old / "config.yaml")
+    for sides in ((old, new), (new, old)):
+        answer = run_compare(*sides)
+        assert answer.status == 1 and f"'{old}/config.yaml' cannot be used: an older version" in answer.err

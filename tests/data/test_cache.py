@@ -190,6 +190,7 @@ def test_a_changed_file_is_read_again_and_an_unchanged_one_is_not(tmp_path: Path
     assert len(entries(tmp_path)) == 2
 
 
+@pytest.mark.slow
 def test_training_on_kept_images(tmp_path: Path, images: Path) -> None:
     kept, plain = both_ways(
         tmp_path, images, "data.cache=images", "data.num_workers=1", "freeze=none", "trainer.max_epochs=1"

@@ -41,7 +41,7 @@ def test_mistakes(colors_run: Run, tmp_path: Path, command) -> None:
     run, new = f"ckpt={colors_run.directory}", f"output={tmp_path}/a"
     for arguments, text in (
         (["ckpt=nope", new], "ckpt='nope' does not exist"),
-        ([f"ckpt={tmp_path}/other", new], f"'{tmp_path}/other/checkpoints/best.ckpt' does not exist"),
+        ([f"ckpt={tmp_path}/other", new], f"No checkpoint at '{tmp_path}/other'"),
         ([run, f"output={tmp_path}/full"], "is there already and not empty"),
         ([run, new, "files=[no.onnx]"], "'no.onnx' does not exist"),
         ([run, new, "repo=just-a-name"], "repo='just-a-name' is no repository: give owner/name"),

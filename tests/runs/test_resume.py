@@ -74,6 +74,7 @@ def test_fewer_epochs_than_were_trained_are_refused(colors_run: Run, tmp_path: P
         resume(copy_of(colors_run, tmp_path), "trainer.max_epochs=3")
 
 
+@pytest.mark.slow
 def test_one_cycle_becomes_longer(plain: tuple[str, ...], tmp_path: Path) -> None:
     run_train(tmp_path / "run", *plain, "scheduler=onecycle", "trainer.max_epochs=1")
     assert len(rates(resume(tmp_path / "run", "trainer.max_epochs=3", "data.batch_size=16"))) == 3

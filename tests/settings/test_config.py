@@ -149,6 +149,7 @@ def test_every_option_says_what_it_is_and_when_to_take_it(group: str) -> None:
             (["seed=1,2"], ["To sweep over it, add --multirun"]),
             (["data=folder"], ["data.root is not set"]),
             (["data=folder", "data.root=nope"], ["data.root='nope' does not exist (looked in"]),
+            (["data=folder", "data.root=${seed}"], ["data.root=0 is a number, and must be a path"]),  # as out of a yaml
             (["resume=nope"], ["resume='nope' does not exist"]),
             (["task.mode=maximum"], ["task.mode='maximum' is not allowed. Did you mean 'max'? Allowed: max, min."]),
             (["augment.policy=foo"], ["augment.policy='foo' is not allowed. Allowed: trivial, rand, augmix."]),

@@ -11,6 +11,7 @@ import pytest
 import torch
 from conftest import Answer, Run, compose, run_train
 from PIL import Image
+from support.slow import one_in
 
 from src.build.trained_model import TrainedModel
 from src.runs.checkpoint import load_checkpoint
@@ -160,7 +161,7 @@ def test_a_checkpoint_that_is_evaluated_runs_nothing(run: Run, tmp_path: Path, m
         TrainedModel.open(str(file), evaluate=True)
 
 
-@pytest.mark.parametrize("kind", FOREIGN_IN_RESUMING)
+@pytest.mark.parametrize("kind", one_in(3, FOREIGN_IN_RESUMING))
 def test_a_checkpoint_that_is_resumed_runs_nothing(run: Run, tmp_path: Path, mark: Path, kind: str) -> None:
     changed(run, tmp_path / "run" / "checkpoints" / "last.ckpt", settings_of(FOREIGN_IN_RESUMING[kind], mark))
     with pytest.raises(ConfigError, match=r"trust=true|cannot be used|cannot be gone on with"):

@@ -66,8 +66,9 @@ def test_a_few_are_left_out(colors_run: Run) -> None:
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     trainer = Trainer(accelerator="cpu", **quiet)
     features[5] = float("inf")
-    (metrics,) = trainer.validate(task, DataLoader([batch], batch_size=None), verbose=False)
+    trainer.validate(task, DataLoader([batch], batch_size=None), verbose=False)
+    metrics = trainer.callback_metrics
     assert metrics["val/acc"] == 1 and math.isfinite(metrics["val/loss"])
     features[7:9] = float("nan")
-    (metrics,) = trainer.validate(task, DataLoader([batch], batch_size=None), verbose=False)
-    assert all(math.isnan(value) for value in metrics.values())
+    trainer.validate(task, DataLoader([batch], batch_size=None), verbose=False)
+    assert all(math.isnan(value) for value in trainer.callback_metrics.values())

@@ -217,6 +217,7 @@ def test_without_checkpoints_the_average_is_what_is_measured(trained: Runner, pl
     assert run.metrics["val/loss"] == pytest.approx(run.metrics["last/val/loss"])
 
 
+@pytest.mark.slow
 def test_a_soup_is_kept_if_val_is_not_worse(trained: Runner, plain: tuple[str, ...]) -> None:
     run = trained(*plain, "soup=3", "trainer.max_epochs=3", "task.monitor=val/loss", "task.mode=min")
     name = "model.net.features.0.weight"
@@ -259,12 +260,15 @@ def test_advice_goes_by_balance_and_size(colors: Path, tmp_path: Path) -> None:
     from src.build.data import build_datamodule
 
     def advice(root: Path, *settings: str) -> str:
-        cfg = typed("data=folder", f"data.root={root}", *settings)
+        cfg = typed("data=csv" if "task=multilabel" in settings else "data=folder", f"data.root={root}", *settings)
         return advise_recipe(cfg, build_datamodule(cfg).table) or ""
 
     assert "42 training images are few. Try experiment=known_classes" in advice(colors)
     assert advice(colors, "head.start=pretrained") == ""
     assert advice(colors, "freeze=head_then_all") == "" == advice(colors, "backbone.weights=null")
+    tags = tmp_path / "tags.csv"
+    tags.write_text("path,label\n" + "".join(f"{p},{p.parent.name};image\n" for p in sorted(colors.rglob("*.png"))))
+    assert advice(colors, "task=multilabel", f"data.file={tags}") == ""  # for which known_classes would be refused
     for color, count in (("red", 20), ("blue", 20), ("green", 2)):
         (tmp_path / color).mkdir()
         for file in sorted((colors / color).iterdir())[:count]:

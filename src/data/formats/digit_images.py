@@ -1,5 +1,6 @@
 """The pixels of the digits that the repository carries (see src/assets/README.md). Imports no torch."""
 
+import re
 from functools import cache
 
 import numpy as np
@@ -25,3 +26,9 @@ def read_digit(row: int) -> Image.Image:
 def digit_path(row: int) -> str:
     """What a digit, which is no file, is called."""
     return f"digits/{row:04d}"
+
+
+def digit_at(path: str) -> Image.Image | None:
+    """The digit that is called so; None if none is."""
+    found = re.fullmatch(r"digits/(\d{4})", path)
+    return read_digit(int(found[1])) if found and int(found[1]) < len(digit_pixels()) else None

@@ -16,6 +16,7 @@ from src.tasks.classification.mistakes import Answers, mistakes_section, pairs_s
 from src.tasks.classification.task import ClassificationTask
 
 HEADLINE = ["acc", "balanced_acc", "f1", "ece"]
+EXPORTED = HEADLINE[:1]
 
 
 def words(class_names: list[str]) -> TaskWords:

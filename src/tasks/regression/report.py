@@ -11,6 +11,7 @@ from src.reports.run_report import RunReport, TaskWords
 from src.tasks.regression.task import RegressionTask
 
 HEADLINE = ["mae", "rmse", "r2"]
+EXPORTED = HEADLINE[:2]
 MISTAKES = 24
 PLOTS = 8  # targets
 
