@@ -100,6 +100,8 @@ def nothing_chosen(values: dict[str, Any]) -> Iterator[str]:
     """Groups of which something is built, and that say nothing of what."""
     for group in ("data", "head", "loss", "optimizer", "scheduler", "trainer"):
         node = values.get(group, {"_target_": ""})
+        if group == "loss" and node == {}:
+            continue  # the task says whether it needs one
         if not isinstance(node, dict) or not isinstance(node.get("_target_"), str):
             key = f"{group}._target_={node.get('_target_')!r}" if isinstance(node, dict) else f"{group}={node!r}"
             yield f"{key} names nothing that can be built: choose one of the group's options, {group}=<option>."
