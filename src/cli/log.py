@@ -70,6 +70,7 @@ def quieten_libraries() -> None:
         ".*Experiment logs directory .* exists and is not empty.*",
         ".*using `DistributedSampler`.*",
         ".*isinstance.treespec, LeafSpec.*",
+        ".*given buffer is not writable.*",  # torch.export.load of torch 2.11
         ".*It is recommended to use .self.log.*sync_dist=True.*",  # these values are the same on every process
         ".*resuming from a checkpoint that ended before the epoch ended.*",  # the sampler knows where to go on
         ".*callbacks used to create the checkpoint need to be provided.*",
