@@ -41,13 +41,12 @@ class TrainedModel:
         damaged, or names code that is not ours.
         """
         file = find_checkpoint(path, "best")
-        checkpoint = load_checkpoint(file)
-        record, weights = RunRecord.of(checkpoint, file), checkpoint["state_dict"]
+        checkpoint, record = load_checkpoint(file)
         if not trust:
             require_own_targets(record.config, file, FOR_EVALUATION if evaluate else FOR_INFERENCE)
         name = find_accelerator(accelerator)
         try:
-            task = load_task(task_class(record.task_name), weights, record, with_loss=evaluate)
+            task = load_task(task_class(record.task_name), checkpoint["state_dict"], record, with_loss=evaluate)
         except ConfigError:
             raise
         except Exception as error:  # whatever the parts of an unfitting file raise

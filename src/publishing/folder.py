@@ -24,7 +24,7 @@ def gather(run: Path, folder: Path, files: Sequence[Path]) -> None:
 
     Paths of this machine are cut to their last part.
     """
-    checkpoint = load_checkpoint(run / "checkpoints" / "best.ckpt")
+    checkpoint, _ = load_checkpoint(run / "checkpoints" / "best.ckpt")
     record = without_paths(checkpoint[CHECKPOINT_KEY])
     settings = OmegaConf.to_yaml(plain_config(record["config"]))
     metrics = without_paths(read_json(run / "metrics.json"))

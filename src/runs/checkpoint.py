@@ -85,14 +85,14 @@ def find_checkpoint(path: str, name: str) -> Path:
     )
 
 
-def load_checkpoint(file: Path) -> dict[str, Any]:
-    """The checkpoint as plain data on the CPU.
+def load_checkpoint(file: Path) -> tuple[dict[str, Any], RunRecord]:
+    """The checkpoint as plain data on the CPU, and the record that it carries.
 
     Raises ConfigError if it is damaged, is not one of this project's, has weights that are not finite, or says
     impossible things of its model.
     """
     checkpoint = read_checkpoint(file)
-    RunRecord.of(checkpoint, file)
+    record = RunRecord.of(checkpoint, file)
     weights = checkpoint.get("state_dict")
     if not isinstance(weights, dict) or not all(isinstance(v, Tensor) and is_plain_tensor(v) for v in weights.values()):
         raise ConfigError(f"'{file}' holds no weights: its entry 'state_dict' is damaged.")
@@ -102,12 +102,12 @@ def load_checkpoint(file: Path) -> dict[str, Any]:
                 f"'{file}' cannot be used: its weights {name} are not all finite, so that its answers would be no "
                 "numbers either. The training went wrong, or the file is damaged: take another checkpoint."
             )
-    return checkpoint
+    return checkpoint, record
 
 
 def rewrite(file: Path, weights: dict[str, Tensor] | None, calibration: dict[str, float]) -> None:
     """Put other weights (None = as they are), or what was learnt from val, into a checkpoint."""
-    checkpoint = load_checkpoint(file)
+    checkpoint, _ = load_checkpoint(file)
     checkpoint["state_dict"] = weights or checkpoint["state_dict"]
     if calibration:
         checkpoint[CHECKPOINT_KEY][CALIBRATION_KEY] = calibration

@@ -60,8 +60,7 @@ def find_interrupted(wanted: str, output_dir: Path) -> Interrupted | None:
             "first epoch. Start it again with its own command."
         )
     file = find_checkpoint(resume, "last")
-    checkpoint = load_checkpoint(file)
-    record = RunRecord.of(checkpoint, file)
+    checkpoint, record = load_checkpoint(file)
     progress = Progress.of(checkpoint, file)
     check_resumable(checkpoint, record, progress, file)
     require_same_run(record, file, run_dir)

@@ -15,7 +15,7 @@ from src.settings.plain_values import Rules, is_number
 
 PATHS = ("best_model_path", "last_model_path", "kth_best_model_path")  # of Lightning's ModelCheckpoint
 SCALARS = ("step",)  # of fused optimizers, all else has the shape of the parameter
-SHAPE = ("data.batch_size", "trainer.max_epochs", "trainer.accumulate_grad_batches")
+BATCHES_AND_EPOCHS = ("data.batch_size", "trainer.max_epochs", "trainer.accumulate_grad_batches")
 STATE: Rules = {
     "callbacks": (are_mappings, "states of callbacks"),
     "optimizer_states": (lambda v: isinstance(v, list) and all(isinstance(one, dict) for one in v), "a list of states"),
@@ -40,7 +40,7 @@ def check_resumable(checkpoint: dict[str, Any], record: RunRecord, progress: Pro
     phases = record.setting("freeze.phases")
     if len(phases) != len(progress.phase_epochs) or progress.phase >= len(phases):
         raise unfit(file, "its phases are not those of its freeze plan")
-    needed = [record.setting(key) for key in SHAPE]
+    needed = [record.setting(key) for key in BATCHES_AND_EPOCHS]
     if not all(is_count(value, 1) for value in needed) or not all(index < len(phases) for index in record.rates):
         raise unfit(file, "its settings lack a batch size or a number of epochs, or it has rates of other phases")
 

@@ -39,7 +39,7 @@ def load_best(task: FineTuneTask, trainer: Trainer) -> None:
     last = trainer.strategy.lightning_module_state_dict()  # sharded weights are gathered by all processes
     if trainer.is_global_zero:
         if (file := best_file(trainer, task.monitor)) is not None:
-            weights = load_checkpoint(file)["state_dict"]
+            weights = load_checkpoint(file)[0]["state_dict"]
         else:
             moving = find_callback(trainer, MovingAverage)
             weights = last if moving is None else moving.average

@@ -127,7 +127,7 @@ def check(checkpoint: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("entry", [*RULES, *STATE])
 def test_each_wrong_entry_is_named(run: Run, entry: str) -> None:
-    whole = load_checkpoint(run.directory / "checkpoints" / "last.ckpt")
+    whole, _ = load_checkpoint(run.directory / "checkpoints" / "last.ckpt")
     check(whole)
     for value in WRONG:
         if value in RIGHT.get(entry, []):

@@ -108,7 +108,7 @@ def test_a_task_of_places_trains_is_measured_and_opened(tmp_path: Path) -> None:
     assert len(list(task.predictions_of(measured.splits[0]))) == len(measured.splits[0])
 
     file = tmp_path / "run" / "checkpoints" / "best.ckpt"
-    checkpoint = load_checkpoint(file)
-    opened = load_task(PlacesTask, checkpoint["state_dict"], RunRecord.of(checkpoint, file), with_loss=True)
+    checkpoint, record = load_checkpoint(file)
+    opened = load_task(PlacesTask, checkpoint["state_dict"], record, with_loss=True)
     image = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
     assert torch.equal(opened(image), task.eval()(image))
