@@ -1,0 +1,113 @@
+"""Boxes around the objects of each image: targets whose number differs from image to image. Columns, no object per box.
+
+Shapes: N images, M boxes, K classes. Boxes are x1, y1, x2, y2 in pixels of the upright image, x2 and y2 exclusive.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from src.data.targets import Kind, Rows, Targets
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Boxes(Targets):
+    """`values` int64 [N, 4]: of each image where its boxes begin in the arrays below, how many there are, and the
+    image's width and height in pixels, upright by its EXIF tag.
+
+    `boxes_xyxy` float32 [M, 4]: each at least as large as 0 and inside its image. `class_ids` int64 [M], indices into
+    `names`. `crowd` bool [M]: regions of many objects (COCO) and difficult objects (VOC), which nobody trains on, and
+    which count neither as found nor as missed. The arrays are those of the whole table, also after `take`.
+    """
+
+    boxes_xyxy: Floats
+    class_ids: npt.NDArray[np.int64]
+    crowd: npt.NDArray[np.bool_]
+
+    kind: ClassVar[Kind] = "boxes"
+
+    def of(self, row: int) -> slice:
+        """Where the boxes of an image lie in the arrays."""
+        start, count = self.values[row, :2].tolist()
+        return slice(start, start + count)
+
+    def size(self, row: int) -> tuple[int, int]:
+        """Width and height of an image in pixels."""
+        width, height = self.values[row, 2:].tolist()
+        return width, height
+
+    @property
+    def largest_count(self) -> int:
+        """Boxes in the fullest image."""
+        return int(self.values[:, 1].max(initial=0))
+
+    def places(self, rows: Rows) -> tuple[Rows, Rows]:
+        """Of all boxes of these images: index into the arrays, and position of the image within `rows`; int64 [m]."""
+        starts, counts = self.values[rows, 0], self.values[rows, 1]
+        positions_m = np.repeat(np.arange(len(rows)), counts)
+        before_m = np.repeat(np.cumsum(counts) - counts, counts)
+        return np.repeat(starts, counts) + np.arange(len(positions_m)) - before_m, positions_m
+
+    def text(self, row: int) -> str:
+        """How many objects of each class: `cat 2;dog 1`."""
+        ids, counts = np.unique(self.class_ids[self.of(row)], return_counts=True)
+        return ";".join(f"{self.names[k]} {count}" for k, count in zip(ids.tolist(), counts.tolist(), strict=True))
+
+    def present(self, rows: Rows) -> npt.NDArray[np.bool_]:
+        """Whether an image shows a class, [N, K]."""
+        boxes_m, positions_m = self.places(rows)
+        present_NK = np.zeros((len(rows), len(self.names)), dtype=np.bool_)
+        present_NK[positions_m, self.class_ids[boxes_m]] = True
+        return present_NK
+
+    def counts(self, rows: Rows) -> npt.NDArray[np.int64]:
+        return self.present(rows).sum(axis=0, dtype=np.int64)  # type: ignore[no-any-return]
+
+    def strata(self, rows: Rows) -> npt.NDArray[np.int64]:
+        """The rarest class that each image shows; one more group for images without boxes."""
+        present_NK = self.present(rows)
+        counts_K = present_NK.sum(axis=0)
+        rarity_NK = np.where(present_NK, counts_K, len(rows) + 1)
+        return np.where(present_NK.any(axis=1), rarity_NK.argmin(axis=1), len(self.names)).astype(np.int64)
+
+    def digest(self, rows: Rows) -> bytes:
+        boxes_m, _ = self.places(rows)
+        columns = self.values[rows, 1:], self.boxes_xyxy[boxes_m], self.class_ids[boxes_m], self.crowd[boxes_m]
+        return b"".join(np.ascontiguousarray(column).tobytes() for column in columns)
+
+    def differ(self, rows: Rows, others: Rows, near: bool = False) -> npt.NDArray[np.bool_]:
+        """Whether the numbers of objects by class differ."""
+        pairs = zip(rows.tolist(), others.tolist(), strict=True)
+        return np.array([self.text(row) != self.text(other) for row, other in pairs], dtype=np.bool_)
+
+    def describe(self, rows: Rows) -> str:
+        boxes_m, _ = self.places(rows)
+        empty = int((self.values[rows, 1] == 0).sum())
+        negatives = f", {empty:,} without boxes" if empty else ""
+        return f"{super().describe(rows)} (images that show it; {len(boxes_m):,} boxes{negatives})"
+
+    def sample(self, row: int, size_wh: tuple[int, int]) -> dict[str, Any]:
+        """What one image of these pixels has: `boxes` (BoundingBoxes, XYXY float32 [M, 4]) and `labels` (class ids, int64 [M]),
+        both without crowds; they go through transforms.v2 together.
+        """
+        import torch
+        from torchvision import tv_tensors
+
+        where = self.of(row)
+        kept = ~self.crowd[where]
+        width, height = self.size(row)
+        scale = np.array([size_wh[0] / width, size_wh[1] / height] * 2, dtype=np.float32)
+        boxes = torch.from_numpy(self.boxes_xyxy[where][kept] * scale)
+        canvas = (size_wh[1], size_wh[0])
+        return {
+            "boxes": tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=canvas),  # type: ignore[call-arg]
+            "labels": torch.from_numpy(self.class_ids[where][kept]),
+        }
+
+    def stack(self, samples: Sequence[Any]) -> list[Any]:
+        return list(samples)
