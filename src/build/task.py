@@ -1,5 +1,6 @@
 """The network with its head, and how it trains; for training, or out of a checkpoint."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,8 @@ def build_task(kind: type[FineTuneTask], run: TrainingRun, datamodule: ImageData
     settings, table = run.settings, datamodule.table
     record = run.record_of(datamodule.class_names, datamodule.preprocessing, table.fingerprint())
     rows = table.splits["train"]
+    if not record.network:
+        record = replace(record, network=kind.network_for(table.targets.take(rows), record))
     task = kind(
         model=build_model(kind, settings, record, run.reads_weights),
         loss=build_loss(settings.loss, len(record.class_names), table.targets.counts(rows), len(rows)),
@@ -48,7 +51,7 @@ def build_task(kind: type[FineTuneTask], run: TrainingRun, datamodule: ImageData
         record=record,
         mixing=build_mixing(settings.augment, len(record.class_names)),
     )
-    task.learn_labels(table.labels[rows])
+    task.learn_labels(table.targets.labels(rows))
     if settings.task.monitor not in task.metric_names:
         raise ConfigError(
             f"task.monitor='{settings.task.monitor}' is not measured here. Allowed: {', '.join(task.metric_names)}."
@@ -73,7 +76,7 @@ def build_model(kind: type[FineTuneTask], settings: TrainConfig, record: RunReco
 def with_head(
     kind: type[FineTuneTask], net: nn.Module, head: dict[str, Any], channels_last: bool, record: RunRecord
 ) -> AdaptedNetwork:
-    node = {key: value for key, value in head.items() if key != "start"}  # of head_start.py
+    node = {key: value for key, value in head.items() if key not in ("start", "targets")}  # read by us
     return kind.adapt(net, record, instantiate(plain_config(node)), channels_last)
 
 

@@ -5,7 +5,7 @@ Shapes: N images, M boxes, K classes. Boxes are x1, y1, x2, y2 in pixels of the 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -80,6 +80,9 @@ class Boxes(Targets):
         columns = self.values[rows, 1:], self.boxes_xyxy[boxes_m], self.class_ids[boxes_m], self.crowd[boxes_m]
         return b"".join(np.ascontiguousarray(column).tobytes() for column in columns)
 
+    def labels(self, rows: Rows) -> Self:
+        return self.take(rows)
+
     def differ(self, rows: Rows, others: Rows, near: bool = False) -> npt.NDArray[np.bool_]:
         """Whether the numbers of objects by class differ."""
         pairs = zip(rows.tolist(), others.tolist(), strict=True)
@@ -92,8 +95,10 @@ class Boxes(Targets):
         return f"{super().describe(rows)} (images that show it; {len(boxes_m):,} boxes{negatives})"
 
     def sample(self, row: int, size_wh: tuple[int, int]) -> dict[str, Any]:
-        """What one image of these pixels has: `boxes` (BoundingBoxes, XYXY float32 [M, 4]) and `labels` (class ids, int64 [M]),
-        both without crowds; they go through transforms.v2 together.
+        """`boxes` (BoundingBoxes, XYXY float32 [m, 4], in pixels of an image of this size) and `labels` (class ids int64
+        [m]), both without crowds, which transforms.v2 moves and drops together; and what no transform changes:
+        `size_wh` int64 [2] of the file's upright image, and `truth` float32 [M, 6], of all boxes x1, y1, x2, y2 in its
+        pixels, class id and 1 for a crowd.
         """
         import torch
         from torchvision import tv_tensors
@@ -107,7 +112,14 @@ class Boxes(Targets):
         return {
             "boxes": tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=canvas),  # type: ignore[call-arg]
             "labels": torch.from_numpy(self.class_ids[where][kept]),
+            "size_wh": torch.tensor([width, height]),
+            "truth": torch.from_numpy(self.rows_of(row)),
         }
+
+    def rows_of(self, row: int) -> Floats:
+        """x1, y1, x2, y2, class id and 1 for a crowd, of each box of an image, float32 [M, 6]."""
+        where = self.of(row)
+        return np.column_stack([self.boxes_xyxy[where], self.class_ids[where], self.crowd[where]]).astype(np.float32)
 
     def stack(self, samples: Sequence[Any]) -> list[Any]:
         return list(samples)

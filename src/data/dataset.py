@@ -9,7 +9,7 @@ unreadable  list of (path, reason) met while the batch was made
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,14 +17,32 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from src.data.decode import UnreadableImage, read_rgb
+from src.data.decode import UnreadableImage, read_sized
 from src.data.samplers import Draw, Seeded
 from src.data.table import ImageTable
 from src.data.targets import Rows, Targets
 from src.data.transforms import Transform
 
 Batch = dict[str, Any]
-FileItem = tuple[Tensor | None, str, str | None]  # (uint8 [3, H, W], path, reason why there is no image)
+Images = Tensor | list[Tensor]  # uint8 [B, 3, H, W], or [3, H, W] each where their sizes differ
+
+
+class FileItem(NamedTuple):
+    """An image by its path: pixels uint8 [3, H, W] and size in the file, upright; or the reason why there is none."""
+
+    path: str
+    image: Tensor | None = None
+    size_wh: tuple[int, int] = (0, 0)
+    error: str | None = None
+
+
+class FileBatch(NamedTuple):
+    """`images` and `sizes_wh` int64 [b, 2] of those that could be read; paths and errors (None if readable) of all."""
+
+    images: Images
+    sizes_wh: Tensor
+    paths: list[str]
+    errors: list[str | None]
 
 # Damaged training images in a row before a batch goes without. Where so many are damaged, all may be, on a disk that is
 # gone: then the other images of this batch are tried once only. No later batch depends on it.
@@ -41,7 +59,8 @@ class ImageDataset(Dataset[Batch]):
         table, rows, transform, seed: positions are those in `rows`, and `seed` is that of the augmentation.
         substitute: whether damaged images are replaced.
         prepared: gives the image at a position as `transform.prepare` leaves it, or None if it is not kept any more;
-            None = decode all. Only for targets that no transform changes, since it keeps images alone.
+            None = decode all. It keeps images alone: targets that move with the pixels go by its size, so
+            `prepare` may scale them, and cut nothing off.
     """
 
     def __init__(
@@ -92,10 +111,10 @@ class ImageDataset(Dataset[Batch]):
         return {"unreadable": unreadable}
 
     def prepare(self, position: int, row: int) -> tuple[Image.Image, Any]:
-        target = self.table.targets.sample(row)
         if self.prepared is not None and (kept := self.prepared(position)) is not None:
-            return kept, target
-        return self.transform.prepare(self.table.read(row, self.transform.needed_px), target)
+            return kept, self.table.targets.sample(row, kept.size)
+        image = self.table.read(row, self.transform.needed_px)
+        return self.transform.prepare(image, self.table.targets.sample(row, image.size))
 
 
 class Collate:
@@ -111,16 +130,22 @@ class Collate:
         read = [item for item in items if "image" in item]
         labels = self.no_targets.stack([item["label"] for item in read])
         return {
-            "image": self.stack([item["image"] for item in read]),
+            "image": stacked([item["image"] for item in read], self.size_px),
             "label": torch.from_numpy(labels) if isinstance(labels, np.ndarray) else labels,
             "index": torch.tensor([item["index"] for item in read], dtype=torch.int64),
             "unreadable": [pair for item in items for pair in item["unreadable"]],
         }
 
-    def stack(self, images: list[Tensor]) -> Tensor | list[Tensor]:
-        if not images:
-            return torch.empty((0, 3, self.size_px, self.size_px), dtype=torch.uint8)
-        return torch.stack(images) if len({image.shape for image in images}) == 1 else images
+
+def stacked(images: list[Tensor], size_px: int = 0) -> Images:
+    """As one tensor if their sizes are equal; of no images, their side is `size_px`."""
+    if not images:
+        return torch.empty((0, 3, size_px, size_px), dtype=torch.uint8)
+    return torch.stack(images) if len({image.shape for image in images}) == 1 else images
+
+
+def on_device(images: Images, device: torch.device) -> Images:
+    return [image.to(device) for image in images] if isinstance(images, list) else images.to(device)
 
 
 class FileDataset(Dataset[FileItem]):
@@ -135,13 +160,14 @@ class FileDataset(Dataset[FileItem]):
     def __getitem__(self, index: int) -> FileItem:
         path = self.paths[index]
         try:
-            return self.transform(read_rgb(self.folder / path, self.transform.needed_px)), path, None
+            image, size_wh = read_sized(self.folder / path, self.transform.needed_px)
+            return FileItem(path, self.transform(image), size_wh)
         except UnreadableImage as error:
-            return None, path, str(error)
+            return FileItem(path, error=str(error))
 
 
-def collate_files(items: list[FileItem]) -> tuple[Tensor, list[str], list[str | None]]:
-    """uint8 images [readable, 3, H, W]; path and error (None if readable) of all."""
-    images = [image for image, _, _ in items if image is not None]
-    stacked = torch.stack(images) if images else torch.empty(0, dtype=torch.uint8)
-    return stacked, [path for _, path, _ in items], [error for _, _, error in items]
+def collate_files(items: list[FileItem]) -> FileBatch:
+    read = [item for item in items if item.image is not None]
+    sizes_wh = torch.tensor([item.size_wh for item in read], dtype=torch.int64).reshape(-1, 2)
+    images = stacked([item.image for item in read if item.image is not None])
+    return FileBatch(images, sizes_wh, [item.path for item in items], [item.error for item in items])

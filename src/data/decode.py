@@ -41,8 +41,25 @@ def read_rgb(
 
     Raises UnreadableImage, with the reason, for whatever cannot be decoded.
     """
+    return read_sized(path, needed_px, max_megapixels)[0]
+
+
+def read_sized(
+    path: str | Path | BinaryIO, needed_px: int | None = None, max_megapixels: float = MAX_MEGAPIXELS
+) -> tuple[Image.Image, tuple[int, int]]:
+    """As `read_rgb`, with width and height of the whole image, upright."""
     with open_image(path, max_megapixels) as image:
-        return decode(image, needed_px)
+        size_wh = upright_size(image)
+        return decode(image, needed_px), size_wh
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height of an opened image once it is turned as its EXIF tag says."""
+    width, height = image.size
+    return (height, width) if image.getexif().get(ORIENTATION, 1) in SIDEWAYS else (width, height)
+
+
+ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)  # of EXIF: values that swap the sides
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from src.data.workers import available_workers, workers_that_fit
 from src.files.csv_files import CsvWriter
 from src.models.preprocessing import Preprocessing
 from src.settings.errors import ConfigError
-from src.settings.nodes import Augmentation, DataSettings
+from src.settings.nodes import MOVE_WITH_PIXELS, Augmentation, DataSettings
 from src.settings.plain_values import LONGEST_NAME
 
 
@@ -76,7 +76,8 @@ class ImageSource(LightningDataModule):
         cache_gb: float | None = None,
     ) -> None:
         super().__init__()
-        self.preprocessing = preprocessing.with_size(image_size_px, resize_px, resize_mode)
+        sized = preprocessing.keeping_shape if targets in MOVE_WITH_PIXELS else preprocessing.with_size
+        self.preprocessing = sized(image_size_px, resize_px, resize_mode)
         self.augmentation = replace(
             augmentation,
             horizontal_flip=augmentation.horizontal_flip if mirror_safe else 0.0,

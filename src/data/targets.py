@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-Kind = Literal["classes", "tags", "numbers"]  # the words of task.targets
+Kind = Literal["classes", "tags", "numbers", "boxes"]  # the words of task.targets
 Rows = npt.NDArray[np.int64]
 
 MAX_BINS = 10  # of numbers, for spreading them evenly over splits
@@ -19,15 +19,15 @@ IMAGES_PER_BIN = 20
 SHOWN_CLASSES = 12  # in a description; of more, the largest, the middle and the smallest
 SHOWN_TARGETS = 10
 
-WORDS: dict[str, str] = {"classes": "one class", "tags": "several classes", "numbers": "numbers"}  # ... per image
+WORDS: dict[str, str] = {"classes": "one class", "tags": "several classes", "numbers": "numbers", "boxes": "boxes"}  # ... per image
 
 
 @dataclass(frozen=True)
 class Targets:
     """One array [N, ...], of which each image has a row that no transform changes, in the order of the table.
 
-    A kind may keep more than one array (boxes: where each image's begin, and all boxes in one array) or paths of files
-    beside the images (masks), and then has its own `take`, `digest`, `differ`, `sample` and `stack`. `names` are those
+    A kind may keep more arrays (boxes: `values` say where each image's begin in them) or paths of files beside the
+    images (masks), and then has its own `digest`, `differ`, `sample` and `stack`. `names` are those
     of the K classes or T numbers, in the order of the network's outputs.
     """
 
@@ -76,8 +76,14 @@ class Targets:
         middle = by_size[len(by_size) // 2][0]
         return f"Classes in train: {largest} {most:,} (most), median {middle:,}, {smallest} {least:,} (least)"
 
-    def sample(self, row: int) -> Any:
-        """What goes with one image into a batch: `torchvision.tv_tensors` move with its pixels in the transforms."""
+    def labels(self, rows: Rows) -> Any:
+        """What these images are compared with when they are measured: one row of an array per image, or more."""
+        return self.values[rows]
+
+    def sample(self, row: int, size_wh: tuple[int, int]) -> Any:
+        """What goes with one image of so many pixels into a batch, before the transforms, in which
+        `torchvision.tv_tensors` move with the pixels.
+        """
         return self.values[row]
 
     def stack(self, samples: Sequence[Any]) -> npt.NDArray[Any] | list[Any]:

@@ -79,15 +79,19 @@ def training_transform(preprocessing: Preprocessing, augmentation: Augmentation,
     steps.append(v2.PILToTensor())
     if augmentation.erasing:
         steps.append(v2.RandomErasing(augmentation.erasing))
+    if preprocessing.keeps_shape:  # last, since all else may move a box out of the image
+        steps.append(v2.SanitizeBoundingBoxes(min_size=1.0))
     return Transform(prepare, v2.Compose(steps), needed_px)
 
 
 def resized(preprocessing: Preprocessing) -> v2.Compose:
-    """Images of `crop_px` by `crop_px` pixels, as evaluation sees them."""
+    """Images as evaluation sees them: of `crop_px` by `crop_px` pixels, or at most so large where they keep their shape."""
     side = preprocessing.crop_px
     interpolation = InterpolationMode(preprocessing.interpolation)
     if preprocessing.resize_mode == "stretch":
         return v2.Compose([v2.Resize([side, side], interpolation=interpolation, antialias=True)])
+    if preprocessing.keeps_shape:
+        return v2.Compose([FitInto(side, interpolation, preprocessing.resize_px)])
     if preprocessing.resize_mode == "fit":
         return v2.Compose([FitInto(side, interpolation), PadTo(side, list(preprocessing.padding_color))])
     return v2.Compose(
@@ -132,15 +136,20 @@ class ShrinkTo(v2.Transform):
 
 
 class FitInto(v2.Transform):
-    """Scales an image, up or down, until its longer side has `longer_px` pixels, and the other one at least 1."""
+    """Scales an image, up or down, until its longer side has `longer_px` pixels or its shorter one `shorter_px`,
+    whichever comes first; no side gets less than 1.
+    """
 
-    def __init__(self, longer_px: int, interpolation: InterpolationMode) -> None:
+    def __init__(self, longer_px: int, interpolation: InterpolationMode, shorter_px: int | None = None) -> None:
         super().__init__()
-        self.longer_px, self.interpolation = longer_px, interpolation
+        self.longer_px, self.shorter_px = longer_px, longer_px if shorter_px is None else shorter_px
+        self.interpolation = interpolation
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         sides = size_of_image(flat_inputs)
-        return {"size": [max(1, self.longer_px * side // max(sides)) for side in sides]}
+        by_longer = self.longer_px * min(sides) <= self.shorter_px * max(sides)
+        wanted, side_px = (self.longer_px, max(sides)) if by_longer else (self.shorter_px, min(sides))
+        return {"size": [max(1, wanted * side // side_px) for side in sides]}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         return self._call_kernel(F.resize, inpt, params["size"], interpolation=self.interpolation, antialias=True)

@@ -68,12 +68,12 @@ class Prediction(ABC):
         """The answer alone, of a row of a csv file. Raises ValueError if it has no number where one is needed."""
 
     @abstractmethod
-    def row(self) -> dict[str, str]:
-        """The texts of `columns`, but for error."""
+    def rows(self) -> list[dict[str, str]]:
+        """The texts of `columns`, but for error: of most tasks one row."""
 
     @abstractmethod
     def as_json(self, top_k: int | None = None) -> dict[str, Any]:
-        """Plain data with the numbers of `row`; of scores of classes only the `top_k` highest."""
+        """Plain data with the numbers of `rows`; of scores of classes only the `top_k` highest."""
 
     @property
     @abstractmethod

@@ -13,6 +13,9 @@ class Preprocessing:
     `stretch` scales both. Sizes are in pixels; the network sees `crop_px` by `crop_px`. `interpolation` is a
     torchvision InterpolationMode value ("bilinear", "bicubic"); resizing antialiases, as torchvision's own evaluation
     does.
+
+    With `keeps_shape` (boxes) nothing is cut off and nothing is padded here: `fit` scales an image until its longer
+    side has `crop_px` or its shorter one `resize_px`, whichever comes first, and the network pads its batches.
     """
 
     resize_px: int
@@ -21,9 +24,10 @@ class Preprocessing:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     resize_mode: str = "crop"
+    keeps_shape: bool = False
 
     def __post_init__(self) -> None:
-        if self.resize_mode != "crop":  # then images are scaled to what the network sees, whatever the weights' preset
+        if self.resize_mode != "crop" and not self.keeps_shape:  # then images are scaled to what the network sees, whatever the weights' preset
             object.__setattr__(self, "resize_px", self.crop_px)
 
     @property
@@ -45,10 +49,19 @@ class Preprocessing:
         mode = self.resize_mode if resize_mode is None else resize_mode
         return replace(self, resize_px=max(resize_px, crop_px), crop_px=crop_px, resize_mode=mode)
 
+    def keeping_shape(self, image_size_px: int | None, resize_px: int | None, resize_mode: str | None) -> "Preprocessing":
+        """The same for whole images. A size counts for the longer side, `resize_px` for the shorter; None leaves them."""
+        crop_px = self.crop_px if image_size_px is None else image_size_px
+        shorter_px = resize_px or (self.resize_px if image_size_px is None else crop_px)
+        return replace(
+            self, resize_px=min(shorter_px, crop_px), crop_px=crop_px, resize_mode=resize_mode or "fit", keeps_shape=True
+        )
+
     def as_dict(self) -> dict[str, Any]:
-        """Plain numbers, strings and lists, for checkpoints and json; without `resize_mode` where it is crop."""
+        """Plain numbers, strings and lists, for checkpoints and json; without what is as usual."""
         values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
-        return {key: value for key, value in values.items() if (key, value) != ("resize_mode", "crop")}
+        usual = (("resize_mode", "crop"), ("keeps_shape", False))
+        return {key: value for key, value in values.items() if (key, value) not in usual}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":

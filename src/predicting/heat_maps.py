@@ -5,6 +5,7 @@ Shapes: B images of a batch, C channels, H and W pixels.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from PIL import Image
@@ -51,9 +52,10 @@ class Explainer:
             writer = CsvWriter(file, COLUMNS, spreadsheet_safe)
             for first in range(0, len(paths), batch_size):
                 numbers = range(first, min(first + batch_size, len(paths)))
-                images_BCHW, names, errors = collate_files([dataset[i] for i in numbers])
+                batch = collate_files([dataset[i] for i in numbers])
+                images_BCHW = cast(Tensor, batch.images)  # tasks with maps crop or pad to one size
                 maps, readable = self.maps_of(images_BCHW), iter(images_BCHW)
-                for number, path, reason in zip(numbers, names, errors, strict=True):
+                for number, path, reason in zip(numbers, batch.paths, batch.errors, strict=True):
                     found = [{"error": reason}] if reason else self.draw(next(readable), next(maps), number + 1, output)
                     self.rows += [{"path": path, **row} for row in found]
                     writer.write_all(self.rows[-len(found) :])

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from src.build.trained_model import TrainedModel
 from src.cli.progress import progress_bar
-from src.data.dataset import FileDataset, collate_files
+from src.data.dataset import FileBatch, FileDataset, collate_files, on_device
 from src.data.transforms import evaluation_transform
 from src.data.workers import available_workers, end_when_a_batch_is_lost, workers_that_fit
 from src.evaluation.prediction import Prediction
@@ -25,12 +25,11 @@ from src.predicting.output import require_confidence
 log = logging.getLogger(__name__)
 
 MORE_THAN_USUAL = 0.05  # of the images above the 99th percentile of val's ood_score
-Batch = tuple[Tensor, list[str], list[str | None]]  # as of collate_files
 
 
 def image_batches(
     folder: Path, paths: list[str], preprocessing: Preprocessing, batch_size: int, num_workers: int | None, pin: bool
-) -> "DataLoader[Batch]":
+) -> "DataLoader[FileBatch]":
     """Batches as of `collate_files`, in order; with as many workers as there are cores and memory if it is None."""
     workers = available_workers() if num_workers is None else num_workers
     workers = workers_that_fit(workers, 3 * preprocessing.crop_px**2 * batch_size, -(-len(paths) // batch_size))
@@ -59,28 +58,28 @@ class Predictor:
         self.embeddings: list[Tensor] = []
         self.unreadable = self.abstained = self.unusual = 0
 
-    def write(self, output: Path, batches: "DataLoader[Batch]", images: int, spreadsheet_safe: bool) -> None:
+    def write(self, output: Path, batches: "DataLoader[FileBatch]", images: int, spreadsheet_safe: bool) -> None:
         """To `<output>.part`, which becomes `output` when all rows are there."""
         task = self.model.task
         with GrowingFile(output) as file, torch.inference_mode(), progress_bar() as progress:
             bar = progress.add_task("predict", total=images, speed="", loss="")
             writer = CsvWriter(file, ["path", *task.prediction.columns(task.class_names)], spreadsheet_safe)
-            for images_BCHW, paths, errors in batches:
-                writer.write_all(self.rows(self.predictions(images_BCHW), paths, errors))
+            for batch in batches:
+                writer.write_all(self.rows(self.predictions(batch), batch.paths, batch.errors))
                 file.keep()
-                progress.update(bar, advance=len(paths))
+                progress.update(bar, advance=len(batch.paths))
         if self.keep_embeddings:
             self.write_embeddings(output.with_suffix(".npz"))
 
-    def predictions(self, images_BCHW: Tensor) -> Sequence[Prediction]:
-        if not len(images_BCHW):
+    def predictions(self, batch: FileBatch) -> Sequence[Prediction]:
+        if not len(batch.images):
             return []
         task = self.model.task
         handle = task.watch_features(self.see_features) if self.keep_embeddings else None
-        outputs = task(images_BCHW.to(self.model.device))
+        outputs = task(on_device(batch.images, self.model.device))
         if handle is not None:
             handle.remove()
-        return task.predictions(outputs)
+        return task.predictions(outputs, batch.sizes_wh)
 
     def see_features(self, features: Tensor) -> None:
         self.embeddings.append(pooled(features).float().cpu())
@@ -101,7 +100,7 @@ class Predictor:
             self.abstained += answer is not prediction
             score = prediction.ood_score
             self.unusual += score is not None and usual is not None and score > usual
-            yield {"path": path, **answer.row()}
+            yield from ({"path": path, **row} for row in answer.rows())
 
     def tell(self, output: Path, images: int, start: float) -> None:
         """What came of it, since `start`, and what is strange about it."""

@@ -22,7 +22,7 @@ class RunRecord:
 
     `config`: the settings, resolved plain data. `class_names`: of the network's outputs, in their order.
     `data_fingerprint`: of images, labels and splits. `versions`: of packages. `run_id`: the run's own, empty where no
-    run trains. `rates`: that lr_find has found, by the phase's number from 0. `calibration`: temperature and
+    run trains. `network`: see FineTuneTask.network_for. `rates`: that lr_find has found, by the phase's number from 0. `calibration`: temperature and
     percentiles of ood_score on val, in best.ckpt once the run has ended.
     """
 
@@ -32,6 +32,7 @@ class RunRecord:
     data_fingerprint: str
     versions: dict[str, str] = field(default_factory=lambda: {name: version(name) for name in PACKAGES})
     run_id: str = ""
+    network: dict[str, Any] = field(default_factory=dict)
     rates: dict[int, float] = field(default_factory=dict)
     calibration: dict[str, float] = field(default_factory=dict)
 
@@ -49,7 +50,7 @@ class RunRecord:
     def to_dict(self) -> dict[str, Any]:
         """As it stands in a checkpoint, below CHECKPOINT_KEY: plain data."""
         values = {**vars(self), "preprocessing": self.preprocessing.as_dict(), "rates": self.rates_by_phase}
-        return {key: value for key, value in values.items() if key != CALIBRATION_KEY or value}
+        return {key: value for key, value in values.items() if value or key not in (CALIBRATION_KEY, "network")}
 
     def setting(self, key: str) -> Any:
         """The value of a dotted key; None if there is none."""

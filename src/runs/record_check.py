@@ -84,6 +84,7 @@ ENTRIES: Rules = {
     "data_fingerprint": (is_text, "a text"),
     "versions": (is_mapping, "versions of packages"),
     "run_id": (is_text, "a text"),
+    "network": (is_mapping, "settings"),
     "rates": (are_rates, "numbers by phase"),
     "calibration": (is_mapping, "numbers"),
     "calibration.temperature": (lambda value: is_number(value, 1e-6, 1e6), "a finite number above 0"),
@@ -91,4 +92,4 @@ ENTRIES: Rules = {
     "calibration.ood_score_p95": NUMBER,
     "calibration.ood_score_p99": NUMBER,
 }
-OPTIONAL = ("run_id", "rates", "preprocessing.resize_mode", *(entry for entry in ENTRIES if "calibration" in entry))
+OPTIONAL = ("run_id", "network", "rates", "preprocessing.resize_mode", "preprocessing.keeps_shape", *(entry for entry in ENTRIES if "calibration" in entry))

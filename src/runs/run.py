@@ -135,7 +135,8 @@ class ResumedRun(TrainingRun):
                 "The data have changed since the run was interrupted, and so may the splits have: val and test may now "
                 "hold images that were trained on. A new run would be clean."
             )
-        return replace(super().record_of(class_names, preprocessing, fingerprint), rates=before.rates)
+        record = super().record_of(class_names, preprocessing, fingerprint)
+        return replace(record, rates=before.rates, network=before.network)
 
     def require_same_batches(self, processes: int) -> None:
         keys = ("data.batch_size", "trainer.accumulate_grad_batches")

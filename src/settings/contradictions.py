@@ -4,14 +4,21 @@ from collections.abc import Iterator
 from typing import Any
 
 from src.evaluation.metric_facts import facts_of
+from src.settings.nodes import MOVE_WITH_PIXELS
 from src.settings.options import options_of
 from src.settings.processes import process_problems
 from src.settings.schema import TrainConfig
 
 
+FOR_WHOLE_IMAGES = ("crop_scale_min", "policy", "erasing", "mixup", "cutmix")  # augmentation that knows no objects
+FOR_OBJECTS = ("zoom_out", "iou_crop", "scale_jitter")
+
+
 def contradictions(settings: TrainConfig) -> Iterator[str]:
     """Of a training; `data_contradictions` has those of the data alone, which other commands read too."""
-    for problems in (process_problems, weight_problems, task_problems, augment_problems, phase_problems):
+    for problems in (
+        process_problems, weight_problems, task_problems, head_problems, augment_problems, phase_problems,
+    ):  # fmt: skip
         yield from problems(settings)
 
 
@@ -48,8 +55,30 @@ def task_problems(settings: TrainConfig) -> Iterator[str]:
         yield "data.balanced_sampling=true needs classes, and task.targets=numbers has none."
 
 
+def head_problems(settings: TrainConfig) -> Iterator[str]:
+    """A head belongs to tasks of some targets: it says which, unless it is for scores and numbers."""
+    targets, of_head = settings.task.targets, settings.head.get("targets")
+    moves = targets in MOVE_WITH_PIXELS
+    if moves and of_head != targets or not moves and of_head is not None:
+        able = [name for name, option in options_of("head").items() if option.get("targets") == (targets if moves else None)]
+        yield (
+            f"head: {settings.head['_target_']} is for {of_head or 'scores and numbers'}, and this task has task.targets={targets}: "
+            f"choose head={' or head='.join(able)}."
+        )
+    if moves and settings.loss:
+        yield f"loss: the networks of task.targets={targets} have losses of their own: leave it out with loss=null."
+
+
 def augment_problems(settings: TrainConfig) -> Iterator[str]:
     augment, data = settings.augment, settings.data
+    moves = settings.task.targets in MOVE_WITH_PIXELS
+    for name in FOR_WHOLE_IMAGES if moves else FOR_OBJECTS:
+        if value := getattr(augment, name):
+            yield f"augment.{name}={value} is {'not ' if moves else 'only '}for task.targets={', '.join(MOVE_WITH_PIXELS)}."
+    if moves and data.get("cache") == "features":
+        yield "data.cache=features keeps what a classifier's head gets, and this task has no such: use images or none."
+    if moves and data.get("resize_mode") == "crop":
+        yield "data.resize_mode=crop would cut objects off: use fit or stretch."
     if augment.crop_px is not None and augment.crop_scale_min is None:
         yield (
             f"augment.crop_px={augment.crop_px} is the side of random crops, and there are none: set "

@@ -22,7 +22,8 @@ Share = Annotated[float, at_least(0, at_most=1)]
 Positive = Annotated[float, more_than(0)]
 PositiveOrZero = Annotated[float, at_least(0)]
 SidePx = Annotated[int, at_least(1, at_most=LARGEST_PX)]
-TARGETS = ("classes", "tags", "numbers")
+MOVE_WITH_PIXELS = ("boxes",)  # targets that images are transformed with
+TARGETS = ("classes", "tags", "numbers", "boxes")
 Targets = Annotated[str, one_of(*TARGETS)]  # what the network learns of each image
 
 
@@ -47,6 +48,9 @@ class Augmentation:
     color_jitter: Share = 0.0
     policy: Annotated[str, one_of("trivial", "rand", "augmix")] | None = None
     erasing: Share = 0.0
+    zoom_out: Share = 0.0
+    iou_crop: Share = 0.0
+    scale_jitter: Annotated[float, at_least(0, at_most=0.9)] = 0.0
     mixup: PositiveOrZero = 0.0
     cutmix: PositiveOrZero = 0.0
     crop_px: Count | None = None
@@ -71,6 +75,8 @@ class HeadSettings(TypedDict, total=False):
     dropout: Share
     hidden_features: Count
     start: Annotated[str, one_of("small", "pretrained"), ReadByUs]
+    targets: Annotated[Targets, ReadByUs]
+    strides: list[int] | None
 
 
 class LossSettings(TypedDict, total=False):

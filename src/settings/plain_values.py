@@ -45,4 +45,5 @@ PREPROCESSING: Rules = {
     "mean": (lambda v: are_three(v, -1e3, 1e3), "three finite numbers"),
     "std": (lambda v: are_three(v, 1e-6, 1e3), "three finite numbers above 0"),
     "resize_mode": (lambda v: v in RESIZE_MODES, f"one of {', '.join(RESIZE_MODES)}"),
+    "keeps_shape": (lambda v: isinstance(v, bool), "true or false"),
 }

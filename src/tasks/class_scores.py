@@ -38,9 +38,9 @@ class ClassScores(Prediction):
     @abstractmethod
     def answer_json(self) -> dict[str, Any]: ...
 
-    def row(self) -> dict[str, str]:
+    def rows(self) -> list[dict[str, str]]:
         shares = {f"prob:{name}": f"{p:.6f}" for name, p in zip(self.class_names, self.numbers.tolist(), strict=True)}
-        return {**self.answer_row(), "ood_score": f"{self.ood_score:.4f}", **shares}
+        return [{**self.answer_row(), "ood_score": f"{self.ood_score:.4f}", **shares}]
 
     def as_json(self, top_k: int | None = None) -> dict[str, Any]:
         """Probabilities are sorted, the highest first."""

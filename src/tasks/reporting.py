@@ -126,10 +126,11 @@ def parameters_of(task: FineTuneTask) -> int:
 def write_predictions(
     path: Path, task: FineTuneTask, table: ImageTable, evidence: Evidence, spreadsheet_safe: bool = True
 ) -> None:
-    """One row per image: path, label, and the columns of src.predict; probabilities only of up to 100 classes."""
+    """A row per image (or box): path, label, and the columns of src.predict; probabilities only of up to 100 classes."""
     columns = task.prediction.columns(task.class_names, wide=len(task.class_names) <= MAX_PROBABILITY_COLUMNS)
     rows = (
-        {"path": str(table.paths[row]), "label": table.targets.text(row), **prediction.row()}
+        {"path": str(table.paths[row]), "label": table.targets.text(row), **cells}
         for row, prediction in zip(evidence.rows_N.tolist(), task.predictions_of(evidence), strict=True)
+        for cells in prediction.rows()
     )
     write_csv_file(path, ["path", "label", *columns], rows, spreadsheet_safe)

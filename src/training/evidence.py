@@ -66,4 +66,4 @@ def finite_evidence(split: str, table: ImageTable, rows_N: npt.NDArray[np.int64]
     good_N = rows_N[finite_N]
     kept = {name: values[finite_N] for name, values in arrays.items()}
     groups_N = None if table.groups_N is None else table.groups_N[good_N]
-    return Evidence(split, good_N, kept, table.labels[good_N], groups_N, measurable)
+    return Evidence(split, good_N, kept, table.targets.labels(good_N), groups_N, measurable)

@@ -15,6 +15,7 @@ from torchmetrics import MeanMetric
 
 from src.data.cache.features import FrozenNetwork
 from src.data.dataset import Batch
+from src.data.targets import Targets
 from src.evaluation.evidence import MAX_NOT_FINITE, Evidence
 from src.evaluation.prediction import Prediction
 from src.models.adapted import AdaptedNetwork
@@ -41,6 +42,11 @@ class FineTuneTask(DistributedModule):
     @abstractmethod
     def adapt(cls, net: nn.Module, record: RunRecord, head: HeadFactory, channels_last: bool) -> AdaptedNetwork:
         """The backbone `net` with what is new for the classes of the record."""
+
+    @classmethod
+    def network_for(cls, targets: Targets, record: RunRecord) -> dict[str, Any]:
+        """What of the network follows from the targets of the training: plain data, `network` of the record from then on."""
+        return {}
 
     def __init__(
         self,
@@ -102,8 +108,8 @@ class FineTuneTask(DistributedModule):
         """Drawn for TensorBoard, by name, of what a validation step returned [N, ...] and the labels [N]."""
         return {}
 
-    def learn_labels(self, labels: npt.NDArray[Any]) -> None:
-        """Take over what the training labels say about the outputs, before training; see ImageTable.labels."""
+    def learn_labels(self, labels: Any) -> None:
+        """Take over what the training labels say about the outputs, before training; see Targets.labels."""
 
     def watch_features(self, see: Callable[[Tensor], None]) -> RemovableHandle | None:
         """Call `see` with what the head gets of each batch, until the handle is removed; None if that says nothing."""
@@ -125,8 +131,11 @@ class FineTuneTask(DistributedModule):
         """Of the final weights on a split, beside those that each validation logs; there are images."""
         return {}
 
-    def predictions(self, outputs: Tensor) -> Sequence[Prediction]:
-        """What is said about each image, of the network's outputs on any device."""
+    def predictions(self, outputs: Tensor, sizes_wh: Tensor | None = None) -> Sequence[Prediction]:
+        """What is said about each image, of the network's outputs on any device.
+
+        `sizes_wh` int64 [B, 2]: of the images in their files, upright, which tasks that say where something is need.
+        """
         layer = self.output_layer()
         return self.prediction.of(layer.arrays(outputs.to(self.device)), layer)
 

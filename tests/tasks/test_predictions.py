@@ -48,7 +48,7 @@ EVERY = [CLASS, TAGS, NUMBERS]
 @pytest.mark.parametrize("prediction", EVERY)
 def test_a_row_has_the_columns_and_reads_back(prediction: Prediction) -> None:
     names = getattr(prediction, "class_names", None) or prediction.targets  # type: ignore[attr-defined]
-    row = prediction.row()
+    row = prediction.rows()[0]
     assert [name for name in prediction.columns(names) if name != "error"] == list(row)
     assert set(prediction.needed_columns) <= set(row)
     again = prediction.read({"path": "a.png", "label": "bee", "error": "", **row})
@@ -65,7 +65,7 @@ def test_texts_and_json() -> None:
     }  # fmt: skip
     assert TAGS.as_json()["prediction"] == ["bee"] and list(TAGS.as_json()["probabilities"]) == ["bee", "cat", "ant"]
     assert NUMBERS.as_json() == {"values": {"label": 1.23457, "y": -4.0}}
-    assert NUMBERS.row() == {"predicted:label": "1.23457", "y": "-4"}  # label is a column of the report's files
+    assert NUMBERS.rows()[0] == {"predicted:label": "1.23457", "y": "-4"}  # label is a column of the report's files
     nothing = one("classification", scores([np.nan, np.nan]), Facts(["a", "b"])).as_json()
     assert nothing["prediction"] is nothing["confidence"] is nothing["probabilities"]["a"] is None
 
@@ -82,7 +82,7 @@ def test_right_and_wrong() -> None:
 def test_abstaining() -> None:
     assert CLASS.abstaining(0.7) is CLASS and CLASS.abstaining(None) is CLASS
     silent = CLASS.abstaining(0.71)
-    assert silent.row()["prediction"] == "" and silent.as_json()["prediction"] is None and silent.confidence > 0
+    assert silent.rows()[0]["prediction"] == "" and silent.as_json()["prediction"] is None and silent.confidence > 0
     for prediction in EVERY:
         if prediction is not CLASS:
             with pytest.raises(ConfigError, match="leave it null"):

@@ -49,8 +49,8 @@ class RegressionPrediction(Prediction):
     def texts(self) -> list[str]:
         return [f"{value:.6g}" for value in self.numbers.tolist()]
 
-    def row(self) -> dict[str, str]:
-        return dict(zip(map(column_of, self.targets), self.texts(), strict=True))
+    def rows(self) -> list[dict[str, str]]:
+        return [dict(zip(map(column_of, self.targets), self.texts(), strict=True))]
 
     def as_json(self, top_k: int | None = None) -> dict[str, Any]:
         return {"values": {name: finite(float(text)) for name, text in zip(self.targets, self.texts(), strict=True)}}

@@ -1,0 +1,131 @@
+"""What a detector says about an image: boxes with a class and a score each. No torch.
+
+Shapes: N images, D rows for boxes, M boxes of one image, K classes.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from src.evaluation.prediction import TOLERANCE, Floats, Outputs, Prediction, PredictionFacts
+
+CORNERS = ("x1", "y1", "x2", "y2")
+SAME_IOU = 0.99  # of a box and its counterpart in predictions that count as the same
+DEFAULT_THRESHOLD = 0.5  # of a score, where no threshold is known
+
+
+@dataclass(frozen=True, eq=False)
+class DetectionPrediction(Prediction):
+    """`boxes_xyxy` float32 [M, 4] in pixels of the upright image, x2 and y2 exclusive; `numbers` float32 [M], scores
+    0..1, the highest first; `class_ids` int64 [M].
+    """
+
+    needed_columns: ClassVar = (*CORNERS, "prediction", "score")
+    class_names: list[str]
+    boxes_xyxy: Floats
+    numbers: Floats
+    class_ids: npt.NDArray[np.int64]
+    ood_score: None = None
+
+    @classmethod
+    def of(cls, outputs: Outputs, facts: PredictionFacts) -> list[Self]:
+        """Boxes whose score reaches the threshold of their class; rows of the class -1 are none."""
+        names = facts.class_names
+        thresholds_K = np.array(facts.thresholds or [DEFAULT_THRESHOLD] * len(names), dtype=np.float32)
+        found = []
+        for boxes_D4, scores_D, labels_D in zip(outputs["boxes"], outputs["scores"], outputs["labels"], strict=True):
+            ids_D = labels_D.astype(np.int64)
+            kept_D = (ids_D >= 0) & (scores_D >= thresholds_K[ids_D])
+            found.append(cls(names, boxes_D4[kept_D], scores_D[kept_D], ids_D[kept_D]))
+        return found
+
+    @classmethod
+    def output_shapes(cls, class_names: list[str]) -> dict[str, tuple[int, ...]]:
+        return {"boxes": (-1, 4), "scores": (-1,), "labels": (-1,)}
+
+    @classmethod
+    def choice(cls, class_names: list[str]) -> str:
+        return f"boxes of {len(class_names)} classes"
+
+    @classmethod
+    def columns(cls, class_names: list[str], wide: bool = True) -> list[str]:
+        return [*cls.needed_columns, "error"]
+
+    @classmethod
+    def read(cls, row: Mapping[str, str]) -> Self:
+        """One box, or none: a file has a row for each."""
+        if not row["prediction"]:
+            return cls([], np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int64))
+        box = np.array([[float(row[corner]) for corner in CORNERS]], dtype=np.float32)
+        return cls([row["prediction"]], box, np.array([float(row["score"])], np.float32), np.zeros(1, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def names(self) -> list[str]:
+        """The class of each box."""
+        return [self.class_names[k] for k in self.class_ids.tolist()]
+
+    def rows(self) -> list[dict[str, str]]:
+        """One per box; an image without boxes has one with empty texts."""
+        if not len(self):
+            return [dict.fromkeys(self.needed_columns, "")]
+        boxes = zip(self.boxes_xyxy.tolist(), self.names, self.numbers.tolist(), strict=True)
+        return [
+            {**{corner: f"{value:.2f}" for corner, value in zip(CORNERS, box, strict=True)}, "prediction": name}
+            | {"score": f"{score:.6f}"}
+            for box, name, score in boxes
+        ]
+
+    def as_json(self, top_k: int | None = None) -> dict[str, Any]:
+        boxes = zip(self.boxes_xyxy.tolist(), self.names, self.numbers.tolist(), strict=True)
+        found = [
+            {"box_xyxy": [round(value, 2) for value in box], "prediction": name, "score": round(score, 6)}
+            for box, name, score in boxes
+        ]
+        return {"boxes": found[:top_k]}
+
+    @property
+    def answer(self) -> str:
+        """How many of each class: `cat 2, dog 1`."""
+        return ", ".join(f"{name} {count}" for name, count in sorted(Counter(self.names).items())) or "nothing"
+
+    @property
+    def words(self) -> str:
+        return ", ".join(f"{name} {score:.3f}" for name, score in zip(self.names, self.numbers.tolist(), strict=True))
+
+    def error(self, label: str) -> float:
+        """By how many objects the numbers of each class are off."""
+        true = Counter({name: int(count) for name, _, count in (one.rpartition(" ") for one in label.split(";") if one)})
+        found = Counter(self.names)
+        return float(sum(abs(true[name] - found[name]) for name in true | found))
+
+    def to_explain(self, wanted: int | None) -> list[int]:
+        return []
+
+    def explained(self, index: int) -> dict[str, str]:
+        raise NotImplementedError("a box has no heat map")
+
+    def same_as(self, other: Self, unit: Floats) -> bool:
+        """The same boxes, classes and order; scores that differ less than the tolerance."""
+        if len(self) != len(other) or not np.array_equal(self.class_ids, other.class_ids):
+            return False
+        near = np.abs(self.numbers - other.numbers) <= TOLERANCE
+        return bool((near & (paired_iou(self.boxes_xyxy, other.boxes_xyxy) > SAME_IOU)).all())
+
+    def difference(self, other: Self, unit: Floats) -> float:
+        """Of the scores; as large as can be where the numbers of boxes differ."""
+        return float(np.abs(self.numbers - other.numbers).max(initial=0)) if len(self) == len(other) else 1.0
+
+
+def paired_iou(boxes_xyxy: Floats, others_xyxy: Floats) -> Floats:
+    """Intersection over union of each box and its counterpart, [M]."""
+    low, high = np.maximum(boxes_xyxy, others_xyxy)[:, :2], np.minimum(boxes_xyxy, others_xyxy)[:, 2:]
+    both_M = np.prod(np.clip(high - low, 0, None), axis=1)
+    areas_M = sum(np.prod(one[:, 2:] - one[:, :2], axis=1) for one in (boxes_xyxy, others_xyxy))
+    return np.asarray(both_M / np.maximum(areas_M - both_M, 1e-9), dtype=np.float32)

@@ -1,0 +1,106 @@
+"""Boxes around objects, with a class and a score each.
+
+Shapes: B images, D rows for the boxes that are found in one, N images of a split, K classes.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+
+from src.data.boxes import Boxes
+from src.data.dataset import Batch
+from src.data.targets import Targets
+from src.evaluation.evidence import Evidence
+from src.evaluation.prediction import Prediction
+from src.models.detection_heads import DetectionHeadFactory
+from src.models.detector import DetectorNetwork
+from src.runs.record import RunRecord
+from src.tasks.detection.export import DetectionOutputs
+from src.tasks.detection.metrics import BoxMetrics
+from src.tasks.detection.prediction import DetectionPrediction
+from src.training.task import FineTuneTask
+
+MIN_DETECTIONS = 100  # per image
+NEW_PARTS = ["backbone.fpn", "head"]
+
+
+class DetectionTask(FineTuneTask):
+    """Logs every loss of the network as `train/<name>`, and for val and test `loss` (their sum) and those of BoxMetrics.
+
+    Keeps of each image `detections` float32 [D, 6]: as the network's outputs, with boxes in pixels of the file's
+    upright image.
+    """
+
+    prediction = DetectionPrediction
+    model: DetectorNetwork
+
+    @classmethod
+    def network_for(cls, targets: Targets, record: RunRecord) -> dict[str, Any]:
+        """`max_detections`: half as many boxes again as the fullest image of train has, and no fewer than COCO's 100."""
+        assert isinstance(targets, Boxes)
+        return {"max_detections": max(MIN_DETECTIONS, math.ceil(1.5 * targets.largest_count))}
+
+    @classmethod
+    def adapt(
+        cls, net: nn.Module, record: RunRecord, head: DetectionHeadFactory, channels_last: bool
+    ) -> DetectorNetwork:
+        detector = head(net, record.preprocessing.crop_px, len(record.class_names))
+        most = record.network["max_detections"]
+        return DetectorNetwork(detector, NEW_PARTS, record.preprocessing, channels_last, most)
+
+    def configure_metrics(self) -> None:
+        self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
+        self.val_boxes, self.test_boxes = (BoxMetrics(len(self.class_names)) for _ in range(2))
+        self.batch_loss = torch.zeros(())
+
+    @property
+    def metric_names(self) -> list[str]:
+        return ["val/loss", *(f"val/{name}" for name in BoxMetrics.names)]
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        parts = self.model.losses(batch["image"], batch["label"])
+        return {"loss": torch.stack(list(parts.values())).sum(), **parts}
+
+    def outputs(self, batch: Batch) -> Tensor:
+        """[B, D, 6], with boxes in pixels of the files; the losses of the batch are computed beside."""
+        parts, outputs_BD6 = self.model.losses_and_outputs(batch["image"], batch["label"])
+        self.batch_loss = torch.stack(list(parts.values())).sum()
+        return in_pixels(outputs_BD6, torch.stack([target["size_wh"] for target in batch["label"]]))
+
+    def keep(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        return {"detections": outputs.float()}
+
+    def count(self, split: str, outputs: Tensor, batch: Batch, finite_B: Tensor) -> None:
+        good = finite_B.nonzero().flatten().tolist()
+        getattr(self, f"{split}_loss").update(self.batch_loss, weight=len(good))
+        truth = [batch["label"][b]["truth"].cpu().numpy() for b in good]
+        rows = batch["index"][finite_B].cpu().numpy()
+        getattr(self, f"{split}_boxes").add(rows, outputs[finite_B].float().cpu().numpy(), truth)
+
+    def measured(self, split: str) -> dict[str, Tensor]:
+        loss, boxes = getattr(self, f"{split}_loss"), getattr(self, f"{split}_boxes")
+        values = {f"{split}/{name}": torch.tensor(value) for name, value in boxes.take().items()}
+        values[f"{split}/loss"] = loss.compute()
+        loss.reset()
+        return values
+
+    def output_layer(self) -> DetectionOutputs:
+        return DetectionOutputs(self.class_names, None)
+
+    def predictions(self, outputs: Tensor, sizes_wh: Tensor | None = None) -> Sequence[Prediction]:
+        assert sizes_wh is not None
+        return super().predictions(in_pixels(outputs, sizes_wh.to(outputs.device)))
+
+    def predictions_of(self, evidence: Evidence) -> Iterator[Prediction]:
+        for start in range(0, len(evidence), 1024):
+            yield from super().predictions(torch.from_numpy(evidence.arrays["detections"][start : start + 1024]))
+
+
+def in_pixels(outputs_BD6: Tensor, sizes_B2: Tensor) -> Tensor:
+    """Outputs whose boxes are shares of the image's sides, with boxes in pixels of images of these widths, heights."""
+    boxes_BD4 = outputs_BD6[..., :4] * sizes_B2.repeat(1, 2)[:, None]
+    return torch.cat([boxes_BD4, outputs_BD6[..., 4:]], dim=-1)
