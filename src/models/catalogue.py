@@ -73,9 +73,14 @@ def check_image_size(name: str, image_size_px: int, setting: str = "data.image_s
         raise ConfigError(f"{setting}={image_size_px} does not fit {name}: it must be {rule}.")
 
 
+def takes_one_size(name: str) -> bool:
+    """Whether the network, once built, takes square images of one size only."""
+    return name.startswith("vit_") or name == "maxvit_t"
+
+
 def check_training_size(name: str, crop_px: int, image_size_px: int) -> None:
     """Raise ConfigError if the network cannot train on images of `crop_px` and evaluate those of `image_size_px`."""
-    if (name.startswith("vit_") or name == "maxvit_t") and crop_px != image_size_px:
+    if takes_one_size(name) and crop_px != image_size_px:
         raise ConfigError(
             f"augment.crop_px={crop_px}: {name} takes images of one size only, {image_size_px} here: leave it null."
         )

@@ -1,0 +1,177 @@
+"""A detector of torchvision that takes uint8 images, and answers with one tensor.
+
+Shapes: B images, H and W pixels, K classes, m boxes of an image, D = max_detections.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection import FCOS, RetinaNet
+from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBoxGenerator
+from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.roi_heads import RoIHeads
+from torchvision.models.detection.rpn import RegionProposalNetwork
+from torchvision.models.detection.ssd import SSD
+
+from src.models.adapted import AdaptedNetwork
+from src.models.detection_heads import NewDetector
+from src.models.preprocessing import Preprocessing
+
+Images: TypeAlias = Tensor | Sequence[Tensor]  # uint8 [B, 3, H, W], or B of [3, H, W] of different sizes
+BoxTargets: TypeAlias = Sequence[dict[str, Tensor]]  # boxes: float32 [m, 4] XYXY in pixels, labels: int64 [m], 0..K-1
+
+SCORE_FLOOR = 0.05  # below it nothing is kept: thresholds are chosen later, and AP hardly depends on what is below
+_SAMPLING_SEED = 0  # of the anchors and proposals that a validation loss is computed from
+
+# These modules ask for their mode to decide whether they compute losses or boxes.
+_SWITCHES = (GeneralizedRCNN, RegionProposalNetwork, RoIHeads, FCOS, RetinaNet, SSD)
+
+
+class DetectorNetwork(AdaptedNetwork):
+    """A torchvision detector for K + 1 classes, of which it calls the background 0; outside, classes are 0..K-1.
+
+    Images of a batch are padded at the right and below to one size. `max_detections`: boxes per image at most.
+    """
+
+    def __init__(
+        self, detector: NewDetector, preprocessing: Preprocessing, channels_last: bool, max_detections: int
+    ) -> None:
+        super().__init__(detector.net, detector.head_names, preprocessing, channels_last)
+        self.max_detections = max_detections
+        net: Any = detector.net
+        net.transform = _Batching(detector.size_divisible, self.memory_format)
+        chooser = net.roi_heads if isinstance(net, GeneralizedRCNN) else net
+        chooser.detections_per_img, chooser.score_thresh = max_detections, SCORE_FLOOR
+        _compute_boxes_in_float32(net)
+
+    def forward(self, images: Images) -> Tensor:
+        """The boxes of each image, the highest score first, float32 [B, D, 6].
+
+        x1, y1, x2, y2 as shares 0..1 of the image's width and height; score 0..1; class id. Rows beyond those found are
+        zeros with class -1.
+        """
+        with self._asked_for(losses=False):
+            return self._packed(images, self.net(self._normalised(images)))
+
+    def losses(self, images: Images, targets: BoxTargets) -> dict[str, Tensor]:
+        """The parts of the loss by torchvision's names; their sum is what is minimised.
+
+        What is random in them (the sampling of an R-CNN) comes from torch's global generator.
+        """
+        with self._asked_for(losses=True):
+            parts: dict[str, Tensor] = self.net(self._normalised(images), _with_background(targets))
+        return parts
+
+    @torch.no_grad()
+    def losses_and_outputs(self, images: Images, targets: BoxTargets) -> tuple[dict[str, Tensor], Tensor]:
+        """Both with one pass through the backbone, in inference mode: nothing of the network moves.
+
+        The same images have the same losses each time, and torch's global generator stays where it was.
+        """
+        assert not self.training, "statistics would move"
+        devices = [self.device] if self.device.type == "cuda" else []
+        with self._one_backbone_pass(), torch.random.fork_rng(devices=devices):
+            torch.manual_seed(_SAMPLING_SEED)
+            return self.losses(images, targets), self(images)
+
+    def _normalised(self, images: Images) -> list[Tensor]:
+        if isinstance(images, Tensor):
+            return list(self.normalise(images))
+        return [self.normalise(image[None])[0] for image in images]
+
+    def _packed(self, images: Images, found: list[dict[str, Tensor]]) -> Tensor:
+        packed_BD6 = torch.zeros(len(found), self.max_detections, 6, device=self.device)
+        packed_BD6[..., 5] = -1
+        for image, one, packed_D6 in zip(images, found, packed_BD6, strict=True):
+            objects = one["labels"] > 0  # FCOS and RetinaNet score the background as if it were a class
+            boxes_m4 = one["boxes"][objects].float()
+            size_wh = boxes_m4.new_tensor([image.shape[-1], image.shape[-2]])
+            columns = [boxes_m4 / size_wh.repeat(2), one["scores"][objects, None], one["labels"][objects, None] - 1]
+            packed_D6[: len(boxes_m4)] = torch.cat([column.float() for column in columns], dim=1)
+        return packed_BD6
+
+    @contextmanager
+    def _asked_for(self, losses: bool) -> Iterator[None]:
+        """Losses or boxes, whatever mode the network is in: a frozen detector has losses too.
+
+        The mode of its layers, which statistics and dropout follow, is left alone.
+        """
+        switches = [module for module in self.net.modules() if isinstance(module, _SWITCHES)]
+        modes = [module.training for module in switches]
+        try:
+            for module in switches:
+                module.training = losses
+            yield
+        finally:
+            for module, mode in zip(switches, modes, strict=True):
+                module.training = mode
+
+    @contextmanager
+    def _one_backbone_pass(self) -> Iterator[None]:
+        """In here the backbone computes once, and returns the same maps afterwards."""
+        backbone: Any = self.net.backbone
+        compute = backbone.forward
+        kept: list[Any] = []
+
+        def once(images_BCHW: Tensor) -> Any:
+            if not kept:
+                kept.append(compute(images_BCHW))
+            return kept[0]
+
+        backbone.forward = once
+        try:
+            yield
+        finally:
+            del backbone.forward  # the instance's; that of the class stays
+
+
+class _Batching(nn.Module):
+    """In the place of torchvision's transform: images of different sizes become one batch; nothing is resized."""
+
+    def __init__(self, size_divisible: int, memory_format: torch.memory_format) -> None:
+        super().__init__()
+        self.size_divisible, self.memory_format = size_divisible, memory_format
+
+    def forward(self, images: list[Tensor], targets: Any = None) -> tuple[ImageList, Any]:
+        sizes = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
+        height, width = (
+            -(-max(side) // self.size_divisible) * self.size_divisible for side in zip(*sizes, strict=True)
+        )
+        batch_BCHW = images[0].new_zeros(len(images), 3, height, width).to(memory_format=self.memory_format)
+        for place_CHW, image_CHW in zip(batch_BCHW, images, strict=True):
+            place_CHW[:, : image_CHW.shape[-2], : image_CHW.shape[-1]].copy_(image_CHW)
+        return ImageList(batch_BCHW, sizes), targets
+
+    def postprocess(self, result: Any, image_sizes: Any, original_image_sizes: Any) -> Any:
+        return result
+
+
+def _with_background(targets: BoxTargets) -> list[dict[str, Tensor]]:
+    return [{"boxes": target["boxes"].float(), "labels": target["labels"] + 1} for target in targets]
+
+
+def _compute_boxes_in_float32(net: nn.Module) -> None:
+    """Under bfloat16 anchors and outputs would have 8 bits, which moves a box by several pixels in a large image."""
+    for name, module in net.named_modules():
+        if isinstance(module, AnchorGenerator | DefaultBoxGenerator):
+            module.register_forward_pre_hook(_with_float32_maps)
+        elif name in ("head", "rpn.head", "roi_heads.box_predictor"):
+            module.register_forward_hook(lambda _, __, outputs: _as_float32(outputs))
+
+
+def _with_float32_maps(_: nn.Module, inputs: tuple[ImageList, list[Tensor]]) -> tuple[ImageList, list[Tensor]]:
+    """Only their shape, kind of number and device are looked at: nothing is copied."""
+    images, maps = inputs
+    return images, [one.new_empty(1, dtype=torch.float32).expand(one.shape) for one in maps]
+
+
+def _as_float32(outputs: Any) -> Any:
+    if isinstance(outputs, dict):
+        return {name: _as_float32(value) for name, value in outputs.items()}
+    if isinstance(outputs, list | tuple):
+        return type(outputs)(_as_float32(value) for value in outputs)
+    return outputs.float() if isinstance(outputs, Tensor) else outputs
