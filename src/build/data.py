@@ -14,7 +14,7 @@ from src.models.weights import find_weights, preprocessing_of
 from src.runs.record import RunRecord
 from src.settings.errors import ConfigError, first_line
 from src.settings.kinds import require_kind
-from src.settings.nodes import Augmentation, DataSettings
+from src.settings.nodes import MOVE_WITH_PIXELS, Augmentation, DataSettings
 from src.settings.rules import wrong_values
 from src.settings.schema import TrainConfig
 from src.settings.signatures import check_targets, no_download
@@ -22,12 +22,16 @@ from src.settings.trust import plain_config
 
 log = logging.getLogger(__name__)
 
+WHOLE_IMAGE_PX = 640  # longer side of images with objects, as usual where a network of one's own is trained
+
 
 def build_datamodule(settings: TrainConfig, preprocessing: Preprocessing | None = None) -> ImageDataModule:
     """The data of a run's settings, scanned and split. The preprocessing is the weights' own, if None is given."""
     backbone, data = settings.backbone, settings.data
     if preprocessing is None:
         preprocessing = preprocessing_of(backbone.name, find_weights(backbone.name, backbone.weights))
+        if settings.task.targets in MOVE_WITH_PIXELS and not preprocessing.keeps_shape:
+            preprocessing = preprocessing.with_size(WHOLE_IMAGE_PX, None)  # a classifier's own is for one object
     return told(instantiated(data, settings.task.targets, preprocessing, settings.augment, settings.seed, None))
 
 

@@ -95,8 +95,8 @@ class Boxes(Targets):
         return f"{super().describe(rows)} (images that show it; {len(boxes_m):,} boxes{negatives})"
 
     def sample(self, row: int, size_wh: tuple[int, int]) -> dict[str, Any]:
-        """`boxes` (BoundingBoxes, XYXY float32 [m, 4], in pixels of an image of this size) and `labels` (class ids int64
-        [m]), both without crowds, which transforms.v2 moves and drops together; and what no transform changes:
+        """`boxes` (BoundingBoxes, XYXY float32 [m, 4], in pixels of an image of this size) and `labels` (class ids
+        int64 [m]), both without crowds, which transforms.v2 moves and drops together; and what no transform changes:
         `size_wh` int64 [2] of the file's upright image, and `truth` float32 [M, 6], of all boxes x1, y1, x2, y2 in its
         pixels, class id and 1 for a crowd.
         """
@@ -110,7 +110,7 @@ class Boxes(Targets):
         boxes = torch.from_numpy(self.boxes_xyxy[where][kept] * scale)
         canvas = (size_wh[1], size_wh[0])
         return {
-            "boxes": tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=canvas),  # type: ignore[call-arg]
+            "boxes": tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=canvas),
             "labels": torch.from_numpy(self.class_ids[where][kept]),
             "size_wh": torch.tensor([width, height]),
             "truth": torch.from_numpy(self.rows_of(row)),

@@ -44,6 +44,7 @@ class FileBatch(NamedTuple):
     paths: list[str]
     errors: list[str | None]
 
+
 # Damaged training images in a row before a batch goes without. Where so many are damaged, all may be, on a disk that is
 # gone: then the other images of this batch are tried once only. No later batch depends on it.
 MAX_SUBSTITUTES = 50

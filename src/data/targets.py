@@ -19,7 +19,12 @@ IMAGES_PER_BIN = 20
 SHOWN_CLASSES = 12  # in a description; of more, the largest, the middle and the smallest
 SHOWN_TARGETS = 10
 
-WORDS: dict[str, str] = {"classes": "one class", "tags": "several classes", "numbers": "numbers", "boxes": "boxes"}  # ... per image
+WORDS: dict[str, str] = {
+    "classes": "one class",
+    "tags": "several classes",
+    "numbers": "numbers",
+    "boxes": "boxes",
+}  # ... per image
 
 
 @dataclass(frozen=True)

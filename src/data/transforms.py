@@ -85,7 +85,7 @@ def training_transform(preprocessing: Preprocessing, augmentation: Augmentation,
 
 
 def resized(preprocessing: Preprocessing) -> v2.Compose:
-    """Images as evaluation sees them: of `crop_px` by `crop_px` pixels, or at most so large where they keep their shape."""
+    """Images as evaluation sees them: `crop_px` by `crop_px` pixels, or no larger where they keep their shape."""
     side = preprocessing.crop_px
     interpolation = InterpolationMode(preprocessing.interpolation)
     if preprocessing.resize_mode == "stretch":

@@ -3,13 +3,11 @@
 Shapes: B images, C channels, H and W pixels.
 """
 
-from abc import abstractmethod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from src.models.heads import HeadFactory
 from src.models.preprocessing import Preprocessing
 
 
@@ -36,18 +34,6 @@ class AdaptedNetwork(nn.Module):
         mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
         self.register_buffer("scale_1C11", (1 / (255 * std)).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("shift_1C11", (-mean / std).view(1, 3, 1, 1), persistent=False)
-
-    @abstractmethod
-    def forward_features(self, images_BCHW: Tensor) -> Tensor:
-        """What the head gets of RGB images uint8 [B, 3, H, W]."""
-
-    @abstractmethod
-    def forward_head(self, features: Tensor) -> Tensor:
-        """Outputs of what `forward_features` returned."""
-
-    @abstractmethod
-    def reset_classifier(self, num_classes: int, head_factory: HeadFactory) -> None:
-        """Put new modules for this many outputs in the place of the head's."""
 
     def normalise(self, images_BCHW: Tensor) -> Tensor:
         """The network's input, float [B, 3, H, W] in its memory layout, of RGB images 0..255 [B, 3, H, W]."""

@@ -27,7 +27,9 @@ class Preprocessing:
     keeps_shape: bool = False
 
     def __post_init__(self) -> None:
-        if self.resize_mode != "crop" and not self.keeps_shape:  # then images are scaled to what the network sees, whatever the weights' preset
+        if (
+            self.resize_mode != "crop" and not self.keeps_shape
+        ):  # then images are scaled to what the network sees, whatever the weights' preset
             object.__setattr__(self, "resize_px", self.crop_px)
 
     @property
@@ -49,13 +51,17 @@ class Preprocessing:
         mode = self.resize_mode if resize_mode is None else resize_mode
         return replace(self, resize_px=max(resize_px, crop_px), crop_px=crop_px, resize_mode=mode)
 
-    def keeping_shape(self, image_size_px: int | None, resize_px: int | None, resize_mode: str | None) -> "Preprocessing":
-        """The same for whole images. A size counts for the longer side, `resize_px` for the shorter; None leaves them."""
+    def keeping_shape(
+        self, image_size_px: int | None, resize_px: int | None, resize_mode: str | None
+    ) -> "Preprocessing":
+        """The same for whole images. `image_size_px` limits the longer side and `resize_px` the shorter one.
+
+        None leaves them; an image size alone counts for both.
+        """
         crop_px = self.crop_px if image_size_px is None else image_size_px
         shorter_px = resize_px or (self.resize_px if image_size_px is None else crop_px)
-        return replace(
-            self, resize_px=min(shorter_px, crop_px), crop_px=crop_px, resize_mode=resize_mode or "fit", keeps_shape=True
-        )
+        mode = resize_mode or "fit"
+        return replace(self, resize_px=min(shorter_px, crop_px), crop_px=crop_px, resize_mode=mode, keeps_shape=True)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers, strings and lists, for checkpoints and json; without what is as usual."""

@@ -92,4 +92,11 @@ ENTRIES: Rules = {
     "calibration.ood_score_p95": NUMBER,
     "calibration.ood_score_p99": NUMBER,
 }
-OPTIONAL = ("run_id", "network", "rates", "preprocessing.resize_mode", "preprocessing.keeps_shape", *(entry for entry in ENTRIES if "calibration" in entry))
+OPTIONAL = (
+    "run_id",
+    "network",
+    "rates",
+    "preprocessing.resize_mode",
+    "preprocessing.keeps_shape",
+    *(entry for entry in ENTRIES if "calibration" in entry),
+)

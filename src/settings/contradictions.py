@@ -9,7 +9,6 @@ from src.settings.options import options_of
 from src.settings.processes import process_problems
 from src.settings.schema import TrainConfig
 
-
 FOR_WHOLE_IMAGES = ("crop_scale_min", "policy", "erasing", "mixup", "cutmix")  # augmentation that knows no objects
 FOR_OBJECTS = ("zoom_out", "iou_crop", "scale_jitter")
 
@@ -59,11 +58,12 @@ def head_problems(settings: TrainConfig) -> Iterator[str]:
     """A head belongs to tasks of some targets: it says which, unless it is for scores and numbers."""
     targets, of_head = settings.task.targets, settings.head.get("targets")
     moves = targets in MOVE_WITH_PIXELS
-    if moves and of_head != targets or not moves and of_head is not None:
-        able = [name for name, option in options_of("head").items() if option.get("targets") == (targets if moves else None)]
+    wanted = targets if moves else None
+    if of_head != wanted:
+        able = [name for name, option in options_of("head").items() if option.get("targets") == wanted]
         yield (
-            f"head: {settings.head['_target_']} is for {of_head or 'scores and numbers'}, and this task has task.targets={targets}: "
-            f"choose head={' or head='.join(able)}."
+            f"head: {settings.head['_target_']} is for {of_head or 'scores and numbers'}, and this task has "
+            f"task.targets={targets}: choose head={' or head='.join(able)}."
         )
     if moves and settings.loss:
         yield f"loss: the networks of task.targets={targets} have losses of their own: leave it out with loss=null."
@@ -74,7 +74,8 @@ def augment_problems(settings: TrainConfig) -> Iterator[str]:
     moves = settings.task.targets in MOVE_WITH_PIXELS
     for name in FOR_WHOLE_IMAGES if moves else FOR_OBJECTS:
         if value := getattr(augment, name):
-            yield f"augment.{name}={value} is {'not ' if moves else 'only '}for task.targets={', '.join(MOVE_WITH_PIXELS)}."
+            which = f"{'not ' if moves else 'only '}for task.targets={', '.join(MOVE_WITH_PIXELS)}"
+            yield f"augment.{name}={value} is {which}."
     if moves and data.get("cache") == "features":
         yield "data.cache=features keeps what a classifier's head gets, and this task has no such: use images or none."
     if moves and data.get("resize_mode") == "crop":

@@ -5,7 +5,7 @@ What only they have: a loss on rows, mixed images, features kept of a frozen net
 import hashlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,6 @@ from src.evaluation.prediction import Prediction
 from src.models.adapted import AdaptedNetwork
 from src.models.classifier import ImageClassifier
 from src.models.grad_cam import explain_batch
-from src.models.heads import HeadFactory
 from src.runs.record import RunRecord
 from src.settings.errors import ConfigError
 from src.training.phases import TrainingPlan
@@ -40,7 +39,7 @@ class ScoresTask(FineTuneTask):
     loss: nn.Module
 
     @classmethod
-    def adapt(cls, net: nn.Module, record: RunRecord, head: HeadFactory, channels_last: bool) -> ImageClassifier:
+    def adapt(cls, net: nn.Module, record: RunRecord, head: Callable[..., Any], channels_last: bool) -> ImageClassifier:
         model = ImageClassifier(net, record.preprocessing, channels_last)
         model.reset_classifier(len(record.class_names), head)
         return model

@@ -19,7 +19,6 @@ from src.data.targets import Targets
 from src.evaluation.evidence import MAX_NOT_FINITE, Evidence
 from src.evaluation.prediction import Prediction
 from src.models.adapted import AdaptedNetwork
-from src.models.heads import HeadFactory
 from src.runs.record import RunRecord
 from src.settings.errors import ConfigError
 from src.training.nonfinite import NonFiniteLosses
@@ -40,12 +39,12 @@ class FineTuneTask(DistributedModule):
 
     @classmethod
     @abstractmethod
-    def adapt(cls, net: nn.Module, record: RunRecord, head: HeadFactory, channels_last: bool) -> AdaptedNetwork:
-        """The backbone `net` with what is new for the classes of the record."""
+    def adapt(cls, net: nn.Module, record: RunRecord, head: Callable[..., Any], channels_last: bool) -> AdaptedNetwork:
+        """The backbone `net` with what is new for the classes of the record. `head` is what conf/head names."""
 
     @classmethod
     def network_for(cls, targets: Targets, record: RunRecord) -> dict[str, Any]:
-        """What of the network follows from the targets of the training: plain data, `network` of the record from then on."""
+        """What of the network follows from the targets of the training, plain data: `network` of the record."""
         return {}
 
     def __init__(

@@ -41,9 +41,7 @@ class DigitScenesDataModule(ImageDataModule):
         pool_of = {row: pools[split] for split, rows in splits.items() for row in rows.tolist()}
         drawn = [draw_scene(row, pool_of[row], self.scene_px) for row in range(self.scenes)]
         counts_N = np.array([len(scene.digits) for scene in drawn])
-        values = np.stack(
-            [np.cumsum(counts_N) - counts_N, counts_N, *np.full((2, self.scenes), self.scene_px)], axis=1
-        )
+        values = np.stack([np.cumsum(counts_N) - counts_N, counts_N, *np.full((2, self.scenes), self.scene_px)], axis=1)
         labels_M = digit_classes[np.concatenate([scene.digits for scene in drawn])]
         labels = self.as_known("data=digit_scenes", labels_M, list("0123456789"))
         boxes_xyxy = np.concatenate([scene.boxes_xyxy for scene in drawn])

@@ -101,7 +101,9 @@ class DetectionPrediction(Prediction):
 
     def error(self, label: str) -> float:
         """By how many objects the numbers of each class are off."""
-        true = Counter({name: int(count) for name, _, count in (one.rpartition(" ") for one in label.split(";") if one)})
+        true = Counter(
+            {name: int(count) for name, _, count in (one.rpartition(" ") for one in label.split(";") if one)}
+        )
         found = Counter(self.names)
         return float(sum(abs(true[name] - found[name]) for name in true | found))
 

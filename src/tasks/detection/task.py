@@ -4,7 +4,7 @@ Shapes: B images, D rows for the boxes that are found in one, N images of a spli
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,6 @@ from src.data.dataset import Batch
 from src.data.targets import Targets
 from src.evaluation.evidence import Evidence
 from src.evaluation.prediction import Prediction
-from src.models.detection_heads import DetectionHeadFactory
 from src.models.detector import DetectorNetwork
 from src.runs.record import RunRecord
 from src.tasks.detection.export import DetectionOutputs
@@ -25,11 +24,10 @@ from src.tasks.detection.prediction import DetectionPrediction
 from src.training.task import FineTuneTask
 
 MIN_DETECTIONS = 100  # per image
-NEW_PARTS = ["backbone.fpn", "head"]
 
 
 class DetectionTask(FineTuneTask):
-    """Logs every loss of the network as `train/<name>`, and for val and test `loss` (their sum) and those of BoxMetrics.
+    """Logs every loss of the network as `train/<name>`; for val and test `loss`, their sum, and those of BoxMetrics.
 
     Keeps of each image `detections` float32 [D, 6]: as the network's outputs, with boxes in pixels of the file's
     upright image.
@@ -40,17 +38,15 @@ class DetectionTask(FineTuneTask):
 
     @classmethod
     def network_for(cls, targets: Targets, record: RunRecord) -> dict[str, Any]:
-        """`max_detections`: half as many boxes again as the fullest image of train has, and no fewer than COCO's 100."""
+        """`max_detections`: half as many boxes again as the fullest image of train has, at least COCO's 100."""
         assert isinstance(targets, Boxes)
         return {"max_detections": max(MIN_DETECTIONS, math.ceil(1.5 * targets.largest_count))}
 
     @classmethod
-    def adapt(
-        cls, net: nn.Module, record: RunRecord, head: DetectionHeadFactory, channels_last: bool
-    ) -> DetectorNetwork:
-        detector = head(net, record.preprocessing.crop_px, len(record.class_names))
-        most = record.network["max_detections"]
-        return DetectorNetwork(detector, NEW_PARTS, record.preprocessing, channels_last, most)
+    def adapt(cls, net: nn.Module, record: RunRecord, head: Callable[..., Any], channels_last: bool) -> DetectorNetwork:
+        size_px, most = record.preprocessing.crop_px, record.network["max_detections"]
+        detector = head(net, record.backbone_name, size_px, len(record.class_names))
+        return DetectorNetwork(detector, record.preprocessing, channels_last, most)
 
     def configure_metrics(self) -> None:
         self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
