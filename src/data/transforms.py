@@ -66,22 +66,30 @@ def training_transform(preprocessing: Preprocessing, augmentation: Augmentation,
         steps.append(v2.RandomResizedCrop([crop_px, crop_px], scale=scale, interpolation=interpolation))
         needed_px = math.ceil(crop_px / math.sqrt(augmentation.crop_scale_min))
         prepare = ShrinkTo(needed_px) if keep else v2.Identity()
+    steps += [*flip_steps(augmentation), *color_steps(augmentation)]
+    if augmentation.policy:
+        steps.append(POLICIES[augmentation.policy](interpolation=InterpolationMode.BILINEAR))
+    steps.append(v2.PILToTensor())
+    if augmentation.erasing:
+        steps.append(v2.RandomErasing(augmentation.erasing))
+    return Transform(prepare, v2.Compose(steps), needed_px)
+
+
+def flip_steps(augmentation: Augmentation) -> list[v2.Transform]:
+    """Flips and rotation."""
+    steps: list[v2.Transform] = []
     if augmentation.horizontal_flip:
         steps.append(v2.RandomHorizontalFlip(augmentation.horizontal_flip))
     if augmentation.vertical_flip:
         steps.append(v2.RandomVerticalFlip(augmentation.vertical_flip))
     if augmentation.rotation_degrees:
         steps.append(v2.RandomRotation(augmentation.rotation_degrees, interpolation=InterpolationMode.BILINEAR))
-    if amount := augmentation.color_jitter:
-        steps.append(v2.ColorJitter(brightness=amount, contrast=amount, saturation=amount))
-    if augmentation.policy:
-        steps.append(POLICIES[augmentation.policy](interpolation=InterpolationMode.BILINEAR))
-    steps.append(v2.PILToTensor())
-    if augmentation.erasing:
-        steps.append(v2.RandomErasing(augmentation.erasing))
-    if preprocessing.keeps_shape:  # last, since all else may move a box out of the image
-        steps.append(v2.SanitizeBoundingBoxes(min_size=1.0))
-    return Transform(prepare, v2.Compose(steps), needed_px)
+    return steps
+
+
+def color_steps(augmentation: Augmentation) -> list[v2.Transform]:
+    amount = augmentation.color_jitter
+    return [v2.ColorJitter(brightness=amount, contrast=amount, saturation=amount)] if amount else []
 
 
 def resized(preprocessing: Preprocessing) -> v2.Compose:

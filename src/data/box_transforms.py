@@ -1,0 +1,58 @@
+"""Augmentation of images with boxes: what moves an image moves its boxes, and boxes that leave it go."""
+
+from typing import Any
+
+import torch
+from PIL import Image
+from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms.v2 import functional as F
+
+from src.data.transforms import Transform, color_steps, flip_steps, resized, size_of_image
+from src.models.preprocessing import Preprocessing
+from src.settings.nodes import Augmentation
+
+ZOOM_OUT = (1.0, 2.0)  # sides of the ground that an image is put on, in its own
+LEAST_SIDE_PX = 1.0  # of a box at the network's size
+
+
+def training_box_transform(preprocessing: Preprocessing, augmentation: Augmentation) -> Transform:
+    """Resized as in evaluation, and kept so in a cache; then zoom out, crop, flips, rotation, scale and colours.
+
+    Crops enlarge what was resized before: they show no finer detail than evaluation does.
+    """
+    steps: list[v2.Transform] = []
+    if augmentation.zoom_out:
+        fill = {Image.Image: preprocessing.padding_color, "others": 0}
+        steps.append(v2.RandomZoomOut(fill, side_range=ZOOM_OUT, p=augmentation.zoom_out))
+    if augmentation.iou_crop:
+        steps.append(v2.RandomApply([v2.RandomIoUCrop()], p=augmentation.iou_crop))
+    if steps:
+        steps.append(resized(preprocessing))
+    steps += flip_steps(augmentation)
+    if augmentation.scale_jitter:
+        steps.append(ScaleJitter(augmentation.scale_jitter, preprocessing.crop_px))
+    steps += [*color_steps(augmentation), v2.PILToTensor()]
+    steps.append(v2.SanitizeBoundingBoxes(min_size=LEAST_SIDE_PX))  # last: all else may leave a box without area
+    return Transform(resized(preprocessing), v2.Compose(steps), preprocessing.resize_px)
+
+
+class ScaleJitter(v2.Transform):
+    """Scales an image by a random factor, 1 - `amount` to 1 + `amount`, and cuts a random part out of what then exceeds
+    `largest_px` on a side (large-scale jitter in small; Ghiasi et al. 2021, arXiv 2012.07177).
+    """
+
+    def __init__(self, amount: float, largest_px: int) -> None:
+        super().__init__()
+        self.amount, self.largest_px = amount, largest_px
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        factor, *places = torch.rand(3).tolist()
+        factor = 1 + self.amount * (2 * factor - 1)
+        size = [max(1, round(side * factor)) for side in size_of_image(flat_inputs)]
+        cut = [min(side, self.largest_px) for side in size]
+        top, left = (round(place * (side - part)) for place, side, part in zip(places, size, cut, strict=True))
+        return {"size": size, "cut": (top, left, *cut)}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        scaled = self._call_kernel(F.resize, inpt, params["size"], interpolation=InterpolationMode.BILINEAR)
+        return self._call_kernel(F.crop, scaled, *params["cut"])
