@@ -12,9 +12,10 @@ from torchvision.models.detection.fcos import FCOSHead
 from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.ops import MultiScaleRoIAlign
 
-from src.models.catalogue import takes_one_size
+from src.models.catalogue import classifier_names, takes_one_size
 from src.models.norms import freeze_norms
 from src.models.pyramid import FeaturePyramid, chosen_levels, find_levels, group_norm
+from src.settings.errors import ConfigError
 from src.settings.rules import at_least, more_than
 
 
@@ -125,6 +126,8 @@ def faster_rcnn(
 def _pyramid(
     net: nn.Module, name: str, image_size_px: int, channels: int, strides: Sequence[int] | None, norms: Norms
 ) -> FeaturePyramid:
+    if name not in classifier_names():
+        raise ConfigError(f"backbone.name='{name}' is a whole detector with a head of its own: add head=torchvision.")
     if norms == "frozen":
         freeze_norms(net)
     levels = chosen_levels(find_levels(net, name, image_size_px), strides)

@@ -1,11 +1,12 @@
 """torchvision's whole detectors by name: built for any classes, with everything that does not depend on the classes."""
 
 from functools import cache
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torchvision import models
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from src.models.detection_heads import NewDetector, Norms
 from src.models.norms import freeze_norms
@@ -50,11 +51,9 @@ def detector_preprocessing(name: str) -> Preprocessing:
     what it becomes in images of 4:3. SSD's images are squeezed into a square.
     """
     with torch.device("meta"):
-        transform = new_detector(name, 2).transform
-    fixed = transform.fixed_size is not None
-    size_px = (
-        transform.fixed_size[0] if fixed else min(round(transform.min_size[-1] * _USUAL_ASPECT), transform.max_size)
-    )
+        transform = cast(GeneralizedRCNNTransform, new_detector(name, 2).transform)
+    fixed = transform.fixed_size
+    size_px = fixed[0] if fixed else round(transform.min_size[-1] * _USUAL_ASPECT)
     return Preprocessing(
         resize_px=size_px,
         crop_px=size_px,
@@ -91,7 +90,7 @@ def own_head(net: nn.Module, name: str, image_size_px: int, num_classes: int, no
     if norms == "frozen":
         freeze_norms(new)
     head_names = list(dict.fromkeys(key.rpartition(".")[0] for key in replaced))
-    transform: Any = new.transform
+    transform = cast(GeneralizedRCNNTransform, new.transform)
     # SSD's maps and boxes are laid out for squares of one size, and fit multiples of it.
     size_divisible = transform.fixed_size[0] if transform.fixed_size else transform.size_divisible
     return NewDetector(new, head_names, size_divisible)
