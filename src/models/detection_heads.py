@@ -5,13 +5,18 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from torch import nn
-from torchvision.models.detection import FCOS
+from torchvision.models.detection import FCOS, FasterRCNN, RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.fcos import FCOSHead
+from torchvision.models.detection.retinanet import RetinaNetHead
+from torchvision.ops import MultiScaleRoIAlign
 
+from src.models.catalogue import classifier_names, takes_one_size
 from src.models.norms import freeze_norms
-from src.models.pyramid import FeaturePyramid, chosen_levels, find_levels
-from src.settings.rules import at_least
+from src.models.pyramid import FeaturePyramid, chosen_levels, find_levels, group_norm
+from src.settings.errors import ConfigError
+from src.settings.rules import at_least, more_than
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,9 @@ DetectionHeadFactory = Callable[[nn.Module, str, int, int], NewDetector]
 Norms = Literal["frozen", "train"]
 Channels = Annotated[int, at_least(32)]
 Convs = Annotated[int, at_least(1, at_most=8)]
+AnchorStrides = Annotated[float, more_than(0)]
+
+_SHAPES = (0.5, 1.0, 2.0)  # of anchors: height / width
 
 
 def fcos(
@@ -54,10 +62,73 @@ def fcos(
     return NewDetector(detector, ["backbone.fpn", "head"], pyramid.size_divisible)
 
 
+def retinanet(
+    net: nn.Module,
+    name: str,
+    image_size_px: int,
+    num_classes: int,
+    channels: Channels = 64,
+    convs: Annotated[int, at_least(1, at_most=4)] = 2,
+    strides: Sequence[int] | None = None,
+    anchor_strides: AnchorStrides = 2.0,
+    norms: Norms = "frozen",
+) -> NewDetector:
+    """Nine anchors per place, of three sizes and three shapes, scored by class with the focal loss.
+
+    Lin et al. 2017, arXiv 1708.02002. The smallest anchor of a level has `anchor_strides` times its stride.
+    """
+    pyramid = _pyramid(net, name, image_size_px, channels, strides, norms)
+    smallest = [stride * anchor_strides for stride in pyramid.strides]
+    sizes = tuple(tuple(side * 2 ** (third / 3) for third in range(3)) for side in smallest)
+    anchors = AnchorGenerator(sizes, (_SHAPES,) * len(sizes))
+    head = RetinaNetHead(channels, 9, num_classes + 1, norm_layer=group_norm)
+    for branch in (head.classification_head, head.regression_head):
+        branch.conv = branch.conv[:convs]
+    detector = RetinaNet(pyramid, num_classes + 1, anchor_generator=anchors, head=head)
+    return NewDetector(detector, ["backbone.fpn", "head"], pyramid.size_divisible)
+
+
+def faster_rcnn(
+    net: nn.Module,
+    name: str,
+    image_size_px: int,
+    num_classes: int,
+    channels: Channels = 64,
+    hidden_features: Annotated[int, at_least(1)] = 256,
+    proposals: Annotated[int, at_least(1)] = 300,
+    samples: Annotated[int, at_least(1)] = 128,
+    strides: Sequence[int] | None = None,
+    anchor_strides: AnchorStrides = 2.0,
+    norms: Norms = "frozen",
+) -> NewDetector:
+    """Two stages: `proposals` places that may show an object, then a class and a better box for each of them.
+
+    Ren et al. 2015, arXiv 1506.01497. The loss of the second stage is computed from `samples` proposals per image.
+    """
+    pyramid = _pyramid(net, name, image_size_px, channels, strides, norms)
+    sizes = tuple((stride * anchor_strides,) for stride in pyramid.strides)
+    maps = [str(level) for level in range(len(pyramid.strides) - 1)]
+    detector = FasterRCNN(
+        pyramid,
+        rpn_anchor_generator=AnchorGenerator(sizes, (_SHAPES,) * len(sizes)),
+        rpn_pre_nms_top_n_train=2 * proposals,
+        rpn_pre_nms_top_n_test=2 * proposals,
+        rpn_post_nms_top_n_train=proposals,
+        rpn_post_nms_top_n_test=proposals,
+        box_roi_pool=MultiScaleRoIAlign(maps, output_size=7, sampling_ratio=2),
+        box_head=TwoMLPHead(channels * 7 * 7, hidden_features),
+        box_predictor=FastRCNNPredictor(hidden_features, num_classes + 1),
+        box_batch_size_per_image=samples,
+    )
+    return NewDetector(detector, ["backbone.fpn", "rpn", "roi_heads"], pyramid.size_divisible)
+
+
 def _pyramid(
     net: nn.Module, name: str, image_size_px: int, channels: int, strides: Sequence[int] | None, norms: Norms
 ) -> FeaturePyramid:
+    if name not in classifier_names():
+        raise ConfigError(f"backbone.name='{name}' is a whole detector with a head of its own: add head=torchvision.")
     if norms == "frozen":
         freeze_norms(net)
     levels = chosen_levels(find_levels(net, name, image_size_px), strides)
-    return FeaturePyramid(net, levels, channels)
+    return FeaturePyramid(net, levels, channels, image_size_px if takes_one_size(name) else None)

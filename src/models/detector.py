@@ -84,15 +84,16 @@ class DetectorNetwork(AdaptedNetwork):
         return [self.normalise(image[None])[0] for image in images]
 
     def _packed(self, images: Images, found: list[dict[str, Tensor]]) -> Tensor:
-        packed_BD6 = torch.zeros(len(found), self.max_detections, 6, device=self.device)
-        packed_BD6[..., 5] = -1
-        for image, one, packed_D6 in zip(images, found, packed_BD6, strict=True):
+        nothing_6 = torch.tensor([0.0, 0, 0, 0, 0, -1], device=self.device)
+        packed = []
+        for image, one in zip(images, found, strict=True):
             objects = one["labels"] > 0  # FCOS and RetinaNet score the background as if it were a class
             boxes_m4 = one["boxes"][objects].float()
-            size_wh = boxes_m4.new_tensor([image.shape[-1], image.shape[-2]])
-            columns = [boxes_m4 / size_wh.repeat(2), one["scores"][objects, None], one["labels"][objects, None] - 1]
-            packed_D6[: len(boxes_m4)] = torch.cat([column.float() for column in columns], dim=1)
-        return packed_BD6
+            size_4 = boxes_m4.new_tensor([image.shape[-1], image.shape[-2]] * 2)
+            scores_m1, ids_m1 = one["scores"][objects, None].float(), one["labels"][objects, None] - 1.0
+            rest = nothing_6.expand(self.max_detections - len(boxes_m4), 6)
+            packed.append(torch.cat([torch.cat([boxes_m4 / size_4, scores_m1, ids_m1], dim=1), rest]))
+        return torch.stack(packed)
 
     @contextmanager
     def _asked_for(self, losses: bool) -> Iterator[None]:

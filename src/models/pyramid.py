@@ -125,10 +125,11 @@ class FeaturePyramid(nn.Module):
 
     One more level, at twice the coarsest stride, takes every other place of the coarsest map (arXiv 1612.03144).
     The names in the body's state dict are the classifier's. `out_channels` and the names of the maps ("0", "1", ...,
-    "pool") are as torchvision's detectors want them.
+    "pool") are as torchvision's detectors want them. `only_size_px`: the side of the squares that a network of one
+    size takes. Images must be padded to a multiple of `size_divisible`.
     """
 
-    def __init__(self, net: nn.Module, levels: Sequence[Level], channels: int) -> None:
+    def __init__(self, net: nn.Module, levels: Sequence[Level], channels: int, only_size_px: int | None = None) -> None:
         super().__init__()
         if channels % GROUPS:
             raise ConfigError(f"head.channels={channels} must be a multiple of {GROUPS}.")
@@ -141,11 +142,12 @@ class FeaturePyramid(nn.Module):
         self.body = fx.GraphModule(both, both.eval_graph)
         self.behind = [level.channels_behind for level in levels]
         self.fpn = FeaturePyramidNetwork(
-            [level.channels for level in levels], channels, LastLevelMaxPool(), norm_layer=_group_norm
+            [level.channels for level in levels], channels, LastLevelMaxPool(), norm_layer=group_norm
         )
         self.out_channels = channels
         self.strides = [*(level.stride for level in levels), 2 * levels[-1].stride]
-        self.size_divisible = max(32, self.strides[-1])  # then each map is exactly image / stride
+        # With a multiple of the coarsest stride each map is image / stride, which torchvision's anchors count on.
+        self.size_divisible = only_size_px or max(32, self.strides[-1])
 
     def forward(self, images_BCHW: Tensor) -> "OrderedDict[str, Tensor]":
         """Maps float [B, out_channels, h, w], the finest first, of normalised images float [B, 3, H, W]."""
@@ -158,5 +160,6 @@ class FeaturePyramid(nn.Module):
         return pyramid
 
 
-def _group_norm(channels: int) -> nn.Module:
+def group_norm(channels: int) -> nn.Module:
+    """What a pyramid and its heads normalise with: it does not depend on the number of images."""
     return nn.GroupNorm(GROUPS, channels)

@@ -1,4 +1,4 @@
-"""Pretrained weights of torchvision's classifiers, and the preprocessing that belongs to them.
+"""Pretrained weights of torchvision's networks, and the preprocessing that belongs to them.
 
 Shapes: C channels, S classes of the pretrained weights.
 """
@@ -17,6 +17,13 @@ from torchvision.models.vision_transformer import VisionTransformer, interpolate
 
 from src.models.catalogue import TRAINED_WITH_HALF, check_image_size, classifier_names, find_head, new_network
 from src.models.preprocessing import Preprocessing
+from src.models.torchvision_detectors import (
+    class_dependent,
+    detector_names,
+    detector_preprocessing,
+    new_detector,
+    with_eps_in_variances,
+)
 from src.models.weight_names import current_names, fitting_network, without_prefix
 from src.models.weights_file import existing_file, read_state_dict
 from src.settings.errors import ConfigError
@@ -33,9 +40,10 @@ def find_weights(name: str, weights: str | None) -> Weights:
     A run stands for its best checkpoint. Relative paths are looked for in the working directory, then in the project.
     Raises ConfigError, naming what is allowed.
     """
-    if name not in classifier_names():
+    if name not in (*classifier_names(), *detector_names()):
         raise ConfigError(
-            f"backbone.name='{name}' is not a torchvision classifier. python -m src.train --help lists them."
+            f"backbone.name='{name}' is not a torchvision classifier, and no detector. "
+            "python -m src.train --help lists them."
         )
     if weights is None:
         return None
@@ -55,6 +63,8 @@ def find_weights(name: str, weights: str | None) -> Weights:
 
 def preprocessing_of(name: str, weights: Weights) -> Preprocessing:
     """The evaluation preset of these weights; files and random weights take that of torchvision's default weights."""
+    if name in detector_names():
+        return detector_preprocessing(name)
     default = models.get_model_weights(name)["DEFAULT"]
     preset = (weights if isinstance(weights, WeightsEnum) else default).transforms()
     half = name in TRAINED_WITH_HALF
@@ -73,25 +83,33 @@ def build_backbone(name: str, weights: Weights, image_size_px: int) -> nn.Module
     Raises ConfigError if the weights cannot be had or do not fit, or if the network cannot take images of this size.
     """
     check_image_size(name, image_size_px)
+    net = new_detector(name) if name in detector_names() else new_network(name, image_size_px)
     if weights is None:
-        return new_network(name, image_size_px)
+        return net
+    left_out = tuple(class_dependent(name)) if name in detector_names() else _replaced_in_classifiers(net)
     state_dict = _pretrained_state_dict(name, weights)
-    net = new_network(name, image_size_px)
     if isinstance(weights, Path):
-        state_dict = without_prefix(state_dict, _body_names(net), str(weights))
-    load_pretrained(net, state_dict, source=str(weights))
+        state_dict = without_prefix(state_dict, _needed_names(net, left_out), str(weights))
+    load_pretrained(net, state_dict, str(weights), left_out)
     return net
+
+
+def _replaced_in_classifiers(net: nn.Module) -> tuple[str, ...]:
+    """How the names begin of what a classifier does not get: the head, and the auxiliary classifiers."""
+    return (f"{find_head(net)}.", "aux1.", "aux2.", "AuxLogits.")
 
 
 def _pretrained_state_dict(name: str, weights: WeightsEnum | Path) -> dict[str, Tensor]:
     """Of a file, or torchvision's own from its cache or the network."""
     if isinstance(weights, Path):
-        return read_state_dict(weights)
+        return with_eps_in_variances(name, read_state_dict(weights), weights.name)
     file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
     if not file.exists():
         log.info("Downloading the weights of %s: %s", name, weights.url)
     try:
-        return current_names(weights.get_state_dict(progress=True, check_hash=True))
+        return with_eps_in_variances(
+            name, current_names(weights.get_state_dict(progress=True, check_hash=True)), file.name
+        )
     except (OSError, RuntimeError) as error:
         raise ConfigError(
             f"backbone.weights={weights.name}: the weights of {name} could not be downloaded ({error}). Either\n"
@@ -102,28 +120,27 @@ def _pretrained_state_dict(name: str, weights: WeightsEnum | Path) -> dict[str, 
         ) from error
 
 
-def load_pretrained(net: nn.Module, state_dict: dict[str, Tensor], source: str) -> None:
-    """Load everything but the head, which is replaced afterwards, and the auxiliary classifiers, which are dropped.
+def load_pretrained(net: nn.Module, state_dict: dict[str, Tensor], source: str, left_out: tuple[str, ...]) -> None:
+    """Load everything but what is replaced afterwards: the entries whose names begin as `left_out` says.
 
     Position embeddings of vision transformers are interpolated to the network's image size.
     Raises ConfigError if any other key is missing, superfluous or of another shape, or if a loaded value is not finite.
     """
     if isinstance(net, VisionTransformer) and "encoder.pos_embedding" in state_dict:
         state_dict = dict(interpolate_embeddings(net.image_size, net.patch_size, OrderedDict(state_dict)))
-    left_out = (f"{find_head(net)}.", "aux1.", "aux2.", "AuxLogits.")
     given = {key: value for key, value in state_dict.items() if not key.startswith(left_out)}
-    if misfits := _misfits(net, given):
+    if misfits := _misfits(net, given, left_out):
         near = fitting_network(state_dict, net.state_dict())
         advice = f"\nThese are weights of {near}: backbone={near}, or weights of this network." if near else ""
         raise ConfigError(f"backbone.weights='{source}' does not fit the network {misfits}{advice}")
     net.load_state_dict(with_versions(given, net), strict=False)
 
 
-def _misfits(net: nn.Module, given: Mapping[str, Tensor]) -> str:
+def _misfits(net: nn.Module, given: Mapping[str, Tensor], left_out: tuple[str, ...]) -> str:
     """What is wrong with these weights, one line for each kind of mistake; empty if nothing is."""
-    own = {key: value for key, value in net.state_dict().items() if not key.startswith(f"{find_head(net)}.")}
+    own = {key: value for key, value in net.state_dict().items() if not key.startswith(left_out)}
     problems = {
-        "missing": [key for key in _body_names(net) if key not in given],
+        "missing": [key for key in _needed_names(net, left_out) if key not in given],
         "superfluous": [key for key in given if key not in own],
         "of another shape": [key for key in own if key in given and own[key].shape != given[key].shape],
         "not finite": [
@@ -149,13 +166,12 @@ def with_versions(state_dict: Mapping[str, Tensor], module: nn.Module) -> "Order
     return versioned
 
 
-def _body_names(net: nn.Module) -> list[str]:
-    """Names of the weights that a file must have: those of the head are replaced.
+def _needed_names(net: nn.Module, left_out: tuple[str, ...]) -> list[str]:
+    """Names of the weights that a file must have.
 
-    Old files lack BatchNorm's batch counter, which only averaging without momentum reads.
+    Old files and those of FrozenBatchNorm lack BatchNorm's batch counter, which only averaging without momentum reads.
     """
-    head = f"{find_head(net)}."
-    return [key for key in net.state_dict() if not key.startswith(head) and not key.endswith("num_batches_tracked")]
+    return [key for key in net.state_dict() if not key.startswith(left_out) and not key.endswith("num_batches_tracked")]
 
 
 def pretrained_head(name: str, weights: WeightsEnum | Path, head_name: str) -> nn.Linear:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from src.settings.backbones import BACKBONES
+from src.settings.backbones import BACKBONES, DETECTORS
 from src.settings.errors import ConfigError
 from src.settings.nodes import TARGETS
 from src.settings.options import task_names
@@ -61,7 +61,10 @@ NUMBER = (is_number_or_none, "a finite number")
 ENTRIES: Rules = {
     "config": (is_mapping, "settings"),
     "config.backbone": (is_mapping, "settings"),
-    "config.backbone.name": (lambda name: isinstance(name, str) and name in BACKBONES, "a torchvision classifier"),
+    "config.backbone.name": (
+        lambda name: isinstance(name, str) and name in (*BACKBONES, *DETECTORS),
+        "a network of torchvision",
+    ),
     "config.backbone.weights": (lambda name: name is None or isinstance(name, str), "a name"),
     "config.head": (is_mapping, "settings"),
     "config.task": (is_mapping, "settings"),

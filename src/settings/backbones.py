@@ -1,4 +1,7 @@
-"""The names of the networks: torchvision's classifiers. Imports no torch, so that a mistyped one is told at once."""
+"""The names of the networks: torchvision's classifiers and detectors.
+
+Imports no torch, so that a mistyped one is told at once.
+"""
 
 # torchvision.models.list_models(module=torchvision.models); a test compares the two.
 BACKBONES = """
@@ -11,4 +14,11 @@ regnet_y_32gf regnet_y_3_2gf regnet_y_400mf regnet_y_800mf regnet_y_8gf resnet10
 resnext101_32x8d resnext101_64x4d resnext50_32x4d shufflenet_v2_x0_5 shufflenet_v2_x1_0 shufflenet_v2_x1_5
 shufflenet_v2_x2_0 squeezenet1_0 squeezenet1_1 swin_b swin_s swin_t swin_v2_b swin_v2_s swin_v2_t vgg11 vgg11_bn vgg13
 vgg13_bn vgg16 vgg16_bn vgg19 vgg19_bn vit_b_16 vit_b_32 vit_h_14 vit_l_16 vit_l_32 wide_resnet101_2 wide_resnet50_2
+""".split()  # noqa: SIM905
+
+# Of torchvision.models.list_models(module=torchvision.models.detection) those that find boxes alone; the same test.
+DETECTORS = """
+fasterrcnn_mobilenet_v3_large_320_fpn fasterrcnn_mobilenet_v3_large_fpn fasterrcnn_resnet50_fpn
+fasterrcnn_resnet50_fpn_v2 fcos_resnet50_fpn retinanet_resnet50_fpn retinanet_resnet50_fpn_v2 ssd300_vgg16
+ssdlite320_mobilenet_v3_large
 """.split()  # noqa: SIM905

@@ -6,7 +6,7 @@ from typing import Annotated, Any, cast
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from src.settings.backbones import BACKBONES
+from src.settings.backbones import BACKBONES, DETECTORS
 from src.settings.nodes import (
     Augmentation,
     BackboneConfig,
@@ -181,7 +181,7 @@ def register() -> None:
     for schema in SCHEMAS:
         # At the top level and not in a group of its own, which --help would list among the groups to choose from.
         store.store(name=f"{schema.__name__.removesuffix('Config').lower()}_schema", node=schema)
-    for name in BACKBONES:
+    for name in (*BACKBONES, *DETECTORS):
         if not (CONF_DIR / "backbone" / f"{name}.yaml").exists():
             store.store(group="backbone", name=name, node={"name": name, "weights": "DEFAULT"}, package="backbone")
 
