@@ -9,7 +9,18 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from src.evaluation.boxes.matches import ALL, AREAS, HALF, IGNORED, IOU_THRESHOLDS, RIGHT, Floats, Ints, Matches, Singles
+from src.evaluation.boxes.matches import (
+    ALL,
+    AREAS,
+    HALF,
+    IGNORED,
+    IOU_THRESHOLDS,
+    RIGHT,
+    Floats,
+    Ints,
+    Matches,
+    Singles,
+)
 from src.evaluation.intervals import Interval, bootstrap
 
 RECALLS = np.linspace(0, 1, 101)
@@ -133,7 +144,9 @@ def box_metrics(matches: Matches) -> dict[str, float]:
     0..1, higher is better, as COCO defines them; NaN where there is no true box to be found.
     """
     metrics = AveragePrecision(matches).metrics()
-    metrics |= {f"ap_{name}": AveragePrecision(matches, area).metrics()["ap"] for area, name in enumerate(AREAS) if area}
+    metrics |= {
+        f"ap_{name}": AveragePrecision(matches, area).metrics()["ap"] for area, name in enumerate(AREAS) if area
+    }
     limits = {"ar_1": 1, "ar_10": 10, "ar": None}
     return metrics | {name: average_recall(matches, limit) for name, limit in limits.items()}
 

@@ -9,7 +9,20 @@ import numpy as np
 import numpy.typing as npt
 
 from src.evaluation.boxes.matches import (
-    ALL, HALF, IGNORED, IOU_THRESHOLDS, RIGHT, WRONG, Bools, Floats, Ints, Matches, Shorts, Singles, TrueBoxes, in_ranges,
+    ALL,
+    HALF,
+    IGNORED,
+    IOU_THRESHOLDS,
+    RIGHT,
+    WRONG,
+    Bools,
+    Floats,
+    Ints,
+    Matches,
+    Shorts,
+    Singles,
+    TrueBoxes,
+    in_ranges,
 )  # fmt: skip
 from src.evaluation.boxes.overlaps import areas, overlapping
 

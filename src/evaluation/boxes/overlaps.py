@@ -14,7 +14,9 @@ INSIDE_CROWD = 0.5
 PAIRS_AT_ONCE = 500_000  # bounds the memory: about 100 MB
 
 
-def overlapping(boxes_xyxy_D4: Singles, image_D: Ints, class_D: Ints, truth: TrueBoxes) -> tuple[Shorts, Shorts, Floats]:
+def overlapping(
+    boxes_xyxy_D4: Singles, image_D: Ints, class_D: Ints, truth: TrueBoxes
+) -> tuple[Shorts, Shorts, Floats]:
     """Detection, true box and IoU of the pairs [P] that `Matches` keeps, ordered by detection and box.
 
     With a crowd the share of the detection's area that lies in it stands in place of the IoU (COCO).
