@@ -41,8 +41,8 @@ def _closest_pairs(matches: Matches) -> tuple[Ints, Ints]:
     joined = [rows[:0]]
     while len(rows):
         detection, box = matches.detection_P[rows], matches.box_P[rows]
-        firsts = (np.unique(one, return_index=True)[1] for one in (detection, box))
-        chosen = np.intersect1d(*firsts)
+        firsts = [np.unique(one, return_index=True)[1] for one in (detection, box)]
+        chosen = np.intersect1d(firsts[0], firsts[1])
         joined.append(rows[chosen])
         rows = rows[~np.isin(detection, detection[chosen]) & ~np.isin(box, box[chosen])]
     pairs = np.concatenate(joined)

@@ -81,16 +81,16 @@ def _closest(matches: Matches, kept_P: Bools) -> tuple[Floats, Ints]:
     """Largest IoU [D] among these pairs, 0 if below 0.1, and its true box [D]; no crowds."""
     rows = np.flatnonzero(kept_P & ~matches.crowd_M[matches.box_P])
     order = np.lexsort((-matches.box_P[rows], matches.iou_P[rows], matches.detection_P[rows]))
-    rows = rows[order]  # the last of each detection is the closest; numpy keeps the last that is written
+    rows = rows[order]
+    last = rows[np.flatnonzero(np.diff(matches.detection_P[rows], append=-1))]  # the closest of each detection
     iou_D, box_D = np.zeros(len(matches.class_D)), np.full(len(matches.class_D), NONE)
-    last = rows[np.flatnonzero(np.diff(matches.detection_P[rows], append=-1))]
     iou_D[matches.detection_P[last]] = matches.iou_P[last]
     box_D[matches.detection_P[last]] = matches.box_P[last]
     return iou_D, box_D
 
 
 def _best_of_target(matches: Matches, kind_D: Ints, target_D: Ints) -> Bools:
-    """Of the wrong classes and places that point at the same box, if it is not found, the one with the highest score."""
+    """Of the wrong classes and places that point at the same missed box, the one with the highest score."""
     rows = np.flatnonzero(np.isin(kind_D, (CLASS, PLACE)))
     rows = rows[matches.missed()[target_D[rows]]]
     rows = rows[np.lexsort((rows, -matches.score_D[rows]))]

@@ -16,7 +16,7 @@ DEFAULT_THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class Curve:
-    """If all boxes of a class that score at least `score_S` are accepted: precision and recall [S], 0..1, higher is better.
+    """Precision and recall [S] if all boxes of a class that score at least `score_S` are accepted; higher is better.
 
     Scores fall; equal ones are accepted together. Recall is 0 where there is no true box.
     """
@@ -26,7 +26,7 @@ class Curve:
     recall_S: Floats
 
     @property
-    def f1_S(self) -> Floats:
+    def f1(self) -> Floats:
         """Harmonic mean of precision and recall, 0..1, higher is better."""
         product: Floats = 2 * self.precision_S * self.recall_S
         f1_S: Floats = product / np.maximum(self.precision_S + self.recall_S, TINY)
@@ -58,8 +58,8 @@ def best_thresholds(matches: Matches) -> Floats:
     """
     threshold_K = np.full(matches.classes, np.nan)
     for k, curve in enumerate(curves(matches)):
-        if curve.f1_S.any():
-            best = int(np.argmax(curve.f1_S))
+        if curve.f1.any():
+            best = int(np.argmax(curve.f1))
             threshold_K[k] = np.append(curve.score_S, 0.0)[best : best + 2].mean()
     others = DEFAULT_THRESHOLD if np.isnan(threshold_K).all() else mean_of_known(threshold_K)
     return np.where(np.isnan(threshold_K), others, threshold_K)
@@ -80,7 +80,7 @@ def scores_of(accepted: Matches, weights_N: Floats | None = None) -> ClassScores
 
 
 def mean_scores(accepted: Matches, weights_N: Floats | None = None) -> dict[str, float]:
-    """`precision`, `recall` and `f1`: means of the classes with true boxes, 0..1, higher is better; NaN if there are none."""
+    """`precision`, `recall`, `f1`: means of the classes with true boxes, higher is better; NaN if there are none."""
     scores = scores_of(accepted, weights_N)
     there_K = scores.images > 0
     columns = {"precision": scores.precision, "recall": scores.recall, "f1": scores.f1}

@@ -7,7 +7,7 @@ from src.evaluation.boxes.overlaps import LEAST
 
 
 def why_zero(matches: Matches) -> str:
-    """What was predicted, how sure the network was, how near the boxes came, and whether the classes alone are wrong."""
+    """What was predicted, with what scores, how near the boxes came, and whether the classes alone are wrong."""
     if not matches.countable().any():
         return f"there is no true box to be found in these {matches.images:,} images"
     if not len(matches.class_D):
