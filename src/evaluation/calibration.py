@@ -67,13 +67,18 @@ def reliability(probabilities_NK: Floats, labels: npt.NDArray[Any], one_class: b
         right = probabilities_NK.argmax(axis=1) == labels
     else:
         confidences, right = probabilities_NK.ravel(), labels.ravel() > 0
-    bins = np.minimum((confidences * BINS).astype(np.int64), BINS - 1)
-    counts = np.bincount(bins, minlength=BINS)
+    return sorted_into_bins(confidences, right, BINS)
+
+
+def sorted_into_bins(confidences: Floats, right: npt.NDArray[Any], number: int) -> Reliability:
+    """Of single answers, in so many bins of equal width; `right` is bool, both have one shape [...]."""
+    bins = np.minimum((confidences * number).astype(np.int64), number - 1)
+    counts = np.bincount(bins, minlength=number)
     several = np.maximum(counts, 1)
     return Reliability(
         counts=counts,
-        confidence=np.bincount(bins, weights=confidences, minlength=BINS) / several,
-        share_right=np.bincount(bins, weights=right.astype(np.float64), minlength=BINS) / several,
+        confidence=np.bincount(bins, weights=confidences, minlength=number) / several,
+        share_right=np.bincount(bins, weights=right.astype(np.float64), minlength=number) / several,
     )
 
 

@@ -4,27 +4,15 @@ Shapes: N images, M true boxes, D detections, K classes, T IoU thresholds, G = T
 all groups), R = 101 recalls. Values are 0..1, higher is better; NaN for a class without true boxes.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 
-from src.evaluation.boxes.matches import (
-    ALL,
-    AREAS,
-    HALF,
-    IGNORED,
-    IOU_THRESHOLDS,
-    RIGHT,
-    Floats,
-    Ints,
-    Matches,
-    Singles,
-)
+from src.evaluation.boxes.matches import ALL, AREAS, HALF, IGNORED, RIGHT, Floats, Ints, Matches, Singles
 from src.evaluation.intervals import Interval, bootstrap
 
 RECALLS = np.linspace(0, 1, 101)
 IOU_75 = 5  # index into the thresholds
+ROUNDING = 1e-6  # of sums of weights; COCO's are whole numbers
 TINY = 1e-12  # instead of a count of 0, where there is nothing right either
 
 
@@ -57,9 +45,9 @@ class RankedDetections:
     def average_precision(self, true_K: Floats, weights_N: Floats) -> Floats:
         """AP at each threshold and of each class [T, K], true_K boxes being there (weighted).
 
-        Mean over 101 recalls r = 0, 0.01, ..., 1 of the best precision at any recall of at least r (COCO). Precision and
-        recall are looked at where something right is accepted: in between both only fall. numpy sums and maxima
-        of all groups run in one go, each group's own being the difference to where it begins.
+        Mean over 101 recalls r = 0, 0.01, ..., 1 of the best precision at any recall of at least r (COCO). Only right
+        detections are looked at, since from one to the next precision falls. Sums and maxima run over all groups in one
+        go: a group's sum is the difference to where it begins, and its precisions lie 2 above those of the next group.
         """
         sums_H = _sums(weights_N[self.image_D[self.place_H]])
         sums_D, sums_I = _sums(weights_N[self.image_D]), _sums(weights_N[self.image_D[self.ignored_I]])
@@ -87,23 +75,23 @@ def _sums(weights: Floats) -> Floats:
 def _needed(true_G: Floats) -> Floats:
     """How many right ones reach each recall [G, R].
 
-    COCO compares right / true with numbers like 0.5700000000000001, which 57 of 100 do not reach: where r * true is next
-    to a whole number, the same division decides.
+    COCO compares right / true with numbers like 0.5700000000000001, which 57 of 100 do not reach: where r * true is
+    next to a whole number, the same division decides.
     """
     needed_GR = RECALLS * true_G[:, None]
     whole_GR = np.round(needed_GR)
-    reached_GR = whole_GR / np.maximum(true_G, TINY)[:, None] >= RECALLS
-    return np.where(np.abs(needed_GR - whole_GR) < 1e-7, np.where(reached_GR, whole_GR, whole_GR + 1e-6), needed_GR)
+    beyond_GR = (np.abs(needed_GR - whole_GR) < ROUNDING) & (whole_GR / np.maximum(true_G, TINY)[:, None] < RECALLS)
+    return np.where(beyond_GR, whole_GR + ROUNDING, needed_GR - ROUNDING)
 
 
 class AveragePrecision:
     """AP of matches, for one range of area, as a function of how often each image counts."""
 
-    def __init__(self, matches: Matches, area: int = ALL, thresholds: Sequence[int] | None = None) -> None:
+    def __init__(self, matches: Matches, area: int = ALL) -> None:
         self.matches, self.area = matches, area
-        columns = list(thresholds) if thresholds is not None else list(range(len(IOU_THRESHOLDS)))
-        verdict_DT = matches.verdict_DAT[:, area][:, columns]
-        self.ranked = RankedDetections(matches.image_D, matches.class_D, matches.score_D, verdict_DT, matches.classes)
+        self.ranked = RankedDetections(
+            matches.image_D, matches.class_D, matches.score_D, matches.verdict_DAT[:, area], matches.classes
+        )
 
     def per_class(self, weights_N: Floats | None = None) -> Floats:
         """[T, K]; NaN for classes without true boxes, whatever was predicted."""
@@ -113,7 +101,7 @@ class AveragePrecision:
     def metrics(self, weights_N: Floats | None = None) -> dict[str, float]:
         """`ap` (mean of the ten IoU thresholds), `ap50` and `ap75`: means of the classes that have true boxes.
 
-        What `bootstrap` wants. Only for all thresholds.
+        What `bootstrap` wants.
         """
         per_T = [mean_of_known(row) for row in self.per_class(weights_N)]
         return {"ap": float(np.mean(per_T)), "ap50": per_T[HALF], "ap75": per_T[IOU_75]}
@@ -144,9 +132,8 @@ def box_metrics(matches: Matches) -> dict[str, float]:
     0..1, higher is better, as COCO defines them; NaN where there is no true box to be found.
     """
     metrics = AveragePrecision(matches).metrics()
-    metrics |= {
-        f"ap_{name}": AveragePrecision(matches, area).metrics()["ap"] for area, name in enumerate(AREAS) if area
-    }
+    for area, name in enumerate(AREAS[1:], start=1):
+        metrics[f"ap_{name}"] = AveragePrecision(matches, area).metrics()["ap"]
     limits = {"ar_1": 1, "ar_10": 10, "ar": None}
     return metrics | {name: average_recall(matches, limit) for name, limit in limits.items()}
 

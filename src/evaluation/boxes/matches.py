@@ -38,8 +38,8 @@ class TrueBoxes:
     crowd_M: Bools
 
     @property
-    def image_M(self) -> Ints:
-        """The image of each box, 0..N-1."""
+    def image_of_box(self) -> Ints:
+        """0..N-1 [M]."""
         return np.repeat(np.arange(len(self.counts_N)), self.counts_N)
 
 
@@ -48,7 +48,7 @@ class Matches:
     """All detections and true boxes of some images, and which of them belong together.
 
     Detections are ordered by image, class and falling score. `rank_D`: place of a detection among those of its class in
-    its image, from 0. `verdict_DAT` uint8: WRONG, RIGHT or IGNORED by COCO's rules, for each range of area and threshold.
+    its image, from 0. `verdict_DAT` uint8: WRONG, RIGHT or IGNORED by COCO's rules, by range of area and threshold.
     `found_D`: the true box, crowds included, that a detection is matched with at IoU 0.5, all areas; -1 for none.
 
     `detection_P`, `box_P`, `iou_P`: pairs of the same image with an IoU of at least 0.1, whatever their classes.

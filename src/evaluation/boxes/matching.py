@@ -64,7 +64,7 @@ def match(detections_ND6: Singles, truth: TrueBoxes, classes: int) -> Matches:
         rank_D=_places_within(group_D),
         verdict_DAT=verdict_DAT,
         found_D=found_D,
-        image_M=truth.image_M,
+        image_M=truth.image_of_box,
         class_M=truth.class_M,
         area_M=area_M,
         crowd_M=truth.crowd_M,
