@@ -121,7 +121,7 @@ def test_painted_boxes_stay_on_their_pixels_through_every_augmentation(name: str
         wrong = ((image_HW > 180) & (inside == 0)) | ((image_HW < 70) & (inside == 1))
         assert wrong.float().mean() < 0.03, (epoch, target)
         different.add((item["image"].shape, tuple(target["boxes"].flatten().tolist())))
-    assert len(different) > 3  # something was changed
+    assert len(different) > (1 if name == "flips" else 20)  # something was changed
 
 
 def test_what_is_drawn_follows_from_seed_epoch_and_image(tmp_path: Path) -> None:
