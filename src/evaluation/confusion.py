@@ -22,9 +22,7 @@ class ConfusionCounts:
     counts_P: Ints
 
     def _of_each_class(self, class_P: Ints, counts_P: Ints) -> Ints:
-        sums_K = np.zeros(self.classes, dtype=np.int64)
-        np.add.at(sums_K, class_P, counts_P)
-        return sums_K
+        return np.bincount(class_P, weights=counts_P, minlength=self.classes).astype(np.int64)
 
     @property
     def true_counts(self) -> Ints:
@@ -86,6 +84,5 @@ def count_confusions(predicted_N: Ints, labels_N: Ints, classes: int) -> Confusi
 
 def _add_up(true_P: Ints, predicted_P: Ints, counts_P: Ints, classes: int) -> ConfusionCounts:
     pairs_P, place_P = np.unique(true_P * classes + predicted_P, return_inverse=True)
-    sums_P = np.zeros(len(pairs_P), dtype=np.int64)
-    np.add.at(sums_P, place_P, counts_P)
+    sums_P = np.bincount(place_P, weights=counts_P, minlength=len(pairs_P)).astype(np.int64)
     return ConfusionCounts(classes, pairs_P // classes, pairs_P % classes, sums_P)
