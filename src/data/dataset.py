@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from src.data.decode import UnreadableImage, read_rgb
-from src.data.samplers import Draw, Seeded
+from src.data.samplers import Draw, seeded
 from src.data.table import ImageTable
 from src.data.targets import Rows, Targets
 from src.data.transforms import Transform
@@ -32,16 +32,13 @@ MAX_SUBSTITUTES = 50
 
 
 class ImageDataset(Dataset[Batch]):
-    """The images of one split. A damaged one is skipped: in training, the next readable one takes its place.
+    """The images of one split. A damaged one is skipped; with `substitute` the next readable one takes its place.
 
     The augmentation of an image depends on (seed, epoch, row) alone: not on the number of worker processes, nor on
     what was drawn before, so a resumed run sees what the uninterrupted one would have seen.
 
-    Args:
-        table, rows, transform, seed: positions are those in `rows`, and `seed` is that of the augmentation.
-        substitute: whether damaged images are replaced.
-        prepared: gives the image at a position as `transform.prepare` leaves it, or None if it is not kept any more;
-            None = decode all. Only for targets that no transform changes, since it keeps images alone.
+    `prepared` gives the image at a position in `rows` as `transform.prepare` leaves it, or None if it is not kept any
+    more; None = decode all. Only for targets that no transform changes, since it keeps images alone.
     """
 
     def __init__(
@@ -86,7 +83,7 @@ class ImageDataset(Dataset[Batch]):
             except UnreadableImage as error:
                 unreadable.append((str(self.table.paths[row]), str(error)))
                 continue
-            with Seeded(self.seed, epoch, row):
+            with seeded(self.seed, epoch, row):
                 image_CHW, target = self.transform.draw(image, target)
             return {"image": image_CHW, "label": target, "index": row, "unreadable": unreadable}
         return {"unreadable": unreadable}

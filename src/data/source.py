@@ -37,14 +37,10 @@ class DataArguments(DataSettings, total=False):
 
 
 class ImageSource(LightningDataModule):
-    """A data set with its splits. conf/data/folder.yaml explains the settings that are not listed here.
+    """A data set with its splits. conf/data/folder.yaml explains the settings that are not named here.
 
-    Args:
-        preprocessing: of the pretrained weights.
-        augmentation: of the training images.
-        targets: what the task trains on, as in task.targets.
-        known_classes: of a trained model: the data then need not show every class, and no other.
-        seed: of the order and augmentation of the training images.
+    `preprocessing` is that of the pretrained weights, `targets` are as in task.targets, `seed` is of the order and the
+    augmentation in training. With the `known_classes` of a trained model the data need not show each, and no other.
     """
 
     def __init__(
@@ -124,10 +120,6 @@ class ImageSource(LightningDataModule):
                 f"The {empty} split is empty: the classes have too few images for data.{empty}_fraction. Raise it, or "
                 "bring more images."
             )
-
-    @property
-    def class_names(self) -> list[str]:
-        return self.table.class_names
 
     def as_known(self, setting: str, labels_N: npt.NDArray[np.int64], class_names: list[str]) -> Classes:
         """The classes of a set that has its own, as the trained model counts them, if there is one. Names decide.

@@ -50,7 +50,9 @@ class SplitPlan:
             return dict(given)
         rows = self.cut_off(dict(given), self.share_of_test(given, notes), targets, groups_N)
         if groups_N is not None:
-            note_shared_groups(rows, groups_N, notes)
+            for one, other in combinations(rows, 2):  # data come with such splits: val and test look too good then
+                if shared := len(np.intersect1d(groups_N[rows[one]], groups_N[rows[other]])):
+                    notes.append(f"Leak: {shared} groups have images in both {one} and {other}.")
         return rows
 
     def share_of_test(self, given: dict[str, Rows], notes: list[str]) -> float:
@@ -86,13 +88,6 @@ class SplitPlan:
             train, val = fold(targets.take(pool), self.folds, self.fold, self.seed, groups)
             rows |= {**cut_off, "train": pool[train], "val": pool[val]}
         return {name: rows[name] for name in SPLITS if name in rows}
-
-
-def note_shared_groups(rows: dict[str, Rows], groups_N: npt.NDArray[np.int64], notes: list[str]) -> None:
-    """Say so if splits that the data came with share groups: then val and test look better than they are."""
-    for one, other in combinations(rows, 2):
-        if shared := len(np.intersect1d(groups_N[rows[one]], groups_N[rows[other]])):
-            notes.append(f"Leak: {shared} groups have images in both {one} and {other}.")
 
 
 def read_split_file(file: Path, paths: npt.NDArray[Any]) -> tuple[dict[str, Rows], list[str]]:

@@ -1,7 +1,4 @@
-"""What the frozen part of a network makes of the images, computed once and kept on disk: then only the head trains.
-
-src/data/cache/entries.py says what an entry is.
-"""
+"""What the frozen part of a network makes of the images, computed once and kept on disk: then only the head trains."""
 
 import json
 import os
