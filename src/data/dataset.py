@@ -57,19 +57,16 @@ class ImageDataset(Dataset[Batch]):
         return len(self.rows)
 
     def __getitem__(self, draw: Draw | int) -> Batch:
-        return self.read(draw, self.most_tries)
+        return self.__getitems__([draw])[0]
 
     def __getitems__(self, draws: list[Draw | int]) -> list[Batch]:
         """The images of a batch."""
         items: list[Batch] = []
+        most_tries = min(MAX_SUBSTITUTES, len(self)) if self.substitute else 1
         for draw in draws:
             in_vain = any("image" not in item for item in items)
-            items.append(self.read(draw, 1 if in_vain else self.most_tries))
+            items.append(self.read(draw, 1 if in_vain else most_tries))
         return items
-
-    @property
-    def most_tries(self) -> int:
-        return min(MAX_SUBSTITUTES, len(self)) if self.substitute else 1
 
     def read(self, draw: Draw | int, tries: int) -> Batch:
         # Lightning's overfit_batches brings its own sampler, which draws plain positions.
@@ -96,10 +93,7 @@ class ImageDataset(Dataset[Batch]):
 
 
 class Collate:
-    """Makes a batch of what could be read; with nothing readable, a batch of no images, whose side is `size_px`.
-
-    Images and targets are stacked, or listed where they do not stack.
-    """
+    """Makes a batch of what could be read, also of nothing (of side `size_px`): stacked, or listed if sizes differ."""
 
     def __init__(self, size_px: int, targets: Targets) -> None:
         self.size_px, self.no_targets = size_px, targets.take(np.empty(0, dtype=np.int64))

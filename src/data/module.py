@@ -53,10 +53,7 @@ class ImageDataModule(ImageSource):
         return self.loader("test")
 
     def loader(self, split: str, training: bool = False) -> DataLoader[Batch]:
-        """Batches of a split (`all`: of every image there is), in order and as evaluation sees them.
-
-        With `training` they come shuffled and augmented instead.
-        """
+        """Batches of a split (`all`: every image), in order and as evaluation sees them, or as training does."""
         rows = np.arange(len(self.table)) if split == "all" else self.table.splits[split]
         sampler = self.sampler(rows, training)
         # BatchNorm cannot normalise the 1 x 1 feature maps of a single small image in training.
@@ -98,17 +95,11 @@ class ImageDataModule(ImageSource):
             # Lightning fills the workers before it first calls set_epoch and, on resuming, before it knows the epoch.
             processed = trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
             epoch = max(processed, self.resumed_epoch)
+        rank, processes = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
         balanced = training and self.balanced_sampling
-        return EpochSampler(
-            len(rows),
-            training,
-            self.seed,
-            epoch,
-            rank=trainer.global_rank if trainer is not None else 0,
-            processes=trainer.world_size if trainer is not None else 1,
-            weights_N=balancing_weights(self.table.targets.strata(rows)) if balanced else None,
-            skip=(self.resumed_epoch, self.resumed_batches * self.batch_size) if training else (0, 0),
-        )
+        weights_N = balancing_weights(self.table.targets.strata(rows)) if balanced else None
+        skip = (self.resumed_epoch, self.resumed_batches * self.batch_size) if training else (0, 0)
+        return EpochSampler(len(rows), training, self.seed, epoch, rank, processes, weights_N, skip)
 
     def transform_of(self, training: bool, keep: bool = False) -> Transform:
         if training:

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Required
 
@@ -90,21 +91,18 @@ class ImageSource(LightningDataModule):
                 "data.cache=features keeps one view of each image, but the training images are augmented: set "
                 "augment=none, or data.cache_views=8 to keep eight augmented views of each."
             )
-        self._table: ImageTable | None = None
 
     @abstractmethod
     def scan(self) -> ImageTable:
         """Find the images and their targets, and split them. Raises ConfigError if there is nothing to train on."""
 
-    @property
+    @cached_property
     def table(self) -> ImageTable:
-        """What `scan` found, kept."""
-        if self._table is None:
-            table = self.scan()
-            table.max_megapixels = self.max_megapixels
-            self.require_fitting(table)
-            self._table = table
-        return self._table
+        """What `scan` found."""
+        table = self.scan()
+        table.max_megapixels = self.max_megapixels
+        self.require_fitting(table)
+        return table
 
     def require_fitting(self, table: ImageTable) -> None:
         """Raise ConfigError for other targets than the task's, for names without end, and for empty splits."""

@@ -1,7 +1,6 @@
 """Which classes are taken for which: counts by true and predicted class. numpy only.
 
-Only pairs that occur are kept. Their number P is at most that of the images, while a matrix of 21,841 classes (ImageNet
-21k) would take 3.8 GB.
+Only pairs that occur are kept: P of them, at most one per image. A matrix of 21,841 classes (ImageNet) takes 3.8 GB.
 """
 
 from dataclasses import dataclass

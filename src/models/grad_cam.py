@@ -59,17 +59,15 @@ def for_explaining(model: nn.Module) -> Iterator[None]:
     """Inference mode for all modules, gradients for none of the parameters but computed where asked for."""
     training = {module: module.training for module in model.modules()}
     wanted = {parameter: parameter.requires_grad for parameter in model.parameters()}
-    random_state = torch.get_rng_state()
     try:
         model.eval().requires_grad_(False)
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
             yield
     finally:
         for module, was in training.items():
             module.training = was
         for parameter, was in wanted.items():
             parameter.requires_grad_(was)
-        torch.set_rng_state(random_state)
 
 
 def grad_cam(model: ImageClassifier, layer: MapLayer, images_BCHW: Tensor, class_indices_B: Tensor) -> Tensor:

@@ -11,8 +11,7 @@ class Preprocessing:
     `resize_mode` says how: `crop` scales the shorter side to `resize_px` and cuts out the centre, as torchvision's
     classifiers were trained; `fit` scales the longer side to `crop_px` and pads the other with the mean colour;
     `stretch` scales both. Sizes are in pixels; the network sees `crop_px` by `crop_px`. `interpolation` is a
-    torchvision InterpolationMode value ("bilinear", "bicubic"); resizing antialiases, as torchvision's own evaluation
-    does.
+    torchvision InterpolationMode value ("bilinear", "bicubic"); resizing antialiases, as torchvision's evaluation.
     """
 
     resize_px: int
@@ -35,10 +34,7 @@ class Preprocessing:
     def with_size(
         self, image_size_px: int | None, resize_px: int | None, resize_mode: str | None = None
     ) -> "Preprocessing":
-        """The same for images of another size or way of resizing; None keeps what it is.
-
-        `resize_px` None keeps the proportion of resize and crop.
-        """
+        """The same for another size or way of resizing; None keeps what it is, of `resize_px` the share of crop_px."""
         crop_px = self.crop_px if image_size_px is None else image_size_px
         if resize_px is None:
             resize_px = round(self.resize_px * crop_px / self.crop_px)

@@ -51,10 +51,7 @@ class FeatureCache:
 
 
 class FeatureDataset(Dataset[Batch]):
-    """What the frozen network made of each image of a split, batch by batch; damage is as in ImageDataset.
-
-    Epoch e sees view e modulo views.
-    """
+    """What the frozen network made of each image of a split, batch by batch; damage is as in ImageDataset."""
 
     def __init__(self, table: ImageTable, rows: Rows, substitute: bool, kept: FeatureCache) -> None:
         self.table, self.rows, self.substitute, self.kept = table, rows, substitute, kept

@@ -52,8 +52,7 @@ class Look:
 class Facts:
     """Of the R readable images, and what is wrong with the rest.
 
-    `rows` of the table, ascending [R]; `images_R`: their COLUMNS, some 350 bytes each; `problems`: (problem, reason) by
-    row.
+    `rows` of the table, ascending; `images_R`: COLUMNS of each, some 350 bytes; `problems`: (problem, reason) by row.
     """
 
     rows: Rows

@@ -42,9 +42,7 @@ LABELS = ("targets", "_labels", "labels", "y")
 
 
 class TorchvisionDataModule(ImageDataModule):
-    """A set of torchvision.datasets with one class per image, with its own splits. val is cut from train if need be.
-    conf/data/torchvision.yaml explains the settings.
-    """
+    """A set of one class per image, with its own splits; val may be cut from train. See conf/data/torchvision.yaml."""
 
     def __init__(self, *, name: str, root: str, download: bool = True, **settings: Unpack[DataArguments]) -> None:
         super().__init__(**settings)
