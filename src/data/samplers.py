@@ -61,9 +61,8 @@ class EpochSampler(Sampler[Draw]):
         return len(range(self.rank, self.size, self.processes))
 
     def __iter__(self) -> Iterator[Draw]:
-        if not self.training:
-            order = np.arange(self.size)
-        else:
+        order = np.arange(self.size)
+        if self.training:
             # All processes draw the same order, and each takes its share of it.
             generator = torch.Generator().manual_seed(mixed_seed(self.seed, self.epoch))
             total = len(self) * self.processes

@@ -20,7 +20,7 @@ from src.data.table import ImageTable
 from src.data.targets import WORDS, Classes, Kind
 from src.data.transforms import is_random
 from src.data.workers import available_workers, workers_that_fit
-from src.files.csv_files import CsvWriter
+from src.files.csv_files import write_csv_file
 from src.models.preprocessing import Preprocessing
 from src.settings.errors import ConfigError
 from src.settings.nodes import Augmentation, DataSettings
@@ -157,8 +157,6 @@ class ImageSource(LightningDataModule):
 
     def write_split_csv(self, path: Path, spreadsheet_safe: bool = True) -> None:
         """One row per image: path, label, split."""
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = CsvWriter(file, ["path", "label", "split"], spreadsheet_safe)
-            for split in SPLITS:
-                rows = self.table.splits.get(split, ())
-                writer.write_all((str(self.table.paths[row]), self.table.targets.text(row), split) for row in rows)
+        table = self.table
+        rows = ((str(table.paths[i]), table.targets.text(i), s) for s in SPLITS for i in table.splits.get(s, ()))
+        write_csv_file(path, ["path", "label", "split"], rows, spreadsheet_safe)

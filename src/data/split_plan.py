@@ -67,9 +67,7 @@ class SplitPlan:
             notes.append("There is no test split, so nothing is tested: data.test_fraction=0.15 takes one.")
         return 0.0
 
-    def cut_off(
-        self, rows: dict[str, Rows], test_fraction: float, targets: Targets, groups_N: Groups
-    ) -> dict[str, Rows]:
+    def cut_off(self, rows: dict[str, Rows], test_share: float, targets: Targets, groups_N: Groups) -> dict[str, Rows]:
         """What is given (`rows`, used up here), with the splits that it lacks cut off the images to train on."""
 
         def parts(pool: Rows, fractions: dict[str, float]) -> dict[str, Rows]:
@@ -80,9 +78,9 @@ class SplitPlan:
 
         source = rows.pop("all") if "all" in rows else rows.pop("train")
         if self.folds is None:
-            rows |= parts(source, {"val": self.val_fraction, "test": test_fraction})
+            rows |= parts(source, {"val": self.val_fraction, "test": test_share})
         else:
-            cut_off = parts(source, {"test": test_fraction})
+            cut_off = parts(source, {"test": test_share})
             pool = np.sort(np.concatenate([cut_off.pop("train"), rows.pop("val", np.empty(0, dtype=np.int64))]))
             groups = None if groups_N is None else groups_N[pool]
             train, val = fold(targets.take(pool), self.folds, self.fold, self.seed, groups)

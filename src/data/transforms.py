@@ -92,13 +92,9 @@ def resized(preprocessing: Preprocessing) -> v2.Compose:
     if preprocessing.resize_mode == "fit":
         scale = Scale(partial(fitted_into, side), interpolation)
         return v2.Compose([scale, PadTo(side, list(preprocessing.padding_color))])
-    return v2.Compose(
-        [
-            v2.Lambda(partial(refuse_thin, preprocessing.resize_px), Image.Image),
-            v2.Resize([preprocessing.resize_px], interpolation=interpolation, antialias=True),
-            v2.CenterCrop([side]),
-        ]
-    )
+    refuse = v2.Lambda(partial(refuse_thin, preprocessing.resize_px), Image.Image)
+    resize = v2.Resize([preprocessing.resize_px], interpolation=interpolation, antialias=True)
+    return v2.Compose([refuse, resize, v2.CenterCrop([side])])
 
 
 def refuse_thin(shorter_px: int, image: Image.Image) -> Image.Image:

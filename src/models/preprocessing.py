@@ -1,7 +1,7 @@
 """How an image becomes the network's input. Belongs to the weights, is kept in the checkpoint, and used everywhere."""
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,7 @@ class Preprocessing:
         red, green, blue = (min(max(round(255 * share), 0), 255) for share in self.mean)
         return red, green, blue
 
-    def with_size(
-        self, image_size_px: int | None, resize_px: int | None, resize_mode: str | None = None
-    ) -> "Preprocessing":
+    def with_size(self, image_size_px: int | None, resize_px: int | None, resize_mode: str | None = None) -> Self:
         """The same for another size or way of resizing; None keeps what it is, of `resize_px` the share of crop_px."""
         crop_px = self.crop_px if image_size_px is None else image_size_px
         if resize_px is None:
@@ -47,5 +45,5 @@ class Preprocessing:
         return {key: value for key, value in values.items() if (key, value) != ("resize_mode", "crop")}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":
+    def from_dict(cls, values: dict[str, Any]) -> Self:
         return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
