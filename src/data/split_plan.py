@@ -50,7 +50,7 @@ class SplitPlan:
             return dict(given)
         rows = self.cut_off(dict(given), self.share_of_test(given, notes), targets, groups_N)
         if groups_N is not None:
-            for one, other in combinations(rows, 2):  # data come with such splits: val and test look too good then
+            for one, other in combinations(rows, 2):  # of the data themselves; val and test then look too good
                 if shared := len(np.intersect1d(groups_N[rows[one]], groups_N[rows[other]])):
                     notes.append(f"Leak: {shared} groups have images in both {one} and {other}.")
         return rows

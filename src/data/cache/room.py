@@ -22,7 +22,7 @@ FILES = {MANIFEST, "pixels.bin", "index.npz", "unreadable.json", "features.bin",
 
 
 def make_room(cache_dir: Path, most_gb: float) -> None:
-    """Delete entries, those first that were not used for longest, down to `most_gb`. What a run uses stays."""
+    """Delete the entries not used for longest, down to `most_gb`. What a run uses stays, and whatever is no entry."""
     with suppress(OSError):
         for path in cache_dir.iterdir():
             if UNFINISHED.fullmatch(path.name) and is_abandoned(path):
