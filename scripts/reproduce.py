@@ -26,7 +26,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from src.evaluation.student_t import t_interval
+from src.evaluation.significance import t_interval
 from src.settings.project import PROJECT_ROOT
 
 RUNS = PROJECT_ROOT / "logs" / "reproduce"

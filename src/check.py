@@ -38,7 +38,7 @@ def check(cfg: DictConfig) -> None:
         from src.build.data import build_data_to_check
         from src.data.checking.findings import find_all
         from src.data.checking.kinds import reasons_against
-        from src.data.checking.look import look_at_images, say_where_missing_are
+        from src.data.checking.look import look_at_images
         from src.data.checking.overview import finding_lines, overview_lines
         from src.reports.check import write_findings, write_page
         from src.settings.signatures import check_targets
@@ -52,7 +52,7 @@ def check(cfg: DictConfig) -> None:
     log.info("Looking at %s images", f"{len(rows):,}")
     start = time.perf_counter()
     facts = look_at_images(table, rows, datamodule.num_workers)
-    found = find_all(table, say_where_missing_are(table, facts), cfg.tiny_px, cfg.near_duplicate_bits)
+    found = find_all(table, facts, cfg.tiny_px, cfg.near_duplicate_bits)
     reasons = reasons_against(table, found)
     log.info("Done in %.1f s", time.perf_counter() - start)
     overview = list(overview_lines(table, facts))

@@ -34,7 +34,7 @@ def build_task(kind: type[FineTuneTask], run: TrainingRun, datamodule: ImageData
     Raises ConfigError if these are not what the run goes on with, and for settings that do not fit.
     """
     settings, table = run.settings, datamodule.table
-    record = run.record_of(datamodule.class_names, datamodule.preprocessing, table.fingerprint())
+    record = run.record_of(table.class_names, datamodule.preprocessing, table.fingerprint())
     rows = table.splits["train"]
     if not record.network:
         record = replace(record, network=kind.network_for(table.targets.take(rows), record))

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from src.comparing.images import Answers, changed_images, predictions_file
 from src.comparing.sides import Pair, Side, changed_settings, named, paired
 from src.evaluation.metric_facts import facts_of, metric_name
-from src.evaluation.paired_tests import p_text, sign_flip_p, smallest_p
-from src.evaluation.student_t import t_interval, t_tails
+from src.evaluation.significance import p_text, sign_flip_p, smallest_p, t_interval, t_tails
 from src.runs.finished_runs import Run, direction
 from src.settings.errors import ConfigError, did_you_mean
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from src.evaluation.paired_tests import mcnemar_p, p_text, sign_flip_p
+from src.evaluation.significance import mcnemar_p, p_text, sign_flip_p
 from src.files.csv_files import read_table
 from src.files.plain_files import unreadable
 from src.files.printable import printable

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from src.data.decode import UnreadableImage, read_sized
-from src.data.samplers import Draw, Seeded
+from src.data.samplers import Draw, seeded
 from src.data.table import ImageTable
 from src.data.targets import Rows, Targets
 from src.data.transforms import Transform
@@ -51,17 +51,14 @@ MAX_SUBSTITUTES = 50
 
 
 class ImageDataset(Dataset[Batch]):
-    """The images of one split. A damaged one is skipped: in training, the next readable one takes its place.
+    """The images of one split. A damaged one is skipped; with `substitute` the next readable one takes its place.
 
     The augmentation of an image depends on (seed, epoch, row) alone: not on the number of worker processes, nor on
     what was drawn before, so a resumed run sees what the uninterrupted one would have seen.
 
-    Args:
-        table, rows, transform, seed: positions are those in `rows`, and `seed` is that of the augmentation.
-        substitute: whether damaged images are replaced.
-        prepared: gives the image at a position as `transform.prepare` leaves it, or None if it is not kept any more;
-            None = decode all. It keeps images alone: targets that move with the pixels go by its size, so
-            `prepare` may scale them, and cut nothing off.
+    `prepared` gives the image at a position in `rows` as `transform.prepare` leaves it, or None if it is not kept any
+    more; None = decode all. It keeps images alone: targets that move with the pixels go by its size, so `prepare` may
+    scale them, and cut nothing off.
     """
 
     def __init__(
@@ -80,19 +77,16 @@ class ImageDataset(Dataset[Batch]):
         return len(self.rows)
 
     def __getitem__(self, draw: Draw | int) -> Batch:
-        return self.read(draw, self.most_tries)
+        return self.__getitems__([draw])[0]
 
     def __getitems__(self, draws: list[Draw | int]) -> list[Batch]:
         """The images of a batch."""
         items: list[Batch] = []
+        most_tries = min(MAX_SUBSTITUTES, len(self)) if self.substitute else 1
         for draw in draws:
             in_vain = any("image" not in item for item in items)
-            items.append(self.read(draw, 1 if in_vain else self.most_tries))
+            items.append(self.read(draw, 1 if in_vain else most_tries))
         return items
-
-    @property
-    def most_tries(self) -> int:
-        return min(MAX_SUBSTITUTES, len(self)) if self.substitute else 1
 
     def read(self, draw: Draw | int, tries: int) -> Batch:
         # Lightning's overfit_batches brings its own sampler, which draws plain positions.
@@ -106,7 +100,7 @@ class ImageDataset(Dataset[Batch]):
             except UnreadableImage as error:
                 unreadable.append((str(self.table.paths[row]), str(error)))
                 continue
-            with Seeded(self.seed, epoch, row):
+            with seeded(self.seed, epoch, row):
                 image_CHW, target = self.transform.draw(image, target)
             return {"image": image_CHW, "label": target, "index": row, "unreadable": unreadable}
         return {"unreadable": unreadable}
@@ -119,10 +113,7 @@ class ImageDataset(Dataset[Batch]):
 
 
 class Collate:
-    """Makes a batch of what could be read; with nothing readable, a batch of no images, whose side is `size_px`.
-
-    Images and targets are stacked, or listed where they do not stack.
-    """
+    """Makes a batch of what could be read, also of nothing (of side `size_px`): stacked, or listed if sizes differ."""
 
     def __init__(self, size_px: int, targets: Targets) -> None:
         self.size_px, self.no_targets = size_px, targets.take(np.empty(0, dtype=np.int64))

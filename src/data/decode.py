@@ -34,12 +34,9 @@ def read_rgb(
 ) -> Image.Image:
     """The image as a person sees it: RGB, 8 bits, upright by its EXIF tag, transparency over white, first frame.
 
-    Args:
-        path: of the file, or the open file.
-        needed_px: what the shorter side will be scaled down to: larger JPEGs may then come reduced. None = all pixels.
-        max_megapixels: a header that announces more is refused before any pixel is decoded.
-
-    Raises UnreadableImage, with the reason, for whatever cannot be decoded.
+    `path` is of the file, or the open file. `needed_px`: what the shorter side will be scaled down to: larger JPEGs may
+    then come reduced; None = all pixels. A header that announces more than `max_megapixels` is refused before any pixel
+    is decoded. Raises UnreadableImage, with the reason, for whatever cannot be decoded.
     """
     return read_sized(path, needed_px, max_megapixels)[0]
 

@@ -18,12 +18,8 @@ log = logging.getLogger(__name__)
 def find_images(images: str, root: str | None = None) -> tuple[Path, list[str]]:
     """The images meant by a folder (with subfolders, sorted), a glob (sorted), a table's column `path`, or one file.
 
-    Folders are read as in training (src/data/folders/walk.py), and so are tables (src/data/tables/table_file.py).
-
-    A table's relative paths start from `root`; None = its own folder.
-
-    Returns the folder that the paths are relative to, and the paths: those of a table as they stand there. Raises
-    ConfigError if there are none, or if most of a table's images are missing.
+    Returns the folder that the paths are relative to, of a table `root` or else its own, and the paths: those of a
+    table as they stand there. Raises ConfigError if there are none, or if most of a table's images are missing.
     """
     given = Path(images).expanduser()
     folder = Path() if root is None else Path(root).expanduser()

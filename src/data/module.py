@@ -15,7 +15,6 @@ from src.data.cache.features import FeatureDataset, FrozenNetwork, cached_featur
 from src.data.cache.images import cached_images
 from src.data.cache.plan import is_partial
 from src.data.dataset import Batch, Collate, ImageDataset
-from src.data.reading import as_it_is
 from src.data.samplers import EpochSampler, balancing_weights
 from src.data.source import ImageSource
 from src.data.targets import Rows
@@ -26,25 +25,14 @@ log = logging.getLogger(__name__)
 
 
 class ImageDataModule(ImageSource):
-    """Base of the data formats. What is set here counts for the loaders that are made from then on.
+    """Base of the data formats. What is set here counts for the loaders that are made from then on; so does batch_size.
 
-    `frozen_network`: with one, loaders give what it makes of the images, where that is kept; None = images.
+    `frozen_network`: with one, loaders give what its frozen part makes of the images, where that is kept; None =
+    images. They begin with `resumed_epoch` of a run, of which this process has trained on `resumed_batches` before.
     """
 
     frozen_network: FrozenNetwork | None = None
     resumed_epoch = resumed_batches = 0
-
-    def resume_from(self, epoch: int, batches: int) -> None:
-        """Begin with this epoch of a run, of which so many batches of this process were trained on before."""
-        self.resumed_epoch, self.resumed_batches = epoch, batches
-
-    def train_on_features_of(self, network: FrozenNetwork | None) -> None:
-        """Give what the frozen part of this network makes of the images, where that is kept; None = images."""
-        self.frozen_network = network
-
-    def use_batch_size(self, batch_size: int) -> None:
-        """Make batches of so many images, whatever the settings say."""
-        self.batch_size = batch_size
 
     @contextmanager
     def lent_to(self, trainer: Trainer, network: FrozenNetwork | None) -> Iterator[None]:
@@ -66,10 +54,7 @@ class ImageDataModule(ImageSource):
         return self.loader("test")
 
     def loader(self, split: str, training: bool = False) -> DataLoader[Batch]:
-        """Batches of a split (`all`: of every image there is), in order and as evaluation sees them.
-
-        With `training` they come shuffled and augmented instead.
-        """
+        """Batches of a split (`all`: every image), in order and as evaluation sees them, or as training does."""
         rows = np.arange(len(self.table)) if split == "all" else self.table.splits[split]
         sampler = self.sampler(rows, training)
         # BatchNorm cannot normalise the 1 x 1 feature maps of a single small image in training.
@@ -78,7 +63,8 @@ class ImageDataModule(ImageSource):
         if self.frozen_network is not None and self.cache.keeps_features(is_random(self.augmentation), self.trainer):
             return DataLoader(
                 self.feature_dataset(rows, training, self.frozen_network), self.batch_size, sampler=sampler,
-                drop_last=drop_last, collate_fn=as_it_is, generator=generator, pin_memory=torch.cuda.is_available(),
+                collate_fn=lambda batch: batch, drop_last=drop_last, generator=generator,
+                pin_memory=torch.cuda.is_available(),
             )  # fmt: skip
         dataset = self.image_dataset(rows, training)
         return self.image_loader(dataset, persistent=True, sampler=sampler, drop_last=drop_last, generator=generator)
@@ -110,17 +96,11 @@ class ImageDataModule(ImageSource):
             # Lightning fills the workers before it first calls set_epoch and, on resuming, before it knows the epoch.
             processed = trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
             epoch = max(processed, self.resumed_epoch)
+        rank, processes = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
         balanced = training and self.balanced_sampling
-        return EpochSampler(
-            len(rows),
-            training,
-            self.seed,
-            epoch,
-            rank=trainer.global_rank if trainer is not None else 0,
-            processes=trainer.world_size if trainer is not None else 1,
-            weights_N=balancing_weights(self.table.targets.strata(rows)) if balanced else None,
-            skip=(self.resumed_epoch, self.resumed_batches * self.batch_size) if training else (0, 0),
-        )
+        weights_N = balancing_weights(self.table.targets.strata(rows)) if balanced else None
+        skip = (self.resumed_epoch, self.resumed_batches * self.batch_size) if training else (0, 0)
+        return EpochSampler(len(rows), training, self.seed, epoch, rank, processes, weights_N, skip)
 
     def transform_of(self, training: bool, keep: bool = False) -> Transform:
         if training and self.preprocessing.keeps_shape:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
@@ -22,33 +22,17 @@ SHOWN = 10  # damaged images in a message
 Item = TypeVar("Item")
 
 
-def as_it_is(batch: Any) -> Any:
-    """A DataLoader's `collate_fn` that makes nothing of a batch."""
-    return batch
-
-
-class ReadRows(Dataset[Item]):
-    """What `read` gives of each row of a table."""
-
-    def __init__(self, read: Callable[[int], Item], rows: Rows) -> None:
-        self.read, self.rows = read, rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, position: int) -> Item:
-        return self.read(int(self.rows[position]))
+def read_each(read: Callable[[int], Item], rows: list[np.int64]) -> list[Item]:
+    """A DataLoader's `collate_fn`, so that its workers read."""
+    return [read(int(row)) for row in rows]
 
 
 def read_all(read: Callable[[int], Item], rows: Rows, num_workers: int, what: str) -> Iterator[Item]:
     """What `read` gives of each row in order, with a progress bar that says `what` is done."""
     batches = DataLoader(
-        ReadRows(read, rows),
-        batch_size=READ_AT_ONCE,
-        num_workers=num_workers if len(rows) > FEW else 0,
-        collate_fn=as_it_is,
-        worker_init_fn=end_when_a_batch_is_lost,
-    )
+        cast(Dataset[np.int64], rows), READ_AT_ONCE, num_workers=num_workers if len(rows) > FEW else 0,
+        collate_fn=partial(read_each, read), worker_init_fn=end_when_a_batch_is_lost,
+    )  # fmt: skip
     with progress_bar() as progress:
         bar = progress.add_task(what, total=len(rows), speed="", loss="")
         for batch in batches:

@@ -1,6 +1,7 @@
 """What is drawn follows from (seed, epoch, image) alone, so that a resumed run goes on as it would."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import reduce
 from typing import Any
 
@@ -18,33 +19,21 @@ def mixed_seed(*parts: int) -> int:
     return reduce(lambda mixed, part: (mixed * FACTOR + part) % (1 << 63), parts, 0)
 
 
-class Seeded:
-    """Within the block, torch's CPU random numbers follow from `parts` alone; afterwards they go on as before.
-
-    Unlike torch.manual_seed this leaves the generators of accelerators alone.
-    """
-
-    def __init__(self, *parts: int) -> None:
-        self.seed = mixed_seed(*(part + 1 for part in parts))
-
-    def __enter__(self) -> None:
-        self.state = torch.get_rng_state()
-        torch.default_generator.manual_seed(self.seed)
-
-    def __exit__(self, *_: object) -> None:
-        torch.set_rng_state(self.state)
+@contextmanager
+def seeded(*parts: int) -> Iterator[None]:
+    """Within the block, torch's CPU random numbers follow from `parts` alone; afterwards they go on as before."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(mixed_seed(*(part + 1 for part in parts)))  # not those of accelerators
+        yield
 
 
 class EpochSampler(Sampler[Draw]):
     """Draws (epoch, position): in training anew each epoch by (seed, epoch) alone, and shared out among the processes.
 
     In training every process gets equally many, a few images twice if need be; in evaluation each image is seen
-    exactly once, so that metrics are those of a single process.
-
-    Args:
-        size: images.
-        weights_N: how often, relatively, each image is drawn in training (with replacement); None = each once.
-        skip: (epoch, images of this process at its beginning to leave out), where a run was interrupted within it.
+    exactly once, so that metrics are those of a single process. `weights_N`: how often, relatively, each image is drawn
+    in training (with replacement); None = each once. `skip`: (epoch, images of this process at its beginning to leave
+    out), where a run was interrupted within it.
     """
 
     def __init__(
@@ -72,9 +61,8 @@ class EpochSampler(Sampler[Draw]):
         return len(range(self.rank, self.size, self.processes))
 
     def __iter__(self) -> Iterator[Draw]:
-        if not self.training:
-            order = np.arange(self.size)
-        else:
+        order = np.arange(self.size)
+        if self.training:
             # All processes draw the same order, and each takes its share of it.
             generator = torch.Generator().manual_seed(mixed_seed(self.seed, self.epoch))
             total = len(self) * self.processes
@@ -82,8 +70,7 @@ class EpochSampler(Sampler[Draw]):
                 drawn = torch.rand(total, generator=generator, dtype=torch.float64).numpy()
                 order = np.minimum(np.searchsorted(self.cumulated_N, drawn, side="right"), self.size - 1)
             else:
-                order = torch.randperm(self.size, generator=generator).numpy()
-                order = np.resize(order, total)
+                order = np.resize(torch.randperm(self.size, generator=generator).numpy(), total)
         first = self.skip[1] if self.epoch == self.skip[0] else 0
         return ((self.epoch, int(position)) for position in order[self.rank :: self.processes][first:])
 

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Required
 
@@ -19,7 +20,7 @@ from src.data.table import ImageTable
 from src.data.targets import WORDS, Classes, Kind
 from src.data.transforms import is_random
 from src.data.workers import available_workers, workers_that_fit
-from src.files.csv_files import CsvWriter
+from src.files.csv_files import write_csv_file
 from src.models.preprocessing import Preprocessing
 from src.settings.errors import ConfigError
 from src.settings.nodes import MOVE_WITH_PIXELS, Augmentation, DataSettings
@@ -37,14 +38,10 @@ class DataArguments(DataSettings, total=False):
 
 
 class ImageSource(LightningDataModule):
-    """A data set with its splits. conf/data/folder.yaml explains the settings that are not listed here.
+    """A data set with its splits. conf/data/folder.yaml explains the settings that are not named here.
 
-    Args:
-        preprocessing: of the pretrained weights.
-        augmentation: of the training images.
-        targets: what the task trains on, as in task.targets.
-        known_classes: of a trained model: the data then need not show every class, and no other.
-        seed: of the order and augmentation of the training images.
+    `preprocessing` is that of the pretrained weights, `targets` are as in task.targets, `seed` is of the order and the
+    augmentation in training. With the `known_classes` of a trained model the data need not show each, and no other.
     """
 
     def __init__(
@@ -95,21 +92,18 @@ class ImageSource(LightningDataModule):
                 "data.cache=features keeps one view of each image, but the training images are augmented: set "
                 "augment=none, or data.cache_views=8 to keep eight augmented views of each."
             )
-        self._table: ImageTable | None = None
 
     @abstractmethod
     def scan(self) -> ImageTable:
         """Find the images and their targets, and split them. Raises ConfigError if there is nothing to train on."""
 
-    @property
+    @cached_property
     def table(self) -> ImageTable:
-        """What `scan` found, kept."""
-        if self._table is None:
-            table = self.scan()
-            table.max_megapixels = self.max_megapixels
-            self.require_fitting(table)
-            self._table = table
-        return self._table
+        """What `scan` found."""
+        table = self.scan()
+        table.max_megapixels = self.max_megapixels
+        self.require_fitting(table)
+        return table
 
     def require_fitting(self, table: ImageTable) -> None:
         """Raise ConfigError for other targets than the task's, for names without end, and for empty splits."""
@@ -125,10 +119,6 @@ class ImageSource(LightningDataModule):
                 f"The {empty} split is empty: the classes have too few images for data.{empty}_fraction. Raise it, or "
                 "bring more images."
             )
-
-    @property
-    def class_names(self) -> list[str]:
-        return self.table.class_names
 
     def as_known(self, setting: str, labels_N: npt.NDArray[np.int64], class_names: list[str]) -> Classes:
         """The classes of a set that has its own, as the trained model counts them, if there is one. Names decide.
@@ -168,8 +158,6 @@ class ImageSource(LightningDataModule):
 
     def write_split_csv(self, path: Path, spreadsheet_safe: bool = True) -> None:
         """One row per image: path, label, split."""
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = CsvWriter(file, ["path", "label", "split"], spreadsheet_safe)
-            for split in SPLITS:
-                rows = self.table.splits.get(split, ())
-                writer.write_all((str(self.table.paths[row]), self.table.targets.text(row), split) for row in rows)
+        table = self.table
+        rows = ((str(table.paths[i]), table.targets.text(i), s) for s in SPLITS for i in table.splits.get(s, ()))
+        write_csv_file(path, ["path", "label", "split"], rows, spreadsheet_safe)

@@ -50,7 +50,9 @@ class SplitPlan:
             return dict(given)
         rows = self.cut_off(dict(given), self.share_of_test(given, notes), targets, groups_N)
         if groups_N is not None:
-            note_shared_groups(rows, groups_N, notes)
+            for one, other in combinations(rows, 2):  # of the data themselves; val and test then look too good
+                if shared := len(np.intersect1d(groups_N[rows[one]], groups_N[rows[other]])):
+                    notes.append(f"Leak: {shared} groups have images in both {one} and {other}.")
         return rows
 
     def share_of_test(self, given: dict[str, Rows], notes: list[str]) -> float:
@@ -65,9 +67,7 @@ class SplitPlan:
             notes.append("There is no test split, so nothing is tested: data.test_fraction=0.15 takes one.")
         return 0.0
 
-    def cut_off(
-        self, rows: dict[str, Rows], test_fraction: float, targets: Targets, groups_N: Groups
-    ) -> dict[str, Rows]:
+    def cut_off(self, rows: dict[str, Rows], test_share: float, targets: Targets, groups_N: Groups) -> dict[str, Rows]:
         """What is given (`rows`, used up here), with the splits that it lacks cut off the images to train on."""
 
         def parts(pool: Rows, fractions: dict[str, float]) -> dict[str, Rows]:
@@ -78,21 +78,14 @@ class SplitPlan:
 
         source = rows.pop("all") if "all" in rows else rows.pop("train")
         if self.folds is None:
-            rows |= parts(source, {"val": self.val_fraction, "test": test_fraction})
+            rows |= parts(source, {"val": self.val_fraction, "test": test_share})
         else:
-            cut_off = parts(source, {"test": test_fraction})
+            cut_off = parts(source, {"test": test_share})
             pool = np.sort(np.concatenate([cut_off.pop("train"), rows.pop("val", np.empty(0, dtype=np.int64))]))
             groups = None if groups_N is None else groups_N[pool]
             train, val = fold(targets.take(pool), self.folds, self.fold, self.seed, groups)
             rows |= {**cut_off, "train": pool[train], "val": pool[val]}
         return {name: rows[name] for name in SPLITS if name in rows}
-
-
-def note_shared_groups(rows: dict[str, Rows], groups_N: npt.NDArray[np.int64], notes: list[str]) -> None:
-    """Say so if splits that the data came with share groups: then val and test look better than they are."""
-    for one, other in combinations(rows, 2):
-        if shared := len(np.intersect1d(groups_N[rows[one]], groups_N[rows[other]])):
-            notes.append(f"Leak: {shared} groups have images in both {one} and {other}.")
 
 
 def read_split_file(file: Path, paths: npt.NDArray[Any]) -> tuple[dict[str, Rows], list[str]]:

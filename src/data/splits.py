@@ -83,8 +83,7 @@ def shared_counts(sizes_K: npt.NDArray[np.int64], fractions: list[float], seed: 
 def combined_cut(labels_NK: npt.NDArray[np.uint8], fractions: dict[str, float], seed: int) -> dict[str, Rows]:
     """The rarest label first, its images go to the parts that still lack it most; then those without any label.
 
-    After Sechidis et al. 2011, "On the stratification of multi-label data", but all images with the same labels at
-    once.
+    After Sechidis et al. 2011, "On the stratification of multi-label data", but all images of the same labels at once.
     """
     generator = np.random.default_rng(seed)
     shares_P = np.array([1 - sum(fractions.values()), *fractions.values()])
@@ -116,9 +115,7 @@ def largest_remainders(weights_P: npt.NDArray[np.float64], total: int) -> npt.ND
 
 
 def group_cut(strata: npt.NDArray[Any], groups_N: Rows, fractions: dict[str, float], seed: int) -> dict[str, Rows]:
-    """Group by group, the largest first (equal ones in random order): each goes where classes and images are still
-    lacking most for their share.
-    """
+    """Group by group, largest first, equal ones in random order: each goes where classes and images lack most."""
     names = ("train", *fractions)
     shares_P = np.array([1 - sum(fractions.values()), *fractions.values()])
     _, group_N = np.unique(groups_N, return_inverse=True)

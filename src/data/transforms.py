@@ -6,6 +6,7 @@ The target of an image goes with it: what is a `torchvision.tv_tensor` moves wit
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from PIL import Image
@@ -65,7 +66,7 @@ def training_transform(preprocessing: Preprocessing, augmentation: Augmentation,
         scale = (augmentation.crop_scale_min, 1.0)
         steps.append(v2.RandomResizedCrop([crop_px, crop_px], scale=scale, interpolation=interpolation))
         needed_px = math.ceil(crop_px / math.sqrt(augmentation.crop_scale_min))
-        prepare = ShrinkTo(needed_px) if keep else v2.Identity()
+        prepare = Scale(partial(shrunk_to, needed_px), InterpolationMode.BILINEAR) if keep else v2.Identity()
     steps += [*flip_steps(augmentation), *color_steps(augmentation)]
     if augmentation.policy:
         steps.append(POLICIES[augmentation.policy](interpolation=InterpolationMode.BILINEAR))
@@ -99,65 +100,45 @@ def resized(preprocessing: Preprocessing) -> v2.Compose:
     if preprocessing.resize_mode == "stretch":
         return v2.Compose([v2.Resize([side, side], interpolation=interpolation, antialias=True)])
     if preprocessing.keeps_shape:
-        return v2.Compose([FitInto(side, interpolation, preprocessing.resize_px)])
+        return v2.Compose([Scale(partial(fitted_into, side, preprocessing.resize_px), interpolation)])
     if preprocessing.resize_mode == "fit":
-        return v2.Compose([FitInto(side, interpolation), PadTo(side, list(preprocessing.padding_color))])
-    return v2.Compose(
-        [
-            RefuseThin(preprocessing.resize_px),
-            v2.Resize([preprocessing.resize_px], interpolation=interpolation, antialias=True),
-            v2.CenterCrop([side]),
-        ]
-    )
+        scale = Scale(partial(fitted_into, side, side), interpolation)
+        return v2.Compose([scale, PadTo(side, list(preprocessing.padding_color))])
+    refuse = v2.Lambda(partial(refuse_thin, preprocessing.resize_px), Image.Image)
+    resize = v2.Resize([preprocessing.resize_px], interpolation=interpolation, antialias=True)
+    return v2.Compose([refuse, resize, v2.CenterCrop([side])])
 
 
-class RefuseThin(v2.Transform):
-    """Changes nothing, and raises UnreadableImage where scaling the shorter side would make an image huge."""
-
-    def __init__(self, shorter_px: int) -> None:
-        super().__init__()
-        self.shorter_px = shorter_px
-
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        if isinstance(inpt, Image.Image):
-            scaled_size(inpt.size, self.shorter_px)
-        return inpt
+def refuse_thin(shorter_px: int, image: Image.Image) -> Image.Image:
+    """The image itself; raises UnreadableImage where scaling the shorter side would make it huge."""
+    scaled_size(image.size, shorter_px)
+    return image
 
 
-class ShrinkTo(v2.Transform):
-    """Scales a larger image down until its shorter side has `shorter_px` pixels."""
-
-    def __init__(self, shorter_px: int) -> None:
-        super().__init__()
-        self.shorter_px = shorter_px
-
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        sides = size_of_image(flat_inputs)
-        shorter = max(min(sides), 1)
-        is_larger = shorter > self.shorter_px
-        return {"size": [round(side * self.shorter_px / shorter) for side in sides] if is_larger else None}
-
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        if params["size"] is None:
-            return inpt
-        return self._call_kernel(F.resize, inpt, params["size"], interpolation=InterpolationMode.BILINEAR)
+def shrunk_to(shorter_px: int, sides: tuple[int, int]) -> list[int]:
+    """Of a larger image, scaled down until its shorter side has `shorter_px` pixels."""
+    shorter = min(sides)
+    return [round(side * shorter_px / shorter) for side in sides] if shorter > shorter_px else list(sides)
 
 
-class FitInto(v2.Transform):
-    """Scales an image, up or down, until its longer side has `longer_px` pixels or its shorter one `shorter_px`,
-    whichever comes first; no side gets less than 1.
+def fitted_into(longer_px: int, shorter_px: int, sides: tuple[int, int]) -> list[int]:
+    """Scaled, up or down, until the longer side has `longer_px` pixels or the shorter one `shorter_px`, whichever comes
+    first; no side gets less than 1.
     """
+    by_longer = longer_px * min(sides) <= shorter_px * max(sides)
+    wanted, side_px = (longer_px, max(sides)) if by_longer else (shorter_px, min(sides))
+    return [max(1, wanted * side // side_px) for side in sides]
 
-    def __init__(self, longer_px: int, interpolation: InterpolationMode, shorter_px: int | None = None) -> None:
+
+class Scale(v2.Transform):
+    """Scales an image to the height and width in pixels that `new_sides` says of its own."""
+
+    def __init__(self, new_sides: Callable[[tuple[int, int]], list[int]], interpolation: InterpolationMode) -> None:
         super().__init__()
-        self.longer_px, self.shorter_px = longer_px, longer_px if shorter_px is None else shorter_px
-        self.interpolation = interpolation
+        self.new_sides, self.interpolation = new_sides, interpolation
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        sides = size_of_image(flat_inputs)
-        by_longer = self.longer_px * min(sides) <= self.shorter_px * max(sides)
-        wanted, side_px = (self.longer_px, max(sides)) if by_longer else (self.shorter_px, min(sides))
-        return {"size": [max(1, wanted * side // side_px) for side in sides]}
+        return {"size": self.new_sides(size_of_image(flat_inputs))}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         return self._call_kernel(F.resize, inpt, params["size"], interpolation=self.interpolation, antialias=True)

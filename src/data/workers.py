@@ -1,7 +1,4 @@
-"""The processes that read images (workers of a DataLoader): how many fit, and how one of them ends.
-
-Imports no torch.
-"""
+"""The processes that read images (workers of a DataLoader): how many fit, and how one of them ends. No torch."""
 
 import logging
 import os

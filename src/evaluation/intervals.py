@@ -1,7 +1,4 @@
-"""95 % intervals of metrics: what other images of the same kind would give, not what another training would.
-
-N images; `weights_N` say how often each image counts.
-"""
+"""95 % intervals of metrics: what other images of the same kind would give, not what another training would."""
 
 from collections.abc import Callable
 from statistics import NormalDist
@@ -19,7 +16,7 @@ CONFIDENCE = 0.95
 def bootstrap(
     measure: Callable[[Floats], dict[str, float]], images: int, groups_N: Ints | None, seed: int = 0
 ) -> dict[str, Interval]:
-    """95 % percentile intervals (Efron 1979) of what `measure` says for weights [N]: what other images would give.
+    """95 % percentile intervals (Efron 1979) of what `measure` says, given how often each image counts [N].
 
     Images of a group (a patient, say) are drawn together, since they are no independent ones. An interval without
     width is left out: resampling cannot say how rare a mistake is that none of the images shows.

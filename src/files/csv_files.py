@@ -33,20 +33,16 @@ def as_written(cell: str) -> str:
 class CsvWriter:
     """Writes the header at once, then a row at a time: values in the order of the columns, or by column.
 
-    `file` is opened with newline=""; `columns` None = it has its header already; `spreadsheet_safe` False writes cells
-    as they are, formulas too.
+    `file` is opened with newline=""; `spreadsheet_safe` False writes cells as they are, formulas too.
     """
 
-    def __init__(
-        self, file: "SupportsWrite[str]", columns: Sequence[str] | None, spreadsheet_safe: bool = True
-    ) -> None:
+    def __init__(self, file: "SupportsWrite[str]", columns: Sequence[str], spreadsheet_safe: bool = True) -> None:
         self.columns, self.safe, self.rows = columns, spreadsheet_safe, csv.writer(file)
-        if columns is not None:
-            self.write(list(columns))
+        self.write(columns)
 
     def write(self, row: Sequence[Any] | Mapping[str, Any]) -> None:
         """Columns that a mapping lacks stay empty."""
-        cells = [row.get(name, "") for name in self.columns or ()] if isinstance(row, Mapping) else row
+        cells = [row.get(name, "") for name in self.columns] if isinstance(row, Mapping) else row
         self.rows.writerow([as_text(cell) if self.safe and isinstance(cell, str) else cell for cell in cells])
 
     def write_all(self, rows: Iterable[Sequence[Any] | Mapping[str, Any]]) -> None:

@@ -1,7 +1,4 @@
-"""What every adapted network is: a pretrained network and its new parts, in timm's words.
-
-Shapes: B images, C channels, H and W pixels.
-"""
+"""A pretrained network and its new parts, in timm's words. Shapes: B images, C channels, H and W pixels."""
 
 from typing import Any
 
@@ -12,7 +9,7 @@ from src.models.preprocessing import Preprocessing
 
 
 class AdaptedNetwork(nn.Module):
-    """A pretrained network and its new parts, which normalises its uint8 input itself.
+    """What every adapted network is. It normalises its uint8 input itself.
 
     Freeze plans, rates by layer, sharding and feature caches ask it what is new (`head_names`) and where it can be cut
     (`blocks`). Names of modules and parameters are those inside `net`, which are torchvision's.
@@ -62,8 +59,7 @@ class AdaptedNetwork(nn.Module):
     def blocks(self) -> list[str]:
         """Dotted names of the blocks in front of the head, from the input on: where a person would cut the network.
 
-        A container that holds more than a quarter of the layers with parameters, or a part of the head, counts by its
-        children.
+        A container of more than a quarter of the layers with parameters, or of a part of the head, counts by its parts.
         """
         blocks: list[str] = []
         large = 0.25 * _count_layers(self.net)

@@ -1,7 +1,4 @@
-"""A torchvision classifier with a new head.
-
-Shapes: B images, C channels, H and W pixels, h and w places of a feature map, K classes.
-"""
+"""A torchvision classifier with a new head. Shapes: B images, C channels, H x W pixels, maps of h x w, K classes."""
 
 from collections.abc import Callable
 from typing import cast

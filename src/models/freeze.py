@@ -1,6 +1,4 @@
-"""Which modules of a network train. Frozen modules get no gradients and stay in inference mode: BatchNorm statistics
-do not move, dropout does not drop.
-"""
+"""Which modules train. Frozen ones get no gradients and stay in inference mode: no dropout, BatchNorm does not move."""
 
 import re
 from collections.abc import Iterable

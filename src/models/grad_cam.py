@@ -40,12 +40,8 @@ def explain_batch(model: ImageClassifier, images_BCHW: Tensor, class_indices_B: 
     """Where each image speaks for its class: maps float32 [B, H, W] on the CPU, 0 (nothing) to 1 (the most there).
 
     A map of zeros alone means that no place speaks for the class. The network is as it was afterwards, and nothing
-    random is drawn. All images are computed at once.
-
-    Args:
-        model: on any device; frozen parts need no gradients.
-        images_BCHW: uint8 images [B, 3, H, W], on any device.
-        class_indices_B: int64 [B], the output to explain in each image: a class, or a target of numbers.
+    random is drawn. All images, uint8 [B, 3, H, W], are computed at once, on the model's device; its frozen parts
+    need no gradients. `class_indices_B`, int64 [B]: the output to explain in each, a class or a target of numbers.
 
     Raises ConfigError if the network has no layer with maps of more than one place in front of its head.
     """
@@ -63,17 +59,15 @@ def for_explaining(model: nn.Module) -> Iterator[None]:
     """Inference mode for all modules, gradients for none of the parameters but computed where asked for."""
     training = {module: module.training for module in model.modules()}
     wanted = {parameter: parameter.requires_grad for parameter in model.parameters()}
-    random_state = torch.get_rng_state()
     try:
         model.eval().requires_grad_(False)
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
             yield
     finally:
         for module, was in training.items():
             module.training = was
         for parameter, was in wanted.items():
             parameter.requires_grad_(was)
-        torch.set_rng_state(random_state)
 
 
 def grad_cam(model: ImageClassifier, layer: MapLayer, images_BCHW: Tensor, class_indices_B: Tensor) -> Tensor:

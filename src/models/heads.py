@@ -10,8 +10,7 @@ HeadFactory = Callable[[int, int, bool], nn.Module]
 
 def linear_head(in_features: int, num_classes: int, conv: bool, dropout: float = 0.0) -> nn.Module:
     """One affine layer. With no dropout the state dict keeps torchvision's own key names."""
-    layer = _affine(in_features, num_classes, conv)
-    start_small(layer)
+    layer = _last_layer(in_features, num_classes, conv)
     return nn.Sequential(nn.Dropout(dropout), layer) if dropout > 0 else layer
 
 
@@ -19,8 +18,7 @@ def mlp_head(
     in_features: int, num_classes: int, conv: bool, hidden_features: int = 512, dropout: float = 0.2
 ) -> nn.Module:
     """Two affine layers with a ReLU and dropout between them."""
-    last = _affine(hidden_features, num_classes, conv)
-    start_small(last)
+    last = _last_layer(hidden_features, num_classes, conv)
     return nn.Sequential(_affine(in_features, hidden_features, conv), nn.ReLU(), nn.Dropout(dropout), last)
 
 
@@ -28,8 +26,10 @@ def _affine(in_features: int, out_features: int, conv: bool) -> nn.Linear | nn.C
     return nn.Conv2d(in_features, out_features, kernel_size=1) if conv else nn.Linear(in_features, out_features)
 
 
-def start_small(layer: nn.Linear | nn.Conv2d) -> None:
-    """Begin near equal probabilities, so that the first gradients into pretrained layers are small."""
+def _last_layer(in_features: int, num_classes: int, conv: bool) -> nn.Module:
+    """It begins near equal probabilities, so that the first gradients into pretrained layers are small."""
+    layer = _affine(in_features, num_classes, conv)
     nn.init.normal_(layer.weight, std=0.01)
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
+    return layer

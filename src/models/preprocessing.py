@@ -1,7 +1,7 @@
 """How an image becomes the network's input. Belongs to the weights, is kept in the checkpoint, and used everywhere."""
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 
 @dataclass(frozen=True)
@@ -11,8 +11,7 @@ class Preprocessing:
     `resize_mode` says how: `crop` scales the shorter side to `resize_px` and cuts out the centre, as torchvision's
     classifiers were trained; `fit` scales the longer side to `crop_px` and pads the other with the mean colour;
     `stretch` scales both. Sizes are in pixels; the network sees `crop_px` by `crop_px`. `interpolation` is a
-    torchvision InterpolationMode value ("bilinear", "bicubic"); resizing antialiases, as torchvision's own evaluation
-    does.
+    torchvision InterpolationMode value ("bilinear", "bicubic"); resizing antialiases, as torchvision's evaluation.
 
     With `keeps_shape` (boxes) nothing is cut off and nothing is padded here: `fit` scales an image until its longer
     side has `crop_px` or its shorter one `resize_px`, whichever comes first, and the network pads its batches.
@@ -38,13 +37,8 @@ class Preprocessing:
         red, green, blue = (min(max(round(255 * share), 0), 255) for share in self.mean)
         return red, green, blue
 
-    def with_size(
-        self, image_size_px: int | None, resize_px: int | None, resize_mode: str | None = None
-    ) -> "Preprocessing":
-        """The same for images of another size or way of resizing; None keeps what it is.
-
-        `resize_px` None keeps the proportion of resize and crop.
-        """
+    def with_size(self, image_size_px: int | None, resize_px: int | None, resize_mode: str | None = None) -> Self:
+        """The same for another size or way of resizing; None keeps what it is, of `resize_px` the share of crop_px."""
         crop_px = self.crop_px if image_size_px is None else image_size_px
         if resize_px is None:
             resize_px = round(self.resize_px * crop_px / self.crop_px)
@@ -70,5 +64,5 @@ class Preprocessing:
         return {key: value for key, value in values.items() if (key, value) not in usual}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":
+    def from_dict(cls, values: dict[str, Any]) -> Self:
         return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})

@@ -1,7 +1,4 @@
-"""Pretrained weights of torchvision's networks, and the preprocessing that belongs to them.
-
-Shapes: C channels, S classes of the pretrained weights.
-"""
+"""Pretrained weights of networks and their preprocessing. Shapes: C channels, S classes of the weights."""
 
 import logging
 from collections import OrderedDict
@@ -175,10 +172,7 @@ def _needed_names(net: nn.Module, left_out: tuple[str, ...]) -> list[str]:
 
 
 def pretrained_head(name: str, weights: WeightsEnum | Path, head_name: str) -> nn.Linear:
-    """The last layer that belongs to these weights, from what the head gets, [B, C], to their own classes.
-
-    Raises ConfigError if the weights have no such layer.
-    """
+    """The last layer of these weights, from the head's inputs [B, C] to their classes. Raises ConfigError if none."""
     state_dict = _pretrained_state_dict(name, weights)
     if isinstance(weights, Path):
         state_dict = without_prefix(state_dict, [f"{head_name}.weight", f"{head_name}.bias"], str(weights))

@@ -70,9 +70,6 @@ def _read_content(file: Path) -> Any:
         raise ConfigError(f"backbone.weights='{file}' cannot be read: {_explained(file, error)}") from error
 
 
-# ----------------------------------------------------------------------------------------------------- what went wrong
-
-
 # What lies there instead, by how the file begins.
 _OTHERS = {
     (b"version https://git-lfs",): "it is a Git LFS pointer, not the file itself: git lfs pull brings it.",

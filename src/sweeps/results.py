@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from src.evaluation.student_t import t_interval
+from src.evaluation.significance import t_interval
 from src.sweeps.jobs import JOB_FILE, read_row
 
 Row = dict[str, Any]

@@ -26,14 +26,14 @@ def fit_phases(run: TrainingRun, task: FineTuneTask, datamodule: ImageDataModule
 
     A run that goes on does so in the phase of its checkpoint, at the epoch after the checkpoint's.
     """
-    datamodule.resume_from(run.first_epoch, run.first_batch)
+    datamodule.resumed_epoch, datamodule.resumed_batches = run.first_epoch, run.first_batch
     for index in range(run.first_phase, len(task.phases)):
         start = run.start_epoch(index, trainer.current_epoch)
         task.begin_phase(index, start)
         # Sharded weights compute only where all processes do, and features are made by one for all of them.
         head_alone = task.phase.train == "head" and not isinstance(trainer.strategy, ShardedStrategy)
         network = task.frozen_network if head_alone else None
-        datamodule.train_on_features_of(network)
+        datamodule.frozen_network = network
         trainer.should_stop = False
         stopping = find_callback(trainer, PhaseEarlyStopping)
         trainer.fit_loop.max_epochs = run.end_epoch(index, start + task.phase.epochs, stopping)

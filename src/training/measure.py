@@ -35,7 +35,7 @@ def measure_best(task: FineTuneTask, datamodule: ImageDataModule, trainer: Train
     They stay in `task`. What val teaches it, such as a temperature, is put into best.ckpt.
     """
     load_best(task, trainer)
-    datamodule.train_on_features_of(None)  # the whole network is measured, on images
+    datamodule.frozen_network = None  # the whole network is measured, on images
     table = datamodule.table
     collector, embeddings = find_callback(trainer, EvidenceCollector), find_callback(trainer, EmbeddingCollector)
     assert collector is not None and embeddings is not None  # src/build/trainer.py adds them

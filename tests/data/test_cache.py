@@ -16,7 +16,7 @@ from support.watching import TRUSTED, Stop, stopped
 from src.build.data import build_datamodule
 from src.build.task import build_task
 from src.data.decode import UnreadableImage
-from src.data.samplers import Seeded
+from src.data.samplers import seeded
 from src.runs.run import TrainingRun
 from src.settings.errors import ConfigError
 from src.tasks.classification.task import ClassificationTask
@@ -104,7 +104,7 @@ def test_augmented_views_are_taken_in_turn(tmp_path: Path, images: Path) -> None
     sampled = [dataset.__getitems__([(epoch, 5)])["features"] for epoch in range(4)]
     assert torch.equal(sampled[0], sampled[2]) and torch.equal(sampled[1], sampled[3])
     assert not torch.equal(sampled[0], sampled[1])
-    with Seeded(cfg.seed, 1, int(rows[5])):
+    with seeded(cfg.seed, 1, int(rows[5])):
         image = data.transform_of(training=True)(data.table.read(int(rows[5])))
     expected = task.model.eval().forward_features(image[None])
     assert torch.allclose(expected, sampled[1], atol=1e-3) and not torch.allclose(expected, sampled[0], atol=0.1)

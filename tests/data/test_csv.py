@@ -37,7 +37,7 @@ def sizes(data: ImageDataModule) -> dict[str, int]:
 
 def test_one_class_per_image(tmp_path: Path) -> None:
     data = table(tmp_path / "t.csv", "path,label\n" + rows(40, "{i}.png,c{odd}"))
-    assert data.class_names == ["c0", "c1"] and data.table.labels.dtype == np.int64
+    assert data.table.class_names == ["c0", "c1"] and data.table.labels.dtype == np.int64
     assert sizes(data) == {"train": 28, "val": 6, "test": 6}
     assert data.table.targets.text(3) == "c1" and data.table.file(3) == tmp_path / "3.png"
 
@@ -65,7 +65,7 @@ def test_several_classes_in_one_column_or_in_many(tmp_path: Path) -> None:
 def test_blanks_belong_to_no_name(tmp_path: Path) -> None:
     text = "path, label ,split\n" + rows(6, " {i}.png, c{odd} , train") + "v.png,c1 ,VAL \n"
     data = table(tmp_path / "t.csv", text)
-    assert data.class_names == ["c0", "c1"] and sizes(data) == {"train": 6, "val": 1}
+    assert data.table.class_names == ["c0", "c1"] and sizes(data) == {"train": 6, "val": 1}
     assert data.table.paths.tolist()[0] == "0.png"
 
 
@@ -158,7 +158,7 @@ def test_backslashes_and_blanks_in_paths(tmp_path: Path) -> None:
 
 def test_numbers(tmp_path: Path) -> None:
     data = table(tmp_path / "t.csv", "path,age,height\n" + rows(20, "{i}.png,{i}.5,-{i}"), "numbers")
-    assert data.class_names == ["age", "height"] and data.table.labels.dtype == np.float32
+    assert data.table.class_names == ["age", "height"] and data.table.labels.dtype == np.float32
     assert data.table.labels[2].tolist() == [2.5, -2.0] and data.table.targets.text(2) == "2.5;-2"
 
 
@@ -170,7 +170,7 @@ def test_parquet(tmp_path: Path) -> None:
     parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet")
     defaults: dict[str, Any] = {"batch_size": 8, "num_workers": 0, "augmentation": Augmentation(), "seed": 0}
     data = CsvDataModule(file=str(tmp_path / "t.parquet"), preprocessing=PREPROCESSING, **defaults)
-    assert data.class_names == ["c0", "c1"] and len(data.table) == 40
+    assert data.table.class_names == ["c0", "c1"] and len(data.table) == 40
 
 
 @pytest.mark.parametrize(

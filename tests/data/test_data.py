@@ -13,7 +13,7 @@ from src.data.decode import read_rgb
 from src.data.formats.digits import DigitsDataModule
 from src.data.formats.folder import ImageFolderDataModule
 from src.data.module import ImageDataModule
-from src.data.samplers import EpochSampler, Seeded
+from src.data.samplers import EpochSampler, seeded
 from src.data.splits import stratified_cut
 from src.data.transforms import evaluation_transform, training_transform
 from src.models.preprocessing import Preprocessing
@@ -38,7 +38,7 @@ def sizes(data: ImageDataModule) -> dict[str, int]:
 
 def test_one_root_is_cut_stratified_and_repeatably(colors: Path) -> None:
     data = folder(colors)
-    assert data.class_names == ["blue", "green", "red"]
+    assert data.table.class_names == ["blue", "green", "red"]
     assert sizes(data) == {"train": 42, "val": 9, "test": 9}
     for rows in data.table.splits.values():
         assert len(set(Counter(data.table.labels[rows].tolist()).values())) == 1
@@ -83,7 +83,7 @@ def test_train_and_val_only_nothing_is_taken_away(with_folders: Path) -> None:
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     paint(tmp_path / "train", "red", 10, 0)
     paint(tmp_path / "bus", "blue", 10, 1)
-    assert folder(tmp_path).class_names == ["bus", "train"]
+    assert folder(tmp_path).table.class_names == ["bus", "train"]
 
 
 def test_other_files_are_ignored_and_counted(with_folders: Path) -> None:
@@ -96,7 +96,7 @@ def test_other_files_are_ignored_and_counted(with_folders: Path) -> None:
         next((with_folders / "train" / "red").glob("*.jpg")), with_folders / "train" / "red" / "deeper" / "x.JPG"
     )
     data = folder(with_folders)
-    assert sizes(data)["train"] == 61 and len(data.class_names) == 3
+    assert sizes(data)["train"] == 61 and len(data.table.class_names) == 3
     assert any("3 files that are no images ignored" in note for note in data.table.notes)
 
 
@@ -202,7 +202,7 @@ def test_augmentation_changes_images_and_follows_from_the_seed(colors: Path, pol
     transform = training_transform(PREPROCESSING, Augmentation(0.3, 0.5, 0.5, 20, 0.4, policy, 0.5))
 
     def drawn(seed: int) -> torch.Tensor:
-        with Seeded(seed):
+        with seeded(seed):
             return transform(image)
 
     assert drawn(1).shape == (3, 32, 32) and drawn(1).dtype == torch.uint8
@@ -213,7 +213,7 @@ def test_seeded_leaves_the_generator_as_it_was() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    with Seeded(1, 2, 3):
+    with seeded(1, 2, 3):
         torch.rand(7)
     assert torch.equal(torch.rand(3), expected)
 

@@ -190,12 +190,14 @@ def test_one_class_in_two_ways_of_unicode(tmp_path: Path) -> None:
     one, other = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
     make(tmp_path, f"train/{one}", "train/bar", f"val/{other}", "val/bar")
     data = folder(tmp_path)
-    assert data.class_names == ["bar", one] and f"val/{other}/0.png" in data.table.paths.tolist()
+    assert data.table.class_names == ["bar", one] and f"val/{other}/0.png" in data.table.paths.tolist()
     make(tmp_path, f"train/{other}")
     if len(list((tmp_path / "train").iterdir())) == 3:  # not on file systems that take both for the same
         again = folder(tmp_path)
-        assert again.class_names == ["bar", one] and any("written in 2 ways" in note for note in again.table.notes)
-    assert folder(tmp_path, ["bar", other]).class_names == ["bar", other]  # as the model calls them
+        assert again.table.class_names == ["bar", one] and any(
+            "written in 2 ways" in note for note in again.table.notes
+        )
+    assert folder(tmp_path, ["bar", other]).table.class_names == ["bar", other]  # as the model calls them
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names are text there")
@@ -210,7 +212,7 @@ def test_names_that_are_not_utf8_are_left_out_and_named(tmp_path: Path, command)
     except OSError:
         pytest.skip("this file system has no such names")
     data = folder(root)
-    assert len(data.table) == 35 and data.class_names == ["blue", "green", "red"]
+    assert len(data.table) == 35 and data.table.class_names == ["blue", "green", "red"]
     assert any("13 images are left out, since their names are not UTF-8" in note for note in data.table.notes)
     answer = command("check", "data=folder", f"data.root={root}", f"output={tmp_path}/check", "data.num_workers=0")
     assert "Traceback" not in answer.err and "b\\udcfe/" in answer.out

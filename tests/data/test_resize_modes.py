@@ -11,7 +11,7 @@ import torch
 from conftest import Answer, run_train
 from PIL import Image
 
-from src.data.transforms import ShrinkTo, evaluation_transform, training_transform
+from src.data.transforms import evaluation_transform, shrunk_to, training_transform
 from src.models.preprocessing import Preprocessing
 from src.serving.pixels import read_pixels
 from src.settings.nodes import Augmentation
@@ -75,7 +75,7 @@ def test_it_is_kept_where_it_is_not_the_usual_one() -> None:
 
 
 def test_images_for_the_cache_are_shrunk_and_never_enlarged() -> None:
-    assert ShrinkTo(20)(halves(80, 40)).size == (40, 20) and ShrinkTo(40)(halves(80, 40)).size == (80, 40)
+    assert shrunk_to(20, (40, 80)) == [20, 40] and shrunk_to(40, (40, 80)) == [40, 80]
 
 
 @pytest.mark.slow

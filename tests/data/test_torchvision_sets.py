@@ -98,13 +98,13 @@ def test_sets_with_their_own_splits(
     make(tmp_path)
     data = module(name, tmp_path, val_fraction=0.25 if name == "MNIST" else 0.15)
     assert sizes(data) == expected
-    assert data.class_names == classes or (classes is None and data.class_names[3] == "3 - three")
+    assert data.table.class_names == classes or (classes is None and data.table.class_names[3] == "3 - three")
     batch = next(iter(data.train_dataloader()))
     assert batch["image"].shape == (8, 3, 32, 32) and batch["unreadable"] == []
     if classes is not None:  # the colour tells whether image and label belong together
         for image, label in zip(batch["image"], batch["label"], strict=True):
             is_red = image[0].float().mean() > image[2].float().mean()
-            assert data.class_names[label].lower() == ("red" if is_red else "blue")
+            assert data.table.class_names[label].lower() == ("red" if is_red else "blue")
         assert data.table.file(0) is not None and data.table.file(0).is_file()  # type: ignore[union-attr]
 
 
@@ -112,7 +112,7 @@ def test_names_decide_and_not_their_order(tmp_path: Path) -> None:
     make_dtd(tmp_path)
     own = module("DTD", tmp_path)
     other = module("DTD", tmp_path, known_classes=["red", "green", "blue"])
-    assert other.class_names == ["red", "green", "blue"]
+    assert other.table.class_names == ["red", "green", "blue"]
     np.testing.assert_array_equal(other.table.labels, np.array([2, 0])[own.table.labels])
     unknown = module("DTD", tmp_path, known_classes=["red", "green"])
     with pytest.raises(ConfigError, match=r"data\.name=DTD has classes that the model lacks: blue"):

@@ -67,7 +67,7 @@ FOREIGN: dict[str, dict[str, Any]] = {
             "_args_": [{"_target_": "pathlib.Path", "_args_": [str(mark)]}, "x"],
         }
     },
-    "a function of ours that is no head": {"head._target_": "src.models.heads.start_small"},
+    "a function of ours that is no head": {"head._target_": "src.models.classifier.pooled"},
     "through one of our modules": {"head": lambda mark: {"_target_": "src.cli.run_dir.os.mkdir", "path": str(mark)}},
     "task": {"task": lambda mark: {**runs(mark), "targets": "classes", "monitor": "val/acc", "mode": "max"}},
     "a module that is no task": {"task.name": "lookup"},

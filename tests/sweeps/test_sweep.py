@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from src.cli.command_line import prepare
 from src.cli.run_dir import job_dir
-from src.evaluation.student_t import t_interval, t_quantile, t_tails
+from src.evaluation.significance import t_interval, t_quantile, t_tails
 from src.runs.finished_runs import runs_of
 from src.settings.project import PROJECT_ROOT
 from src.sweeps.jobs import take_new_folder, typed_values

@@ -36,14 +36,11 @@ def open_entry(
     find_outdated: Callable[[Path], str] | None = None,
     read_all: bool = True,
 ) -> IO[bytes]:
-    """Make sure that the entry is there and unharmed, by filling it if need be.
+    """Make sure that the entry is there and unharmed; if not, `fill` writes its files into a folder that it is given.
 
-    Args:
-        folder: the entry.
-        fill: writes its files into a folder that it is given.
-        most_gb: size of all entries together, beyond which those that were not used for longest are deleted.
-        find_outdated: says why an entry is not what `fill` would make now; an empty text if it is.
-        read_all: whether contents are compared and not only sizes, once in each process. One process of a run does it.
+    Beyond `most_gb` of all entries together, those that were not used for longest are deleted. `find_outdated` says why
+    an entry is not what `fill` would make now, or "". `read_all`: contents are compared and not only sizes, once in
+    each process; one process of a run does it.
 
     Returns a lock: while it is open, no other run deletes the entry. Raises ConfigError if the disk refuses to write.
     """

@@ -1,7 +1,4 @@
-"""What the frozen part of a network makes of the images, computed once and kept on disk: then only the head trains.
-
-src/data/cache/entries.py says what an entry is.
-"""
+"""What the frozen part of a network makes of the images, computed once and kept on disk: then only the head trains."""
 
 import json
 import os
@@ -54,10 +51,7 @@ class FeatureCache:
 
 
 class FeatureDataset(Dataset[Batch]):
-    """What the frozen network made of each image of a split, batch by batch; damage is as in ImageDataset.
-
-    Epoch e sees view e modulo views.
-    """
+    """What the frozen network made of each image of a split, batch by batch; damage is as in ImageDataset."""
 
     def __init__(self, table: ImageTable, rows: Rows, substitute: bool, kept: FeatureCache) -> None:
         self.table, self.rows, self.substitute, self.kept = table, rows, substitute, kept

@@ -67,17 +67,13 @@ def checksums(files: list[Path]) -> list[list[int]]:
     """CRC-32 of each part of CHUNK_BYTES, file by file. It finds damage, not forgery."""
     sizes = [file.stat().st_size for file in files]
     parts = [(file, start) for file, size in zip(files, sizes, strict=True) for start in range(0, size, CHUNK_BYTES)]
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        sums = pool.map(_checksum, parts)
-        if sum(sizes) > SHOWN_BYTES:
-            with progress_bar() as progress:
-                bar = progress.add_task("check the cache", total=len(parts), speed="", loss="")
-                found = []
-                for one in sums:
-                    found.append(one)
-                    progress.update(bar, advance=1)
-        else:
-            found = list(sums)
+    is_long = sum(sizes) > SHOWN_BYTES
+    found = []
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, progress_bar() as progress:
+        bar = progress.add_task("check the cache", total=len(parts), visible=is_long, speed="", loss="")
+        for one in pool.map(_checksum, parts):
+            found.append(one)
+            progress.update(bar, advance=1)
     remaining = iter(found)
     return [[next(remaining) for _ in range(0, size, CHUNK_BYTES)] for size in sizes]
 

@@ -22,10 +22,7 @@ FILES = {MANIFEST, "pixels.bin", "index.npz", "unreadable.json", "features.bin",
 
 
 def make_room(cache_dir: Path, most_gb: float) -> None:
-    """Delete the entries that were not used for longest until all together have at most `most_gb`.
-
-    What some run uses stays, and so does everything that is not an entry.
-    """
+    """Delete the entries not used for longest, down to `most_gb`. What a run uses stays, and whatever is no entry."""
     with suppress(OSError):
         for path in cache_dir.iterdir():
             if UNFINISHED.fullmatch(path.name) and is_abandoned(path):

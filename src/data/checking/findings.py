@@ -24,8 +24,9 @@ def find_all(table: ImageTable, facts: Facts, tiny_px: int, near_bits: int | Non
     found = target_findings(table, facts) + copies(table, facts, near_bits, tiny_px)
     found += [Finding(problem, row, detail=reason) for row, (problem, reason) in facts.problems.items()]
     found += [Finding("wrong_extension", row, detail=f"it is a {kind}") for row, kind in facts.wrong_suffix.items()]
-    for place in np.flatnonzero(np.minimum(facts.width_R, facts.height_R) < tiny_px):
-        size = f"{facts.width_R[place]} x {facts.height_R[place]} pixels"
+    width_R, height_R = facts.images_R["width"], facts.images_R["height"]
+    for place in np.flatnonzero(np.minimum(width_R, height_R) < tiny_px):
+        size = f"{width_R[place]} x {height_R[place]} pixels"
         found.append(Finding("tiny", int(facts.rows[place]), detail=size))
     order = list(KINDS)
     return sorted(found, key=lambda finding: (order.index(finding.kind), -1 if finding.row is None else finding.row))
@@ -100,14 +101,21 @@ def copies(table: ImageTable, facts: Facts, near_bits: int | None, tiny_px: int)
     """
     split_N = split_of_row(table)
     order = np.lexsort((facts.rows, split_N[facts.rows]))  # so that the first of equal ones is in train, if any is
-    rows, split = facts.rows[order], split_N[facts.rows][order]
-    original = first_of_same(facts.digests_RB[order])
-    pieces = same_bytes(table, rows, split, original)
+    rows, split, images = facts.rows[order], split_N[facts.rows][order], facts.images_R[order]
+    original = first_of_same(images["digest"])
+    one = np.flatnonzero(original != np.arange(len(rows)))
+    other = original[one]
+    conflict, leak = table.targets.differ(rows[one], rows[other]), split[one] != split[other]
+    pieces: list[Pairs] = [
+        ("label_conflict", one, other, conflict),
+        ("leak", one, other, leak),
+        ("duplicate", one, other, ~conflict & ~leak),
+    ]
     if near_bits is not None and len(rows):
         unique = np.unique(original)
-        unique = unique[np.minimum(facts.width_R, facts.height_R)[order[unique]] >= tiny_px]
-        of = order[unique]
-        pairs = unique[near_pairs(facts.bits_RB[of], facts.gray_RP[of], facts.chroma_RP[of], near_bits)]
+        unique = unique[np.minimum(images["width"], images["height"])[unique] >= tiny_px]
+        of = images[unique]
+        pairs = unique[near_pairs(of["bits"], of["gray"], of["chroma"], near_bits)]
         pieces += nearly_same(table, rows, split, original, pairs)
     found = []
     for kind, one, other, which in pieces:
@@ -118,22 +126,13 @@ def copies(table: ImageTable, facts: Facts, near_bits: int | None, tiny_px: int)
     return found
 
 
-def same_bytes(table: ImageTable, rows: Rows, split: npt.NDArray[np.int8], original: Rows) -> list[Pairs]:
-    """`original`: position of the first image with the same bytes, for each position of `rows` and `split`."""
-    one = np.flatnonzero(original != np.arange(len(rows)))
-    other = original[one]
-    conflict, leak = table.targets.differ(rows[one], rows[other]), split[one] != split[other]
-    return [
-        ("label_conflict", one, other, conflict),
-        ("leak", one, other, leak),
-        ("duplicate", one, other, ~conflict & ~leak),
-    ]
-
-
 def nearly_same(
     table: ImageTable, rows: Rows, split: npt.NDArray[np.int8], original: Rows, pairs: npt.NDArray[np.int64]
 ) -> list[Pairs]:
-    """`pairs` [P, 2]: positions of near duplicates, the lower one first."""
+    """`original`: position of the first image with the same bytes, for each position of `rows` and `split`.
+
+    `pairs` [P, 2]: positions of near duplicates, the lower one first.
+    """
     other, one = pairs.reshape(-1, 2).T
     # All copies of a near duplicate leak with it.
     nearest = np.full(len(rows), -1)  # of each original: the near duplicate in the earliest split

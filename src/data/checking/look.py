@@ -50,19 +50,13 @@ class Look:
 
 @dataclass(frozen=True)
 class Facts:
-    """Of the readable images, columns of equal length R (some 350 bytes per image), and what is wrong with the rest.
+    """Of the R readable images, and what is wrong with the rest.
 
-    `rows` of the table, ascending; `digests_RB` uint8 [R, 16]; `bits_RB`, `gray_RP`, `chroma_RP` as in Fingerprint;
-    `problems`: (problem, reason) by row.
+    `rows` of the table, ascending; `images_R`: COLUMNS of each, some 350 bytes; `problems`: (problem, reason) by row.
     """
 
     rows: Rows
-    width_R: npt.NDArray[np.int32]
-    height_R: npt.NDArray[np.int32]
-    digests_RB: npt.NDArray[np.uint8]
-    bits_RB: npt.NDArray[np.uint8]
-    gray_RP: npt.NDArray[np.uint8]
-    chroma_RP: npt.NDArray[np.uint8]
+    images_R: npt.NDArray[np.void]
     modes: Counter[str]
     formats: Counter[str]
     problems: dict[int, tuple[str, str]]
@@ -70,7 +64,7 @@ class Facts:
 
 
 def look_at_images(table: ImageTable, rows: Rows, num_workers: int) -> Facts:
-    """Decode each of these images once."""
+    """Decode each of these images once. Of the first few missing files it says where they may be."""
     found = np.zeros(len(rows), dtype=COLUMNS)
     readable = np.zeros(len(rows), dtype=bool)
     modes, formats = Counter[str](), Counter[str]()
@@ -88,20 +82,10 @@ def look_at_images(table: ImageTable, rows: Rows, num_workers: int) -> Facts:
         formats[look.format] += 1
         if look.format and not suffix_fits(str(table.paths[row]), look.format):
             wrong_suffix[row] = look.format
-    seen = found[readable]
-    return Facts(
-        rows[readable], seen["width"], seen["height"], seen["digest"], seen["bits"], seen["gray"], seen["chroma"],
-        modes, formats, problems, wrong_suffix,
-    )  # fmt: skip
-
-
-def say_where_missing_are(table: ImageTable, facts: Facts) -> Facts:
-    """The facts, in which the first few missing files say where they were looked for and where they may be."""
-    if table.root is None:
-        return facts
-    missing = [row for row, (problem, _) in facts.problems.items() if problem == "missing"]
-    told = {row: ("missing", where_it_is(table.root, str(table.paths[row]))) for row in missing[:SEARCHED_FOR]}
-    return replace(facts, problems=facts.problems | told)
+    if table.root is not None:
+        for row in [row for row, (problem, _) in problems.items() if problem == "missing"][:SEARCHED_FOR]:
+            problems[row] = ("missing", where_it_is(table.root, str(table.paths[row])))
+    return Facts(rows[readable], found[readable], modes, formats, problems, wrong_suffix)
 
 
 def look_at(table: ImageTable, row: int) -> Look:

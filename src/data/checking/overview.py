@@ -36,7 +36,7 @@ def overview_lines(table: ImageTable, facts: Facts) -> Iterator[str]:
     yield f"{'images':{width}s}" + "".join(f"{number:9,d}" for number in [*sizes, sum(sizes)])
     yield ""
     if len(facts.rows):
-        sides = np.sort(np.stack([facts.width_R, facts.height_R]), axis=0)
+        sides = np.sort(np.stack([facts.images_R["width"], facts.images_R["height"]]), axis=0)
         for name, side_R in zip(("shorter side", "longer side"), sides, strict=True):
             low, middle, high = np.quantile(side_R, QUANTILES)
             yield f"{name:{width}s} {low:.0f} to {high:.0f} pixels, median {middle:.0f}"

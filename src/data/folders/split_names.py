@@ -35,10 +35,7 @@ def split_of(name: str) -> str | None:
 
 
 def split_and_rest(name: str) -> tuple[str | None, str]:
-    """The split that a folder's name speaks of, and what else it says: `seg_train` is (train, seg).
-
-    (None, name) if it speaks of no split, or of two.
-    """
+    """The split in a folder's name, and what else it says: (train, seg) of seg_train; (None, name) of none or two."""
     text = re.sub(r"hold[ _-]?out", "holdout", name, flags=re.IGNORECASE)
     words = [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[^\WA-Z\d_]+|\d+", text)]
     splits = [word for word in words if word in SPLIT_WORDS]

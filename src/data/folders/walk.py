@@ -153,9 +153,7 @@ class Folder:
         """Sorted, without hidden ones, those of operating systems, and links that lead back."""
         try:
             with os.scandir(self.path) as entries:
-                names = sorted(
-                    entry.name for entry in entries if kind_of(entry) == "folder" and not is_left_alone(entry.name)
-                )
+                names = sorted(entry.name for entry in entries if kind_of(entry) == "folder")
         except OSError:
             return []
         paths = [self.path / name for name in names if not is_left_alone(name)]

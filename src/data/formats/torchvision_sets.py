@@ -42,9 +42,7 @@ LABELS = ("targets", "_labels", "labels", "y")
 
 
 class TorchvisionDataModule(ImageDataModule):
-    """A set of torchvision.datasets with one class per image, with its own splits. val is cut from train if need be.
-    conf/data/torchvision.yaml explains the settings.
-    """
+    """A set of one class per image, with its own splits; val may be cut from train. See conf/data/torchvision.yaml."""
 
     def __init__(self, *, name: str, root: str, download: bool = True, **settings: Unpack[DataArguments]) -> None:
         super().__init__(**settings)
@@ -57,8 +55,11 @@ class TorchvisionDataModule(ImageDataModule):
 
     def scan(self) -> ImageTable:
         values = dict(zip(("train", "val", "test"), SPLIT_VALUES[self.set_name], strict=True))
-        parts = {split: self.load(value) for split, value in values.items() if value is not None}
-        parts = parts or {"all": self.load(None)}
+        try:
+            parts = {split: self.load(value) for split, value in values.items() if value is not None}
+            parts = parts or {"all": self.load(None)}
+        except ImportError as error:  # some sets come in the formats of MATLAB and HDF5
+            raise ConfigError(f"data.name={self.set_name}: {error}: uv sync --extra torchvision-sets.") from error
         sets = list(parts.values())
         labels = [labels_of(part) for part in sets]
         starts = np.cumsum([0, *map(len, labels)])
@@ -85,9 +86,7 @@ class TorchvisionDataModule(ImageDataModule):
         if split is not None:
             arguments["train" if isinstance(split, bool) else "split"] = split
         try:
-            return self.make(kind, arguments)  # not asking for a download spares some sets a look at every file
-        except ConfigError:
-            raise
+            return kind(**arguments)  # not asking for a download spares some sets a look at every file
         except (RuntimeError, OSError, ValueError) as first:
             if not self.download or "download" not in accepted:
                 raise ConfigError(
@@ -96,20 +95,12 @@ class TorchvisionDataModule(ImageDataModule):
         log.info("Downloading %s to %s", self.set_name, self.root)
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            return self.make(kind, {**arguments, "download": True})
-        except ConfigError:
-            raise
+            return kind(**arguments, download=True)
         except (RuntimeError, OSError, ValueError) as error:  # among them URLError, wrong checksums, broken archives
             raise ConfigError(
                 f"data.name={self.set_name} could not be downloaded to data.root='{self.root}' ({error}). Download it "
                 "elsewhere and put it there as torchvision's documentation of this class says, or name another root."
             ) from error
-
-    def make(self, kind: Any, arguments: dict[str, Any]) -> Any:
-        try:
-            return kind(**arguments)
-        except ImportError as error:  # some sets come in the formats of MATLAB and HDF5
-            raise ConfigError(f"data.name={self.set_name}: {error}: uv sync --extra torchvision-sets.") from error
 
 
 def labels_of(part: Any) -> npt.NDArray[np.int64]:

@@ -41,10 +41,7 @@ class TableFile:
     unit: str = "line"  # what its rows are counted in
 
     def place(self, name: str, setting: str | None = None) -> int:
-        """Which of the columns has this name; raises ConfigError if not exactly one has it.
-
-        `setting` is the one that names the column, if there is one.
-        """
+        """Which column has this `name`, which a `setting` may give. Raises ConfigError if not exactly one has it."""
         count, known = self.columns.count(name), [column for column in self.columns if column]
         if count == 1:
             return self.columns.index(name)

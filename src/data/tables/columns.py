@@ -68,10 +68,7 @@ class RepeatedRows:
 
 
 class ColumnBuilder:
-    """Takes a table's cells chunk by chunk.
-
-    For messages `table` is the setting that names it, and `unit` (line or row) what its rows are counted in.
-    """
+    """Takes a table's cells chunk by chunk. In messages, `table` is the setting that names it, `unit` line or row."""
 
     def __init__(self, table: str, root: Path, labels: LabelCells, known_classes: list[str] | None, unit: str) -> None:
         self.table, self.labels, self.known, self.unit = table, labels, known_classes, unit

@@ -27,10 +27,7 @@ class LabelCells:
         self.notes: list[str] = []  # what people should know about how they were read
 
     def problems(self, columns: list[list[Cell]]) -> Iterator[list[str]]:
-        """For each row why it cannot be used, or an empty text; a list for each thing that may be wrong.
-
-        `columns` are those of a chunk, which `add` takes afterwards.
-        """
+        """For each row of a chunk why it cannot be used, or an empty text; a list for each thing that may be wrong."""
         yield from ()
 
     @abstractmethod

@@ -1,7 +1,4 @@
-"""Tables that people bring: csv and parquet. The one reader of them.
-
-Imports no torch, and pyarrow only when there is such a table.
-"""
+"""The one reader of tables that people bring, csv and parquet. Imports no torch, and pyarrow only for parquet."""
 
 import csv
 import re

@@ -55,7 +55,7 @@ def use_best_batch_size(task: FineTuneTask, datamodule: ImageDataModule, trainer
     write_csv_file(report_dir(trainer) / "batch_size.csv", ["batch_size", "images_per_s", "memory_mib"], rows)
     log.info("data.batch_size=%d for this run: %s.", found, why)
     times = found / datamodule.batch_size
-    datamodule.use_batch_size(found)
+    datamodule.batch_size = found
     task.set_batch_size(found)
     if times != 1 and not task.record.setting("lr_find"):
         log.info(

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from src.evaluation.paired_tests import mcnemar_p, sign_flip_p, smallest_p
-from src.evaluation.student_t import t_interval, t_tails
+from src.evaluation.significance import mcnemar_p, sign_flip_p, smallest_p, t_interval, t_tails
 
 # Heights of crossed minus self-fertilised maize in eighths of an inch: Darwin 1876, in Fisher 1935, Design of
 # Experiments, section 21: of the 32,768 signs, 863 give a sum of 314 or more.
