@@ -56,7 +56,7 @@ def use_best_batch_size(task: FineTuneTask, datamodule: ImageDataModule, trainer
     log.info("data.batch_size=%d for this run: %s.", found, why)
     times = found / datamodule.batch_size
     datamodule.use_batch_size(found)
-    task.set_batch_size(found)
+    task.record = task.record.with_batch_size(found)
     if times != 1 and not task.record.setting("lr_find"):
         log.info(
             "optimizer.lr stays as it is. Steps on %g times the images may bear a higher one: %.2g times with Adam "
