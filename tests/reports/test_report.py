@@ -16,9 +16,8 @@ from src.evaluation import calibration, intervals
 from src.evaluation.confusion import ConfusionCounts, count_confusions
 from src.evaluation.evidence import Evidence
 from src.reports.run_report import RunReport
-from src.tasks.classification.confusion_section import confusion_section
 from src.tasks.classification.metrics import ClassificationMetrics
-from src.tasks.classification.report import class_intervals
+from src.tasks.classification.report import class_intervals, confusion_section
 from src.tasks.regression.metrics import RegressionMetrics
 from src.tasks.regression.report import number_intervals
 
