@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from src.models.preprocessing import Preprocessing
-from src.runs.record_check import require_entries, require_named_task
+from src.runs.record_check import ENTRIES, require_entries, require_named_task
 from src.settings.errors import ConfigError
 
 CHECKPOINT_KEY = "finetune"
@@ -40,7 +40,7 @@ class RunRecord:
         """What a checkpoint carries. Raises ConfigError, which names the entry, if it is none of this project's."""
         values = checkpoint[CHECKPOINT_KEY]
         require_named_task(values, file)
-        require_entries(values, file)
+        require_entries(values, ENTRIES, f"{CHECKPOINT_KEY}.", file)
         known = {one.name: values[one.name] for one in fields(cls) if one.name in values}
         try:
             known["preprocessing"] = Preprocessing.from_dict(values["preprocessing"])
