@@ -139,8 +139,7 @@ def test_functions_are_short() -> None:
 UNTYPED = {
     "src.cli": "composes them, and runs a command on them",
     "src.settings": "checks them before they are typed",
-    "src.runs.opening.open_run": "types them, when it is clear which ones hold",
-    "src.runs.resume": "changes those of a checkpoint, by dotted keys and with OmegaConf's own checks of kinds",
+    "src.runs.opening": "types them, when it is clear which ones hold; changes those of a checkpoint by dotted keys",
 }
 
 

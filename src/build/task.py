@@ -9,7 +9,7 @@ from hydra.utils import get_object, instantiate
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from src.build.phases import build_phases
+from src.build.device import find_accelerator, find_precision
 from src.data.module import ImageDataModule
 from src.models.adapted import AdaptedNetwork
 from src.models.catalogue import check_training_size, set_stochastic_depth
@@ -19,11 +19,11 @@ from src.runs.run import TrainingRun
 from src.settings.errors import ConfigError
 from src.settings.nodes import Augmentation
 from src.settings.schema import TrainConfig
-from src.settings.signatures import arguments_of
+from src.settings.signatures import arguments_of, check_targets
 from src.settings.trust import plain_config
 from src.training.losses import class_weights
 from src.training.parameter_groups import ParameterGroups
-from src.training.phases import TrainingPlan
+from src.training.phases import Phase, TrainingPlan
 from src.training.task import FineTuneTask
 
 
@@ -75,6 +75,43 @@ def with_head(
 ) -> AdaptedNetwork:
     node = {key: value for key, value in head.items() if key != "start"}  # of head_start.py
     return kind.adapt(net, record, instantiate(plain_config(node)), channels_last)
+
+
+def build_phases(run: TrainingRun) -> list[Phase]:
+    """The freeze plan of the run's settings. Raises ConfigError for unknown arguments, and a warmup without end."""
+    settings = run.settings
+    phases = []
+    unscales = settings.trainer.get("gradient_clip_val") is not None and "mixed" in find_precision(
+        str(settings.trainer["precision"]), find_accelerator(settings.trainer["accelerator"])
+    )
+    for i, (phase, epochs) in enumerate(zip(settings.freeze.phases, run.phase_epochs, strict=True)):
+        optimizer = override(settings.optimizer, phase.optimizer)
+        if "lr" in optimizer and "lr" not in phase.optimizer:
+            optimizer["lr"] *= phase.lr_factor
+        if unscales and "fused" in optimizer:
+            optimizer["fused"] = False  # a fused step unscales the gradients itself, too late for clipping
+        if settings.trainer.get("strategy") == "fsdp" and optimizer["_target_"] == "torch.optim.SGD":
+            optimizer["fused"] = False  # torch has no fused step of SGD for sharded weights
+        scheduler = override(settings.scheduler, phase.scheduler)
+        interval = scheduler.pop("interval", "step")
+        if (warmup := scheduler.get("warmup_epochs", 0)) and warmup >= epochs:
+            raise ConfigError(
+                f"scheduler.warmup_epochs={warmup:g} is as long as phase {i + 1} of the freeze plan ({epochs} epochs): "
+                "the rate would never reach optimizer.lr."
+            )
+        check_targets({f"freeze.phases.{i}": {"optimizer": optimizer, "scheduler": scheduler}})
+        nodes = plain_config({"optimizer": optimizer, "scheduler": scheduler})
+        built = instantiate(nodes.optimizer), instantiate(nodes.scheduler)
+        phases.append(Phase(phase.train, epochs, *built, interval))
+    return phases
+
+
+def override(node: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`node` with single settings changed; another `_target_` replaces it whole."""
+    if "_target_" in changes:
+        node = {"_partial_": True}
+    # Lists stay lists: NAdam keeps its betas as they come, and a ListConfig in a checkpoint cannot be loaded.
+    return {**node, **changes, "_convert_": "all"}
 
 
 def build_mixing(augment: Augmentation, num_classes: int) -> nn.Module | None:

@@ -13,7 +13,7 @@ from lightning.pytorch.plugins import TorchCheckpointIO
 from torch import Tensor
 
 from src.files.whole_files import replaced
-from src.runs.record import CALIBRATION_KEY, CHECKPOINT_KEY, RunRecord
+from src.runs.record import CHECKPOINT_KEY, RunRecord
 from src.settings.errors import ConfigError, RunStopped, first_line, was_interrupted
 
 DEEPEST = 40
@@ -103,15 +103,6 @@ def load_checkpoint(file: Path) -> tuple[dict[str, Any], RunRecord]:
                 "numbers either. The training went wrong, or the file is damaged: take another checkpoint."
             )
     return checkpoint, record
-
-
-def rewrite(file: Path, weights: dict[str, Tensor] | None, calibration: dict[str, float]) -> None:
-    """Put other weights (None = as they are), or what was learnt from val, into a checkpoint."""
-    checkpoint, _ = load_checkpoint(file)
-    checkpoint["state_dict"] = weights or checkpoint["state_dict"]
-    if calibration:
-        checkpoint[CHECKPOINT_KEY][CALIBRATION_KEY] = calibration
-    AtomicCheckpointIO().save_checkpoint(checkpoint, file)
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from src.runs.record import CHECKPOINT_KEY
+from src.runs.record_check import require_entries
 from src.settings.errors import ConfigError
 from src.settings.plain_values import Rules, is_number
 
@@ -38,15 +39,8 @@ class Progress:
     def of(cls, checkpoint: dict[str, Any], file: Path) -> "Progress":
         """What a checkpoint carries. Raises ConfigError, which names the entry."""
         values = checkpoint[CHECKPOINT_KEY]
-        require_right(values, RULES, "finetune.", file)
+        require_entries(values, RULES, f"{CHECKPOINT_KEY}.", file)
         return cls(**{one.name: values[one.name] for one in fields(cls)})
-
-
-def require_right(values: dict[str, Any], rules: Rules, where: str, file: Path) -> None:
-    """Raise ConfigError, naming the first entry that is missing or wrong."""
-    for entry, (right, wanted) in rules.items():
-        if not right(values.get(entry)):
-            raise unfit(file, f"its entry {where}{entry} is not {wanted}")
 
 
 def unfit(file: Path, why: str) -> ConfigError:

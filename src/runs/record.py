@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from src.models.preprocessing import Preprocessing
-from src.runs.record_check import require_entries, require_named_task
+from src.runs.record_check import ENTRIES, require_entries, require_named_task
 from src.settings.errors import ConfigError
 
 CHECKPOINT_KEY = "finetune"
@@ -40,9 +40,15 @@ class RunRecord:
         """What a checkpoint carries. Raises ConfigError, which names the entry, if it is none of this project's."""
         values = checkpoint[CHECKPOINT_KEY]
         require_named_task(values, file)
-        require_entries(values, file)
+        require_entries(values, ENTRIES, f"{CHECKPOINT_KEY}.", file)
         known = {one.name: values[one.name] for one in fields(cls) if one.name in values}
-        known["preprocessing"] = read_preprocessing(values["preprocessing"], file)
+        try:
+            known["preprocessing"] = Preprocessing.from_dict(values["preprocessing"])
+        except TypeError as error:
+            raise ConfigError(
+                f"'{file}' cannot be used: its entry finetune.preprocessing has what this version does not know "
+                f"({error})."
+            ) from error
         found = values.get("rates", {}).items()
         return cls(**{**known, "rates": {int(name.removeprefix(PHASE)) - 1: rate for name, rate in found}})
 
@@ -96,16 +102,6 @@ class RunRecord:
     def with_batch_size(self, batch_size: int) -> "RunRecord":
         data = {**self.config["data"], "batch_size": batch_size}
         return replace(self, config={**self.config, "data": data})
-
-
-def read_preprocessing(values: dict[str, Any], file: Path) -> Preprocessing:
-    """Raises ConfigError if there is more than this version knows."""
-    try:
-        return Preprocessing.from_dict(values)
-    except TypeError as error:
-        raise ConfigError(
-            f"'{file}' cannot be used: its entry finetune.preprocessing has what this version does not know ({error})."
-        ) from error
 
 
 def moved(values: Any, old: str, new: str) -> Any:

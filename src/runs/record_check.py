@@ -1,6 +1,7 @@
 """Whether what a checkpoint says of its run is of the right kind and in range, before anything is built of it."""
 
 import re
+import reprlib
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +24,18 @@ def require_named_task(values: Any, file: Path) -> None:
         )
 
 
-def require_entries(values: Any, file: Path) -> None:
-    """Raise ConfigError, naming the entry, unless all of them are there, but for optional ones, and right."""
-    for entry, (right, wanted) in ENTRIES.items():
+def require_entries(values: Any, rules: Rules, where: str, file: Path) -> None:
+    """Raise ConfigError, naming the first entry below `where` that is wrong, or missing though it is not optional."""
+    for entry, (right, wanted) in rules.items():
         value: Any = values
         for key in entry.split("."):
             value = value.get(key, ...) if isinstance(value, dict) else ...
         if value is ... and entry in OPTIONAL:
             continue
         if value is ... or not right(value):
-            shown = "is missing" if value is ... else f"is {repr(value)[:80]}"
+            shown = "is missing" if value is ... else f"is {reprlib.repr(value)}"
             raise ConfigError(
-                f"'{file}' cannot be used: its entry finetune.{entry} {shown} and not {wanted}. The file is damaged, "
+                f"'{file}' cannot be used: its entry {where}{entry} {shown} and not {wanted}. The file is damaged, "
                 "or was written by another version of this project."
             )
 

@@ -1,17 +1,24 @@
 """What a checkpoint says of a run that is to go on: checked before it is taken over, since it may be anybody's."""
 
+import json
+import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
-from src.runs.progress import Progress, are_mappings, is_count, is_epoch, require_right, unfit
+from src.cli.command_line import resumed_run_dir
+from src.runs.checkpoint import find_checkpoint, load_checkpoint
+from src.runs.progress import Progress, are_mappings, is_count, is_epoch, unfit
 from src.runs.record import CHECKPOINT_KEY, RunRecord, moved
-from src.settings.errors import RunStopped
+from src.runs.record_check import require_entries
+from src.settings.errors import ConfigError, RunStopped
 from src.settings.plain_values import Rules, is_number
+
+log = logging.getLogger(__name__)
 
 PATHS = ("best_model_path", "last_model_path", "kth_best_model_path")  # of Lightning's ModelCheckpoint
 SCALARS = ("step",)  # of fused optimizers, all else has the shape of the parameter
@@ -24,6 +31,55 @@ STATE: Rules = {
 }
 
 
+class Interrupted(NamedTuple):
+    """What the last checkpoint of an interrupted run says; all of it is checked.
+
+    `epochs`: that the training loop has counted. `early_stopping`: the states of the callbacks that end phases.
+    """
+
+    file: Path
+    record: RunRecord
+    progress: Progress
+    epochs: int
+    early_stopping: list[dict[str, Any]]
+
+
+def find_interrupted(wanted: str, output_dir: Path) -> Interrupted | None:
+    """What `resume` names. None if it is auto and output_dir has no checkpoint; ConfigError if there is none else."""
+    automatic = wanted == "auto"
+    resume = str(output_dir) if automatic else wanted
+    run_dir = resumed_run_dir(Path(resume)).resolve()
+    if not (run_dir / "checkpoints" / "last.ckpt").is_file() and (automatic or Path(resume).is_dir()):
+        if automatic:
+            log.info("There is no checkpoint in %s yet: a new run starts.", output_dir)
+            return None
+        raise ConfigError(
+            f"resume='{wanted}': there is no checkpoints/last.ckpt yet, since the run ended within its "
+            "first epoch. Start it again with its own command."
+        )
+    file = find_checkpoint(resume, "last")
+    checkpoint, record = load_checkpoint(file)
+    progress = Progress.of(checkpoint, file)
+    check_resumable(checkpoint, record, progress, file)
+    require_same_run(record, file, run_dir)
+    stopping = [state for key, state in checkpoint["callbacks"].items() if key.startswith("PhaseEarlyStopping")]
+    return Interrupted(file, record, progress, epochs_of(checkpoint["loops"]), stopping)
+
+
+def require_same_run(record: RunRecord, file: Path, run_dir: Path) -> None:
+    """Raise ConfigError if the checkpoint is of another run than the files of the directory, which it would mix."""
+    facts = run_dir / "environment.json"
+    try:
+        known = json.loads(facts.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return  # the run left nothing to compare with
+    if isinstance(known, dict) and known.get("run_id") not in (None, record.run_id):
+        raise ConfigError(
+            f"'{file}' is the checkpoint of another run than the one in {run_dir}, and going on with it would mix the "
+            "files of the two: put it into its own run's directory, or into a new one (<dir>/checkpoints/last.ckpt)."
+        )
+
+
 def epochs_of(loops: Any) -> Any:
     """Epochs that the training loop has counted."""
     for key in ("fit_loop", "epoch_progress", "current", "processed"):
@@ -33,7 +89,7 @@ def epochs_of(loops: Any) -> Any:
 
 def check_resumable(checkpoint: dict[str, Any], record: RunRecord, progress: Progress, file: Path) -> None:
     """Raise ConfigError, naming the entry, unless a run can go on with what is in the checkpoint."""
-    require_right(checkpoint, STATE, "", file)
+    require_entries(checkpoint, STATE, "", file)
     for group in ("data", "trainer", "freeze", "callbacks", "logger"):
         if not isinstance(record.setting(group), dict):
             raise unfit(file, f"its settings have no {group}")

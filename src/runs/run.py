@@ -14,7 +14,7 @@ from src.models.preprocessing import Preprocessing
 from src.runs.environment import environment
 from src.runs.progress import lengthened, shares
 from src.runs.record import RunRecord
-from src.runs.resume import Interrupted
+from src.runs.resumed_state import Interrupted
 from src.settings.errors import ConfigError
 from src.settings.schema import TrainConfig
 from src.settings.trust import plain_config

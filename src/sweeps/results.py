@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from src.evaluation.significance import t_interval
-from src.sweeps.jobs import JOB_FILE, read_row
 
 Row = dict[str, Any]
+JOB_FILE = "job.json"  # in a job's folder: what it was
 REPEATED = ("seed", "data.fold")
 NO_SETTINGS = ("job", "status", "error", "epochs", "steps", "fit_seconds", "soup_epochs", "temperature")
 
@@ -68,6 +68,17 @@ class SweepResults:
         """Names of the columns that are settings."""
         columns = dict.fromkeys(key for row in self.rows for key in row)
         return [key for key in columns if "/" not in key and key not in NO_SETTINGS]
+
+
+def read_row(job: dict[str, Any], job_dir: Path) -> Row:
+    """A job's line of the table, from what lies in its folder."""
+    metrics_file, error_file = job_dir / "metrics.json", job_dir / "error.txt"
+    row = {"job": job_dir.name, "status": "done" if job["ended"] else "running", **job["settings"]}
+    if error_file.exists():
+        row |= {"status": "failed", "error": error_file.read_text(encoding="utf-8").strip().splitlines()[-1]}
+    if metrics_file.exists() and job["ended"]:
+        row |= json.loads(metrics_file.read_text(encoding="utf-8"))
+    return row
 
 
 def summary(group: list[Row]) -> list[Row]:

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from src.settings.errors import ConfigError
 from src.settings.options import task_names
@@ -28,11 +28,9 @@ def class_of(task: str, part: str) -> Any:
 
 
 def task_class(task: str) -> "type[FineTuneTask]":
-    found: type[FineTuneTask] = class_of(task, "task")
-    return found
+    return cast("type[FineTuneTask]", class_of(task, "task"))
 
 
 def prediction_class(task: str) -> "type[Prediction]":
     """Imports no torch."""
-    found: type[Prediction] = class_of(task, "prediction")
-    return found
+    return cast("type[Prediction]", class_of(task, "prediction"))

@@ -13,8 +13,7 @@ from src.data.module import ImageDataModule
 from src.files.whole_files import write_json
 from src.runs.run import TrainingRun
 from src.tasks.reporting import report_part, write_run_report, write_tables
-from src.training.best_weights import find_best
-from src.training.measure import measure_best
+from src.training.measure import find_best, measure_best
 from src.training.task import FineTuneTask
 from src.training.tensorboard import log_hyperparameters
 

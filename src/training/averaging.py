@@ -1,6 +1,5 @@
 """Averages of weights: over the steps of a run (EMA), and over the best of its epochs (soup)."""
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,6 @@ from torch import Tensor
 
 from src.runs.checkpoint import read_checkpoint
 from src.runs.record import TRAINED_WEIGHTS_KEY
-
-log = logging.getLogger(__name__)
 
 StateDict = dict[str, Tensor]
 

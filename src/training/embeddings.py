@@ -14,7 +14,7 @@ from torch.utils.hooks import RemovableHandle
 from src.data.table import ImageTable
 from src.models.classifier import pooled
 from src.training.callbacks.every_batch import EveryBatch
-from src.training.processes import gathered
+from src.training.processes import gathered_arrays
 from src.training.task import FineTuneTask
 from src.training.tensorboard import find_tensorboards
 
@@ -66,8 +66,7 @@ class EmbeddingCollector(EveryBatch):
 
     def take(self) -> Embeddings:
         """Of all processes, each of which has to call it: rows of the image table, embeddings and thumbnails."""
-        batches = gathered(self.batches)
-        return {name: np.concatenate([batch[name] for batch in batches]) for name in (batches or [{}])[0]}
+        return gathered_arrays(self.batches)
 
 
 def log_embeddings(trainer: Trainer, table: ImageTable, found: Embeddings, predictions: dict[int, str]) -> None:

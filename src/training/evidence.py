@@ -11,12 +11,12 @@ from lightning.pytorch.trainer.states import TrainerFn
 from src.data.table import ImageTable
 from src.evaluation.evidence import MAX_NOT_FINITE, Evidence
 from src.training.callbacks.every_batch import EveryBatch
-from src.training.processes import gathered
+from src.training.nonfinite import listed
+from src.training.processes import gathered_arrays
 
 log = logging.getLogger(__name__)
 
 Array = npt.NDArray[Any]
-MAX_NAMES = 20  # of images in a message
 
 
 class EvidenceCollector(EveryBatch):
@@ -34,11 +34,8 @@ class EvidenceCollector(EveryBatch):
 
     def take(self, split: str, table: ImageTable) -> Evidence:
         """Of all processes, by row, without what is not finite; every process has to call it."""
-        batches, self.batches = gathered(self.batches), []
-        if not batches:  # trainer.limit_val_batches=0
-            return finite_evidence(split, table, np.empty(0, dtype=np.int64), {})
-        arrays = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
-        rows_N = arrays.pop("index")
+        arrays, self.batches = gathered_arrays(self.batches), []
+        rows_N = arrays.pop("index", np.empty(0, dtype=np.int64))  # trainer.limit_val_batches=0
         order_N = np.argsort(rows_N, kind="stable")
         return finite_evidence(split, table, rows_N[order_N], {name: a[order_N] for name, a in arrays.items()})
 
@@ -51,18 +48,12 @@ def finite_evidence(split: str, table: ImageTable, rows_N: npt.NDArray[np.int64]
             finite_N &= np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
     measurable = int((~finite_N).sum()) <= MAX_NOT_FINITE * len(rows_N)
     if not finite_N.all():
-        names = [str(table.paths[row]) for row in rows_N[~finite_N]]
-        more = f"\n  ... {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+        too_many = f". More than {MAX_NOT_FINITE:.0%} is too many: there are no metrics of {split}"
         log.warning(
             "The outputs for %d of %d %s images are not finite; metrics, calibration, predictions and report leave "
-            "them out%s:\n  %s%s",
-            len(names),
-            len(rows_N),
-            split,
-            "" if measurable else f". More than {MAX_NOT_FINITE:.0%} is too many: there are no metrics of {split}",
-            "\n  ".join(names[:MAX_NAMES]),
-            more,
-        )
+            "them out%s:%s",
+            (~finite_N).sum(), len(rows_N), split, "" if measurable else too_many, listed(table, rows_N[~finite_N]),
+        )  # fmt: skip
     good_N = rows_N[finite_N]
     kept = {name: values[finite_N] for name, values in arrays.items()}
     groups_N = None if table.groups_N is None else table.groups_N[good_N]

@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from src.data.dataset import Batch
+from src.data.table import ImageTable
+from src.data.targets import Rows
 from src.settings.errors import RunStopped
 from src.training.processes import on_any_process
 
@@ -60,15 +62,18 @@ class NonFiniteLosses:
 def described(task: LightningModule, batch: Batch, bad_B: Tensor, loss: Tensor) -> str:
     """Where it happened, and with which images."""
     table = task.trainer.datamodule.table  # type: ignore[attr-defined]
-    rows = batch["index"][bad_B if bad_B.any() else ...].tolist()
-    names = [str(table.paths[row]) for row in rows]
-    shown = "\n  ".join(names[:MAX_NAMES]) + (
-        f"\n  ... {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    )
+    rows_B = batch["index"][bad_B if bad_B.any() else ...].cpu().numpy()
     what = "Images whose outputs are not finite" if bad_B.any() else "Its images"
     if loss.isfinite():
         what = "The process on which it happened names its images. Here they were"
     return (
         f"The loss is {'not finite' if loss.isfinite() else f'{loss.item():g}'} in epoch {task.current_epoch + 1}, "
-        f"step {task.global_step + 1}. {what}:\n  {shown}"
+        f"step {task.global_step + 1}. {what}:{listed(table, rows_B)}"
     )
+
+
+def listed(table: ImageTable, rows_B: Rows) -> str:
+    """A line for each of the first of these images, and one that counts the others."""
+    names = [f"\n  {table.paths[row]}" for row in rows_B[:MAX_NAMES]]
+    more = f"\n  ... {len(rows_B) - MAX_NAMES} more" if len(rows_B) > MAX_NAMES else ""
+    return "".join([*names, more])

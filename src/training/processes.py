@@ -2,6 +2,8 @@
 
 from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from lightning import Trainer
 
@@ -20,20 +22,21 @@ def gathered(items: list[T]) -> list[T]:
     return [item for part in parts for item in part]
 
 
+def gathered_arrays(batches: list[dict[str, npt.NDArray[Any]]]) -> dict[str, npt.NDArray[Any]]:
+    """The batches of all processes, one behind the other, by name; empty if there are none."""
+    everyones = gathered(batches)
+    return {name: np.concatenate([batch[name] for batch in everyones]) for name in (everyones or [{}])[0]}
+
+
 def summed(trainer: Trainer, *numbers: int) -> list[int]:
     """Each number, summed over all processes."""
-    if trainer.world_size == 1:
-        return list(numbers)
     sums = torch.tensor(numbers, device=trainer.strategy.root_device)
     return [int(value) for value in trainer.strategy.reduce(sums, reduce_op="sum")]
 
 
-def require_same_settings(trainer: Trainer, config: dict[str, Any]) -> None:
+def require_same_settings(config: dict[str, Any]) -> None:
     """Raise RunStopped if the processes of this run were given different settings, as an adaptive sweep would."""
-    if trainer.world_size == 1:
-        return
-    everyones: list[Any] = [None] * trainer.world_size
-    torch.distributed.all_gather_object(everyones, dict(leaves(config)))
+    everyones = gathered([dict(leaves(config))])
     different = {key for one in everyones for key in one if one[key] != everyones[0].get(key)}
     if different:
         values = [f"{key}: {', '.join(str(one.get(key)) for one in everyones)}" for key in sorted(different)]
@@ -42,6 +45,4 @@ def require_same_settings(trainer: Trainer, config: dict[str, Any]) -> None:
 
 def on_any_process(trainer: Trainer, condition: bool) -> bool:
     """Whether it is so on at least one process; all of them have to ask."""
-    if trainer.world_size == 1:
-        return condition
     return trainer.strategy.reduce_boolean_decision(condition, all=False)

@@ -49,10 +49,6 @@ class ResumableModule(PhasedModule):
         super().set_rate(index, rate)
         self.record = self.record.with_rate(index, rate)
 
-    def set_batch_size(self, batch_size: int) -> None:
-        """What the checkpoints say of the size of the batches."""
-        self.record = self.record.with_batch_size(batch_size)
-
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # Mixing, dropout and the like follow from the step alone: a resumed run draws what the uninterrupted one did.
         torch.manual_seed(mixed_seed(self.seed + 1, self.current_epoch, batch_idx, self.global_rank))

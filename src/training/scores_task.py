@@ -18,13 +18,10 @@ from src.data.dataset import Batch
 from src.evaluation.calibration import calibration_metrics, fit_temperature
 from src.evaluation.evidence import Evidence
 from src.evaluation.prediction import Prediction
-from src.models.adapted import AdaptedNetwork
 from src.models.classifier import ImageClassifier
 from src.models.grad_cam import explain_batch
 from src.models.heads import HeadFactory
 from src.runs.record import RunRecord
-from src.settings.errors import ConfigError
-from src.training.phases import TrainingPlan
 from src.training.task import FineTuneTask
 
 
@@ -38,6 +35,8 @@ class ScoresTask(FineTuneTask):
 
     model: ImageClassifier
     loss: nn.Module
+    needs_loss = True
+    seen: tuple[Tensor, Tensor]  # outputs and targets of the current training batch, as the loss got them
 
     @classmethod
     def adapt(cls, net: nn.Module, record: RunRecord, head: HeadFactory, channels_last: bool) -> ImageClassifier:
@@ -45,19 +44,8 @@ class ScoresTask(FineTuneTask):
         model.reset_classifier(len(record.class_names), head)
         return model
 
-    def __init__(
-        self,
-        model: AdaptedNetwork,
-        plan: TrainingPlan,
-        record: RunRecord,
-        loss: nn.Module | None = None,
-        mixing: nn.Module | None = None,
-    ) -> None:
-        if loss is None:
-            raise ConfigError(f"task.name={record.task_name} needs a loss: choose one with loss=<name>.")
-        super().__init__(model, plan, record, loss, mixing)
+    def configure_metrics(self) -> None:
         self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
-        self._seen: tuple[Tensor, Tensor] | None = None  # outputs and targets of the current training batch
 
     @abstractmethod
     def update_metrics(self, split: str, outputs_BK: Tensor, labels: Tensor) -> None:
@@ -66,12 +54,6 @@ class ScoresTask(FineTuneTask):
     @abstractmethod
     def compute_metrics(self, split: str) -> dict[str, Tensor]:
         """Of all images of val or test and all processes, by name; counting starts anew."""
-
-    def update_training_metrics(self, outputs_BK: Tensor, targets: Tensor) -> None:
-        """Count in a training batch: metrics in attributes that begin with `train_`, which are logged by themselves.
-
-        `targets` are as the loss got them, those of mixed images float [B, K].
-        """
 
     def to_targets(self, labels: Tensor) -> Tensor:
         """What the loss compares the outputs with."""
@@ -89,17 +71,11 @@ class ScoresTask(FineTuneTask):
         else:
             images_BCHW, targets = self.mixing(batch["image"].float(), batch["label"])
             outputs_BK = self(images_BCHW)
-        self._seen = outputs_BK.detach(), targets
+        self.seen = outputs_BK.detach(), targets
         return {"loss": self.loss(outputs_BK, targets)}
 
     def suspects(self, batch: Batch) -> Tensor:
-        if self._seen is None or not len(batch["index"]):
-            return super().suspects(batch)
-        return ~self._seen[0].isfinite().all(dim=1)
-
-    def count_training(self) -> None:
-        assert self._seen is not None
-        self.update_training_metrics(*self._seen)
+        return ~self.seen[0].isfinite().all(dim=1) if len(batch["index"]) else super().suspects(batch)
 
     def keep(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
         """float32 [B, K]."""

@@ -131,7 +131,7 @@ class DistributedModule(ResumableModule):
     """A training in one process or several, whose weights may be sharded."""
 
     def setup(self, stage: str) -> None:
-        require_same_settings(self.trainer, self.record.config)
+        require_same_settings(self.record.config)
 
     def configure_model(self) -> None:
         """Called before each fit and evaluation."""

@@ -35,6 +35,7 @@ class FineTuneTask(DistributedModule):
     """
 
     prediction: ClassVar[type[Prediction]]
+    needs_loss: ClassVar[bool] = False
     frozen_network: FrozenNetwork | None = None  # what makes features that can be kept while the head alone trains
 
     @classmethod
@@ -50,6 +51,8 @@ class FineTuneTask(DistributedModule):
         loss: nn.Module | None = None,
         mixing: nn.Module | None = None,
     ) -> None:
+        if loss is None and self.needs_loss:
+            raise ConfigError(f"task.name={record.task_name} needs a loss: choose one with loss=<name>.")
         super().__init__(model, plan, record)
         self.class_names = record.class_names
         self.nonfinite = NonFiniteLosses(plan.skip_nonfinite)
@@ -135,7 +138,7 @@ class FineTuneTask(DistributedModule):
         return torch.zeros(len(batch["index"]), dtype=torch.bool)
 
     def count_training(self) -> None:
-        """Count in the batch that `losses` has just seen, and log it."""
+        """Count in the batch that `losses` has just seen, and log it: metrics whose attributes begin with `train_`."""
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         size = len(batch["index"])

@@ -9,8 +9,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import OmegaConf
 from PIL import Image
 
+from src.runs.opening import PATHS_OF_DATA
 from src.runs.record import RunRecord
-from src.runs.resume import PATHS_OF_DATA
 from src.settings.trust import plain_config
 
 USUAL = {

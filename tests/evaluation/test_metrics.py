@@ -13,27 +13,27 @@ from src.evaluation.confusion import count_confusions
 from src.evaluation.evidence import Evidence
 from src.evaluation.metric_facts import facts_of
 from src.reports.confusion_matrix import draw_confusion_matrix, draw_confusions
-from src.tasks.classification.metrics import classification_metrics
+from src.tasks.classification.metrics import ClassificationMetrics
 from src.tasks.multilabel.metrics import multilabel_metrics
 from src.tasks.multilabel.report import tag_intervals
-from src.tasks.regression.metrics import regression_metrics
+from src.tasks.regression.metrics import RegressionMetrics
 from src.training.losses import FocalLoss
 
 
 def test_metrics_against_hand_counts() -> None:
     labels = torch.tensor([0] * 6 + [1] * 3 + [2])
     predictions = torch.tensor([0, 0, 0, 0, 0, 1, 1, 1, 0, 2])
-    metrics = classification_metrics(3, "val/")
+    metrics = ClassificationMetrics(3)
     metrics.update(F.one_hot(predictions, 3).float(), labels)
     values = metrics.compute()
-    assert values["val/acc"] == pytest.approx(0.8)
-    assert values["val/balanced_acc"] == pytest.approx((5 / 6 + 2 / 3 + 1) / 3)
-    assert values["val/f1"] == pytest.approx((10 / 12 + 4 / 6 + 1) / 3)
+    assert values["acc"] == pytest.approx(0.8)
+    assert values["balanced_acc"] == pytest.approx((5 / 6 + 2 / 3 + 1) / 3)
+    assert values["f1"] == pytest.approx((10 / 12 + 4 / 6 + 1) / 3)
 
 
 def test_metrics_stay_apart_after_a_batch_without_a_mistake() -> None:
     """torchmetrics' compute groups would merge acc and acc_top5 here, and both would then say the same."""
-    metrics = classification_metrics(10, "")
+    metrics = ClassificationMetrics(10)
     metrics.update(F.one_hot(torch.arange(10), 10).float(), torch.arange(10))
     wrong = F.one_hot((torch.arange(10) + 1) % 10, 10).float() * 2 + F.one_hot(torch.arange(10), 10).float()
     metrics.update(wrong, torch.arange(10))
@@ -44,7 +44,7 @@ def test_metrics_stay_apart_after_a_batch_without_a_mistake() -> None:
 
 
 def test_balanced_accuracy_leaves_out_classes_without_an_image() -> None:
-    metrics = classification_metrics(3, "")
+    metrics = ClassificationMetrics(3)
     metrics.update(F.one_hot(torch.tensor([0, 0, 1, 2]), 3).float(), torch.tensor([0, 0, 1, 1]))
     assert metrics.compute()["balanced_acc"] == pytest.approx((1 + 0.5) / 2)
 
@@ -52,7 +52,7 @@ def test_balanced_accuracy_leaves_out_classes_without_an_image() -> None:
 def test_metrics_are_those_of_torchmetrics() -> None:
     """Over several batches, with classes that are never shown, never predicted, or neither."""
     generator = torch.Generator().manual_seed(0)
-    metrics, f1 = classification_metrics(12, ""), MulticlassF1Score(12, average="macro")
+    metrics, f1 = ClassificationMetrics(12), MulticlassF1Score(12, average="macro")
     for _ in range(3):
         outputs_BK = torch.randn(16, 12, generator=generator)
         outputs_BK[:, 10:] -= 100
@@ -67,9 +67,9 @@ def test_counting_by_class_needs_no_matrix_of_all_classes() -> None:
     """20,000 classes: 3.2 GB if a batch made a matrix of them, here within 300 MB."""
     script = (
         "import resource, torch\n"
-        "from src.tasks.classification.metrics import classification_metrics\n"
+        "from src.tasks.classification.metrics import ClassificationMetrics\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "metrics = classification_metrics(20_000, '')\n"
+        "metrics = ClassificationMetrics(20_000)\n"
         "metrics.update(torch.randn(8, 20_000), torch.arange(8))\n"
         "metrics.compute()\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
@@ -113,7 +113,7 @@ def test_focal_loss() -> None:
 
 @pytest.mark.parametrize("name", ["mae", "rmse"])
 def test_errors_of_regression_by_hand(name: str) -> None:
-    errors = regression_metrics(2)
+    errors = RegressionMetrics(2)
     errors.update(torch.tensor([[1.0, 0.0], [3.0, 4.0]]), torch.zeros(2, 2))
     expected = {"mae": [2.0, 2.0], "rmse": [5**0.5, 8**0.5]}
     assert errors.compute()[name].tolist() == pytest.approx(expected[name])

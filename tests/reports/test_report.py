@@ -16,10 +16,9 @@ from src.evaluation import calibration, intervals
 from src.evaluation.confusion import ConfusionCounts, count_confusions
 from src.evaluation.evidence import Evidence
 from src.reports.run_report import RunReport
-from src.tasks.classification.confusion_section import confusion_section
-from src.tasks.classification.metrics import classification_metrics
-from src.tasks.classification.report import class_intervals
-from src.tasks.regression.metrics import regression_metrics
+from src.tasks.classification.metrics import ClassificationMetrics
+from src.tasks.classification.report import class_intervals, confusion_section
+from src.tasks.regression.metrics import RegressionMetrics
 from src.tasks.regression.report import number_intervals
 
 HOSTILE = "<script>alert(1)</script>"
@@ -177,7 +176,7 @@ def test_intervals_are_of_the_metrics_that_are_reported() -> None:
     generator = np.random.default_rng(0)
     probabilities_NK = generator.dirichlet(np.ones(4), size=300)
     labels_N = np.where(generator.random(300) < 0.6, probabilities_NK.argmax(axis=1), generator.integers(4, size=300))
-    metrics = classification_metrics(4, "")
+    metrics = ClassificationMetrics(4)
     metrics.update(torch.from_numpy(probabilities_NK), torch.from_numpy(labels_N))
     expected = metrics.compute()
     found = class_intervals(probabilities_NK, Evidence("test", np.arange(300), {}, labels_N))
@@ -292,8 +291,8 @@ def test_nothing_to_compare(command, runs: str) -> None:
 def test_equal_labels_have_an_r2_of_zero() -> None:
     import torch
 
-    errors = regression_metrics(1)
+    errors = RegressionMetrics(1)
     errors.update(torch.linspace(0, 1, 50)[:, None], torch.full((50, 1), 1 / 3))
-    assert float(errors.compute()["r2"]) == 0  # torchmetrics drops the axis of a single target
+    assert float(errors.compute()["r2"]) == 0
     found = number_intervals(np.linspace(0, 1, 50)[:, None], np.full((50, 1), 1 / 3), None)
     assert "r2" not in found  # no width: it is 0 in every resample

@@ -14,7 +14,7 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 from support.slow import one_in
 
-from src.build.phases import build_phases
+from src.build.task import build_phases
 from src.runs.run import TrainingRun
 from src.settings.check import check_settings
 from src.settings.errors import ConfigError

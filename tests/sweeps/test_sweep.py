@@ -18,10 +18,9 @@ from src.cli.run_dir import job_dir
 from src.evaluation.significance import t_interval, t_quantile, t_tails
 from src.runs.finished_runs import runs_of
 from src.settings.project import PROJECT_ROOT
-from src.sweeps.jobs import take_new_folder, typed_values
 from src.sweeps.ranking import print_ranking, print_repetitions
 from src.sweeps.results import SweepResults
-from src.sweeps.table import write_out_of_fold, write_table
+from src.sweeps.table import take_new_folder, typed_values, write_out_of_fold, write_table
 
 SLEEP = [1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4]  # hours gained, Student 1908, Biometrika 6:1
 

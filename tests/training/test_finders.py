@@ -280,7 +280,7 @@ def test_a_resumed_run_keeps_the_size_it_had(tmp_path: Path, plain: tuple[str, .
 def test_memory_is_measured() -> None:
     """In a process of its own: what other tests have freed may come back to the system at any moment."""
     code = (
-        "import torch; from src.training.tuning.memory import free_bytes, peak_bytes, reset_peak;"
+        "import torch; from src.training.tuning.batch_size import free_bytes, peak_bytes, reset_peak;"
         "cpu = torch.device('cpu');"
         "before = reset_peak(cpu); numbers = torch.ones(32, 2**20); del numbers;"  # 128 MiB
         "print(peak_bytes(cpu) - before, reset_peak(cpu) - before, free_bytes(cpu))"

@@ -11,13 +11,13 @@ from torchmetrics.classification import MulticlassAccuracy
 from src.evaluation.confusion import count_confusions
 from src.reports.confusion_matrix import draw_confusions
 from src.tasks.classification.export import ClassificationOutputs
-from src.tasks.classification.metrics import classification_metrics
+from src.tasks.classification.metrics import ClassificationMetrics
 from src.tasks.classification.prediction import ClassificationPrediction
 from src.training.scores_task import CalibratedTask
 
 
 class ClassificationTask(CalibratedTask):
-    """Logs `train/acc`, and for val and test every metric of `classification_metrics`. Settings: see ScoresTask.
+    """Logs `train/acc`, and for val and test every metric of `ClassificationMetrics`. Settings: see ScoresTask.
 
     Outputs are logits; labels are class indices int64 [B].
     """
@@ -26,18 +26,18 @@ class ClassificationTask(CalibratedTask):
     one_class = True
 
     def configure_metrics(self) -> None:
+        super().configure_metrics()
         num_classes = len(self.class_names)
         self.train_acc = MulticlassAccuracy(num_classes, average="micro")
-        # ModuleDict keys may not be called "train" or hold slashes, hence one attribute per split.
-        self.val_metrics = classification_metrics(num_classes, "val/")
-        self.test_metrics = classification_metrics(num_classes, "test/")
+        self.val_metrics, self.test_metrics = ClassificationMetrics(num_classes), ClassificationMetrics(num_classes)
 
     @property
     def metric_names(self) -> list[str]:
-        return ["val/loss", *map(str, self.val_metrics.keys())]
+        return [f"val/{name}" for name in ("loss", *self.val_metrics.names)]
 
-    def update_training_metrics(self, outputs_BK: Tensor, targets: Tensor) -> None:
+    def count_training(self) -> None:
         """Of a mixed image, the class with the larger share counts."""
+        outputs_BK, targets = self.seen
         labels_B = targets if self.mixing is None else targets.argmax(dim=1)
         self.train_acc.update(outputs_BK, labels_B)
         self.log("train/acc", self.train_acc, on_step=False, on_epoch=True, batch_size=len(labels_B))
@@ -47,7 +47,7 @@ class ClassificationTask(CalibratedTask):
 
     def compute_metrics(self, split: str) -> dict[str, Tensor]:
         metrics = getattr(self, f"{split}_metrics")
-        values: dict[str, Tensor] = metrics.compute()
+        values = {f"{split}/{name}": value for name, value in metrics.compute().items()}
         metrics.reset()
         return values
 

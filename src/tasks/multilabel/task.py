@@ -23,6 +23,7 @@ class MultilabelTask(CalibratedTask):
     thresholds_K: Tensor
 
     def configure_metrics(self) -> None:
+        super().configure_metrics()
         num_classes = len(self.class_names)
         self.register_buffer("thresholds_K", torch.full((num_classes,), 0.5))
         self.val_outputs, self.test_outputs = CollectedLogits(num_classes), CollectedLogits(num_classes)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from src.tasks.regression.export import RegressionOutputs
-from src.tasks.regression.metrics import OF_LABELS, regression_metrics
+from src.tasks.regression.metrics import OF_LABELS, RegressionMetrics
 from src.tasks.regression.prediction import RegressionPrediction
 from src.training.scores_task import ScoresTask
 
@@ -25,17 +25,17 @@ class RegressionTask(ScoresTask):
     std_T: Tensor
 
     def configure_metrics(self) -> None:
+        super().configure_metrics()
         targets = len(self.class_names)
         self.register_buffer("mean_T", torch.zeros(targets))
         self.register_buffer("std_T", torch.ones(targets))
-        self.val_errors, self.test_errors = regression_metrics(targets), regression_metrics(targets)
+        self.val_errors, self.test_errors = RegressionMetrics(targets), RegressionMetrics(targets)
 
     @property
     def metric_names(self) -> list[str]:
-        names = [str(name) for name in self.val_errors]
-        if len(self.class_names) > 1:
-            names += [f"{name}/{target}" for name in names for target in self.class_names]
-        return ["val/loss", *(f"val/{name}" for name in names)]
+        names = [f"val/{name}" for name in RegressionMetrics.names]
+        by_target = [f"{name}/{target}" for name in names for target in self.class_names]
+        return ["val/loss", *names, *(by_target if len(self.class_names) > 1 else [])]
 
     def learn_labels(self, labels: npt.NDArray[Any]) -> None:
         values_NT = torch.from_numpy(labels).double()
@@ -54,7 +54,7 @@ class RegressionTask(ScoresTask):
 
     def compute_metrics(self, split: str) -> dict[str, Tensor]:
         errors = getattr(self, f"{split}_errors")
-        by_target = {name: value.reshape(-1) for name, value in errors.compute().items()}  # a single one has no axis
+        by_target: dict[str, Tensor] = errors.compute()
         errors.reset()
         by_target |= {name: by_target[name] * self.std_T for name in OF_LABELS}
         values = {f"{split}/{name}": value_T.mean() for name, value_T in by_target.items()}

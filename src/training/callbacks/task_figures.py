@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 from lightning import LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from src.training.callbacks.every_batch import EveryBatch
-from src.training.processes import gathered
+from src.training.processes import gathered_arrays
 from src.training.task import FineTuneTask
 from src.training.tensorboard import add_figure, find_tensorboards
 
@@ -40,8 +39,7 @@ class TaskFigures(EveryBatch):
         if not self.is_due:
             return
         assert isinstance(task, FineTuneTask)
-        self.is_due, batches, self.batches = False, gathered(self.batches), []
-        if batches and trainer.is_global_zero:
-            kept = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+        self.is_due, kept, self.batches = False, gathered_arrays(self.batches), []
+        if kept and trainer.is_global_zero:
             for name, image in task.figures("val", kept, kept.pop("label")).items():
                 add_figure(trainer, name, image.copy)

@@ -7,7 +7,7 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
-from src.files.csv_files import CsvWriter, read_csv_file
+from src.files.csv_files import read_csv_file, write_csv_file
 from src.files.printable import printable
 from src.files.whole_files import replaced
 from src.training.callbacks.every_batch import EveryBatch
@@ -57,11 +57,8 @@ class UnreadableImages(EveryBatch):
         if self.output is None or not new or not trainer.is_global_zero:
             return
         listed = {row.get("path", ""): row.get("reason", "") for row in read_csv_file(self.output)}
-        with (
-            replaced(self.output) as part,
-            part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
-        ):
-            CsvWriter(file, ["path", "reason"], self.spreadsheet_safe).write_all((listed | new).items())
+        with replaced(self.output) as part:
+            write_csv_file(part, ["path", "reason"], (listed | new).items(), self.spreadsheet_safe)
 
     def epoch_end(self, trainer: Trainer, split: str) -> None:
         if split != "val" or trainer.state.fn != TrainerFn.FITTING:  # else the training epoch ends next
