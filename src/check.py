@@ -71,12 +71,11 @@ def check(cfg: DictConfig) -> None:
 
 
 def show(lines: list[str]) -> None:
-    """Print lines that have names from the data in them: one line each, with what the terminal lacks spelled out."""
+    """Print lines that have names from the data in them: one line each."""
     from src.data.checking.overview import one_line
 
-    encoding = sys.stdout.encoding or "utf-8"
     for line in lines:
-        print(one_line(line).encode(encoding, "backslashreplace").decode(encoding))
+        print(one_line(line))
 
 
 main = command("check")(check)

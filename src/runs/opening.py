@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.cli.command_line import changes_on_resuming
+from src.cli.command_line import prepare
 from src.cli.options import typed_settings
 from src.cli.run_dir import require_no_run
 from src.runs.resume import PATHS_OF_DATA, find_interrupted, resumed_settings
@@ -31,7 +31,7 @@ def open_run(cfg: DictConfig, typed: Sequence[str] = ()) -> TrainingRun:
         require_no_run(Path(cfg.output_dir))
         settings = cfg
     else:
-        changes = [] if cfg.resume == "auto" else changes_on_resuming(typed)
+        changes = [] if cfg.resume == "auto" else prepare(typed)[1]
         settings = resumed_settings(cfg, before, changes)
         if settings.trainer.get("fast_dev_run"):
             raise ConfigError(

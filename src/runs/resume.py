@@ -12,11 +12,11 @@ from omegaconf.errors import OmegaConfBaseException
 from src.cli.command_line import resumed_run_dir
 from src.cli.mistakes import message_of
 from src.cli.quoting import value_of
-from src.runs.checkpoint import find_checkpoint, load_checkpoint
+from src.runs.checkpoint import load_checkpoint
 from src.runs.progress import Progress
 from src.runs.record import RunRecord, moved
 from src.runs.resumed_state import check_resumable, epochs_of
-from src.settings.check import check_settings, leaves
+from src.settings.check import check_settings, find_checkpoint, leaves
 from src.settings.errors import ConfigError
 from src.settings.schema import TrainConfig
 from src.settings.signatures import no_download
