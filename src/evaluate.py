@@ -50,11 +50,9 @@ def evaluate(cfg: DictConfig) -> float | None:
         write_json(Path(cfg.output).expanduser(), named)
         log.info("Written to %s", cfg.output)
     if cfg.report is not None and len(evidence):
-        own_data = not is_other_data(changes, model.record)
-        write_evaluation(
-            Path(cfg.report).expanduser(), model.file, model.task, datamodule.table, evidence, named, own_data
-        )
-        log.info("Report: %s", Path(cfg.report).expanduser() / "index.html")
+        own_data, folder = not is_other_data(changes, model.record), Path(cfg.report).expanduser()
+        write_evaluation(folder, model.file, model.task, datamodule.table, evidence, named, own_data)
+        log.info("Report: %s", folder / "index.html")
     return metrics.get(model.record.monitor.split("/")[-1])
 
 

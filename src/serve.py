@@ -20,10 +20,10 @@ def serve(cfg: DictConfig) -> None:
     check_model(cfg.ckpt, cfg.model)
     check_limits(cfg.max_images, cfg.max_pending, cfg.max_megapixels, cfg.decode_megapixels)
     with packages_needed():
+        from src.data.workers import available_workers
         from src.predicting.output import require_confidence
         from src.serving.app import Service
         from src.serving.batching import Batcher
-        from src.serving.budget import cores
         from src.serving.connections import Gate, most_connections
         from src.serving.metrics import ServiceMetrics
         from src.serving.models import load_model
@@ -47,7 +47,7 @@ def serve(cfg: DictConfig) -> None:
         timeout_seconds=cfg.timeout_seconds,
         decode_megapixels=cfg.decode_megapixels or 2 * cfg.max_megapixels,
     )
-    service = Service(model, batcher, metrics, limits, cfg.decode_threads or min(8, cores()))
+    service = Service(model, batcher, metrics, limits, cfg.decode_threads or available_workers())
     names, gate = names_to_ask_for(cfg.host, cfg.allowed_hosts), Gate(limits.max_connections, limits.timeout_seconds)
     server = start(service.app(names), listener, gate)
     log.info("Model: %s, %s, %s", printable(model.facts.file), printable(model.facts.backbone), model.choice)

@@ -1,7 +1,6 @@
 """How many pixels may be in memory at once while images are decoded, over all threads."""
 
 import ctypes
-import os
 import sys
 import threading
 from collections import deque
@@ -26,10 +25,6 @@ def give_freed_memory_back() -> None:
             mallopt = ctypes.CDLL(None).mallopt
             mallopt(M_MMAP_THRESHOLD, 8 << 20)
             mallopt(M_TRIM_THRESHOLD, 32 << 20)
-
-
-def cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class DecodingBudget:
