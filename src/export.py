@@ -24,8 +24,7 @@ def export(cfg: DictConfig) -> None:
         from src.build.trained_model import TrainedModel
         from src.exporting.files import Exporter
         from src.exporting.images import parity_images, run_data, test_images
-        from src.exporting.latency import print_latency
-        from src.exporting.parity import Comparison, check_parity, print_table
+        from src.exporting.parity import Comparison, check_parity, print_latency, print_table
         from src.exporting.run import open_exported
 
     model = TrainedModel.open(cfg.ckpt, trust=cfg.trust, evaluate=True)

@@ -12,10 +12,10 @@ from src.cli.options import typed_settings
 from src.cli.run_dir import require_no_run
 from src.runs.resume import PATHS_OF_DATA, find_interrupted, resumed_settings
 from src.runs.run import DryRun, ResumedRun, TrainingRun
+from src.settings.contradictions import void_settings
 from src.settings.errors import ConfigError
 from src.settings.schema import train_config
 from src.settings.signatures import check_targets
-from src.settings.void_settings import void_settings
 
 log = logging.getLogger(__name__)
 

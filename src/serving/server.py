@@ -10,8 +10,8 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from src.serving.budget import give_freed_memory_back
 from src.serving.connections import Gate
+from src.serving.pixels import give_freed_memory_back
 
 log = logging.getLogger(__name__)
 
