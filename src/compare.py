@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from src.cli.command import command
+from src.cli.command import Command
 from src.comparing.comparison import compare_sides
 from src.comparing.differences import PairedTable
 from src.comparing.page import write_comparison
@@ -56,7 +56,7 @@ def show(difference: PairedTable) -> None:
     print(*difference.after, sep="\n")
 
 
-main = command("compare")(compare)
+main = Command(compare, "compare").main
 
 if __name__ == "__main__":
     main()

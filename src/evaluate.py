@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.cli.command import command, importing
+from src.cli.command import Command, importing
 from src.files.outputs import output_file, output_folder
 from src.files.printable import printable
 from src.settings.errors import ConfigError
@@ -56,7 +56,7 @@ def evaluate(cfg: DictConfig) -> float | None:
     return metrics.get(model.record.monitor.split("/")[-1])
 
 
-main = command("evaluate")(evaluate)
+main = Command(evaluate, "evaluate").main
 
 if __name__ == "__main__":
     main()

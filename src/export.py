@@ -7,7 +7,7 @@ import logging
 
 from omegaconf import DictConfig
 
-from src.cli.command import command, importing
+from src.cli.command import Command, importing
 from src.exporting.output import check_variants, find_output, named, require_packages, require_same_facts, unfinished
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def export(cfg: DictConfig) -> None:
     log.info("Written: %s", ", ".join(str(named(output, precision)) for precision in parts))
 
 
-main = command("export")(export)
+main = Command(export, "export").main
 
 if __name__ == "__main__":
     main()

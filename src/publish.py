@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from src.cli.command import command, importing
+from src.cli.command import Command, importing
 from src.cli.command_line import resumed_run_dir
 from src.publishing.folder import gather, require_publishable
 from src.publishing.hub import require_hub, upload
@@ -37,7 +37,7 @@ def publish(cfg: DictConfig) -> None:
         log.info("Uploaded: %s", upload(folder, cfg.repo, cfg.public))
 
 
-main = command("publish")(publish)
+main = Command(publish, "publish").main
 
 if __name__ == "__main__":
     main()

@@ -17,9 +17,8 @@ from typing import Any, cast
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from src.cli.failing import fail
 from src.cli.launch import launched_id, safe_name
-from src.cli.mistakes import is_bug, message_of
+from src.cli.mistakes import fail, is_bug, message_of
 from src.settings.errors import TERMINATED, ConfigError, RunStopped
 from src.settings.schema import TrainConfig
 

@@ -9,7 +9,7 @@ from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from src.cli.failing import fail
+from src.cli.mistakes import fail
 from src.files.csv_files import CsvWriter, read_table, write_csv_file
 from src.files.whole_files import replaced
 from src.sweeps.jobs import JOB_FILE, take_new_folder, write_job_file
