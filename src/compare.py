@@ -5,16 +5,16 @@ python -m src.compare runs=<run or sweep dir> <dir> ... [metric=test/acc] [split
 
 import logging
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
 from src.cli.command import Command
-from src.comparing.comparison import compare_sides
-from src.comparing.differences import PairedTable
-from src.comparing.page import write_comparison
 from src.files.outputs import output_file
 from src.settings.errors import ConfigError
+
+if TYPE_CHECKING:
+    from src.comparing.differences import PairedTable
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,12 @@ log = logging.getLogger(__name__)
 def compare(cfg: DictConfig) -> None:
     """Write the page. The sides after the first are compared with it, seed by seed where they have the same seeds."""
     output = output_file(cfg.output, "output", cfg.overwrite)
-    comparison = compare_sides(sides_in(cfg.runs), cfg.split, cfg.metric)
+    given = sides_in(cfg.runs)
+
+    from src.comparing.comparison import compare_sides
+    from src.comparing.page import write_comparison
+
+    comparison = compare_sides(given, cfg.split, cfg.metric)
     write_comparison(output, comparison)
     for line in comparison.gist():
         print(line)
@@ -42,7 +47,7 @@ def sides_in(runs: Any) -> list[list[str]]:
     return sides
 
 
-def show(difference: PairedTable) -> None:
+def show(difference: "PairedTable") -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -50,6 +50,15 @@ def defaults_of(config_name: str) -> DictConfig:
         return hydra.compose(config_name, overrides=chosen)
 
 
+def chosen_option(group: str, config_name: str) -> str:
+    """What the command line, or else the defaults list, takes from a group."""
+    file = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(CONF_DIR / f"{config_name}.yaml")))
+    listed = [item for item in file["defaults"] if isinstance(item, dict)]
+    options = {name: str(option) for item in listed for name, option in item.items()}
+    options |= {match[1]: match[2] for text in sys.argv[1:] if (match := GROUP_OVERRIDE.match(text))}
+    return options.get(group, "")
+
+
 def typed_settings() -> dict[str, str]:
     """By dotted key, the values that the command line gives, as they were typed."""
     overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else ()
@@ -77,10 +86,16 @@ def group_message(group: str) -> str:
 
 def unknown_key_message(key: str, config_name: str) -> str:
     *parents, last = key.split(".")
-    try:
-        settings: Any = defaults_of(config_name)
-    except Exception:
-        return f"{key} is no setting of this command."
+    settings: Any = {}
+    choosing = ("task=", "experiment=", "debug=", "sweep=")  # they choose options of other groups too
+    other_groups = any(text.lstrip("+").startswith(choosing) for text in sys.argv[1:])
+    if len(parents) == 1 and is_group(parents[0]) and not other_groups:  # needs no second composing
+        settings = OmegaConf.create({parents[0]: read_option(parents[0], chosen_option(parents[0], config_name))})
+    if not settings.get("".join(parents)):
+        try:
+            settings = defaults_of(config_name)
+        except Exception:
+            return f"{key} is no setting of this command."
     seen = []
     for parent in parents:
         key_or_index = int(parent) if isinstance(settings, ListConfig) and parent.isdigit() else parent
