@@ -11,8 +11,7 @@ from omegaconf import DictConfig
 
 from src.cli.command import Command, importing
 from src.cli.command_line import resumed_run_dir
-from src.publishing.folder import gather, require_publishable
-from src.publishing.hub import require_hub, upload
+from src.publishing.folder import gather, require_hub, require_publishable, upload
 from src.settings.errors import ConfigError
 
 log = logging.getLogger(__name__)

@@ -21,8 +21,8 @@ from src.cli.options import group_message, missing_option_message, unknown_key_m
 from src.cli.quoting import is_group, not_understood
 from src.cli.run_dir import remove_if_unused
 from src.files.printable import printable
+from src.settings.check import PATHS
 from src.settings.errors import ConfigError, RunStopped, causes, did_you_mean, first_line
-from src.settings.free_text import PATHS
 from src.settings.nodes import PhaseConfig
 from src.settings.project import PROJECT_ROOT
 

@@ -7,8 +7,8 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from src.settings.check import NAMES, PATHS
 from src.settings.errors import ConfigError
-from src.settings.free_text import NAMES, PATHS
 from src.settings.project import CONF_DIR
 
 KEY = re.compile(r"(?:\+\+?|~)?[\w@./\\-]+")

@@ -90,14 +90,14 @@ def image_cards(
 
 
 def html_table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1, sortable: bool = False, names: bool = False
+    columns: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1, sortable: bool = False, short: bool = False
 ) -> str:
     """Cells are texts that are escaped here; the first `texts` columns are left-aligned, and wrap.
 
-    `names`: the first column has short names, which stay on one line.
+    `short`: the first column has short names, which stay on one line.
     """
     kinds = [' class="text"' if column < texts else "" for column in range(len(columns))]
-    kinds[0] = ' class="text name"' if names else kinds[0]
+    kinds[0] = ' class="text name"' if short else kinds[0]
     names = [f'<button type="button">{escape(name)}</button>' if sortable else escape(name) for name in columns]
     head = "".join(f"<th{kind}>{name}</th>" for kind, name in zip(kinds, names, strict=True))
     cells = ["".join(f"<td{kind}>{escape(cell)}</td>" for kind, cell in zip(kinds, row, strict=True)) for row in rows]

@@ -13,10 +13,18 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.settings.contradictions import contradictions, data_contradictions
 from src.settings.errors import ConfigError, did_you_mean
-from src.settings.free_text import PATHS
 from src.settings.rules import is_declared, wrong_value, wrong_values
 from src.settings.schema import EvaluateConfig, TrainConfig
 
+# Settings whose values are taken as they are typed: paths, and names out of the user's data.
+PATHS = (
+    "ckpt", "model", "resume", "images", "root", "output", "output_dir", "report", "data.root", "data.file",
+    "data.split_file", "data.cache_dir", "backbone.weights", "hydra.run.dir", "hydra.sweep.dir",
+)  # fmt: skip
+NAMES = (
+    "name", "class_name", "data.path_column", "data.label_columns", "data.split_column", "data.group_column",
+    "data.name",
+)  # fmt: skip
 OF_RUNS = ("checkpoints", "last.ckpt", "train.log")  # one of them is in a run's directory, also in its first epoch
 
 
