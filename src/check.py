@@ -3,13 +3,7 @@
 python -m src.check data=folder data.root=<dir> [task=...] [output=check]
 
 Exit status: 0 = go ahead (there may be warnings), 2 = training is not advisable, 1 = a mistake in the settings.
-Training is not advisable if
-
-- classes have the names of splits: the folders are read on the wrong level,
-- a class has no readable training image,
-- more than 2 % of the images cannot be read,
-- more than 1 % of val or of test is in another split too, the same bytes or nearly the same image,
-- more than 0.1 % of the images are there a second time, the same bytes, under another label.
+What speaks against training, and from how many images on, is in src/data/checking/kinds.py.
 """
 
 import logging
@@ -19,7 +13,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.cli.command import command, importing
+from src.cli.command import Command, importing
 from src.files.outputs import output_folder
 from src.settings.errors import ConfigError
 
@@ -71,15 +65,14 @@ def check(cfg: DictConfig) -> None:
 
 
 def show(lines: list[str]) -> None:
-    """Print lines that have names from the data in them: one line each, with what the terminal lacks spelled out."""
+    """Print lines that have names from the data in them: one line each."""
     from src.data.checking.overview import one_line
 
-    encoding = sys.stdout.encoding or "utf-8"
     for line in lines:
-        print(one_line(line).encode(encoding, "backslashreplace").decode(encoding))
+        print(one_line(line))
 
 
-main = command("check")(check)
+main = Command(check, "check").main
 
 if __name__ == "__main__":
     main()

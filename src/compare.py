@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from src.cli.command import command
+from src.cli.command import Command
 from src.files.outputs import output_file
 from src.settings.errors import ConfigError
 
@@ -61,7 +61,7 @@ def show(difference: "PairedTable") -> None:
     print(*difference.after, sep="\n")
 
 
-main = command("compare")(compare)
+main = Command(compare, "compare").main
 
 if __name__ == "__main__":
     main()

@@ -5,20 +5,14 @@ python -m src.evaluate ckpt=<run dir or .ckpt> [split=test] [data=folder] [data.
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.cli.command import command, importing
-from src.cli.command_line import resumed_run_dir
+from src.cli.command import Command, importing
 from src.files.outputs import output_file, output_folder
 from src.files.printable import printable
 from src.settings.errors import ConfigError
-
-if TYPE_CHECKING:
-    from src.build.trained_model import TrainedModel
-    from src.data.table import ImageTable
-    from src.evaluation.evidence import Evidence
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +29,7 @@ def evaluate(cfg: DictConfig) -> float | None:
         from src.build.data import data_to_evaluate, is_other_data
         from src.build.trained_model import TrainedModel
         from src.files.whole_files import write_json
+        from src.tasks.reporting import write_evaluation
         from src.training.measure import measure_split
 
     model = TrainedModel.open(cfg.ckpt, cfg.accelerator, cfg.trust, evaluate=True)
@@ -55,45 +50,13 @@ def evaluate(cfg: DictConfig) -> float | None:
         write_json(Path(cfg.output).expanduser(), named)
         log.info("Written to %s", cfg.output)
     if cfg.report is not None and len(evidence):
-        own_data = not is_other_data(changes, model.record)
-        write_page(Path(cfg.report).expanduser(), model, datamodule.table, evidence, named, own_data)
+        own_data, folder = not is_other_data(changes, model.record), Path(cfg.report).expanduser()
+        write_evaluation(folder, model.file, model.task, datamodule.table, evidence, named, own_data)
+        log.info("Report: %s", folder / "index.html")
     return metrics.get(model.record.monitor.split("/")[-1])
 
 
-def write_page(
-    folder: Path,
-    model: "TrainedModel",
-    table: "ImageTable",
-    evidence: "Evidence",
-    metrics: dict[str, float],
-    own_data: bool,
-) -> None:
-    """index.html and intervals.json in the folder `report`."""
-    from src.files.csv_files import read_csv_file
-    from src.files.whole_files import made_folder
-    from src.reports.run_report import RunReport
-    from src.runs.environment import environment
-    from src.tasks.reporting import parameters_of, write_report
-
-    run_dir = resumed_run_dir(model.file)
-    page = RunReport(
-        title=f"{run_dir.resolve().name}: {evidence.split}",
-        table=table,
-        config=model.record.config,
-        metrics=metrics,
-        environment=environment(table.fingerprint()),
-        measured=[evidence],
-        parameters=parameters_of(model.task),
-        epochs=read_csv_file(run_dir / "epochs.csv"),
-        ckpt=model.file.resolve(),
-        own_data=own_data,
-    )
-    with made_folder(folder):
-        write_report(folder, page, model.task)
-    log.info("Report: %s", folder / "index.html")
-
-
-main = command("evaluate")(evaluate)
+main = Command(evaluate, "evaluate").main
 
 if __name__ == "__main__":
     main()

@@ -8,7 +8,7 @@ import time
 
 from omegaconf import DictConfig
 
-from src.cli.command import command, importing
+from src.cli.command import Command, importing
 from src.predicting.output import PAGE, maps_folder
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def explain(cfg: DictConfig) -> None:
         log.warning("%d maps are empty: at the layer that is looked at, nothing speaks for the class.", explainer.empty)
 
 
-main = command("explain")(explain)
+main = Command(explain, "explain").main
 
 if __name__ == "__main__":
     main()

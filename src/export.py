@@ -7,7 +7,7 @@ import logging
 
 from omegaconf import DictConfig
 
-from src.cli.command import command, importing
+from src.cli.command import Command, importing
 from src.exporting.output import check_variants, find_output, named, require_packages, require_same_facts, unfinished
 
 log = logging.getLogger(__name__)
@@ -24,8 +24,7 @@ def export(cfg: DictConfig) -> None:
         from src.build.trained_model import TrainedModel
         from src.exporting.files import Exporter
         from src.exporting.images import parity_images, run_data, test_images
-        from src.exporting.latency import print_latency
-        from src.exporting.parity import Comparison, check_parity, print_table
+        from src.exporting.parity import Comparison, check_parity, print_latency, print_table
         from src.exporting.run import open_exported
 
     model = TrainedModel.open(cfg.ckpt, trust=cfg.trust, evaluate=True)
@@ -50,7 +49,7 @@ def export(cfg: DictConfig) -> None:
     log.info("Written: %s", ", ".join(str(named(output, precision)) for precision in parts))
 
 
-main = command("export")(export)
+main = Command(export, "export").main
 
 if __name__ == "__main__":
     main()

@@ -7,7 +7,7 @@ import time
 
 from omegaconf import DictConfig
 
-from src.cli.command import command, importing
+from src.cli.command import Command, importing
 from src.predicting.output import predictions_file
 
 
@@ -38,7 +38,7 @@ def predict(cfg: DictConfig) -> None:
     predictor.tell(output, len(paths), start)
 
 
-main = command("predict")(predict)
+main = Command(predict, "predict").main
 
 if __name__ == "__main__":
     main()

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from src.cli.command import command, importing
+from src.cli.command import Command, importing
 from src.cli.command_line import resumed_run_dir
-from src.publishing.checks import require_publishable
-from src.publishing.hub import require_hub, upload
+from src.publishing.folder import gather, require_hub, require_publishable, upload
 from src.settings.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -29,9 +28,7 @@ def publish(cfg: DictConfig) -> None:
     if cfg.repo is not None:
         require_hub()
     with importing():
-        from src.publishing.folder import gather
-
-    gather(run, folder, files)
+        gather(run, folder, files)
     log.info("Written to %s: %s", folder, ", ".join(sorted(path.name for path in folder.iterdir())))
     if blanks := (folder / "README.md").read_text(encoding="utf-8").count("TO FILL IN"):
         log.info("README.md has %d places TO FILL IN: who may use the model for what, under which licence.", blanks)
@@ -39,7 +36,7 @@ def publish(cfg: DictConfig) -> None:
         log.info("Uploaded: %s", upload(folder, cfg.repo, cfg.public))
 
 
-main = command("publish")(publish)
+main = Command(publish, "publish").main
 
 if __name__ == "__main__":
     main()

@@ -8,9 +8,9 @@ import logging
 
 from omegaconf import DictConfig
 
-from src.cli.command import command, importing
+from src.cli.command import Command, importing
 from src.files.printable import printable
-from src.serving.checks import address, bind, check_limits, check_model, names_to_ask_for, packages_needed
+from src.serving.checks import address, bind, check_limits, check_model, most_connections, packages_needed
 
 log = logging.getLogger(__name__)
 
@@ -20,15 +20,14 @@ def serve(cfg: DictConfig) -> None:
     check_model(cfg.ckpt, cfg.model)
     check_limits(cfg.max_images, cfg.max_pending, cfg.max_megapixels, cfg.decode_megapixels)
     with packages_needed():
+        from src.data.workers import available_workers
         from src.predicting.output import require_confidence
         from src.serving.app import Service
         from src.serving.batching import Batcher
-        from src.serving.budget import cores
-        from src.serving.connections import Gate, most_connections
+        from src.serving.connections import Gate, run, start
         from src.serving.metrics import ServiceMetrics
         from src.serving.models import load_model
-        from src.serving.origins import check_hosts
-        from src.serving.server import run, start
+        from src.serving.origins import check_hosts, names_to_ask_for
         from src.serving.uploads import Limits
 
     check_hosts(cfg.allowed_hosts or ())
@@ -47,7 +46,7 @@ def serve(cfg: DictConfig) -> None:
         timeout_seconds=cfg.timeout_seconds,
         decode_megapixels=cfg.decode_megapixels or 2 * cfg.max_megapixels,
     )
-    service = Service(model, batcher, metrics, limits, cfg.decode_threads or min(8, cores()))
+    service = Service(model, batcher, metrics, limits, cfg.decode_threads or available_workers())
     names, gate = names_to_ask_for(cfg.host, cfg.allowed_hosts), Gate(limits.max_connections, limits.timeout_seconds)
     server = start(service.app(names), listener, gate)
     log.info("Model: %s, %s, %s", printable(model.facts.file), printable(model.facts.backbone), model.choice)
@@ -59,7 +58,7 @@ def serve(cfg: DictConfig) -> None:
     log.info("Stopped.")
 
 
-main = command("serve")(serve)
+main = Command(serve, "serve").main
 
 if __name__ == "__main__":
     main()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from src.cli.command import command, importing
+from src.cli.command import Command, importing
 from src.cli.options import chosen_experiment, typed_settings
 from src.cli.run_dir import require_no_run
 
@@ -60,7 +60,7 @@ def train(cfg: DictConfig) -> float | None:
     return measure_and_write(run, task, datamodule, trainer, typed_settings()).get(task.monitor)
 
 
-main = command("train")(train)
+main = Command(train, "train").main
 
 if __name__ == "__main__":
     main()

@@ -8,8 +8,9 @@ import torch
 from src.build.device import find_accelerator
 from src.build.task import load_task
 from src.models.preprocessing import Preprocessing
-from src.runs.checkpoint import find_checkpoint, load_checkpoint
+from src.runs.checkpoint import load_checkpoint
 from src.runs.record import RunRecord
+from src.settings.check import find_checkpoint
 from src.settings.errors import ConfigError, first_line
 from src.settings.trust import require_own_targets
 from src.tasks.lookup import task_class

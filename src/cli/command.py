@@ -22,10 +22,9 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from src.cli.command_line import is_sweep, may_sweep, prepare
-from src.cli.failing import fail, fail_with
 from src.cli.launch import check_launch
 from src.cli.log import quieten_lightning, set_up_log
-from src.cli.mistakes import lost_workers_told, message_of
+from src.cli.mistakes import fail, fail_with, lost_workers_told, message_of
 from src.cli.options import yaml_values
 from src.cli.run_dir import held, interrupted_message, register_resolvers
 from src.cli.sweep_job import JOB_OPTION, SWEEP_GOES_ON, Task, read_job_settings, run_sweep_job
@@ -37,18 +36,13 @@ from src.settings.schema import register
 composed_mode = Hydra.get_mode  # a private door of Hydra
 
 
-def command(config_name: str) -> Callable[[Task], Callable[[], None]]:
-    """Turn `task(cfg)` into a command line over `conf/<config_name>.yaml`.
-
-    Whatever goes wrong is one short message on stderr, and the exit status is not 0; only bugs of our own show a
-    traceback. In a sweep a failing job is reported, and the others go on.
-    """
-    return lambda task: Command(task, config_name).main
-
-
 @dataclass
 class Command:
-    """One of the commands: `main` is the process, `job` one run of its task, of which a sweep has several."""
+    """`task(cfg)` as a command line over `conf/<config_name>.yaml`: `main` is the process, `job` one run of the task.
+
+    Whatever goes wrong is one short message on stderr, and the exit status is not 0; only bugs of our own show a
+    traceback. In a sweep, which has several jobs, a failing one is reported, and the others go on.
+    """
 
     task: Task
     config_name: str

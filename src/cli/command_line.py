@@ -11,7 +11,7 @@ SEVERAL = re.compile(r".*,|(?:range|choice|interval|glob|shuffle|sort)\(")  # va
 
 
 def prepare(arguments: Sequence[str], config_name: str = "train") -> tuple[list[str], list[str]]:
-    """The command line as Hydra takes it, and what it changes in a resumed run.
+    """The command line as Hydra takes it, and what it changes in a resumed run: `key=value`, and `~key`.
 
     With resume=, the other settings come second, since it is the resumed run's settings that they change and not the
     defaults. Raises ConfigError for an empty path, and for what is no setting at all.
@@ -38,11 +38,6 @@ def prepare(arguments: Sequence[str], config_name: str = "train") -> tuple[list[
         [text for text in prepared if not settings.match(text)] + options,
         [text for text in prepared if settings.match(text)],
     )
-
-
-def changes_on_resuming(arguments: Sequence[str]) -> list[str]:
-    """What a command line with resume= changes in the settings of the resumed run: `key=value`, and `~key`."""
-    return prepare(arguments)[1]
 
 
 WITH_VALUES = (

@@ -1,23 +1,32 @@
-"""What went wrong, in a few words: which errors are the user's to fix, and what is said of them. Imports no torch."""
+"""What went wrong: which errors are the user's to fix, what is said of them, and how a command ends. No torch."""
 
 import dataclasses
 import errno
+import logging
 import re
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NoReturn, cast
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.cli.options import group_message, missing_option_message, unknown_key_message
 from src.cli.quoting import is_group, not_understood
+from src.cli.run_dir import remove_if_unused
+from src.files.printable import printable
+from src.settings.check import PATHS
 from src.settings.errors import ConfigError, RunStopped, causes, did_you_mean, first_line
-from src.settings.free_text import PATHS
 from src.settings.nodes import PhaseConfig
 from src.settings.project import PROJECT_ROOT
+
+log = logging.getLogger(__name__)
 
 # What Python raises for mistakes of a program. Raised in our own code these are bugs of ours; anything else is about
 # the settings, the data or the machine.
@@ -153,3 +162,31 @@ def lost_workers_told() -> Iterator[None]:
             "processes) or the batch size; a container gets more with docker run --shm-size=2g. Checkpoints are "
             "unharmed: resume=<run dir> goes on."
         ) from error
+
+
+def fail(message: str, status: int = 1) -> NoReturn:
+    """End the program with a message on stderr and in the log, and take away the run directory if it is still empty."""
+    print(printable(message), file=sys.stderr)
+    note_in_log(message)
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.RUN:
+        made = OmegaConf.select(cast(Any, HydraConfig.get()), "runtime.output_dir", throw_on_missing=False)
+        if made is not None:
+            remove_if_unused(Path(made))
+    sys.exit(status)
+
+
+def fail_with(error: Exception, config_name: str) -> NoReturn:
+    """`fail` with what the error means to the user; where it happened is in the run's log, or shown if it is a bug."""
+    where = "".join(traceback.format_exception(error))
+    if is_bug(error):
+        fail(f"{where}\nThis is a fault of the program, and not of your settings or data: please report it.")
+    if not isinstance(error, ConfigError | RunStopped):
+        note_in_log(where)
+    fail(message_of(error, config_name), error.status if isinstance(error, RunStopped) else 1)
+
+
+def note_in_log(text: str) -> None:
+    """Only in the file, if something was logged before."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler) and handler.stream is not None:
+            handler.emit(log.makeRecord(log.name, logging.ERROR, "", 0, text, (), None))

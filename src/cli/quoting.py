@@ -1,18 +1,18 @@
 """One `key=value` as it is typed, made into what Hydra understands: free text is quoted, paths are expanded."""
 
 import re
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from src.settings.check import NAMES, PATHS
 from src.settings.errors import ConfigError
-from src.settings.free_text import NAMES, PATHS
 from src.settings.project import CONF_DIR
 
 KEY = re.compile(r"(?:\+\+?|~)?[\w@./\\-]+")
+PARSER = OverridesParser.create()
 
 
 def quoted(text: str) -> str:
@@ -21,15 +21,10 @@ def quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-@cache
-def parser() -> Any:
-    return OverridesParser.create()
-
-
 def is_understood(argument: str) -> bool:
     """Whether Hydra's grammar takes it as it is."""
     try:
-        parser().parse_override(argument)
+        PARSER.parse_override(argument)
     except HydraException:
         return False
     return True
@@ -38,7 +33,7 @@ def is_understood(argument: str) -> bool:
 def value_of(argument: str) -> Any:
     """The value of `key=value`, as Hydra reads it. Raises ConfigError for what it cannot read, and for sweeps."""
     try:
-        override = parser().parse_override(argument)
+        override = PARSER.parse_override(argument)
     except HydraException as error:
         raise ConfigError(not_understood(argument)) from error
     if override.is_sweep_override():

@@ -1,6 +1,5 @@
 """The directory of a run: its name is its own from the moment it is made, and one run at a time has it."""
 
-import getpass
 import json
 import os
 import socket
@@ -99,7 +98,7 @@ def held(folder: Path, trust: bool = False) -> Iterator[None]:
     except OSError as error:
         raise ConfigError(f"output_dir='{folder}' cannot be written to: {error.strerror}.") from error
     try:
-        facts = {"host": socket.gethostname(), "process": os.getpid(), "user": user(), "command": " ".join(sys.argv)}
+        facts = {"host": socket.gethostname(), "process": os.getpid(), "command": " ".join(sys.argv)}
         owner.write_text(json.dumps({**facts, "since": time.strftime("%Y-%m-%d %H:%M:%S")}) + "\n", encoding="utf-8")
         yield
     finally:
@@ -114,13 +113,6 @@ def link_out_of(folder: Path) -> Path | None:
     written = [path for path in folder.iterdir() if path.name in folders or not path.is_dir()]
     written += [path for name in folders for path in (folder / name).glob("*")]
     return next((p for p in written if p.is_symlink() and not p.resolve().is_relative_to(folder.resolve())), None)
-
-
-def user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # a container whose user has no name
-        return ""
 
 
 def owner_text(owner: Path) -> str:

@@ -12,19 +12,15 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from src.cli.failing import fail
 from src.cli.launch import launched_id, safe_name
-from src.cli.mistakes import is_bug, message_of
+from src.cli.mistakes import fail, is_bug, message_of
 from src.settings.errors import TERMINATED, ConfigError, RunStopped
 from src.settings.schema import TrainConfig
-
-if TYPE_CHECKING:
-    from filelock import BaseFileLock
 
 log = logging.getLogger(__name__)
 
@@ -91,26 +87,24 @@ def wants_one_gpu(accelerator: str, devices: Any) -> bool:
     return accelerator not in ("cpu", "mps") and str(devices) in ("auto", "1")
 
 
-def keep_one_gpu(sweep_dir: Path) -> "BaseFileLock | None":
+def keep_one_gpu(sweep_dir: Path) -> None:
     """Show this process one GPU, whichever the fewest other processes of the sweep have: else all would use the first.
 
     joblib's processes run one job after the other, and CUDA cannot change its GPU once it has started; so a process
-    keeps its GPU for all its jobs, and the lock on it, which is returned, until it ends, however that happens. None if
-    it sees one GPU alone, as it does from its second job on.
+    keeps its GPU for all its jobs, and the lock on it, until it ends, however that happens.
     """
     from filelock import FileLock, Timeout
 
     gpus = visible_gpus()
-    if len(gpus) < 2:
-        return None
+    if len(gpus) < 2:  # as from the second job on
+        return
     for round_, gpu in ((n, gpu) for n in itertools.count() for gpu in gpus):
         lock = FileLock(sweep_dir / f".gpu_{safe_name(gpu)}_{round_}")
         with suppress(Timeout):
             lock.acquire(timeout=0)
             atexit.register(lock.release)  # until then it is not collected, which would release it
             os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-            return lock
-    return None
+            return
 
 
 def visible_gpus() -> list[str]:

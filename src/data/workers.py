@@ -18,7 +18,7 @@ SMALLEST_BYTES = 2**16  # that a worker needs there in any case, for its queues
 
 
 def available_workers() -> int:
-    """One reading process per core that this process may use, up to 8."""
+    """One that reads images for each core that this process may use, up to 8."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(8, cores)
 

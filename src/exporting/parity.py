@@ -1,7 +1,10 @@
-"""Whether an exported file answers as its checkpoint does, and what it is worth on test images."""
+"""Whether an exported file answers as its checkpoint does, what it is worth on test images, and how long it takes."""
 
 import logging
-from collections.abc import Sequence
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +15,11 @@ from PIL import Image, ImageOps
 from src.cli.progress import progress_bar
 from src.data.transforms import evaluation_transform
 from src.evaluation.prediction import TOLERANCE, Outputs
+from src.exporting.graph import ExportedModel, quiet
 from src.exporting.images import to_array
 from src.exporting.run import Runner
 from src.models.preprocessing import Preprocessing
-from src.settings.errors import RunStopped
+from src.settings.errors import RunStopped, first_line
 from src.tasks.lookup import part_of
 from src.training.task import FineTuneTask
 
@@ -124,3 +128,48 @@ def print_table(compared: Comparison, split: str, checkpoint: Path, parts: dict[
     for name, row in rows.items():
         numbers = [f"{value:12.2e}" if key == "difference" else f"{value:12.4f}" for key, value in row.items()]
         print(f"{name:20s} {' '.join(numbers)} {files[name].stat().st_size / 1e6:12.2f}")
+
+
+BATCHES = (1, 32)
+ROUNDS = 7  # alternated, so that another load on the machine meets all of them
+SECONDS = 0.3  # at least, a round and file
+
+
+def print_latency(model: ExportedModel, runs: dict[str, Runner], size_px: int) -> None:
+    """Milliseconds a batch, preprocessing included, of square images of `size_px`: the median of the rounds."""
+    print(f"ms per batch, {size_px} x {size_px} pixels, {torch.get_num_threads()} threads")
+    for batch in BATCHES:
+        images_NCHW = np.random.default_rng(0).integers(0, 256, (batch, 3, size_px, size_px), dtype=np.uint8)
+        images = torch.from_numpy(images_NCHW)
+        candidates: dict[str, Callable[[], object]] = {"torch eager": partial(model, images)}
+        if (compiled := try_compile(model, images)) is not None:
+            candidates["torch compiled"] = partial(compiled, images)
+        candidates |= {f"file {name}": partial(run, images_NCHW) for name, run in runs.items()}
+        with torch.no_grad():
+            times = {name: [time_once(call)] for name, call in candidates.items()}
+            for _ in range(ROUNDS):
+                for name, call in candidates.items():
+                    times[name].append(time_once(call))
+        for name, seconds in times.items():
+            print(f"batch {batch:2d}  {name:16s} {1000 * statistics.median(seconds[1:]):9.2f}")
+
+
+def time_once(call: Callable[[], object]) -> float:
+    """Seconds a call, over as many calls as fill a round."""
+    start, calls = time.perf_counter(), 0
+    while (elapsed := time.perf_counter() - start) < SECONDS or not calls:
+        call()
+        calls += 1
+    return elapsed / calls
+
+
+def try_compile(model: ExportedModel, images: torch.Tensor) -> Callable[[torch.Tensor], object] | None:
+    """The compiled model, compiled; None, with a word about it, where there is no compiler."""
+    compiled = torch.compile(model)
+    try:
+        with quiet(), torch.no_grad():
+            compiled(images)
+    except Exception as error:
+        print(f"torch.compile does not work here: {first_line(error)[:150]}")
+        return None
+    return compiled

@@ -20,13 +20,8 @@ def draw_confusions(confusions: ConfusionCounts, class_names: list[str]) -> Imag
 MOST_ROWS = 1000
 
 
-def draw_confusion_matrix(
-    matrix_KK: npt.NDArray[np.int64], class_names: list[str], right: int | None = None
-) -> Image.Image:
-    """Rows: true class, columns: predicted class. Colour: share of the row; numbers: images (up to 30 classes).
-
-    `right`: right answers; None = those on the diagonal.
-    """
+def draw_confusion_matrix(matrix_KK: npt.NDArray[np.int64], class_names: list[str], right: int) -> Image.Image:
+    """Rows: true class, columns: predicted class. Colour: share of the row; numbers: images (up to 30 classes)."""
     classes = len(class_names)
     cell = max(46, 260 // classes) if classes <= 30 else max(900 // classes, 4)
     names = [shortened(name, 20) for name in class_names] if classes <= 60 else [""] * classes
@@ -35,7 +30,7 @@ def draw_confusion_matrix(
     side = cell * classes
     canvas = Image.new("RGB", (margin + side + 24, 44 + side + margin), "white")
     draw = ImageDraw.Draw(canvas)
-    right, total = int(np.trace(matrix_KK)) if right is None else right, int(matrix_KK.sum())
+    total = int(matrix_KK.sum())
     title = f"{right:,} of {total:,} right ({right / max(total, 1):.1%})"
     draw.text((margin + side / 2, 22), title, INK, font(19), anchor="mm")
 

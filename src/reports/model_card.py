@@ -5,19 +5,8 @@ What only a person can know stands there as `TO FILL IN`.
 """
 
 from src.evaluation.metric_facts import facts_of
-from src.reports.card_sections import (
-    TO_FILL_IN,
-    CardFacts,
-    about_calibration,
-    about_data,
-    about_environment,
-    limits,
-    metric_table,
-    plain,
-    recipe,
-    what_it_is,
-    yaml_text,
-)
+from src.reports import card_sections
+from src.reports.card_sections import TO_FILL_IN, CardFacts, plain, yaml_text
 
 
 def model_card(card: CardFacts) -> str:
@@ -25,19 +14,19 @@ def model_card(card: CardFacts) -> str:
     sections = [
         front_matter(card),
         f"# {plain(card.config.get('name') or card.config['backbone']['name'])}",
-        "\n".join(what_it_is(card)),
+        "\n".join(card_sections.what_it_is(card)),
         f"## Intended use\n\n- Made for: {TO_FILL_IN}\n- Not to be used for: {TO_FILL_IN}\n- Made by: {TO_FILL_IN}",
-        "## Data\n\n" + "\n".join(about_data(card)),
-        "## Training\n\n" + "\n".join(recipe(card)),
-        "## Metrics\n\n" + "\n".join(metric_table(card)),
-        "## Calibration\n\n" + "\n".join(about_calibration(card)),
-        "## Limits\n\n" + "\n".join(limits(card)),
+        "## Data\n\n" + "\n".join(card_sections.about_data(card)),
+        "## Training\n\n" + "\n".join(card_sections.recipe(card)),
+        "## Metrics\n\n" + "\n".join(card_sections.metric_table(card)),
+        "## Calibration\n\n" + "\n".join(card_sections.about_calibration(card)),
+        "## Limits\n\n" + "\n".join(card_sections.limits(card)),
         "## How to use\n\n" + HOW_TO_USE,
-        "## Environment\n\n" + "\n".join(about_environment(card)),
+        "## Environment\n\n" + "\n".join(card_sections.about_environment(card)),
         f"## Licence\n\n- Of this model: {TO_FILL_IN}\n- Of the training images: {TO_FILL_IN}\n- Of the pretrained "
         f"weights: {TO_FILL_IN} (torchvision's weights were trained on ImageNet, which has terms of its own)",
     ]
-    return "\n\n".join(section for section in sections if section) + "\n"
+    return "\n\n".join(sections) + "\n"
 
 
 HOW_TO_USE = """In a checkout of the project that trained it:

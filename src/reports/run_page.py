@@ -83,7 +83,7 @@ def metrics_section(report: RunReport) -> str:
         f"<p>Images: {images}. In brackets: 95 % intervals from 1,000 resamplings of the {unit} (bootstrap). They "
         "say what other images of this kind would give, not what another training would.</p>"
     )
-    return section("Metrics", note, html_table(["metric", "meaning", *splits], rows, texts=2))
+    return section("Metrics", note, html_table(["metric", "meaning", *splits], rows, texts=2, short=True))
 
 
 def learning_section(report: RunReport) -> str:

@@ -69,22 +69,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             raise RunStopped(f"The checkpoint {file} could not be written: {reason}{free}.{kept}") from error
 
 
-def find_checkpoint(path: str, name: str) -> Path:
-    """The file meant by `<run dir>`, `<run dir>/checkpoints` or a file; `name` is best or last.
-
-    Raises ConfigError if there is none.
-    """
-    given = Path(path).expanduser()
-    candidates = [given, given / f"{name}.ckpt", given / "checkpoints" / f"{name}.ckpt"]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    other = "" if given.exists() else f" '{path}' does not exist."
-    raise ConfigError(
-        f"No checkpoint at '{path}': expected a .ckpt file, or a run directory with checkpoints/{name}.ckpt.{other}"
-    )
-
-
 def load_checkpoint(file: Path) -> tuple[dict[str, Any], RunRecord]:
     """The checkpoint as plain data on the CPU, and the record that it carries.
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.cli.command_line import changes_on_resuming, resumed_run_dir
+from src.cli.command_line import prepare, resumed_run_dir
 from src.cli.mistakes import message_of
 from src.cli.options import typed_settings
 from src.cli.quoting import value_of
@@ -18,11 +18,11 @@ from src.runs.record import moved
 from src.runs.resumed_state import Interrupted, find_interrupted
 from src.runs.run import DryRun, ResumedRun, TrainingRun
 from src.settings.check import check_settings, leaves
+from src.settings.contradictions import void_settings
 from src.settings.errors import ConfigError
 from src.settings.schema import TrainConfig, train_config
 from src.settings.signatures import check_targets, no_download
 from src.settings.trust import plain_config, require_own_paths, require_own_targets
-from src.settings.void_settings import void_settings
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def open_run(cfg: DictConfig, typed: Sequence[str] = ()) -> TrainingRun:
         require_no_run(Path(cfg.output_dir))
         settings = cfg
     else:
-        changes = [] if cfg.resume == "auto" else changes_on_resuming(typed)
+        changes = [] if cfg.resume == "auto" else prepare(typed)[1]
         settings = resumed_settings(cfg, before, changes)
         if settings.trainer.get("fast_dev_run"):
             raise ConfigError(

@@ -24,10 +24,9 @@ from starlette.types import ASGIApp
 from src.data.decode import UnreadableImage
 from src.files.printable import printable
 from src.serving.batching import Batcher, ComputeError
-from src.serving.budget import DecodingBudget
 from src.serving.metrics import ServiceMetrics
 from src.serving.origins import OwnSiteOnly
-from src.serving.pixels import read_pixels
+from src.serving.pixels import DecodingBudget, read_pixels
 from src.serving.served_model import ServedModel
 from src.serving.uploads import BUSY, Limits, read_uploads
 

@@ -4,13 +4,16 @@ import errno
 import logging
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from src.settings.errors import ConfigError
 
 log = logging.getLogger(__name__)
+
+MOST_CONNECTIONS = 1024
+OTHER_FILES = 64  # open files that are neither connections nor uploads: libraries, devices, the log
 
 
 def check_model(ckpt: str | None, model: str | None) -> None:
@@ -44,6 +47,19 @@ def check_limits(max_images: int, max_pending: int, max_megapixels: float, decod
         )
 
 
+def most_connections(wanted: int | None, max_pending: int) -> int:
+    """What `max_connections` comes to: as wanted, but so few that files are left for `max_pending` uploads."""
+    try:
+        import resource
+    except ImportError:  # Windows, which has no such limit
+        return wanted or MOST_CONNECTIONS
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    room = max(16, 1 << 20 if files == resource.RLIM_INFINITY else files - max_pending - OTHER_FILES)
+    if wanted is not None and room < wanted:
+        log.warning("max_connections=%d: the limit of open files (ulimit -n) leaves room for %d.", wanted, room)
+    return min(wanted or MOST_CONNECTIONS, room)
+
+
 @contextmanager
 def packages_needed() -> Iterator[None]:
     """For imports. Raises ConfigError, which says what to install, if one of them fails."""
@@ -56,13 +72,6 @@ def packages_needed() -> Iterator[None]:
             f"python -m src.serve needs the package {error.name}, which is not installed: uv sync --extra serve "
             "(or pip install starlette uvicorn python-multipart prometheus-client onnxruntime)."
         ) from error
-
-
-def names_to_ask_for(host: str, allowed: Sequence[str] | None) -> list[str] | None:
-    """Names that a request may ask for, besides localhost and the like; None = any."""
-    if allowed is not None:
-        return list(allowed)
-    return [socket.gethostname()] if is_local(host) else None
 
 
 def bind(host: str, port: int) -> socket.socket:

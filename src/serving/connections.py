@@ -1,5 +1,6 @@
-"""Connections that send nothing, or never end, or never read: none of them is held for long, nor keeps others out.
+"""uvicorn as the service runs it, from listening to the last answer after it was told to stop.
 
+Connections that send nothing, or never end, or never read: none of them is held for long, nor keeps others out.
 uvicorn bounds the time between two requests (timeout_keep_alive) and nothing else. The rest is here, in a subclass of
 its class for one connection. It uses what uvicorn does not document (on_response_complete, and the attributes
 connections, cycle, flow, loop and transport); tests fail when that changes.
@@ -8,30 +9,24 @@ connections, cycle, flow, loop and transport); tests fail when that changes.
 import asyncio
 import json
 import logging
+import math
+import signal
+import socket
 import time
 from typing import Any
 
+import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from src.serving.pixels import give_freed_memory_back
 
 log = logging.getLogger(__name__)
 
-MOST_CONNECTIONS = 1024
-OTHER_FILES = 64  # open files that are neither connections nor uploads: libraries, devices, the log
+KEEP_ALIVE_SECONDS = 5  # between two requests on one connection
+BACKLOG = 128  # connections that the system holds for us until they are accepted
 QUIET_SECONDS = 60  # between two log lines that say the same
 FULL = "Busy: there are too many connections. Try again."
-
-
-def most_connections(wanted: int | None, max_pending: int) -> int:
-    """What `max_connections` comes to: as wanted, but so few that files are left for `max_pending` uploads."""
-    try:
-        import resource
-    except ImportError:  # Windows, which has no such limit
-        return wanted or MOST_CONNECTIONS
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    room = max(16, 1 << 20 if files == resource.RLIM_INFINITY else files - max_pending - OTHER_FILES)
-    if wanted is not None and room < wanted:
-        log.warning("max_connections=%d: the limit of open files (ulimit -n) leaves room for %d.", wanted, room)
-    return min(wanted or MOST_CONNECTIONS, room)
 
 
 class Gate:
@@ -152,3 +147,44 @@ class Seldom:
         if now - self.said.get(text, -QUIET_SECONDS) >= QUIET_SECONDS:
             self.said[text] = now
             logger.warning(text, *values)
+
+
+def start(app: ASGIApp, listener: socket.socket, gate: Gate) -> uvicorn.Server:
+    """A server that SIGTERM and Ctrl-C end; from now on connections wait instead of being refused."""
+    give_freed_memory_back()
+    config = uvicorn.Config(
+        app,
+        loop="asyncio",
+        http=gate.protocol(),
+        ws="none",
+        lifespan="off",
+        log_config=None,  # our own log lines
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        headers=[("X-Content-Type-Options", "nosniff")],
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=math.ceil(gate.timeout_seconds),
+    )
+    server = uvicorn.Server(config)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn does the same while it runs, and afterwards raises them again: ending by them is no failure here.
+        signal.signal(number, server.handle_exit)
+    listener.listen(BACKLOG)
+    return server
+
+
+async def run(server: uvicorn.Server, listener: socket.socket, gate: Gate) -> None:
+    """Serve until it is told to stop. What asyncio reports of the network is said once per minute at most:
+    where no more files can be opened it reports that hundreds of times per second."""
+
+    def report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if isinstance(error := context.get("exception"), OSError):
+            gate.seldom.warn(log, "The network: %s (%s).", context.get("message", ""), error.strerror or error)
+        else:
+            loop.default_exception_handler(context)
+
+    asyncio.get_running_loop().set_exception_handler(report)
+    await server.serve(sockets=[listener])

@@ -1,5 +1,7 @@
 """What a service counts, in Prometheus' text format."""
 
+from functools import partial
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from src.evaluation.prediction import Outputs
@@ -15,23 +17,16 @@ class ServiceMetrics:
     def __init__(self, facts: ModelFacts) -> None:
         registry = self.registry = CollectorRegistry()
         ProcessCollector(registry=registry)  # memory, CPU seconds, open files
-        self.requests = Counter("serve_requests", "Requests to /predict by HTTP status", ["status"], registry=registry)
-        self.images = Counter("serve_images", "Images that were answered", registry=registry)
-        self.unreadable = Counter("serve_unreadable_images", "Uploads that are no readable image", registry=registry)
-        self.unusual = Counter(
-            "serve_unusual_images",
-            "Answered images whose ood_score only 1 % of the validation exceeded",
-            registry=registry,
-        )
-        self.request_seconds = Histogram(
-            "serve_request_seconds", "From the request's headers to its answer", buckets=SECONDS, registry=registry
-        )
-        self.batch_images = Histogram(
-            "serve_batch_images", "Images computed together", buckets=IMAGES, registry=registry
-        )
-        self.batch_seconds = Histogram(
-            "serve_batch_seconds", "Computing of a batch", buckets=SECONDS, registry=registry
-        )
+        counter, histogram = partial(Counter, registry=registry), partial(Histogram, registry=registry)
+        self.requests = counter("serve_requests", "Requests to /predict by HTTP status", ["status"])
+        self.images = counter("serve_images", "Images that were answered")
+        self.unreadable = counter("serve_unreadable_images", "Uploads that are no readable image")
+        unusual = "Answered images whose ood_score only 1 % of the validation exceeded"
+        self.unusual = counter("serve_unusual_images", unusual)
+        headers_to_answer = "From the request's headers to its answer"
+        self.request_seconds = histogram("serve_request_seconds", headers_to_answer, buckets=SECONDS)
+        self.batch_images = histogram("serve_batch_images", "Images computed together", buckets=IMAGES)
+        self.batch_seconds = histogram("serve_batch_seconds", "Computing of a batch", buckets=SECONDS)
         self.pending = Gauge("serve_pending_images", "Images that wait for an answer", registry=registry)
         info = Gauge("serve_model_info", "Always 1", ["file", "task", "backbone", "classes"], registry=registry)
         info.labels(facts.file, facts.task, facts.backbone, str(len(facts.class_names))).set(1)

@@ -7,7 +7,8 @@ by Origin where a browser sends the former not). Programs such as curl send neit
 
 import ipaddress
 import re
-from collections.abc import Iterable
+import socket
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from urllib.parse import urlsplit
 
@@ -16,10 +17,18 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from src.files.printable import printable
+from src.serving.checks import is_local
 from src.settings.errors import ConfigError
 
 READING = ("GET", "HEAD", "OPTIONS")  # methods that change nothing, and whose answers no other site's page can read
 SHOWN = 100  # characters of a header that an error repeats
+
+
+def names_to_ask_for(host: str, allowed: Sequence[str] | None) -> list[str] | None:
+    """Names that a request may ask for, besides localhost and the like; None = any."""
+    if allowed is not None:
+        return list(allowed)
+    return [socket.gethostname()] if is_local(host) else None
 
 
 class OwnSiteOnly:

@@ -1,9 +1,14 @@
-"""From an uploaded file to the pixels that a model takes, without torch, which an exported model does not need.
+"""From an uploaded file to the pixels that a model takes, of which not too many are in memory at once. No torch.
 
 A test compares the result with src/data/transforms.py, pixel by pixel.
 """
 
-from contextlib import ExitStack
+import ctypes
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from typing import BinaryIO
 
@@ -13,12 +18,49 @@ from PIL import Image
 
 from src.data.decode import UnreadableImage, decode, open_image, scaled_size
 from src.models.preprocessing import Preprocessing
-from src.serving.budget import DecodingBudget
 
 Pixels = npt.NDArray[np.uint8]
 
 # Uploads come from strangers: Pillow also reads formats that call other programs (EPS) or that nobody maintains.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
+# What an image takes while it is decoded, in shares of an image of the other formats. docs/serve.md has the numbers.
+WEIGHTS = {"JPEG2000": 2}
+
+
+class DecodingBudget:
+    """A number of megapixels that threads share; who asks first is served first, so that large images get their turn.
+
+    A thread that holds a share never asks for another one, so nobody waits for good.
+    """
+
+    def __init__(self, megapixels: float) -> None:
+        self.total = max(1, int(megapixels * 1e6))
+        self.taken = 0
+        self.waiting: deque[object] = deque()
+        self.changed = threading.Condition()
+
+    @contextmanager
+    def share(self, size_px: tuple[int, int], kind: str | None = None) -> Iterator[None]:
+        """Room for an image of this width, height and format (Pillow's name) as long as the block lasts.
+
+        Waits until there is that much. An image of more than the whole budget gets all of it, and is then alone.
+        """
+        wanted = min(self.total, size_px[0] * size_px[1] * WEIGHTS.get(kind or "", 1))
+        ticket = object()
+        with self.changed:
+            self.waiting.append(ticket)
+            try:
+                self.changed.wait_for(lambda: self.waiting[0] is ticket and self.taken + wanted <= self.total)
+                self.taken += wanted
+            finally:
+                self.waiting.remove(ticket)
+                self.changed.notify_all()
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.taken -= wanted
+                self.changed.notify_all()
 
 
 def read_pixels(
@@ -77,3 +119,20 @@ def crop_start(side_px: int, crop_px: int, size_px: int) -> int:
     torchvision rounds where a crop begins, so the two roundings have to be those of one.
     """
     return round((side_px - crop_px) / 2) - round((size_px - crop_px) / 2)
+
+
+# Options of mallopt in malloc.h of the GNU C library.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+
+
+def give_freed_memory_back() -> None:
+    """Let the C library return the pixels of an image to the system once they are freed.
+
+    glibc takes ever larger blocks from pools of each thread instead, which do not shrink, once such a block was freed:
+    eight threads kept 4 GB after images of 50 megapixels. Pillow's blocks have 16 MiB. Does nothing elsewhere.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # another C library
+            mallopt = ctypes.CDLL(None).mallopt
+            mallopt(M_MMAP_THRESHOLD, 8 << 20)
+            mallopt(M_TRIM_THRESHOLD, 32 << 20)

@@ -1,7 +1,4 @@
-"""What a model that is served can do, whatever file it comes from. No torch.
-
-Shapes: N images, H and W pixels.
-"""
+"""What a model that is served can do, whatever file it comes from. No torch. Shapes: N images, H and W pixels."""
 
 import json
 from abc import ABC, abstractmethod

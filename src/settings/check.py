@@ -13,12 +13,19 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.settings.contradictions import contradictions, data_contradictions
 from src.settings.errors import ConfigError, did_you_mean
-from src.settings.free_text import PATHS
 from src.settings.rules import is_declared, wrong_value, wrong_values
 from src.settings.schema import EvaluateConfig, TrainConfig
 
+# Settings whose values are taken as they are typed: paths, and names out of the user's data.
+PATHS = (
+    "ckpt", "model", "resume", "images", "root", "output", "output_dir", "report", "data.root", "data.file",
+    "data.split_file", "data.cache_dir", "backbone.weights", "hydra.run.dir", "hydra.sweep.dir",
+)  # fmt: skip
+NAMES = (
+    "name", "class_name", "data.path_column", "data.label_columns", "data.split_column", "data.group_column",
+    "data.name",
+)  # fmt: skip
 OF_RUNS = ("checkpoints", "last.ckpt", "train.log")  # one of them is in a run's directory, also in its first epoch
-BEST = ("best.ckpt", "checkpoints/best.ckpt")  # what is used of a directory
 
 
 def check_settings(cfg: DictConfig, yaml_values: dict[str, Any]) -> None:
@@ -129,5 +136,24 @@ def missing_paths(values: dict[str, Any]) -> Iterator[str]:
             yield f"{key}='{value}' does not exist{looked_in}."
         elif key == "resume" and not path.is_file() and not any((path / name).exists() for name in OF_RUNS):
             yield f"resume='{value}' is no run: expected its directory, with checkpoints/last.ckpt, or a .ckpt."
-        elif key == "ckpt" and path.is_dir() and not any((path / name).is_file() for name in BEST):
-            yield f"No checkpoint at '{value}': expected a .ckpt file, or a run directory with checkpoints/best.ckpt."
+        elif key == "ckpt":
+            try:
+                find_checkpoint(value, "best")
+            except ConfigError as error:
+                yield str(error)
+
+
+def find_checkpoint(path: str, name: str) -> Path:
+    """The file meant by `<run dir>`, `<run dir>/checkpoints` or a file; `name` is best or last.
+
+    Raises ConfigError if there is none.
+    """
+    given = Path(path).expanduser()
+    candidates = [given, given / f"{name}.ckpt", given / "checkpoints" / f"{name}.ckpt"]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    other = "" if given.exists() else f" '{path}' does not exist."
+    raise ConfigError(
+        f"No checkpoint at '{path}': expected a .ckpt file, or a run directory with checkpoints/{name}.ckpt.{other}"
+    )

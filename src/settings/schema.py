@@ -6,24 +6,8 @@ from typing import Annotated, Any, cast
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from src.settings import nodes
 from src.settings.backbones import BACKBONES, DETECTORS
-from src.settings.nodes import (
-    Augmentation,
-    BackboneConfig,
-    Count,
-    CountOrZero,
-    DataSettings,
-    FreezeConfig,
-    HeadSettings,
-    LossSettings,
-    OptimizerSettings,
-    ParameterGroupsConfig,
-    Positive,
-    SchedulerSettings,
-    Share,
-    TaskConfig,
-    TrainerSettings,
-)
 from src.settings.project import CONF_DIR
 from src.settings.rules import at_least, more_than, one_of
 
@@ -43,23 +27,23 @@ class TrainConfig:
     test: bool = MISSING
     ema_decay: Annotated[float, more_than(0, at_most=1)] | None = MISSING
     soup: Annotated[int, at_least(0, at_most=100)] = MISSING
-    checkpoint_every_n_steps: Count | None = MISSING
+    checkpoint_every_n_steps: nodes.Count | None = MISSING
     on_nonfinite_loss: Annotated[str, one_of("stop", "skip")] = MISSING
     lr_find: bool = MISSING
     batch_size_find: bool = MISSING
     trust: bool = MISSING
     spreadsheet_safe: bool = MISSING
-    param_groups: ParameterGroupsConfig = field(default_factory=ParameterGroupsConfig)
-    backbone: BackboneConfig = field(default_factory=BackboneConfig)
-    head: Annotated[dict[str, Any], HeadSettings] = field(default_factory=dict)
-    freeze: FreezeConfig = field(default_factory=FreezeConfig)
-    loss: Annotated[dict[str, Any], LossSettings] = field(default_factory=dict)
-    optimizer: Annotated[dict[str, Any], OptimizerSettings] = field(default_factory=dict)
-    scheduler: Annotated[dict[str, Any], SchedulerSettings] = field(default_factory=dict)
-    augment: Augmentation = field(default_factory=Augmentation)
-    data: Annotated[dict[str, Any], DataSettings] = field(default_factory=dict)
-    task: TaskConfig = field(default_factory=TaskConfig)
-    trainer: Annotated[dict[str, Any], TrainerSettings] = field(default_factory=dict)
+    param_groups: nodes.ParameterGroupsConfig = field(default_factory=nodes.ParameterGroupsConfig)
+    backbone: nodes.BackboneConfig = field(default_factory=nodes.BackboneConfig)
+    head: Annotated[dict[str, Any], nodes.HeadSettings] = field(default_factory=dict)
+    freeze: nodes.FreezeConfig = field(default_factory=nodes.FreezeConfig)
+    loss: Annotated[dict[str, Any], nodes.LossSettings] = field(default_factory=dict)
+    optimizer: Annotated[dict[str, Any], nodes.OptimizerSettings] = field(default_factory=dict)
+    scheduler: Annotated[dict[str, Any], nodes.SchedulerSettings] = field(default_factory=dict)
+    augment: nodes.Augmentation = field(default_factory=nodes.Augmentation)
+    data: Annotated[dict[str, Any], nodes.DataSettings] = field(default_factory=dict)
+    task: nodes.TaskConfig = field(default_factory=nodes.TaskConfig)
+    trainer: Annotated[dict[str, Any], nodes.TrainerSettings] = field(default_factory=dict)
     callbacks: dict[str, Any] = field(default_factory=dict)
     logger: dict[str, Any] = field(default_factory=dict)
 
@@ -78,7 +62,7 @@ class EvaluateConfig:
     accelerator: Accelerator = MISSING
     trust: bool = MISSING
     overwrite: bool = MISSING
-    data: Annotated[dict[str, Any], DataSettings] = field(default_factory=dict)
+    data: Annotated[dict[str, Any], nodes.DataSettings] = field(default_factory=dict)
 
 
 @dataclass
@@ -89,7 +73,7 @@ class ImagesConfig:
     images: str = MISSING
     root: str | None = MISSING
     output: str = MISSING
-    batch_size: Count = MISSING
+    batch_size: nodes.Count = MISSING
     accelerator: Accelerator = MISSING
     trust: bool = MISSING
     overwrite: bool = MISSING
@@ -98,9 +82,9 @@ class ImagesConfig:
 
 @dataclass
 class PredictConfig(ImagesConfig):
-    abstain_below: Share | None = MISSING
+    abstain_below: nodes.Share | None = MISSING
     embeddings: bool = MISSING
-    num_workers: CountOrZero | None = MISSING
+    num_workers: nodes.CountOrZero | None = MISSING
 
 
 @dataclass
@@ -133,18 +117,18 @@ class ServeConfig:
     host: str = MISSING
     port: Annotated[int, at_least(0, at_most=65535)] = MISSING
     allowed_hosts: list[str] | None = MISSING
-    abstain_below: Share | None = MISSING
-    top_k: Count | None = MISSING
-    max_upload_mb: Positive = MISSING
-    max_images: Count = MISSING
-    max_megapixels: Positive = MISSING
-    max_pending: Count = MISSING
-    max_connections: Count | None = MISSING
-    timeout_seconds: Positive = MISSING
-    batch_size: Count = MISSING
+    abstain_below: nodes.Share | None = MISSING
+    top_k: nodes.Count | None = MISSING
+    max_upload_mb: nodes.Positive = MISSING
+    max_images: nodes.Count = MISSING
+    max_megapixels: nodes.Positive = MISSING
+    max_pending: nodes.Count = MISSING
+    max_connections: nodes.Count | None = MISSING
+    timeout_seconds: nodes.Positive = MISSING
+    batch_size: nodes.Count = MISSING
     batch_wait_ms: Annotated[float, at_least(0, at_most=1000)] = MISSING
-    decode_threads: Count | None = MISSING
-    decode_megapixels: Positive | None = MISSING
+    decode_threads: nodes.Count | None = MISSING
+    decode_megapixels: nodes.Positive | None = MISSING
     accelerator: Accelerator = MISSING
     trust: bool = MISSING
 
@@ -156,8 +140,8 @@ class ExportConfig:
     output: str | None = MISSING
     variants: list[str] = MISSING
     images: str | None = MISSING
-    test_images: CountOrZero = MISSING
-    calibration_images: Count = MISSING
+    test_images: nodes.CountOrZero = MISSING
+    calibration_images: nodes.Count = MISSING
     latency: bool = MISSING
     trust: bool = MISSING
     overwrite: bool = MISSING
@@ -166,13 +150,13 @@ class ExportConfig:
 @dataclass
 class CheckConfig:
     output: str = MISSING
-    tiny_px: CountOrZero = MISSING
+    tiny_px: nodes.CountOrZero = MISSING
     near_duplicate_bits: Annotated[int, at_least(0, at_most=32)] | None = MISSING
     overwrite: bool = MISSING
     spreadsheet_safe: bool = MISSING
-    data: Annotated[dict[str, Any], DataSettings] = field(default_factory=dict)
-    task: TaskConfig = field(default_factory=TaskConfig)
-    loss: Annotated[dict[str, Any], LossSettings] = field(default_factory=dict)  # chosen by some tasks, unread
+    data: Annotated[dict[str, Any], nodes.DataSettings] = field(default_factory=dict)
+    task: nodes.TaskConfig = field(default_factory=nodes.TaskConfig)
+    loss: Annotated[dict[str, Any], nodes.LossSettings] = field(default_factory=dict)  # chosen by some tasks, unread
 
 
 def register() -> None:

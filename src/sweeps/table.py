@@ -11,7 +11,7 @@ from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from src.cli.failing import fail
+from src.cli.mistakes import fail
 from src.cli.quoting import quoted
 from src.cli.run_dir import new_dir
 from src.files.csv_files import CsvWriter, read_table, write_csv_file

@@ -11,15 +11,16 @@ from typing import Any
 
 from lightning import Trainer
 
+from src.cli.command_line import resumed_run_dir
 from src.data.table import ImageTable
 from src.evaluation.evidence import Evidence
 from src.files.csv_files import read_csv_file, write_csv_file
-from src.files.whole_files import write_json
+from src.files.whole_files import made_folder, write_json
 from src.reports.card_sections import CardFacts
 from src.reports.model_card import model_card
 from src.reports.run_page import write_run_page
 from src.reports.run_report import RunReport, TaskWords
-from src.runs.environment import peak_memory
+from src.runs.environment import environment, peak_memory
 from src.tasks.lookup import part_of
 from src.training.embeddings import log_embeddings
 from src.training.measure import Measured
@@ -74,8 +75,8 @@ def write_run_report(
 ) -> None:
     """report/index.html and model_card.md, the figures into TensorBoard too, and the memory into environment.json."""
     file = output_dir / "environment.json"
-    environment = {**json.loads(file.read_text(encoding="utf-8")), **peak_memory()}
-    write_json(file, environment)
+    facts = {**json.loads(file.read_text(encoding="utf-8")), **peak_memory()}
+    write_json(file, facts)
     if measured.embeddings:
         val = measured.splits[0]
         predictions = {row: one.answer for row, one in zip(val.rows_N.tolist(), task.predictions_of(val), strict=True)}
@@ -88,7 +89,7 @@ def write_run_report(
         table=table,
         config=task.record.config,
         metrics=metrics,
-        environment=environment,
+        environment=facts,
         measured=splits,
         parameters=parameters_of(task),
         epochs=read_csv_file(output_dir / "epochs.csv"),
@@ -100,6 +101,33 @@ def write_run_report(
     unreadable = len(read_csv_file(output_dir / "unreadable.csv"))
     card = card_of(report, report_part(task).words(task.class_names), unreadable, measured.calibration)
     (output_dir / "report" / "model_card.md").write_text(model_card(card), encoding="utf-8")
+
+
+def write_evaluation(
+    folder: Path,
+    ckpt: Path,
+    task: FineTuneTask,
+    table: ImageTable,
+    evidence: Evidence,
+    metrics: dict[str, float],
+    own_data: bool,
+) -> None:
+    """index.html and intervals.json of one split. `own_data`: whether it is of the training's data set."""
+    run_dir = resumed_run_dir(ckpt)
+    report = RunReport(
+        title=f"{run_dir.resolve().name}: {evidence.split}",
+        table=table,
+        config=task.record.config,
+        metrics=metrics,
+        environment=environment(table.fingerprint()),
+        measured=[evidence],
+        parameters=parameters_of(task),
+        epochs=read_csv_file(run_dir / "epochs.csv"),
+        ckpt=ckpt.resolve(),
+        own_data=own_data,
+    )
+    with made_folder(folder):
+        write_report(folder, report, task)
 
 
 def card_of(report: RunReport, words: TaskWords, unreadable: int, calibration: dict[str, float]) -> CardFacts:

@@ -3,7 +3,9 @@
 import json
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -167,14 +169,15 @@ def test_processes_of_a_sweep_share_the_gpus_out(tmp_path: Path, monkeypatch: py
     def take() -> str | None:
         """What a process gets."""
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-        held.append(keep_one_gpu(tmp_path))
+        keep_one_gpu(tmp_path)
         return os.environ.get("CUDA_VISIBLE_DEVICES")
 
-    held: list[Any] = []
+    at_the_end: list[Callable[[], None]] = []  # of each process: it gives its GPU back
+    monkeypatch.setattr("src.cli.sweep_job.atexit", SimpleNamespace(register=at_the_end.append))
     assert [take() for _ in range(5)] == ["0", "1", "0", "1", "0"]
-    assert keep_one_gpu(tmp_path) is None  # the same process's next job
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
-    held[1].release()  # that process has ended
+    keep_one_gpu(tmp_path)  # the same process's next job
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0" and len(at_the_end) == 5
+    at_the_end[1]()  # that process has ended
     assert take() == "1"
 
 

@@ -97,7 +97,9 @@ def test_confusions_of_very_many_classes_are_drawn_together() -> None:
 
 @pytest.mark.parametrize("classes", [2, 40, 200])
 def test_confusion_matrix_is_drawn_for_any_number_of_classes(classes: int) -> None:
-    figure = draw_confusion_matrix(np.eye(classes, dtype=np.int64) * 7, [f"class {i}" for i in range(classes)])
+    figure = draw_confusion_matrix(
+        np.eye(classes, dtype=np.int64) * 7, [f"class {i}" for i in range(classes)], 7 * classes
+    )
     pixels = np.asarray(figure)
     assert 200 < min(figure.size) < max(figure.size) < 2000
     blue = (pixels == [8, 48, 107]).all(axis=2)

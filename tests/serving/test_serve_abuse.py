@@ -22,10 +22,10 @@ from support.serving import RED, WHITE, Server, StartServer, servers, write_onnx
 
 from src.serving.app import Service
 from src.serving.batching import Batcher, ComputeError
-from src.serving.budget import DecodingBudget
 from src.serving.metrics import ServiceMetrics
 from src.serving.models import load_model
 from src.serving.origins import OwnSiteOnly
+from src.serving.pixels import DecodingBudget
 from src.serving.uploads import Limits
 
 
