@@ -60,7 +60,7 @@ def write_tables(
             continue
         for name, (columns, rows) in report_part(task).tables(task, evidence).items():
             write_csv_file(folder / f"test_{name}.csv", columns, rows, safe)
-        for name, image in task.figures("test", evidence.arrays, evidence.labels).items():
+        for name, image in task.figures(table, evidence).items():
             image.save(folder / f"{name.replace('/', '_')}.png")
             add_figure(trainer, name, image.copy)
 
@@ -154,7 +154,7 @@ def parameters_of(task: FineTuneTask) -> int:
 def write_predictions(
     path: Path, task: FineTuneTask, table: ImageTable, evidence: Evidence, spreadsheet_safe: bool = True
 ) -> None:
-    """A row per image (or box): path, label, and the columns of src.predict; probabilities only of up to 100 classes."""
+    """A row per image or box: path, label, and the columns of src.predict; probabilities of up to 100 classes."""
     columns = task.prediction.columns(task.class_names, wide=len(task.class_names) <= MAX_PROBABILITY_COLUMNS)
     rows = (
         {"path": str(table.paths[row]), "label": table.targets.text(row), **cells}

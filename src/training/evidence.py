@@ -1,12 +1,14 @@
 """Collects what a task keeps of each image of an evaluation."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from lightning import Trainer
 from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
 
 from src.data.table import ImageTable
 from src.evaluation.evidence import MAX_NOT_FINITE, Evidence
@@ -30,7 +32,10 @@ class EvidenceCollector(EveryBatch):
 
     def see(self, trainer: Trainer, split: str, outputs: Any, batch: Any, i: int) -> None:
         if outputs is not None and trainer.state.fn != TrainerFn.FITTING:
-            self.batches.append({name: value.cpu().numpy() for name, value in outputs.items()})
+            self.add(outputs)
+
+    def add(self, outputs: Mapping[str, Tensor]) -> None:
+        self.batches.append({name: value.cpu().numpy() for name, value in outputs.items()})
 
     def take(self, split: str, table: ImageTable) -> Evidence:
         """Of all processes, by row, without what is not finite; every process has to call it."""

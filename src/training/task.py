@@ -1,10 +1,9 @@
 """What every task shares: the steps of training and evaluation, whatever the network says."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
-import numpy.typing as npt
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from PIL import Image
@@ -15,6 +14,7 @@ from torchmetrics import MeanMetric
 
 from src.data.cache.features import FrozenNetwork
 from src.data.dataset import Batch
+from src.data.table import ImageTable
 from src.data.targets import Targets
 from src.evaluation.evidence import MAX_NOT_FINITE, Evidence
 from src.evaluation.prediction import Prediction
@@ -104,10 +104,8 @@ class FineTuneTask(DistributedModule):
     def predictions_of(self, evidence: Evidence) -> Iterator[Prediction]:
         """What is said about each image."""
 
-    def figures(
-        self, split: str, arrays: Mapping[str, npt.NDArray[Any]], labels: npt.NDArray[Any]
-    ) -> dict[str, Image.Image]:
-        """Drawn for TensorBoard, by name, of what a validation step returned [N, ...] and the labels [N]."""
+    def figures(self, table: ImageTable, evidence: Evidence) -> dict[str, Image.Image]:
+        """Drawn for TensorBoard, by name, of a split of `table`."""
         return {}
 
     def learn_labels(self, labels: Any) -> None:

@@ -1,14 +1,12 @@
 """One class per image."""
 
-from collections.abc import Mapping
-from typing import Any
-
-import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 from torchmetrics.classification import MulticlassAccuracy
 
+from src.data.table import ImageTable
 from src.evaluation.confusion import count_confusions
+from src.evaluation.evidence import Evidence
 from src.reports.confusion_matrix import draw_confusions
 from src.tasks.classification.export import ClassificationOutputs
 from src.tasks.classification.metrics import ClassificationMetrics
@@ -51,12 +49,10 @@ class ClassificationTask(CalibratedTask):
         metrics.reset()
         return values
 
-    def figures(
-        self, split: str, arrays: Mapping[str, npt.NDArray[Any]], labels: npt.NDArray[Any]
-    ) -> dict[str, Image.Image]:
+    def figures(self, table: ImageTable, evidence: Evidence) -> dict[str, Image.Image]:
         """The confusion matrix."""
-        confusions = count_confusions(arrays["outputs"].argmax(axis=1), labels, len(self.class_names))
-        return {f"{split}/confusion": draw_confusions(confusions, self.class_names)}
+        confusions = count_confusions(evidence.arrays["outputs"].argmax(axis=1), evidence.labels, len(self.class_names))
+        return {f"{evidence.split}/confusion": draw_confusions(confusions, self.class_names)}
 
     def output_layer(self) -> ClassificationOutputs:
         return ClassificationOutputs(self.class_names, self.temperature)

@@ -22,11 +22,11 @@ class ImageGrid(Callback):
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
         rows = batch["index"][: self.images].cpu().numpy()
         if "image" in batch:
-            images_BCHW = batch["image"][: self.images].cpu()
+            images = [image.cpu() for image in batch["image"][: self.images]]
         else:  # features: their images have to be read for this, and may not be there any more
-            images = datamodule.image_dataset(rows, training=True)
-            read = [item for item in (images[0, n] for n in range(len(rows))) if "image" in item]
-            images_BCHW, rows = [item["image"] for item in read], [item["index"] for item in read]
+            dataset = datamodule.image_dataset(rows, training=True)
+            read = [item for item in (dataset[0, n] for n in range(len(rows))) if "image" in item]
+            images, rows = [item["image"] for item in read], [item["index"] for item in read]
         labels = [datamodule.table.targets.text(int(row)) for row in rows]
         if labels:
-            add_figure(trainer, "train/images", lambda: draw_images(images_BCHW, labels))
+            add_figure(trainer, "train/images", lambda: draw_images(images, labels))

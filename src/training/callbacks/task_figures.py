@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import numpy.typing as npt
 from lightning import LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from src.training.callbacks.every_batch import EveryBatch
-from src.training.processes import gathered_arrays
+from src.training.evidence import EvidenceCollector
 from src.training.task import FineTuneTask
 from src.training.tensorboard import add_figure, find_tensorboards
 
@@ -20,26 +19,25 @@ class TaskFigures(EveryBatch):
 
     def __init__(self, every_n_epochs: int = 5) -> None:
         self.every_n_epochs = every_n_epochs
-        self.is_due = False
-        self.batches: list[dict[str, npt.NDArray[Any]]] = []  # labels, and what the validation step returned
+        self.is_due, self.evidence = False, EvidenceCollector()
 
     def on_validation_epoch_start(self, trainer: Trainer, task: LightningModule) -> None:
         epoch = trainer.current_epoch + 1
         fits = trainer.state.fn == TrainerFn.FITTING and bool(find_tensorboards(trainer))
         self.is_due = fits and (epoch % self.every_n_epochs == 0 or epoch == trainer.max_epochs)
-        self.batches = []
+        self.evidence.batches = []
 
     def see(self, trainer: Trainer, split: str, outputs: Any, batch: Any, i: int) -> None:
         if split == "val" and self.is_due and outputs is not None:
-            kept = {"label": batch["label"], **outputs}
-            self.batches.append({name: value.cpu().numpy() for name, value in kept.items()})
+            self.evidence.add(outputs)
 
     def on_train_epoch_end(self, trainer: Trainer, task: LightningModule) -> None:
         """Every process gives what it has seen; the first one draws."""
         if not self.is_due:
             return
         assert isinstance(task, FineTuneTask)
-        self.is_due, kept, self.batches = False, gathered_arrays(self.batches), []
-        if kept and trainer.is_global_zero:
-            for name, image in task.figures("val", kept, kept.pop("label")).items():
+        self.is_due, table = False, trainer.datamodule.table  # type: ignore[attr-defined]
+        evidence = self.evidence.take("val", table)
+        if len(evidence) and trainer.is_global_zero:
+            for name, image in task.figures(table, evidence).items():
                 add_figure(trainer, name, image.copy)

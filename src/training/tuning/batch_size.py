@@ -16,7 +16,7 @@ from lightning import Trainer
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
-from src.data.dataset import Batch
+from src.data.dataset import Batch, Collate
 from src.data.module import ImageDataModule
 from src.files.csv_files import write_csv_file
 from src.settings.errors import ConfigError, first_line
@@ -114,10 +114,12 @@ def begin_largest_phase(task: FineTuneTask) -> None:
 def random_batch(datamodule: ImageDataModule, size: int) -> Batch:
     """Random images of the size that the network sees, with labels of training images."""
     rows, side = np.resize(datamodule.table.splits["train"], size), datamodule.preprocessing.crop_px
-    return {
-        "image": torch.randint(256, (size, 3, side, side), dtype=torch.uint8),
-        "label": torch.from_numpy(datamodule.table.labels[rows]),
-    }
+    targets, images_BCHW = datamodule.table.targets, torch.randint(256, (size, 3, side, side), dtype=torch.uint8)
+    items = [
+        {"image": image_CHW, "label": targets.sample(row, (side, side)), "index": row, "unreadable": []}
+        for image_CHW, row in zip(images_BCHW, rows.tolist(), strict=True)
+    ]
+    return Collate(side, targets)(items)
 
 
 def seconds_of_step(
