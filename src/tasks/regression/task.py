@@ -29,7 +29,7 @@ class RegressionTask(ScoresTask):
         targets = len(self.class_names)
         self.register_buffer("mean_T", torch.zeros(targets))
         self.register_buffer("std_T", torch.ones(targets))
-        self.val_errors, self.test_errors = RegressionMetrics(targets), RegressionMetrics(targets)
+        self.val_metrics, self.test_metrics = RegressionMetrics(targets), RegressionMetrics(targets)
 
     @property
     def metric_names(self) -> list[str]:
@@ -49,11 +49,8 @@ class RegressionTask(ScoresTask):
     def output_layer(self) -> RegressionOutputs:
         return RegressionOutputs(self.class_names, self.mean_T, self.std_T)
 
-    def update_metrics(self, split: str, outputs_BK: Tensor, labels: Tensor) -> None:
-        getattr(self, f"{split}_errors").update(outputs_BK, self.to_targets(labels))
-
     def compute_metrics(self, split: str) -> dict[str, Tensor]:
-        errors = getattr(self, f"{split}_errors")
+        errors = getattr(self, f"{split}_metrics")
         by_target: dict[str, Tensor] = errors.compute()
         errors.reset()
         by_target |= {name: by_target[name] * self.std_T for name in OF_LABELS}
