@@ -34,8 +34,8 @@ class RegressionTask(ScoresTask):
     @property
     def metric_names(self) -> list[str]:
         names = [f"val/{name}" for name in RegressionMetrics.names]
-        by_target = [f"{name}/{target}" for name in names for target in self.class_names]
-        return ["val/loss", *names, *(by_target if len(self.class_names) > 1 else [])]
+        targets = self.class_names if len(self.class_names) > 1 else []
+        return ["val/loss", *names, *(f"{name}/{target}" for name in names for target in targets)]
 
     def learn_labels(self, labels: npt.NDArray[Any]) -> None:
         values_NT = torch.from_numpy(labels).double()
