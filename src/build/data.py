@@ -22,6 +22,8 @@ from src.settings.trust import plain_config
 
 log = logging.getLogger(__name__)
 
+PLACES = ("root", "file", "name")  # settings of data that say which images they are
+
 
 def build_datamodule(settings: TrainConfig, preprocessing: Preprocessing | None = None) -> ImageDataModule:
     """The data of a run's settings, scanned and split. The preprocessing is the weights' own, if None is given."""
@@ -123,6 +125,3 @@ def is_other_data(changes: dict[str, Any], record: RunRecord) -> bool:
     return "_target_" in changes or any(
         key in changes and place(changes[key]) != place(record.setting(f"data.{key}")) for key in PLACES
     )
-
-
-PLACES = ("root", "file", "name")  # settings of data that say which images they are
