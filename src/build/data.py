@@ -22,6 +22,7 @@ from src.settings.trust import plain_config
 
 log = logging.getLogger(__name__)
 
+PLACES = ("root", "file", "name")  # settings of data that say which images they are
 WHOLE_IMAGE_PX = 640  # longer side of images with objects, as usual where a network of one's own is trained
 
 
@@ -127,6 +128,3 @@ def is_other_data(changes: dict[str, Any], record: RunRecord) -> bool:
     return "_target_" in changes or any(
         key in changes and place(changes[key]) != place(record.setting(f"data.{key}")) for key in PLACES
     )
-
-
-PLACES = ("root", "file", "name")  # settings of data that say which images they are

@@ -23,8 +23,7 @@ from src.settings.schema import TrainConfig
 from src.settings.signatures import arguments_of, check_targets
 from src.settings.trust import plain_config
 from src.training.losses import class_weights
-from src.training.parameter_groups import ParameterGroups
-from src.training.phases import Phase, TrainingPlan
+from src.training.phases import ParameterGroups, Phase, TrainingPlan
 from src.training.task import FineTuneTask
 
 

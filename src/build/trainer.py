@@ -83,18 +83,12 @@ def build_callbacks(run: TrainingRun) -> list[Callback]:
     if settings.trainer.get("strategy") == "fsdp":
         callbacks.insert(0, ShardedEvaluation())  # before any other sums over the processes at an epoch's end
     if settings.soup > 1:
-        callbacks.insert(  # before last.ckpt, which has to know which files there are
-            0,
-            SoupCheckpoint(
-                dirpath=f"{settings.output_dir}/checkpoints/soup",
-                filename="{epoch}",
-                monitor=settings.task.monitor,
-                mode=settings.task.mode,
-                save_top_k=settings.soup,
-                save_on_train_epoch_end=True,
-                enable_version_counter=False,
-            ),
-        )
+        soup = SoupCheckpoint(
+            dirpath=f"{settings.output_dir}/checkpoints/soup", filename="{epoch}", monitor=settings.task.monitor,
+            mode=settings.task.mode, save_top_k=settings.soup, save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )  # fmt: skip
+        callbacks.insert(0, soup)  # before last.ckpt, which has to know which files there are
     return callbacks
 
 

@@ -97,9 +97,6 @@ class RunRecord:
         """As files name them: phase_1 and so on."""
         return {f"{PHASE}{index + 1}": rate for index, rate in self.rates.items()}
 
-    def with_rate(self, index: int, rate: float) -> "RunRecord":
-        return replace(self, rates={**self.rates, index: rate})
-
     def with_batch_size(self, batch_size: int) -> "RunRecord":
         data = {**self.config["data"], "batch_size": batch_size}
         return replace(self, config={**self.config, "data": data})

@@ -21,7 +21,6 @@ from src.training.tensorboard import find_tensorboards
 MOST = 500  # images: their vectors become a text file, and the projector becomes slow with thousands
 THUMBNAIL_PX = 48
 
-
 Embeddings = dict[str, npt.NDArray[Any]]
 
 

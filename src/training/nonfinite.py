@@ -12,7 +12,6 @@ from src.data.dataset import Batch
 from src.data.table import ImageTable
 from src.data.targets import Rows
 from src.settings.errors import RunStopped
-from src.training.processes import on_any_process
 
 log = logging.getLogger(__name__)
 
@@ -33,12 +32,13 @@ class NonFiniteLosses:
         `suspects` tells which images of the batch have outputs that are not finite, bool [B]. Raises RunStopped, with
         the state saved, unless such batches are left out.
         """
-        if not on_any_process(task.trainer, not bool(loss.isfinite())):
+        strategy = task.trainer.strategy  # what the processes decide together, all of them have to ask it
+        if not strategy.reduce_boolean_decision(not bool(loss.isfinite()), all=False):
             self.in_a_row = 0
             return False
         text = described(task, batch, suspects(batch), loss)
         parts = [p.to_local() if isinstance(p, DTensor) else p for p in task.parameters()]
-        healthy = not on_any_process(task.trainer, not all(bool(part.isfinite().all()) for part in parts))
+        healthy = strategy.reduce_boolean_decision(all(bool(part.isfinite().all()) for part in parts), all=True)
         self.in_a_row += 1
         if self.skip and healthy and self.in_a_row <= MAX_SKIPPED:
             log.warning("Batch left out. %s", text)

@@ -41,8 +41,3 @@ def require_same_settings(config: dict[str, Any]) -> None:
     if different:
         values = [f"{key}: {', '.join(str(one.get(key)) for one in everyones)}" for key in sorted(different)]
         raise RunStopped("The processes of this run were given different settings:\n  " + "\n  ".join(values))
-
-
-def on_any_process(trainer: Trainer, condition: bool) -> bool:
-    """Whether it is so on at least one process; all of them have to ask."""
-    return trainer.strategy.reduce_boolean_decision(condition, all=False)

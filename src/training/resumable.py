@@ -1,6 +1,7 @@
 """What a checkpoint carries, so that a run goes on bit-equal: the record of the run, and how far it is."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -47,7 +48,7 @@ class ResumableModule(PhasedModule):
     def set_rate(self, index: int, rate: float) -> None:
         """And let the checkpoints say so."""
         super().set_rate(index, rate)
-        self.record = self.record.with_rate(index, rate)
+        self.record = replace(self.record, rates={**self.record.rates, index: rate})
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # Mixing, dropout and the like follow from the step alone: a resumed run draws what the uninterrupted one did.

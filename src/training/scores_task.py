@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, Metric
 
 from src.data.dataset import Batch
 from src.evaluation.calibration import calibration_metrics, fit_temperature
@@ -35,6 +35,8 @@ class ScoresTask(FineTuneTask):
     model: ImageClassifier
     loss: nn.Module
     needs_loss = True
+    val_metrics: Metric  # of outputs [B, K] and what the loss compares them with
+    test_metrics: Metric
     seen: tuple[Tensor, Tensor]  # outputs and targets of the current training batch, as the loss got them
 
     @classmethod
@@ -44,11 +46,8 @@ class ScoresTask(FineTuneTask):
         return model
 
     def configure_metrics(self) -> None:
+        """A task adds `val_metrics` and `test_metrics`."""
         self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
-
-    @abstractmethod
-    def update_metrics(self, split: str, outputs_BK: Tensor, labels: Tensor) -> None:
-        """Count in a batch of val or test."""
 
     @abstractmethod
     def compute_metrics(self, split: str) -> dict[str, Tensor]:
@@ -85,10 +84,9 @@ class ScoresTask(FineTuneTask):
             yield from self.predictions(torch.from_numpy(evidence.arrays["outputs"][start : start + 1024]))
 
     def count(self, split: str, outputs: Tensor, batch: Batch, finite_B: Tensor) -> None:
-        outputs_BK, labels = outputs.float()[finite_B], batch["label"][finite_B]
-        loss = self.loss(outputs_BK, self.to_targets(labels))
-        getattr(self, f"{split}_loss").update(loss, weight=len(labels))
-        self.update_metrics(split, outputs_BK, labels)
+        outputs_BK, targets = outputs.float()[finite_B], self.to_targets(batch["label"][finite_B])
+        getattr(self, f"{split}_loss").update(self.loss(outputs_BK, targets), weight=len(targets))
+        getattr(self, f"{split}_metrics").update(outputs_BK, targets)
 
     def measured(self, split: str) -> dict[str, Tensor]:
         loss = getattr(self, f"{split}_loss")
@@ -107,7 +105,7 @@ class ScoresTask(FineTuneTask):
         return explain_batch(self.model, images_BCHW, indices_B)
 
     def metrics_of(self, outputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        self.update_metrics("test", outputs, labels)
+        self.test_metrics.update(outputs.float(), self.to_targets(labels))
         return self.compute_metrics("test")
 
     def frozen_fingerprint(self) -> str:

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from src.evaluation.metric_facts import facts_of
 from src.reports.confusion_matrix import draw_confusion_matrix, draw_confusions
 from src.tasks.classification.metrics import ClassificationMetrics
 from src.tasks.multilabel.metrics import multilabel_metrics
-from src.tasks.multilabel.report import tag_intervals
+from src.tasks.multilabel.report import intervals
 from src.tasks.regression.metrics import RegressionMetrics
 from src.training.losses import FocalLoss
 
@@ -139,7 +140,7 @@ def test_the_interval_is_that_of_the_map_that_is_reported() -> None:
     logits_NK = np.concatenate([np.zeros(100), np.linspace(-3, 3, 100)]).astype(np.float32)[:, None]
     measured = multilabel_metrics(torch.from_numpy(logits_NK), torch.from_numpy(labels_NK), torch.tensor([0.5]))
     evidence = Evidence("test", np.arange(200), {"outputs": logits_NK}, labels_NK)
-    low, high = tag_intervals(evidence, logits_NK >= 0)["map"]
+    low, high = intervals(SimpleNamespace(thresholds_K=torch.tensor([0.5])), evidence)["map"]
     assert low < float(measured["map"]) < high and (low + high) / 2 == pytest.approx(float(measured["map"]), abs=0.02)
 
 

@@ -13,7 +13,7 @@ from src.models.classifier import ImageClassifier
 from src.models.freeze import set_trainable, trained_modules
 from src.models.weights import preprocessing_of
 from src.settings.errors import ConfigError
-from src.training.parameter_groups import ParameterGroups
+from src.training.phases import ParameterGroups
 
 
 def classifier(name: str) -> ImageClassifier:

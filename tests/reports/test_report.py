@@ -5,6 +5,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -17,10 +18,13 @@ from src.evaluation.confusion import ConfusionCounts, count_confusions
 from src.evaluation.evidence import Evidence
 from src.reports.run_report import RunReport
 from src.tasks.classification.metrics import ClassificationMetrics
-from src.tasks.classification.report import class_intervals, confusion_section
+from src.tasks.classification.report import confusion_section
+from src.tasks.classification.report import intervals as class_intervals
+from src.tasks.regression.export import RegressionOutputs
 from src.tasks.regression.metrics import RegressionMetrics
-from src.tasks.regression.report import number_intervals
+from src.tasks.regression.report import intervals as number_intervals
 
+CALIBRATED = SimpleNamespace(temperature=1.0, one_class=True)  # all that is asked of a task for its intervals
 HOSTILE = "<script>alert(1)</script>"
 
 
@@ -179,7 +183,9 @@ def test_intervals_are_of_the_metrics_that_are_reported() -> None:
     metrics = ClassificationMetrics(4)
     metrics.update(torch.from_numpy(probabilities_NK), torch.from_numpy(labels_N))
     expected = metrics.compute()
-    found = class_intervals(probabilities_NK, Evidence("test", np.arange(300), {}, labels_N))
+    found = class_intervals(
+        CALIBRATED, Evidence("test", np.arange(300), {"outputs": np.log(probabilities_NK)}, labels_N)
+    )
     for name in ("acc", "balanced_acc", "f1"):
         low, high = found[name]
         assert low < float(expected[name]) < high and high - low < 0.15
@@ -187,9 +193,9 @@ def test_intervals_are_of_the_metrics_that_are_reported() -> None:
 
 
 def test_without_a_mistake_accuracy_has_an_interval_all_the_same() -> None:
-    probabilities_NK = np.tile([0.9, 0.1], (20, 1))
-    evidence = Evidence("test", np.arange(20), {}, np.zeros(20, dtype=np.int64))
-    low, high = class_intervals(probabilities_NK, evidence)["acc"]
+    logits_NK = np.log(np.tile([0.9, 0.1], (20, 1)))
+    evidence = Evidence("test", np.arange(20), {"outputs": logits_NK}, np.zeros(20, dtype=np.int64))
+    low, high = class_intervals(CALIBRATED, evidence)["acc"]
     assert high == 1 and low == pytest.approx(0.839, abs=0.001)  # Wilson's interval of 20 of 20
 
 
@@ -294,5 +300,7 @@ def test_equal_labels_have_an_r2_of_zero() -> None:
     errors = RegressionMetrics(1)
     errors.update(torch.linspace(0, 1, 50)[:, None], torch.full((50, 1), 1 / 3))
     assert float(errors.compute()["r2"]) == 0
-    found = number_intervals(np.linspace(0, 1, 50)[:, None], np.full((50, 1), 1 / 3), None)
+    outputs_NT, layer = np.linspace(0, 1, 50)[:, None], RegressionOutputs(["number"], torch.zeros(1), torch.ones(1))
+    evidence = Evidence("test", np.arange(50), {"outputs": outputs_NT}, np.full((50, 1), 1 / 3))
+    found = number_intervals(SimpleNamespace(output_layer=lambda: layer), evidence)
     assert "r2" not in found  # no width: it is 0 in every resample

@@ -17,7 +17,7 @@ from src.build.task import build_mixing
 from src.models.catalogue import new_network, set_stochastic_depth
 from src.models.freeze import set_trainable, trained_modules
 from src.training.losses import FocalLoss
-from src.training.parameter_groups import ParameterGroups
+from src.training.phases import ParameterGroups
 from src.training.schedules import cosine, onecycle
 
 

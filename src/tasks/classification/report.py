@@ -29,11 +29,8 @@ def words(class_names: list[str]) -> TaskWords:
 
 def intervals(task: ClassificationTask, evidence: Evidence) -> dict[str, Interval]:
     """Of acc, balanced_acc, f1 (as in metrics.py), ece and brier."""
-    return class_intervals(probabilities_of(task, evidence), evidence)
-
-
-def class_intervals(probabilities_NK: Floats, evidence: Evidence) -> dict[str, Interval]:
-    labels_N, classes = evidence.labels, probabilities_NK.shape[1]
+    labels_N, probabilities_NK = evidence.labels, probabilities_of(task, evidence)
+    classes = probabilities_NK.shape[1]
     confidences_N, predicted_N = probabilities_NK.max(axis=1), probabilities_NK.argmax(axis=1)
     right_N = predicted_N == labels_N
     true_N = probabilities_NK[np.arange(len(labels_N)), labels_N]

@@ -22,6 +22,7 @@ class ClassificationTask(CalibratedTask):
 
     prediction = ClassificationPrediction
     one_class = True
+    val_metrics: ClassificationMetrics
 
     def configure_metrics(self) -> None:
         super().configure_metrics()
@@ -39,9 +40,6 @@ class ClassificationTask(CalibratedTask):
         labels_B = targets if self.mixing is None else targets.argmax(dim=1)
         self.train_acc.update(outputs_BK, labels_B)
         self.log("train/acc", self.train_acc, on_step=False, on_epoch=True, batch_size=len(labels_B))
-
-    def update_metrics(self, split: str, outputs_BK: Tensor, labels: Tensor) -> None:
-        getattr(self, f"{split}_metrics").update(outputs_BK, labels)
 
     def compute_metrics(self, split: str) -> dict[str, Tensor]:
         metrics = getattr(self, f"{split}_metrics")

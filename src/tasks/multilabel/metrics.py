@@ -11,7 +11,7 @@ from src.evaluation.class_scores import Ranking, class_scores
 
 
 class CollectedLogits(Metric):
-    """Collects logits [N, K] and labels uint8 [N, K] of all batches and processes.
+    """Collects logits [N, K] and labels 0 or 1, as uint8 [N, K], of all batches and processes.
 
     torchmetrics' CatMetric would make float32 of the labels, and drop a batch without images, of which the other
     processes need to know that it has two axes.
@@ -27,7 +27,7 @@ class CollectedLogits(Metric):
 
     def update(self, logits_BK: Tensor, labels_BK: Tensor) -> None:
         cast(list[Tensor], self.logits).append(logits_BK)
-        cast(list[Tensor], self.labels).append(labels_BK)
+        cast(list[Tensor], self.labels).append(labels_BK.to(torch.uint8))
 
     def compute(self) -> tuple[Tensor, Tensor]:
         return dim_zero_cat(cast(Any, self.logits)), dim_zero_cat(cast(Any, self.labels))
@@ -36,7 +36,7 @@ class CollectedLogits(Metric):
         """What all processes have collected; collecting starts anew."""
         if not self.logits:  # none of this process's images could be read
             nothing_0K = torch.empty(0, self.num_classes, device=self.device)
-            self.update(nothing_0K, nothing_0K.to(torch.uint8))
+            self.update(nothing_0K, nothing_0K)
         logits_NK, labels_NK = self.compute()
         self.reset()
         return logits_NK, labels_NK

@@ -35,11 +35,7 @@ def answered(task: MultilabelTask, evidence: Evidence) -> Bools:
 
 def intervals(task: MultilabelTask, evidence: Evidence) -> dict[str, Interval]:
     """Of map, f1_macro and f1_micro (as in metrics.py)."""
-    return tag_intervals(evidence, answered(task, evidence))
-
-
-def tag_intervals(evidence: Evidence, shown_NK: Bools) -> dict[str, Interval]:
-    labels_NK = evidence.labels > 0
+    labels_NK, shown_NK = evidence.labels > 0, answered(task, evidence)
     ranking, right_NK = Ranking(evidence.arrays["outputs"], labels_NK), labels_NK & shown_NK
 
     def measure(weights_N: Floats) -> dict[str, float]:

@@ -26,7 +26,7 @@ class MultilabelTask(CalibratedTask):
         super().configure_metrics()
         num_classes = len(self.class_names)
         self.register_buffer("thresholds_K", torch.full((num_classes,), 0.5))
-        self.val_outputs, self.test_outputs = CollectedLogits(num_classes), CollectedLogits(num_classes)
+        self.val_metrics, self.test_metrics = CollectedLogits(num_classes), CollectedLogits(num_classes)
 
     @property
     def metric_names(self) -> list[str]:
@@ -36,11 +36,8 @@ class MultilabelTask(CalibratedTask):
     def to_targets(self, labels: Tensor) -> Tensor:
         return labels.float()
 
-    def update_metrics(self, split: str, outputs_BK: Tensor, labels: Tensor) -> None:
-        getattr(self, f"{split}_outputs").update(outputs_BK.float(), labels)
-
     def compute_metrics(self, split: str) -> dict[str, Tensor]:
-        logits_NK, labels_NK = getattr(self, f"{split}_outputs").take()
+        logits_NK, labels_NK = getattr(self, f"{split}_metrics").take()
         if split == "val" and not self.trainer.sanity_checking:
             self.thresholds_K.copy_(best_thresholds(torch.sigmoid(logits_NK), labels_NK))
         values = multilabel_metrics(logits_NK, labels_NK, self.thresholds_K)

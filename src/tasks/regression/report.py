@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from src.evaluation.evidence import Evidence
-from src.evaluation.intervals import Floats, Interval, Ints, bootstrap
+from src.evaluation.intervals import Floats, Interval, bootstrap
 from src.reports.charts import draw_errors
 from src.reports.parts import html_table, image_cards, section
 from src.reports.run_report import RunReport, TaskWords
@@ -30,11 +30,8 @@ def values_of(task: RegressionTask, evidence: Evidence) -> Floats:
 
 def intervals(task: RegressionTask, evidence: Evidence) -> dict[str, Interval]:
     """Of mae, rmse and r2, means over the targets (as in task.py)."""
-    return number_intervals(values_of(task, evidence), evidence.labels.astype(np.float64), evidence.groups_N)
-
-
-def number_intervals(values_NT: Floats, labels_NT: Floats, groups_N: Ints | None) -> dict[str, Interval]:
-    errors_NT = values_NT - labels_NT
+    labels_NT = evidence.labels.astype(np.float64)
+    errors_NT = values_of(task, evidence) - labels_NT
 
     def measure(weights_N: Floats) -> dict[str, float]:
         share_N = weights_N / weights_N.sum()
@@ -47,7 +44,7 @@ def number_intervals(values_NT: Floats, labels_NT: Floats, groups_N: Ints | None
             "r2": float(np.where(varies_T, 1 - squared_T / np.where(varies_T, variance_T, 1), 0).mean()),
         }
 
-    return bootstrap(measure, len(labels_NT), groups_N)
+    return bootstrap(measure, len(labels_NT), evidence.groups_N)
 
 
 def tables(task: RegressionTask, evidence: Evidence) -> dict[str, tuple[list[str], list[list[str]]]]:

@@ -29,13 +29,13 @@ class RegressionTask(ScoresTask):
         targets = len(self.class_names)
         self.register_buffer("mean_T", torch.zeros(targets))
         self.register_buffer("std_T", torch.ones(targets))
-        self.val_errors, self.test_errors = RegressionMetrics(targets), RegressionMetrics(targets)
+        self.val_metrics, self.test_metrics = RegressionMetrics(targets), RegressionMetrics(targets)
 
     @property
     def metric_names(self) -> list[str]:
         names = [f"val/{name}" for name in RegressionMetrics.names]
-        by_target = [f"{name}/{target}" for name in names for target in self.class_names]
-        return ["val/loss", *names, *(by_target if len(self.class_names) > 1 else [])]
+        targets = self.class_names if len(self.class_names) > 1 else []
+        return ["val/loss", *names, *(f"{name}/{target}" for name in names for target in targets)]
 
     def learn_labels(self, labels: npt.NDArray[Any]) -> None:
         values_NT = torch.from_numpy(labels).double()
@@ -49,11 +49,8 @@ class RegressionTask(ScoresTask):
     def output_layer(self) -> RegressionOutputs:
         return RegressionOutputs(self.class_names, self.mean_T, self.std_T)
 
-    def update_metrics(self, split: str, outputs_BK: Tensor, labels: Tensor) -> None:
-        getattr(self, f"{split}_errors").update(outputs_BK, self.to_targets(labels))
-
     def compute_metrics(self, split: str) -> dict[str, Tensor]:
-        errors = getattr(self, f"{split}_errors")
+        errors = getattr(self, f"{split}_metrics")
         by_target: dict[str, Tensor] = errors.compute()
         errors.reset()
         by_target |= {name: by_target[name] * self.std_T for name in OF_LABELS}

@@ -38,8 +38,8 @@ def start_from_pretrained(
     new classes is taken off, which softmax does not see, and the biases make the outputs 0 on the average of the
     classes. Where the pretrained classes tell the new ones not apart, the weights end near 0 like those of a new head.
 
-    The last layer of the task's head gets what the head gets, and an image has one
-    class. Raises ConfigError if the weights' file has no head.
+    The last layer of the task's head gets what the head gets, and an image has one class. Raises ConfigError if the
+    weights' file has no head.
     """
     found = find_weights(backbone.name, backbone.weights)
     assert found is not None  # src/settings/contradictions.py refuses random weights

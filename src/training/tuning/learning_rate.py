@@ -73,9 +73,8 @@ def range_test(task: FineTuneTask, batches: Iterator[Batch], trainer: Trainer) -
         for rate in RATES:
             for group in optimizer.param_groups:
                 group["lr"] = float(rate) * group["lr_scale"]
-            loss = step(
-                task, optimizer, scaler, list(itertools.islice(batches, trainer.accumulate_grad_batches)), trainer
-            )
+            accumulated = list(itertools.islice(batches, trainer.accumulate_grad_batches))
+            loss = step(task, optimizer, scaler, accumulated, trainer)
             if not math.isfinite(loss):
                 break
             losses.append(loss)
