@@ -17,7 +17,7 @@ def why_zero(matches: Matches) -> str:
         )
     shown = len(np.unique(matches.image_D))
     said = (
-        f"{len(matches.class_D):,} boxes were predicted in {shown:,} of {matches.images:,} images, "
+        f"predicted boxes: {len(matches.class_D):,}, in {shown:,} of {matches.images:,} images; "
         f"highest score {matches.score_D.max():.3f}; "
     )
     near_P = ~matches.crowd_M[matches.box_P]
@@ -33,4 +33,4 @@ def why_zero(matches: Matches) -> str:
     if (close_P & same_P).any():
         return f"{said}: there are right boxes, so AP is small and not 0"
     number = len(np.unique(matches.detection_P[close_P]))
-    return f"{said}; {number:,} boxes are well placed, but each has a wrong class"
+    return f"{said}; boxes with an IoU of at least {half}: {number:,}, all with a wrong class"
