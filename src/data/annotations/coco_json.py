@@ -14,7 +14,6 @@ from src.data.annotations.coco_file import CocoFile
 from src.data.annotations.coco_layout import find_files, image_folders
 from src.data.annotations.problems import Problems
 from src.data.annotations.raw import RawBoxes
-from src.data.missing import is_there
 from src.data.table import string_column
 from src.settings.errors import ConfigError
 
@@ -57,8 +56,6 @@ def read_coco(
         places = image_folders(root, path, image_folder)
         add_file(joined, CocoFile(path, setting), split, problems, notes)
         folders += [place for place in places if place not in folders]
-    if len(set(joined.images)) < len(joined.images):
-        tell_apart(root, joined, {str(path): image_folders(root, path, image_folder) for path in layout.files}, notes)
     if not any(len(rows) for rows in joined.image_M):
         raise ConfigError(f"{setting}: {', '.join(map(str, layout.files))} has no box that can be used. "
                           + " ".join(problems.notes()))  # fmt: skip
@@ -102,19 +99,3 @@ def add_file(joined: Joined, found: CocoFile, split: str, problems: Problems, no
     joined.sources += [str(found.path)] * len(images.names)
     joined.splits += [split] * len(images.names)
     joined.sizes_wh += images.sizes_wh
-
-
-def tell_apart(root: Path, joined: Joined, folders: dict[str, list[Path]], notes: list[str]) -> None:
-    """Files that list images of the same name mean those of their own folders: these then stand before the names."""
-    first = {source: name for name, source in zip(reversed(joined.images), reversed(joined.sources), strict=True)}
-    place = {
-        source: next((folder for folder in folders[source] if is_there(folder / name.replace("\\", "/"))), None)
-        for source, name in first.items()
-    }
-    if None in place.values() or len(set(place.values())) < len(place):
-        return
-    notes.append(f"data.root='{root}': splits have images of the same name: each is looked for in its own folder.")
-    joined.images = [
-        (place[source] or root).joinpath(name.replace("\\", "/")).relative_to(root).as_posix()
-        for name, source in zip(joined.images, joined.sources, strict=True)
-    ]
