@@ -56,13 +56,14 @@ def as_model_spells(names: list[str], known: list[str] | None, notes: list[str])
     """The names, in capital letters as the trained model has them where they differ in these alone."""
     if known is None:
         return names
+    exact = {plain(name): name for name in known}
     of_known = defaultdict[str, list[str]](list)
-    for name in known:
-        of_known[plain(name).casefold()].append(name)
+    for key, name in exact.items():
+        of_known[key.casefold()].append(name)
     found = []
     for name in names:
-        fitting = [] if name in {plain(text) for text in known} else of_known[name.casefold()]
-        found.append(fitting[0] if len(fitting) == 1 else name)
+        fitting = of_known[name.casefold()]
+        found.append(exact.get(name) or (fitting[0] if len(fitting) == 1 else name))
         if found[-1] != name:
             notes.append(f"The class '{name}' is the model's '{found[-1]}'.")
     return found

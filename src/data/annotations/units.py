@@ -50,7 +50,9 @@ def in_pixels(raw: RawBoxes, frame_wh: npt.NDArray[np.int64], notes: list[str]) 
         said = Meaning(raw.form, "shares" if raw.relative else "pixels")
         meant = find_meaning(values, sizes, said)
         if meant != said:
-            notes.append(f"{source}: boxes are {meant} and not {said}: nothing else makes sense of the {len(rows):,} boxes.")
+            notes.append(
+                f"{source}: boxes are {meant} and not {said}: nothing else makes sense of the {len(rows):,} boxes."
+            )
         first = first_pixel(raw.first_pixel, values, source, notes) if meant.unit == "pixels" else 0
         boxes_xyxy[rows] = corners(values, meant, sizes, first)
     return boxes_xyxy
