@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-Kind = Literal["classes", "tags", "numbers"]  # the words of task.targets
+Kind = Literal["classes", "tags", "numbers", "boxes"]  # the words of task.targets
 Rows = npt.NDArray[np.int64]
 
 MAX_BINS = 10  # of numbers, for spreading them evenly over splits
@@ -19,7 +19,12 @@ IMAGES_PER_BIN = 20
 SHOWN_CLASSES = 12  # in a description; of more, the largest, the middle and the smallest
 SHOWN_TARGETS = 10
 
-WORDS: dict[str, str] = {"classes": "one class", "tags": "several classes", "numbers": "numbers"}  # ... per image
+WORDS: dict[str, str] = {
+    "classes": "one class",
+    "tags": "several classes",
+    "numbers": "numbers",
+    "boxes": "boxes",
+}  # ... per image
 
 
 @dataclass(frozen=True)

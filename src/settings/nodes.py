@@ -22,7 +22,7 @@ Share = Annotated[float, at_least(0, at_most=1)]
 Positive = Annotated[float, more_than(0)]
 PositiveOrZero = Annotated[float, at_least(0)]
 SidePx = Annotated[int, at_least(1, at_most=LARGEST_PX)]
-TARGETS = ("classes", "tags", "numbers")
+TARGETS = ("classes", "tags", "numbers", "boxes")
 Targets = Annotated[str, one_of(*TARGETS)]  # what the network learns of each image
 
 
