@@ -15,8 +15,8 @@ UNICODE = frozenset(["utf-8", "utf8", "utf-16", "utf16"])
 
 @dataclass
 class VocFile:
-    """`filename` as written, `size_wh` in pixels (0 = not stated), and the objects: class name, corners x1, y1, x2, y2 as
-    written, whether difficult, and number in the file from 1. `broken`: what else is among its objects, in words.
+    """`filename` as written, `size_wh` in pixels (0 = not stated), and the objects: class name, corners x1, y1, x2, y2
+    as written, whether difficult, and number in the file from 1. `broken`: what else is among its objects, in words.
     """
 
     filename: str
@@ -64,8 +64,8 @@ def text_in(content: bytes) -> str:
 
 
 def corners_of(entry: ElementTree.Element) -> Corners | None:
-    """Of `bndbox`; else around `robndbox` (cx, cy, w, h, angle in radians, as roLabelImg writes it) or `polygon` (x1, y1,
-    x2, y2, ..., or pt with x and y). None if there is none of them with numbers.
+    """Of `bndbox`; else around `robndbox` (cx, cy, w, h, angle in radians, as roLabelImg writes it) or `polygon`
+    (x1, y1, x2, y2, ..., or pt with x and y). None if there is none of them with numbers.
     """
     try:
         if (box := entry.find("bndbox")) is not None and len(box):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from src.data.annotations.problems import text_of
 from src.data.folders.split_names import folders_by_split, listed
-from src.data.folders.walk import is_left_alone, walk
+from src.data.folders.walk import is_image, is_left_alone, walk
 from src.settings.errors import ConfigError
 
 FOLDER, LISTS = "Annotations", "ImageSets/Main"
@@ -56,21 +56,23 @@ def xmls_below(folder: Path) -> list[str]:
 
 
 def read_lists(folder: Path) -> dict[str, list[str]]:
-    """The names in train.txt, val.txt and test.txt, or trainval.txt as train where there is neither of the first two."""
+    """The names in train.txt, val.txt and test.txt; trainval.txt is train where there is neither of the first two."""
     lists = dict[str, list[str]]()
     for split, words in {**LISTED, "trainval": ("trainval",)}.items():
-        for file in (folder / f"{word}.txt" for word in words):
+        for file in (folder / f"{name}.txt" for name in words):
             if file.is_file():
                 lines = (line.split() for line in text_of(file, "data.root").splitlines())
-                # Lists of one class have 1 or -1 behind the name; names of files have blanks, too.
-                names = [" ".join(w[:-1] if len(w) > 1 and w[-1] in ("1", "-1", "0") else w) for w in lines if w]
-                lists[split] = [
-                    os.path.splitext(name)[0] if name.endswith((".xml", ".jpg", ".png")) else name for name in names
-                ]  # noqa: PTH122, E501
+                lists[split] = [name_in_list(words) for words in lines if words]
     both = lists.pop("trainval", [])
     if both and not lists.keys() & {"train", "val"}:
         lists = {"train": both, **lists}
     return {split: names for split, names in lists.items() if names}
+
+
+def name_in_list(words: list[str]) -> str:
+    """Without the 1, -1 or 0 behind it in lists of one class, and without an ending; names of files may have blanks."""
+    name = " ".join(words[:-1] if len(words) > 1 and words[-1] in ("1", "-1", "0") else words)
+    return os.path.splitext(name)[0] if is_image(name) or name.endswith(".xml") else name  # noqa: PTH122
 
 
 def by_lists(root: Path, paths: list[str], lists: dict[str, list[str]]) -> VocLayout:

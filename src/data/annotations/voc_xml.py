@@ -14,13 +14,10 @@ from src.settings.errors import ConfigError
 
 
 def read_voc(root: Path, annotation_folder: Path | None = None, on_error: str = "skip") -> RawBoxes:
-    """Boxes of the xml files in Annotations, or below root. Splits: ImageSets/Main, or folders called train, val and test.
+    """Boxes of the xml files in Annotations, or below root. Splits: ImageSets/Main, or folders called train, val, test.
 
-    Corners are as written: VOC counts pixels from 1 and includes the last one, so that x1, y1, x2, y2 with x2 and y2
-    exclusive are xmin - 1, ymin - 1, xmax, ymax (as in Detectron2's pascal_voc.py; torchvision leaves the values alone).
-    `first_pixel` says so, and that more values of 0 than of 1 mean pixels from 0 is decided with all boxes at hand
-    (units.py). Difficult objects are crowds. Files that cannot be read are left out and counted (on_error=skip), or raise
-    ConfigError (fail).
+    Corners are as written; `first_pixel` says how they are meant (`find_first_pixel`). Difficult objects are crowds.
+    Files that cannot be read are left out and counted (on_error=skip), or raise ConfigError (fail).
     """
     if not root.is_dir():
         raise ConfigError(f"data.root='{root}' is not a folder.")
@@ -41,9 +38,28 @@ def read_voc(root: Path, annotation_folder: Path | None = None, on_error: str = 
         )
     notes = layout.notes + notes_about(images, columns, problems)
     raw = columns.finish(sorted(class_ids), "xyxy", False, [root], notes)
-    raw.first_pixel = 1
+    find_first_pixel(raw)
     raw.class_M = np.argsort(np.argsort(list(class_ids)))[raw.class_M]  # in the order of the names
     return raw
+
+
+def find_first_pixel(raw: RawBoxes) -> None:
+    """Set `first_pixel`: 1, as in Pascal VOC, unless a corner has a 0, as of tools that count from 0; this is noted.
+
+    From 1, the last pixel belongs to the box: x1, y1, x2, y2 with x2 and y2 exclusive are xmin - 1, ymin - 1, xmax,
+    ymax (as in Detectron2's pascal_voc.py; torchvision's VOCDetection leaves the values alone). From 0 they are as written.
+    Equal corners would be one pixel by the letter, but come from a click that drew nothing: their end is moved to where
+    they begin, so that they have no size.
+    """
+    begin, end = raw.coordinates[:, :2], raw.coordinates[:, 2:]
+    zeros = int((raw.coordinates[(begin < end).all(axis=1)] == 0).any(axis=1).sum())
+    raw.first_pixel = 0 if zeros else 1
+    if zeros:
+        raw.notes.append(
+            f"{zeros:,} boxes begin at pixel 0: pixels are counted from 0, and not from 1 as Pascal VOC does."
+        )
+    else:
+        end[begin == end] -= 1
 
 
 def read_file(path: str, problems: Problems) -> VocFile | None:

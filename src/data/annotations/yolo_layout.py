@@ -14,7 +14,7 @@ BESIDE = frozenset(["classes.txt", "labels.txt", "train.txt", "val.txt", "valid.
 
 @dataclass
 class YoloImages:
-    """`files`: (path, split) of each image, links as they are written and not followed, since labels are found by it."""
+    """`files`: (path, split) of each image; links are not followed, since labels are found by it."""
 
     files: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

@@ -12,8 +12,8 @@ from src.data.source import DataArguments
 class CocoDataModule(BoxDataModule):
     """Boxes of json files as COCO, Roboflow, CVAT, Label Studio and FiftyOne write them.
 
-    src/data/annotations/coco_layout.py says which files are found and which split they are. conf/data/coco.yaml explains
-    the settings.
+    src/data/annotations/coco_layout.py says which files are found and which split they are.
+    conf/data/coco.yaml explains the settings.
     """
 
     def __init__(

@@ -12,7 +12,8 @@ from src.data.source import DataArguments
 class YoloDataModule(BoxDataModule):
     """Boxes, and boxes around polygons, in YOLO's label files; with a data.yaml or with folders alone.
 
-    src/data/annotations/yolo_layout.py says where label files are looked for. conf/data/yolo.yaml explains the settings.
+    src/data/annotations/yolo_layout.py says where label files are looked for.
+    conf/data/yolo.yaml explains the settings.
     """
 
     def __init__(
