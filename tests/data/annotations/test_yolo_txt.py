@@ -173,6 +173,7 @@ def test_a_root_called_images_does_not_confuse(tmp_path: Path) -> None:
         ("names: [[a], [b]]\ntrain: images\n", "names: is neither a list"),
         ("names: {cat: 0}\ntrain: images\n", "names: is neither a list"),
         ("names: [a]\ntrain: 5\n", "train: is neither a folder"),
+        ("names: [a]\ntrain: " + "x" * 5000, "names folders that are not there"),
         ("names: [a]\ntrain: none/here\n", "names folders that are not there: train: none/here"),
         ("names: {999999999999: a}\ntrain: images\n", "ids of YOLO's classes"),
         ("a: &a [x, x]\nnames: [*a, *a]\ntrain: images\n", "anchors and aliases"),
