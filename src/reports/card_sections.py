@@ -73,7 +73,7 @@ def recipe(card: CardFacts) -> Iterator[str]:
     phases = " > ".join(str(phase["train"]) for phase in config["freeze"]["phases"])
     yield f"- Trained: {plain(phases)} (phases, what trains in each), {metrics.get('epochs', '?')} epochs, "
     yield f"  batches of {config['data'].get('batch_size', '?')}, seed {config['seed']}"
-    for part in ("loss", "optimizer", "scheduler"):
+    for part in ("loss", "optimizer", "scheduler") if config["loss"] else ("optimizer", "scheduler"):
         settings = [f"{key} {value}" for key, value in config[part].items() if not key.startswith("_")]
         yield f"- {part.title()}: {plain(last_part(config[part]['_target_']).rpartition('.')[2])}" + (
             f" ({plain(', '.join(settings))})" if settings else ""

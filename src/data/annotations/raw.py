@@ -22,7 +22,8 @@ class RawBoxes:
     corners, or corner and size, or centre and size; in shares of the image's width and height if `relative`, else in
     pixels, counted from `first_pixel`. `class_M`: indices into `class_names`, int64 [M]. `crowd_M`: see Boxes.
     `number_M`: by which the file tells its objects apart (id, line, number of the object), int64 [M].
-    `folders`: where images may lie, the likeliest first. `notes`: what the log should say.
+    `folders`: where images may lie, the likeliest first. `notes`: what the log should say. `groups`: of each image what
+    must stay in one split, text [N]; empty = a group of its own; None = there are no groups.
     """
 
     images: npt.NDArray[Any]
@@ -40,3 +41,4 @@ class RawBoxes:
     folders: list[Path]
     first_pixel: int = 0
     notes: list[str] = field(default_factory=list)
+    groups: npt.NDArray[Any] | None = None

@@ -16,9 +16,9 @@ from src.data.cache.locks import is_abandoned, is_unused
 log = logging.getLogger(__name__)
 
 MANIFEST = "entry.json"  # of an entry; its time is that of the last use
-ENTRY = re.compile("(images|features)_[0-9a-f]{20}")
+ENTRY = re.compile("(images|features|annotations)_[0-9a-f]{20}")
 UNFINISHED = re.compile(rf"{ENTRY.pattern}\..+\.tmp")
-FILES = {MANIFEST, "pixels.bin", "index.npz", "unreadable.json", "features.bin", "facts.json"}
+FILES = {MANIFEST, "pixels.bin", "index.npz", "unreadable.json", "features.bin", "facts.json", "boxes.npz"}
 
 
 def make_room(cache_dir: Path, most_gb: float) -> None:
