@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +19,8 @@ PNG_LATE = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")  # chunks that may say how an im
 
 @dataclass(frozen=True)
 class Headers:
-    """`stored_wh` int64 [N, 2]: pixels as the file has them, 0 where it cannot be read. `orientation` int8 [N]: 1 (upright)
-    to 8, as EXIF counts. `problems`: why an image cannot be read, by its row.
+    """`stored_wh` int64 [N, 2]: pixels as the file has them, 0 where it cannot be read. `orientation` int8 [N]: 1
+    (upright) to 8, as EXIF counts. `problems`: why an image cannot be read, by its row.
     """
 
     stored_wh: npt.NDArray[np.int64]
@@ -62,9 +62,9 @@ def header_of(path: Path, max_megapixels: float) -> tuple[tuple[int, int], int]:
         return image.size, found if found in range(1, 9) else 1
 
 
-def has_late_text(image: Image.Image) -> bool:
+def has_late_text(image: Any) -> bool:
     """Whether something that may hold EXIF stands behind the pixels of a PNG."""
-    file: BinaryIO | None = image.fp  # type: ignore[attr-defined, unused-ignore]
+    file = image.fp
     if file is None or not image.tile:
         return False
     before = file.tell()

@@ -1,5 +1,5 @@
-"""What the four numbers of a box mean: corners or sizes, pixels, shares or percent. What a format says is checked on all
-boxes of a file together, or of the data set where each image has a file of its own: never box by box. No torch.
+"""What the four numbers of a box mean: corners or sizes, pixels, shares or percent. What a format says is checked on
+all boxes of a file together, or of the data set where each image has a file of its own: never box by box. No torch.
 
 Shapes: M boxes.
 """
@@ -69,7 +69,9 @@ def groups(raw: RawBoxes) -> dict[str, npt.NDArray[np.int64]]:
 
 
 def find_meaning(values: Floats, sizes: npt.NDArray[np.int64], said: Meaning) -> Meaning:
-    """What the numbers [m, 4] mean, in images of these sizes [m, 2]: as `said`, unless only something else makes sense."""
+    """What the numbers [m, 4] mean, in images of these sizes [m, 2]: as `said`, unless only something else makes
+    sense.
+    """
     usable = np.isfinite(values).all(axis=1) & (sizes > 0).all(axis=1)
     values, sizes = values[usable], sizes[usable]
     if not len(values):
@@ -118,15 +120,17 @@ def first_pixel(said: int, values: Floats, source: str, notes: list[str]) -> int
 
 
 def corners(values: Floats, meaning: Meaning, sizes: npt.NDArray[np.int64], first: int = 0) -> Floats:
-    """Two corners [m, 4] in pixels. Of pixels counted from 1, the last one belongs to the box (as in Pascal VOC), so that
-    its number is where the box ends.
+    """Two corners [m, 4] in pixels. Of pixels counted from 1, the last one belongs to the box (as in Pascal VOC), so
+    that its number is where the box ends.
     """
     begin, end = values[:, :2], values[:, 2:]
     if meaning.form == "xyxy":
-        begin, end = begin - first, end
+        begin = begin - first
     elif meaning.form == "xywh":
         begin, end = begin - first, begin - first + end
     else:
         begin, end = begin - first - end / 2, begin - first + end / 2
-    scale = {"pixels": 1.0, "shares": sizes, "percent": sizes / 100}[meaning.unit]
-    return np.concatenate([begin * scale, end * scale], axis=1)
+    if meaning.unit != "pixels":
+        scale = sizes if meaning.unit == "shares" else sizes / 100
+        begin, end = begin * scale, end * scale
+    return np.concatenate([begin, end], axis=1)
