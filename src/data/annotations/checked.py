@@ -58,8 +58,8 @@ def check_boxes(raw: RawBoxes, root: Path, max_megapixels: float) -> CheckedBoxe
         tried = ", ".join(dict.fromkeys([*map(str, raw.folders), str(root)]))
         raise ConfigError(
             f"data.root='{root}': none of the {len(paths):,} images that the annotations name is there, e.g. "
-            f"'{raw.images[0]}'. Looked in {tried}, beside the annotation files, and by name everywhere below data.root: "
-            "set it to the folder that holds the images too."
+            f"'{raw.images[0]}'. Looked in {tried}, beside the annotation files, and by name everywhere below it: "
+            "set data.root to the folder that holds the images too."
         )
     raw = only(raw, paths != MISSING)
     paths = paths[paths != MISSING]
@@ -165,6 +165,6 @@ def once_each(found: CheckedBoxes) -> CheckedBoxes:
     order = np.argsort(image_M, kind="stable")
     return CheckedBoxes(
         found.paths[kept], found.splits[kept], None if found.groups is None else found.groups[kept],
-        found.sizes_wh[kept], image_M[order], found.boxes_xyxy[order], found.class_M[order], found.crowd_M[order], found.class_names,
-        found.findings, notes, found.folders,
+        found.sizes_wh[kept], image_M[order], found.boxes_xyxy[order], found.class_M[order], found.crowd_M[order],
+        found.class_names, found.findings, notes, found.folders,
     )  # fmt: skip

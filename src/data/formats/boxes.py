@@ -61,7 +61,7 @@ class BoxDataModule(ImageDataModule):
             if not self.root.is_dir():
                 raise ConfigError(f"data.root='{self.root}' is not a folder.")
             own = {name: value for name, value in vars(self).items() if name not in self._of_all_formats}
-            settings = f"{type(self).__qualname__} {self.max_megapixels} {sorted(own.items())}"
+            settings = f"{type(self).__qualname__} {self.max_megapixels} {self.on_error} {sorted(own.items())}"
             self._found = kept_boxes(
                 self.cache,
                 self.root,

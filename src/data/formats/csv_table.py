@@ -51,9 +51,9 @@ class CsvDataModule(BoxDataModule):
         group_column: str | None = "group",
         **settings: Unpack[DataArguments],
     ) -> None:
-        self.file = Path(file).expanduser()
-        folder = str(self.file.parent) if root is None else root
+        folder = str(Path(file).parent) if root is None else root
         super().__init__(root=folder, without_boxes=without_boxes, **settings)
+        self.file = Path(file).expanduser()
         self.path_column, self.split_column, self.group_column = path_column, split_column, group_column
         self.label_columns = [label_columns] if isinstance(label_columns, str) else label_columns
         self.label_separator, self.box_columns = label_separator, box_columns
@@ -101,7 +101,7 @@ class CsvDataModule(BoxDataModule):
                 own.add(column)
         names = self.label_columns
         if self.targets == "boxes":
-            names = columns_of_boxes(table, self.box_columns, (names or [None])[0])
+            names = columns_of_boxes(table, self.box_columns, names)
         if names is None:
             names = ["label"] if "label" in table.columns else [name for name in table.columns if name not in own]
         if not names:

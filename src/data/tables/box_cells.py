@@ -44,18 +44,22 @@ class BoxCells(LabelCells):
     def add(self, columns: list[list[Cell]]) -> None:
         numbers = [[str(cell).strip() or "nan" for cell in column] for column in (*columns[:4], *columns[5:])]
         self.chunks.append(np.array(numbers, dtype=np.float64).T)
-        labels = zip(columns[0], columns[4], strict=True)
-        codes = [
-            self.codes.setdefault(str(label).strip(), len(self.codes)) if str(x).strip() else -1 for x, label in labels
-        ]
+        # A cell that says nan is of a box that is told as broken; an empty one is of no box.
+        labels = [str(cell).strip() if str(x).strip() else "" for x, cell in zip(columns[0], columns[4], strict=True)]
+        codes = [self.codes.setdefault(label, len(self.codes)) if label else -1 for label in labels]
         self.code_chunks.append(np.array(codes, dtype=np.int64))
 
     def finish(self, known: list[str] | None) -> Targets:
         raise NotImplementedError("boxes of several rows belong to an image: see raw_boxes")
 
 
-def columns_of_boxes(table: TableFile, box_columns: list[str] | None, label_column: str | None) -> list[str]:
+def columns_of_boxes(table: TableFile, box_columns: list[str] | None, label_columns: list[str] | None) -> list[str]:
     """Names of the columns for BoxCells. Raises ConfigError if the table has not all of them."""
+    label_columns = label_columns or ["label"]
+    if len(label_columns) > 1:
+        raise ConfigError(
+            f"data.label_columns={label_columns} names several columns: the class of a box stands in one."
+        )
     if box_columns is None:
         found = next((names for names in COLUMNS if set(names) <= set(table.columns)), None)
         if found is None:
@@ -66,10 +70,11 @@ def columns_of_boxes(table: TableFile, box_columns: list[str] | None, label_colu
         box_columns = found
     elif len(box_columns) != 4:
         raise ConfigError(
-            f"data.box_columns={box_columns} names {len(box_columns)} columns. Allowed: four, of left, top, right and bottom."
+            f"data.box_columns={box_columns} names {len(box_columns)} columns. Allowed: four, for left, top, right "
+            "and bottom."
         )
     sizes = SIZE_COLUMNS if set(SIZE_COLUMNS) <= set(table.columns) - set(box_columns) else []
-    return [*box_columns, label_column or "label", *sizes]
+    return [*box_columns, *label_columns, *sizes]
 
 
 def raw_boxes(builder: ColumnBuilder, source: str) -> RawBoxes:
@@ -94,8 +99,8 @@ def raw_boxes(builder: ColumnBuilder, source: str) -> RawBoxes:
     splits, groups = same_of_image(builder, repeated, columns)
     images = columns["path"][repeated.kept]
     return RawBoxes(
-        images, string_column([source] * len(images)), splits, stated.astype(np.int32), image_R[boxes], numbers[boxes, :4],
-        codes_R[boxes], np.zeros(len(boxes), dtype=np.bool_), columns["line"][boxes], list(cells.codes), "xyxy", False, [],
+        images, string_column([source] * len(images)), splits, stated.astype(np.int32), image_R[boxes],
+        numbers[boxes, :4], codes_R[boxes], np.zeros(len(boxes), dtype=np.bool_), columns["line"][boxes], list(cells.codes), "xyxy", False, [],
         groups=groups,
     )  # fmt: skip
 
