@@ -1,0 +1,32 @@
+"""YOLO's txt files: images, a file of lines for each, and mostly a data.yaml."""
+
+from pathlib import Path
+from typing import Unpack
+
+from src.data.annotations.raw import RawBoxes
+from src.data.annotations.yolo_txt import read_yolo
+from src.data.formats.boxes import BoxDataModule
+from src.data.source import DataArguments
+
+
+class YoloDataModule(BoxDataModule):
+    """Boxes, and boxes around polygons, in YOLO's label files; with a data.yaml or with folders alone.
+
+    src/data/annotations/yolo_layout.py says where label files are looked for.
+    conf/data/yolo.yaml explains the settings.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str,
+        file: str | None = None,
+        without_boxes: str = "keep",
+        **settings: Unpack[DataArguments],
+    ) -> None:
+        super().__init__(root=root, without_boxes=without_boxes, **settings)
+        self.file = None if file is None else Path(file).expanduser()
+        self.read_on_error = self.on_error  # what is kept of the reading depends on it
+
+    def read_annotations(self) -> RawBoxes:
+        return read_yolo(self.root, self.file, self.read_on_error)
