@@ -76,7 +76,7 @@ class ImagePlaces:
         folders = sorted(self.folders, key=lambda folder: self.speaks_of_other(folder, split))
         bases = {own: "path relative to the annotation file's folder"} if source_folder else {}
         for folder in folders:
-            bases.setdefault(folder, f"path relative to {folder}")
+            bases.setdefault(folder, f"path relative to {'data.root' if folder == self.root else folder}")
         bases.setdefault(self.root, "path relative to data.root")
         return list(bases.items()), list(bases)
 

@@ -100,8 +100,8 @@ def raw_boxes(builder: ColumnBuilder, source: str) -> RawBoxes:
     images = columns["path"][repeated.kept]
     return RawBoxes(
         images, string_column([source] * len(images)), splits, stated.astype(np.int32), image_R[boxes],
-        numbers[boxes, :4], codes_R[boxes], np.zeros(len(boxes), dtype=np.bool_), columns["line"][boxes], list(cells.codes), "xyxy", False, [],
-        groups=groups,
+        numbers[boxes, :4], codes_R[boxes], np.zeros(len(boxes), dtype=np.bool_), columns["line"][boxes],
+        list(cells.codes), "xyxy", False, [], groups=groups,
     )  # fmt: skip
 
 

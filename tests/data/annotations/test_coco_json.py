@@ -32,7 +32,9 @@ def test_columns(tmp_path: Path) -> None:
     assert raw.images.tolist() == ["a.jpg", "b.jpg"] and raw.sources.tolist() == [str(tmp_path / "x.json")] * 2
     assert raw.class_names == ["things", "dog", "brush"] and raw.splits.tolist() == ["", ""]
     assert raw.stated_wh.tolist() == [[40, 30], [0, 0]]
-    assert raw.image_M.tolist() == [0, 0, 1] and raw.class_M.tolist() == [1, 2, 2] and raw.number_M.tolist() == [5, 2, 4]
+    assert (
+        raw.image_M.tolist() == [0, 0, 1] and raw.class_M.tolist() == [1, 2, 2] and raw.number_M.tolist() == [5, 2, 4]
+    )
     assert raw.coordinates.tolist() == [[1, 2, 3, 4]] * 3 and raw.form == "xywh" and not raw.relative
     assert raw.crowd_M.tolist() == [False, False, True] and raw.coordinates.dtype == np.float64
 
@@ -160,7 +162,11 @@ RLE = {"size": [4, 5], "counts": [5, 2, 2, 2, 9]}
 @pytest.mark.parametrize(
     ("annotations", "crowds", "text"),
     [
-        ([box(iscrowd=1, segmentation=RLE, attributes={"occluded": False}), box(), box()], 0, "CVAT writes each mask so"),
+        (
+            [box(iscrowd=1, segmentation=RLE, attributes={"occluded": False}), box(), box()],
+            0,
+            "CVAT writes each mask so",
+        ),
         ([box(iscrowd=1, segmentation=RLE), box(iscrowd=1, segmentation=RLE), box()], 0, "most of the file's"),
         ([box(iscrowd=1, segmentation=RLE), box(), box()], 1, "1 annotations are crowds"),
         ([box(iscrowd="1"), box(), box(iscrowd=None)], 1, "1 annotations are crowds"),
