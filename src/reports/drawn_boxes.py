@@ -1,0 +1,66 @@
+"""Boxes drawn on an image, with their classes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+
+from src.reports.drawing import font
+
+# Told apart also by people who see no red or no green (Okabe and Ito 2008, "Color Universal Design").
+COLORS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#ffffff")
+DARK, LIGHT = "#000000", "#ffffff"
+LIGHT_GROUNDS = ("#e69f00", "#56b4e9", "#f0e442", "#ffffff", "#cc79a7")  # that need dark letters
+
+
+def color_of(class_id: int) -> str:
+    return COLORS[class_id % len(COLORS)]
+
+
+def draw_boxes(
+    image: Image.Image,
+    boxes_xyxy: npt.NDArray[np.float32],
+    texts: Sequence[str],
+    colors: Sequence[str],
+    dashed: bool = False,
+) -> Image.Image:
+    """A copy of the image with boxes [M, 4] in its pixels, each with a text (may be empty) in a colour `#rrggbb`.
+
+    Lines and letters grow with the image. `dashed`: corners alone, as for boxes that were missed.
+    """
+    drawn = image.convert("RGB")
+    draw = ImageDraw.Draw(drawn)
+    width = max(1, round(max(image.size) / 320))
+    letters = font(max(9, round(max(image.size) / 45)))
+    for box, text, color in zip(boxes_xyxy.tolist(), texts, colors, strict=True):
+        left, top, right, bottom = box
+        corners = (left, top, max(right - 1, left), max(bottom - 1, top))
+        if dashed:
+            draw_corners(draw, corners, color, width)
+        else:
+            draw.rectangle(corners, outline=color, width=width)
+        if text:
+            label(draw, (left, top), text, color, letters)
+    return drawn
+
+
+def draw_corners(
+    draw: ImageDraw.ImageDraw, corners: tuple[float, float, float, float], color: str, width: int
+) -> None:
+    """A quarter of each side, from each end."""
+    left, top, right, bottom = corners
+    across, down = (right - left) / 4, (bottom - top) / 4
+    for x, step in ((left, across), (right, -across)):
+        for y, fall in ((top, down), (bottom, -down)):
+            draw.line([(x + step, y), (x, y), (x, y + fall)], fill=color, width=width)
+
+
+def label(draw: ImageDraw.ImageDraw, corner: tuple[float, float], text: str, color: str, letters: object) -> None:
+    """Above the box, or in it at the upper edge of the image."""
+    left, top, right, bottom = draw.textbbox((0, 0), text, font=letters)  # type: ignore[arg-type]
+    x, y = corner[0], corner[1] - (bottom - top) - 4
+    y = y if y >= 0 else corner[1]
+    draw.rectangle((x, y, x + right - left + 4, y + bottom - top + 4), fill=color)
+    ink = DARK if color in LIGHT_GROUNDS else LIGHT
+    draw.text((x + 2 - left, y + 2 - top), text, fill=ink, font=letters)  # type: ignore[arg-type]
