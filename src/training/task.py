@@ -131,12 +131,22 @@ class FineTuneTask(DistributedModule):
         """Of the final weights on a split, beside those that each validation logs; there are images."""
         return {}
 
-    def predictions(self, outputs: Tensor, sizes_wh: Tensor | None = None) -> Sequence[Prediction]:
-        """What is said about each image, of the network's outputs on any device.
+    def placed(self, outputs: Tensor, sizes_wh: Tensor) -> Tensor:
+        """The network's outputs with places, if there are any, in pixels of the files' upright images, int64 [B, 2]."""
+        return outputs
 
-        `sizes_wh` int64 [B, 2]: of the images in their files, upright, which tasks that say where something is need.
+    def merged(self, outputs: Tensor, places_xyxy: Tensor) -> Tensor:
+        """`placed` outputs of one image, of those of its tiles at these places in it, int64 [T, 4]."""
+        raise NotImplementedError
+
+    def predictions(self, outputs: Tensor, threshold: float | None = None) -> Sequence[Prediction]:
+        """What is said about each image, of `placed` outputs on any device.
+
+        `threshold`: of all classes, instead of those that the task has.
         """
         layer = self.output_layer()
+        if threshold is not None:
+            layer.thresholds = [threshold] * len(layer.class_names)
         return self.prediction.of(layer.arrays(outputs.to(self.device)), layer)
 
     def suspects(self, batch: Batch) -> Tensor:

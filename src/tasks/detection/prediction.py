@@ -11,7 +11,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from src.evaluation.prediction import TOLERANCE, Floats, Outputs, Prediction, PredictionFacts
+from src.evaluation.found_objects import FoundObjects
+from src.evaluation.prediction import TOLERANCE, Floats, Outputs, PredictionFacts
 
 CORNERS = ("x1", "y1", "x2", "y2")
 SAME_IOU = 0.99  # of a box and its counterpart in predictions that count as the same
@@ -19,10 +20,8 @@ DEFAULT_THRESHOLD = 0.5  # of a score, where no threshold is known
 
 
 @dataclass(frozen=True, eq=False)
-class DetectionPrediction(Prediction):
-    """`boxes_xyxy` float32 [M, 4] in pixels of the upright image, x2 and y2 exclusive; `numbers` float32 [M], scores
-    0..1, the highest first; `class_ids` int64 [M].
-    """
+class DetectionPrediction(FoundObjects):
+    """Boxes are in pixels of the upright image."""
 
     needed_columns: ClassVar = (*CORNERS, "prediction", "score")
     class_names: list[str]
@@ -65,11 +64,6 @@ class DetectionPrediction(Prediction):
 
     def __len__(self) -> int:
         return len(self.numbers)
-
-    @property
-    def names(self) -> list[str]:
-        """The class of each box."""
-        return [self.class_names[k] for k in self.class_ids.tolist()]
 
     def rows(self) -> list[dict[str, str]]:
         """One per box; an image without boxes has one with empty texts."""

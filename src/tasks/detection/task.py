@@ -4,7 +4,7 @@ Shapes: B images, D rows for the boxes that are found in one, N images of a spli
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from src.runs.record import RunRecord
 from src.tasks.detection.export import DetectionOutputs
 from src.tasks.detection.metrics import BoxMetrics
 from src.tasks.detection.prediction import DetectionPrediction
+from src.tasks.detection.tiles import merged_tiles
 from src.training.task import FineTuneTask
 
 MIN_DETECTIONS = 100  # per image
@@ -87,13 +88,15 @@ class DetectionTask(FineTuneTask):
     def output_layer(self) -> DetectionOutputs:
         return DetectionOutputs(self.class_names, None)
 
-    def predictions(self, outputs: Tensor, sizes_wh: Tensor | None = None) -> Sequence[Prediction]:
-        assert sizes_wh is not None
-        return super().predictions(in_pixels(outputs, sizes_wh.to(outputs.device)))
+    def placed(self, outputs: Tensor, sizes_wh: Tensor) -> Tensor:
+        return in_pixels(outputs, sizes_wh.to(outputs.device))
+
+    def merged(self, outputs: Tensor, places_xyxy: Tensor) -> Tensor:
+        return merged_tiles(outputs, places_xyxy.to(outputs.device))
 
     def predictions_of(self, evidence: Evidence) -> Iterator[Prediction]:
         for start in range(0, len(evidence), 1024):
-            yield from super().predictions(torch.from_numpy(evidence.arrays["detections"][start : start + 1024]))
+            yield from self.predictions(torch.from_numpy(evidence.arrays["detections"][start : start + 1024]))
 
 
 def in_pixels(outputs_BD6: Tensor, sizes_B2: Tensor) -> Tensor:
