@@ -6,7 +6,7 @@ compares predictions needs to know neither the task nor where the outputs come f
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -51,6 +51,11 @@ class Prediction(ABC):
     @abstractmethod
     def output_shapes(cls, class_names: list[str]) -> dict[str, tuple[int, ...]]:
         """The outputs of a model by name, in the order of an exported file, with the shape of one image's."""
+
+    @classmethod
+    def named(cls, arrays: Sequence[npt.NDArray[Any]], class_names: list[str]) -> Outputs:
+        """What an exported file answered, by name and with the image as the first axis."""
+        return dict(zip(cls.output_shapes(class_names), arrays, strict=True))
 
     @classmethod
     @abstractmethod

@@ -19,14 +19,13 @@ from torchvision.ops import nms
 Found: TypeAlias = tuple[Tensor, Tensor, Tensor]
 
 
-class OneStageGraph(nn.Module):
+class OneStageGraph:
     """FCOS, RetinaNet and SSD: the best anchors of each level or class, and of those that overlap the best."""
 
     def __init__(self, net: Any) -> None:
-        super().__init__()
         self.net, self.by_class = net, isinstance(net, SSD)
 
-    def forward(self, pixels_13hw: Tensor, size_2: Tensor) -> Found:
+    def __call__(self, pixels_13hw: Tensor, size_2: Tensor) -> Found:
         """Of a normalised and padded image, whose own height and width in there are `size_2`."""
         net = self.net
         maps = list(net.backbone(pixels_13hw).values())

@@ -1,26 +1,24 @@
 """Faster R-CNN as a graph of plain tensor operations, as src/models/detector_graphs.py has the others.
 
-Shapes: h and w pixels of the padded image, A anchors, P proposals, K classes with the background, M boxes that are found.
+Shapes: h and w pixels of the padded image, A anchors, P proposals, K classes with the background, M found boxes.
 """
 
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.models.detection.rpn import concat_box_prediction_layers
 from torchvision.ops import nms, roi_align
 from torchvision.ops.poolers import _setup_scales
 
+from src.models.detector import SMALLEST_PX, are_large
 from src.models.detector_graphs import Found, anchors_by_level, clipped, highest, nms_by_class
 
-SMALLEST_PX = 1e-2  # side of a box that torchvision keeps
 
-
-class TwoStageGraph(nn.Module):
+class TwoStageGraph:
     """Proposals of each level, and then a class and a better box for each of them."""
 
     def __init__(self, net: Any, size_divisible: int) -> None:
-        super().__init__()
         self.net, self.heads = net, net.roi_heads
         pool = self.heads.box_roi_pool
         example = torch.zeros(1, 3, 2 * size_divisible, 2 * size_divisible, dtype=next(net.parameters()).dtype)
@@ -31,7 +29,7 @@ class TwoStageGraph(nn.Module):
             self.seen(maps), [tuple(example.shape[-2:])], pool.canonical_scale, pool.canonical_level
         )
 
-    def forward(self, pixels_13hw: Tensor, size_2: Tensor) -> Found:
+    def __call__(self, pixels_13hw: Tensor, size_2: Tensor) -> Found:
         """As OneStageGraph."""
         maps = self.net.backbone(pixels_13hw)
         proposals_P4 = self.proposals(pixels_13hw, list(maps.values()), size_2)
@@ -42,7 +40,7 @@ class TwoStageGraph(nn.Module):
         boxes_M4 = clipped(boxes_PK4[:, 1:].flatten(0, 1), size_2)
         scores_M = scores_PK[:, 1:].flatten()
         labels_M = torch.arange(1, scores_PK.shape[1]).expand(scores_PK[:, 1:].shape).flatten()
-        kept = ((scores_M > self.heads.score_thresh) & is_large(boxes_M4, SMALLEST_PX)).nonzero().flatten()
+        kept = ((scores_M > self.heads.score_thresh) & are_large(boxes_M4, SMALLEST_PX)).nonzero().flatten()
         boxes_M4, scores_M, labels_M = boxes_M4[kept], scores_M[kept], labels_M[kept]
         chosen_M = nms_by_class(boxes_M4, scores_M, labels_M, self.heads.nms_thresh)[: self.heads.detections_per_img]
         return boxes_M4[chosen_M], scores_M[chosen_M], labels_M[chosen_M]
@@ -62,7 +60,7 @@ class TwoStageGraph(nn.Module):
             best_k, anchors_k = highest(torch.sigmoid(logits_A1.float().flatten()), rpn.pre_nms_top_n())
             boxes_k4 = rpn.box_coder.decode_single(deltas_A4[anchors_k].float(), anchors_A4[anchors_k])
             boxes_k4 = clipped(boxes_k4, size_2)
-            kept = ((best_k >= rpn.score_thresh) & is_large(boxes_k4, rpn.min_size)).nonzero().flatten()
+            kept = ((best_k >= rpn.score_thresh) & are_large(boxes_k4, rpn.min_size)).nonzero().flatten()
             boxes_k4, best_k = boxes_k4[kept], best_k[kept]
             chosen = nms(boxes_k4, best_k, rpn.nms_thresh)
             boxes.append(boxes_k4[chosen])
@@ -82,8 +80,3 @@ class TwoStageGraph(nn.Module):
             size, scale = pool.output_size, pool.scales[level]
             parts.append(roi_align(one.float(), rois_P5[places_p], size, scale, pool.sampling_ratio))
         return torch.cat(parts)[torch.cat(places).argsort()]
-
-
-def is_large(boxes_M4: Tensor, least_px: float) -> Tensor:
-    sides_M2 = boxes_M4[:, 2:] - boxes_M4[:, :2]
-    return (sides_M2 >= least_px).all(dim=1)

@@ -17,10 +17,11 @@ from src.data.dataset import Batch
 from src.data.table import ImageTable
 from src.data.targets import Targets
 from src.evaluation.evidence import MAX_NOT_FINITE, Evidence
-from src.evaluation.prediction import Prediction
+from src.evaluation.prediction import Outputs, Prediction
 from src.models.adapted import AdaptedNetwork
 from src.runs.record import RunRecord
 from src.settings.errors import ConfigError
+from src.training.exported_model import ExportedModel
 from src.training.nonfinite import NonFiniteLosses
 from src.training.output_layer import OutputLayer
 from src.training.phases import TrainingPlan
@@ -35,6 +36,7 @@ class FineTuneTask(DistributedModule):
     """
 
     prediction: ClassVar[type[Prediction]]
+    exported_model: ClassVar[type[ExportedModel]] = ExportedModel
     needs_loss: ClassVar[bool] = False
     frozen_network: FrozenNetwork | None = None  # what makes features that can be kept while the head alone trains
 
@@ -119,9 +121,26 @@ class FineTuneTask(DistributedModule):
         """As `explain_batch` of src/models/grad_cam.py. Raises ConfigError where no output is of a whole image."""
         raise ConfigError(f"There are no heat maps for task.name={self.record.task_name}.")
 
-    def metrics_of(self, outputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Of the network's outputs for labelled images, without a loss, by name of the test metric."""
+    def metrics_of(self, outputs: Tensor, labels: Any, sizes_wh: Tensor) -> dict[str, Tensor]:
+        """Of `placed` outputs for images of these sizes, without a loss, by name of the test metric.
+
+        `labels` are what Targets.labels has of them.
+        """
         return {}
+
+    def exported(self, half: bool = False) -> ExportedModel:
+        """What an exported file computes."""
+        names = list(self.prediction.output_shapes(self.class_names))
+        return self.exported_model(self.model, self.output_layer(), self.record.preprocessing, names, half)
+
+    def compare(self, expected: Outputs, found: Outputs) -> tuple[int, float]:
+        """How many answers of two models to the same images are alike, and the largest difference, in the output
+        layer's unit.
+        """
+        layer = self.output_layer()
+        pairs = list(zip(*(self.prediction.of(outputs, layer) for outputs in (expected, found)), strict=True))
+        differences = [one.difference(other, layer.unit) for one, other in pairs]
+        return sum(one.same_as(other, layer.unit) for one, other in pairs), max(differences)
 
     def calibrate(self, val: Evidence) -> dict[str, float]:
         """Learn from the best weights' evidence of val, which has images; what best.ckpt then carries, if anything."""

@@ -4,7 +4,7 @@ Shapes: N images, D rows for boxes, M boxes of one image, K classes.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -45,6 +45,11 @@ class DetectionPrediction(FoundObjects):
     @classmethod
     def output_shapes(cls, class_names: list[str]) -> dict[str, tuple[int, ...]]:
         return {"boxes": (-1, 4), "scores": (-1,), "labels": (-1,)}
+
+    @classmethod
+    def named(cls, arrays: Sequence[npt.NDArray[Any]], class_names: list[str]) -> Outputs:
+        """A file has no axis of images, and whole numbers as labels."""
+        return {name: value[None].astype(np.float32) for name, value in super().named(arrays, class_names).items()}
 
     @classmethod
     def choice(cls, class_names: list[str]) -> str:
