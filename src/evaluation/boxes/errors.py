@@ -38,8 +38,8 @@ def split_errors(matches: Matches) -> Errors:
 
     Missed are true boxes that are not found and at which no wrong class and no badly placed detection points. Mended
     means: a wrong class or place becomes right if its true box is not found, and the best such detection alone, the
-    others of this kind go away; duplicates, both and background go away; missed true boxes do not count (if there are no
-    others, the gain is 1). Other than in the authors' code, AP50 is a mean of the classes that have true boxes.
+    others of this kind go away; duplicates, both and background go away; missed true boxes do not count (without any
+    other the gain is 1). Other than in the authors' code, AP50 is a mean of the classes that have true boxes.
     """
     kind_D, target_D = _kinds(matches)
     mendable_D = _best_of_target(matches, kind_D, target_D)
