@@ -68,7 +68,8 @@ def raw(
     return RawBoxes(
         string_column(f"{i}.jpg" for i in range(count)), string_column(sources or ["a.json"] * count),
         string_column([""] * count), np.zeros((count, 2), dtype=np.int32), np.arange(count), values,
-        np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.bool_), np.arange(count), ["x"], form, relative, [], first,
+        np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.bool_), np.arange(count), ["x"], form, relative, [],
+        first,
     )  # fmt: skip
 
 
