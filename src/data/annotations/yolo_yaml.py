@@ -6,6 +6,7 @@ from typing import Any
 
 from src.data.annotations.problems import text_of
 from src.data.folders.split_names import listed, split_of
+from src.data.missing import is_there
 from src.files.plain_files import read_yaml
 from src.settings.errors import ConfigError
 
@@ -75,9 +76,9 @@ def names_in(file: Path, names: Any) -> dict[int, str] | None:
     """A list, or a mapping from ids; a text is the file that lists them."""
     if names is None or names == [] or names == {}:
         return None
-    if isinstance(names, str) and (file.parent / names).is_file():
+    if isinstance(names, str) and is_there(file.parent / names):
         return names_listed(file.parent / names)
-    pairs = list(names.items()) if isinstance(names, dict) else list(enumerate(names)) * isinstance(names, list)
+    pairs = list(names.items() if isinstance(names, dict) else enumerate(names if isinstance(names, list) else []))
     if not pairs or any(isinstance(name, dict | list) or not str(i).strip().isdecimal() for i, name in pairs):
         raise ConfigError(f"{file}: names: is neither a list of class names nor a mapping from ids to names.")
     return {int(i): str(name).strip() for i, name in pairs}
@@ -102,7 +103,7 @@ def bases_of(root: Path, file: Path, path: Any) -> list[Path]:
     own = file.parent
     text = path.replace("\\", "/") if isinstance(path, str) else ""
     said = [Path(text).expanduser(), own / text, root / text] if text else []
-    places = [place for place in said if place.is_dir() and place != Path()]
+    places = [place for place in said if is_there(place) and place != Path()]
     if text in ("", "."):
         places = []
     return list(dict.fromkeys([*places, own, root]))
@@ -112,7 +113,7 @@ def find_place(bases: list[Path], text: str) -> tuple[Path | None, str]:
     """The folder or list that is meant, and by which rule if not by the yaml's letter."""
     text = text.strip().replace("\\", "/")
     exact = [base / text for base in bases]
-    if found := next((place for place in exact if place.exists()), None):
+    if found := next((place for place in exact if is_there(place)), None):
         return found, "" if found == exact[0] else f"from {found.parent}"
     parts = [part for part in PurePosixPath(text).parts if part not in ("..", ".", "/")]
     for begin in range(len(parts)):
@@ -120,7 +121,7 @@ def find_place(bases: list[Path], text: str) -> tuple[Path | None, str]:
         if len(parts) - begin < 2 and len(parts) > 1 and split_of(parts[begin]) is None:
             break
         for base in bases:
-            if (place := base.joinpath(*parts[begin:])).exists():
+            if is_there(place := base.joinpath(*parts[begin:])):
                 return place, "the end of its path"
     return None, ""
 
