@@ -15,7 +15,7 @@ from src.data.annotations.class_names import used_classes
 from src.data.annotations.findings import NO_NUMBER, BoxFinding, BoxFindings
 from src.data.annotations.frames import find_frames, turned
 from src.data.annotations.headers import read_headers
-from src.data.annotations.image_paths import MISSING, ImagePlaces, is_below
+from src.data.annotations.image_paths import MISSING, ImagePlaces, placed
 from src.data.annotations.raw import RawBoxes
 from src.data.annotations.repair import FINE, repaired
 from src.data.annotations.units import Meaning, corners, in_pixels
@@ -26,9 +26,9 @@ Ids = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class CheckedBoxes:
-    """`paths`, `splits`, `groups` text [N]; `sizes_wh` int64 [N, 2], upright. Of each box, by ascending image: `image_M` int64,
-    `boxes_xyxy` float32 [M, 4] as in `Boxes`, `class_M` int64 indices into `class_names`, `crowd_M` bool. `outside`: folders with
-    annotations or images that do not lie below the root.
+    """`paths`, `splits`, `groups` text [N]; `sizes_wh` int64 [N, 2], upright. Of each box, by ascending image:
+    `image_M` int64, `boxes_xyxy` float32 [M, 4] as in `Boxes`, `class_M` int64 indices into `class_names`, `crowd_M`
+    bool. `outside`: folders with annotations or images that do not lie below the root.
     """
 
     paths: npt.NDArray[Any]
@@ -42,7 +42,7 @@ class CheckedBoxes:
     class_names: list[str]
     findings: BoxFindings
     notes: list[str]
-    outside: list[str]
+    folders: list[str]
 
 
 def check_boxes(raw: RawBoxes, root: Path, max_megapixels: float) -> CheckedBoxes:
@@ -58,8 +58,8 @@ def check_boxes(raw: RawBoxes, root: Path, max_megapixels: float) -> CheckedBoxe
         tried = ", ".join(dict.fromkeys([*map(str, raw.folders), str(root)]))
         raise ConfigError(
             f"data.root='{root}': none of the {len(paths):,} images that the annotations name is there, e.g. "
-            f"'{raw.images[0]}'. Looked in {tried}, beside the annotation files, and by name everywhere below data.root: set "
-            "it to the folder that holds the images too."
+            f"'{raw.images[0]}'. Looked in {tried}, beside the annotation files, and by name everywhere below it: "
+            "set data.root to the folder that holds the images too."
         )
     raw = only(raw, paths != MISSING)
     paths = paths[paths != MISSING]
@@ -95,7 +95,7 @@ def with_boxes(
     return once_each(
         CheckedBoxes(
             paths, raw.splits, raw.groups, np.maximum(frames.upright_wh, 1), image_M, boxes.astype(np.float32), class_M,
-            raw.crowd_M[usable], names, BoxFindings.joined(findings), notes, folders_outside(root, raw.sources, paths),
+            raw.crowd_M[usable], names, BoxFindings.joined(findings), notes, folders_of(root, raw.sources, paths),
         )
     )  # fmt: skip
 
@@ -108,10 +108,10 @@ def reach(raw: RawBoxes) -> npt.NDArray[np.float64]:
     return reach_xy
 
 
-def folders_outside(root: Path, *columns: npt.NDArray[Any]) -> list[str]:
-    """Folders of the absolute ones of these paths, unless they lie below the root. Sorted."""
-    folders = {os.path.dirname(path) for paths in columns for path in paths.tolist() if path.startswith("/")}  # noqa: PTH120
-    return sorted(folder for folder in folders if not is_below(f"{folder}/", str(root.absolute())))
+def folders_of(root: Path, *columns: npt.NDArray[Any]) -> list[str]:
+    """The folders that these paths lie in, absolute and sorted."""
+    folders = {os.path.dirname(path) for paths in columns for path in paths.tolist() if path}  # noqa: PTH120
+    return sorted({placed(folder, str(root.absolute())) for folder in folders})
 
 
 def only(raw: RawBoxes, there: npt.NDArray[np.bool_]) -> RawBoxes:
@@ -146,7 +146,9 @@ def about_boxes(
 
 
 def once_each(found: CheckedBoxes) -> CheckedBoxes:
-    """Images that are named again in their split become one with all boxes; those in several splits stay, and it is said."""
+    """Images that are named again in their split become one with all boxes; those in several splits stay, and it is
+    said.
+    """
     keys = list(zip(found.paths.tolist(), found.splits.tolist(), strict=True))
     first: dict[tuple[str, str], int] = {}
     row_N = np.array([first.setdefault(key, len(first)) for key in keys], dtype=np.int64)
@@ -162,7 +164,7 @@ def once_each(found: CheckedBoxes) -> CheckedBoxes:
     image_M = row_N[found.image_M]
     order = np.argsort(image_M, kind="stable")
     return CheckedBoxes(
-        found.paths[kept], found.splits[kept], None if found.groups is None else found.groups[kept], found.sizes_wh[kept],
-        image_M[order], found.boxes_xyxy[order], found.class_M[order], found.crowd_M[order], found.class_names,
-        found.findings, notes, found.outside,
+        found.paths[kept], found.splits[kept], None if found.groups is None else found.groups[kept],
+        found.sizes_wh[kept], image_M[order], found.boxes_xyxy[order], found.class_M[order], found.crowd_M[order],
+        found.class_names, found.findings, notes, found.folders,
     )  # fmt: skip

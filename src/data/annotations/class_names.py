@@ -17,7 +17,8 @@ def used_classes(names: list[str], class_M: Ids, file_M: Ids, notes: list[str]) 
     """The names that boxes have, in their order, and the classes of the boxes as indices into them.
 
     Names that differ in blanks or in how Unicode writes them are one class; those that differ in capital letters too,
-    unless one file (`file_M`: of each box) has boxes of both: `a` and `A` may be two classes. The most frequent name stays.
+    unless one file (`file_M`: of each box) has boxes of both: `a` and `A` may be two classes. The most frequent name
+    stays.
     """
     counts_K = np.bincount(class_M, minlength=len(names))
     if unused := [name for name, count in zip(names, counts_K.tolist(), strict=True) if not count]:

@@ -109,9 +109,6 @@ class BoxFindings:
             return ""
         places = [place for kind in errors for place in np.flatnonzero(self.kinds == kind)[:SHOWN_IN_ERROR].tolist()]
         shown = "\n".join(f"  {self.at(place)}" for place in places[:SHOWN_IN_ERROR])
-        more = (
-            f"\n  ... {total - SHOWN_IN_ERROR:,} more"
-            if (total := sum(counts[k] for k in errors)) > len(places)
-            else ""
-        )
+        total = sum(counts[kind] for kind in errors)
+        more = f"\n  ... {total - SHOWN_IN_ERROR:,} more" if total > SHOWN_IN_ERROR else ""
         return f"{'; '.join(said)}:\n{shown}{more}"

@@ -1,7 +1,7 @@
 """In which pixels boxes count: of the image as it is stored or as it stands upright, or of another size of it.
 
-Annotation files say an image's width and height. If EXIF turns the image, these tell whether its boxes were drawn before
-or after the turn. Shapes: N images, M boxes. Imports no torch.
+Annotation files say an image's width and height. If EXIF turns the image, these tell whether its boxes were drawn
+before or after the turn. Shapes: N images, M boxes. Imports no torch.
 """
 
 from dataclasses import dataclass, field
@@ -20,9 +20,9 @@ Sizes = npt.NDArray[np.int64]
 
 @dataclass
 class Frames:
-    """`frame_wh` int64 [N, 2]: the size in whose pixels an image's boxes count. `drawn_wh`: what it has in truth where they
-    were drawn, before or after the turn. `turn` int8 [N]: EXIF orientation by which its boxes are to be turned, 1 = not.
-    `upright_wh`: of the image as people see it. Sizes of images that cannot be read are 0 if none is stated.
+    """`frame_wh` int64 [N, 2]: the size in whose pixels an image's boxes count. `drawn_wh`: what it has in truth where
+    they were drawn, before or after the turn. `turn` int8 [N]: EXIF orientation by which its boxes are to be turned, 1
+    = not. `upright_wh`: of the image as people see it. Sizes of images that cannot be read are 0 if none is stated.
     """
 
     frame_wh: Sizes
@@ -33,18 +33,19 @@ class Frames:
 
 
 def find_frames(headers: Headers, stated_wh: Sizes, reach_xy: npt.NDArray[np.float64], relative: bool) -> Frames:
-    """`stated_wh` as in RawBoxes, `reach_xy` [N, 2]: how far right and down the boxes of an image go, in pixels as written;
-    `relative`: boxes in shares fit every size.
+    """`stated_wh` as in RawBoxes, `reach_xy` [N, 2]: how far right and down the boxes of an image go, in pixels as
+    written; `relative`: boxes in shares fit every size.
     """
     notes: list[str] = []
     stated, readable = (stated_wh > 0).all(axis=1), (headers.stored_wh > 0).all(axis=1)
+    told = np.asarray(stated & readable)
     on_side = headers.orientation >= FIRST_ON_ITS_SIDE
     upright_wh = np.where(on_side[:, None], headers.stored_wh[:, ::-1], headers.stored_wh)
-    turns = before_turn(headers, stated_wh, upright_wh, stated & readable, notes)
+    turns = before_turn(headers, stated_wh, upright_wh, told, notes)
     drawn_wh = np.where(turns[:, None], headers.stored_wh, upright_wh)
     frame_wh = drawn_wh.copy()
     if not relative:
-        scaled = of_other_size(drawn_wh, stated_wh, reach_xy, stated & readable, notes)
+        scaled = of_other_size(drawn_wh, stated_wh, reach_xy, told, notes)
         frame_wh[scaled] = stated_wh[scaled]
     lost = ~readable & stated
     for sizes in (frame_wh, drawn_wh, upright_wh):
@@ -57,8 +58,8 @@ def before_turn(
 ) -> npt.NDArray[np.bool_]:
     """Whether boxes were drawn on the image as it is stored, and EXIF turns it afterwards. bool [N].
 
-    Where the stated size does not tell, since there is none, or the image is square, mirrored or upside down, they were drawn
-    on the upright image, unless those of all images whose size tells were not.
+    Where the stated size does not tell, since there is none, or the image is square, mirrored or upside down, they were
+    drawn on the upright image, unless those of all images whose size tells were not.
     """
     any_turn = headers.orientation > 1
     tells = told & (headers.orientation >= FIRST_ON_ITS_SIDE) & ~alike(headers.stored_wh, upright_wh)
@@ -70,7 +71,7 @@ def before_turn(
         (stored, "the stated size is that of the file: boxes are turned with the image"),
         (upright, "the stated size is that of the upright image: boxes stay"),
         (unclear, "no stated size tells whether boxes were drawn before or after: " + (
-            "they are turned, as those of the images where it tells" if as_stored else "boxes stay, for the upright image"
+            "they are turned, as those of the images where it tells" if as_stored else "boxes stay"
         )),
     ):  # fmt: skip
         if count := int(which.sum()):
@@ -91,8 +92,8 @@ def of_other_size(
         notes.append(f"{count:,} images have another size than the annotations state, in the same proportions: {what}.")
     if count := int((other & ~resized).sum()):
         notes.append(
-            f"{count:,} images have another size than the annotations state, in other proportions: boxes are taken to be in "
-            "the pixels of the image."
+            f"{count:,} images have another size than the annotations state, in other proportions: boxes are "
+            "taken to be in the pixels of the image."
         )
     return np.asarray(resized & believed)
 
@@ -106,7 +107,8 @@ def alike(one_wh: Sizes, other_wh: Sizes) -> npt.NDArray[np.bool_]:
 def turned(
     boxes_xyxy: npt.NDArray[np.float64], stored_wh: Sizes, orientation: npt.NDArray[np.int8]
 ) -> npt.NDArray[np.float64]:
-    """Boxes [M, 4] in the pixels of the stored image, in those of the upright one; size and EXIF orientation of each box's.
+    """Boxes [M, 4] in the pixels of the stored image, in those of the upright one; size and EXIF orientation of each
+    box's.
 
     The EXIF standard (CIPA DC-008) has the eight orientations; `PIL.ImageOps.exif_transpose` turns images by them.
     """

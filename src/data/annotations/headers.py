@@ -1,9 +1,10 @@
 """Width, height and EXIF orientation of images, from their headers. Shapes: N images. Imports no torch."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +15,15 @@ from src.data.decode import UnreadableImage, open_image
 
 THREADS = 8
 AT_ONCE = 256  # images that a thread takes at once
-PNG_LATE = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")  # chunks that may say how an image is turned
+# Chunks of a PNG that may say how it is turned, with the keywords of those that may say anything.
+EXIF_CHUNKS = re.compile(rb"eXIf|(tEXt|zTXt|iTXt)(Raw profile type|XML:com)")
+KEYWORD_BYTES = 16
 
 
 @dataclass(frozen=True)
 class Headers:
-    """`stored_wh` int64 [N, 2]: pixels as the file has them, 0 where it cannot be read. `orientation` int8 [N]: 1 (upright)
-    to 8, as EXIF counts. `problems`: why an image cannot be read, by its row.
+    """`stored_wh` int64 [N, 2]: pixels as the file has them, 0 where it cannot be read. `orientation` int8 [N]: 1
+    (upright) to 8, as EXIF counts. `problems`: why an image cannot be read, by its row.
     """
 
     stored_wh: npt.NDArray[np.int64]
@@ -53,27 +56,27 @@ def header_of(path: Path, max_megapixels: float) -> tuple[tuple[int, int], int]:
     """Size as stored, and EXIF orientation: the one by which `src.data.decode` turns the image."""
     with open_image(path, max_megapixels) as image:
         # Of a PNG, Pillow's own getexif decodes all pixels to reach what may come behind them.
-        exif = Image.Image.getexif(image) if image.format == "PNG" else image.getexif()
-        if image.format == "PNG" and ExifTags.Base.Orientation not in exif and has_late_text(image):
-            exif = image.getexif()
+        early = image.format == "PNG" and ("exif" in image.info or not has_late_exif(image))
+        exif = Image.Image.getexif(image) if early else image.getexif()
         found = exif.get(ExifTags.Base.Orientation, 1)
         if min(image.size) < 1:
             raise UnreadableImage(f"{image.size[0]} x {image.size[1]} pixels")
         return image.size, found if found in range(1, 9) else 1
 
 
-def has_late_text(image: Image.Image) -> bool:
-    """Whether something that may hold EXIF stands behind the pixels of a PNG."""
-    file: BinaryIO | None = image.fp  # type: ignore[attr-defined, unused-ignore]
+def has_late_exif(image: Any) -> bool:
+    """Whether EXIF or XMP stands behind the pixels of a PNG."""
+    file = image.fp
     if file is None or not image.tile:
         return False
     before = file.tell()
     try:
         file.seek(image.tile[0].offset - 8)
         while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
-            if head[4:] in PNG_LATE:
+            start = file.tell()
+            if EXIF_CHUNKS.match(head[4:] + file.read(KEYWORD_BYTES)):
                 return True
-            file.seek(int.from_bytes(head[:4]) + 4, 1)
+            file.seek(start + int.from_bytes(head[:4]) + 4)
         return False
     finally:
         file.seek(before)

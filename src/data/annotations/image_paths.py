@@ -29,7 +29,7 @@ class ImagePlaces:
 
     def __init__(self, root: Path, folders: list[Path]) -> None:
         self.root = os.path.abspath(root)  # noqa: PTH100 - without following links, as .. in names is read
-        self.folders = list(dict.fromkeys(os.path.abspath(Path(self.root, folder)) for folder in folders))  # noqa: PTH100
+        self.folders = list(dict.fromkeys(placed(str(folder), self.root) for folder in folders))
         self.rules = Counter[str]()
         self.notes: list[str] = []
 
@@ -72,13 +72,11 @@ class ImagePlaces:
     @cache  # noqa: B019 - an ImagePlaces lives as long as its data are read
     def bases(self, source_folder: str, split: str) -> tuple[list[tuple[str, str]], list[str]]:
         """Folders that names may start from, each in words, and those that they may not lead out of."""
-        own = os.path.abspath(os.path.join(self.root, source_folder))  # noqa: PTH100, PTH118
-        if not os.path.isdir(own):  # noqa: PTH112
-            own = os.path.abspath(source_folder)  # noqa: PTH100
+        own = placed(source_folder, self.root)
         folders = sorted(self.folders, key=lambda folder: self.speaks_of_other(folder, split))
         bases = {own: "path relative to the annotation file's folder"} if source_folder else {}
         for folder in folders:
-            bases.setdefault(folder, f"path relative to {folder}")
+            bases.setdefault(folder, f"path relative to {'data.root' if folder == self.root else folder}")
         bases.setdefault(self.root, "path relative to data.root")
         return list(bases.items()), list(bases)
 
@@ -107,10 +105,14 @@ class ImagePlaces:
         return exact, alike
 
     def all_images(self) -> Iterator[str]:
-        for place in [self.root, *(folder for folder in self.folders if not is_below(folder, self.root))]:
+        """Every file once, however many of the folders lie in each other or are links to each other."""
+        real_folder, seen = cache(os.path.realpath), set[tuple[str, str]]()
+        for place in [self.root, *self.folders]:
             paths, _ = walk(Path(place))
             for path in paths:
-                if os.path.exists(whole := f"{place}/{path}"):  # noqa: PTH110
+                folder, name = os.path.split(whole := f"{place}/{path}")
+                if (key := (real_folder(folder), name)) not in seen and os.path.exists(whole):  # noqa: PTH110
+                    seen.add(key)
                     yield whole
 
     def by_its_end(self, name: str, split: str) -> tuple[str, str] | None:
@@ -137,6 +139,13 @@ class ImagePlaces:
 
 def is_below(path: str, folder: str) -> bool:
     return path.startswith(folder if folder.endswith("/") else f"{folder}/")
+
+
+def placed(path: str, root: str) -> str:
+    """Absolute. A relative path may start from the working directory, as data.root does, or from data.root itself."""
+    from_here = os.path.abspath(path)  # noqa: PTH100
+    below_root = os.path.abspath(os.path.join(root, path))  # noqa: PTH100, PTH118
+    return below_root if not is_below(f"{from_here}/", root) and os.path.exists(below_root) else from_here  # noqa: PTH110
 
 
 def is_file(entry: "os.DirEntry[str]") -> bool:

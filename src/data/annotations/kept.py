@@ -1,7 +1,7 @@
 """Checked boxes are kept on disk, so that a million of them are there in seconds the next time.
 
-The entry is named by a fingerprint of the data's files: names, sizes and times of annotations and images alike. It holds
-plain arrays, without pickle. Imports no torch.
+The entry is named by a fingerprint of the data's files: names, sizes and times of annotations and images alike. It
+holds plain arrays, without pickle.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from src.data.annotations.checked import CheckedBoxes
 from src.data.annotations.findings import BoxFindings
+from src.data.annotations.image_paths import is_below
 from src.data.cache.entries import entry_name, open_entry
 from src.data.cache.plan import CachePlan
 from src.data.folders.walk import is_left_alone
@@ -28,23 +29,28 @@ from src.settings.project import PROJECT_ROOT
 log = logging.getLogger(__name__)
 
 FILE = "boxes.npz"
-STAMPS = "stamps"  # of the folders outside the root
+WATCHED, STAMPS = "watched", "stamps"  # folders that the name of the entry says nothing about, and how they were
 CODE = ("src/data/annotations", "src/data/formats")  # what reads the files: an entry of other code is another entry
 
 
-def kept_boxes(cache: CachePlan, root: Path, settings: str, read: Callable[[], CheckedBoxes]) -> CheckedBoxes:
+def kept_boxes(
+    cache: CachePlan, root: Path, whole_root: bool, settings: str, read: Callable[[], CheckedBoxes]
+) -> CheckedBoxes:
     """What `read` gives of the annotations below a root, from the cache if it has them unchanged; kept there otherwise.
 
-    `settings` is what it depends on besides the files. With data.cache=none nothing is kept.
+    `settings` is what it depends on besides the files. Below the root everything may matter (`whole_root`), or only the
+    folders that have annotations or images in them. With data.cache=none nothing is kept.
     """
     if cache.kind == "none":
         return read()
-    folder = cache.folder / entry_name("annotations", code_stamp(), settings, fingerprint(root))
+    folder = cache.folder / entry_name(
+        "annotations", code_stamp(), str(root.absolute()), settings, fingerprint(root) if whole_root else ""
+    )
     fresh: list[CheckedBoxes] = []
 
     def fill(temporary: Path) -> None:
         fresh.append(read())
-        save(fresh[0], temporary / FILE)
+        save(fresh[0], temporary / FILE, root if whole_root else None)
 
     with open_entry(folder, fill, cache.most_gb, find_outdated):
         if fresh:
@@ -91,8 +97,12 @@ def code_stamp() -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-def save(found: CheckedBoxes, file: Path) -> None:
-    arrays = {STAMPS: packed(map(folder_stamp, found.outside))}
+def save(found: CheckedBoxes, file: Path, stamped: Path | None) -> None:
+    """`stamped`: a folder that is known not to have changed."""
+    watched = [
+        place for place in found.folders if stamped is None or not is_below(f"{place}/", str(stamped.absolute()))
+    ]
+    arrays = {WATCHED: packed(watched), STAMPS: packed(map(folder_stamp, watched))}
     for field in fields(found):
         value = getattr(found, field.name)
         if isinstance(value, BoxFindings):
@@ -100,15 +110,15 @@ def save(found: CheckedBoxes, file: Path) -> None:
         elif value is not None:
             arrays[field.name] = packed(value)
     with file.open("wb") as stream:
-        np.savez(stream, **arrays)
+        np.savez(stream, allow_pickle=False, **arrays)
 
 
 def load(file: Path) -> CheckedBoxes:
     """What `save` has written."""
     with np.load(file, allow_pickle=False) as arrays:
-        found = {name: unpacked(arrays[name]) for name in arrays.files if name != STAMPS}
+        found = {name: unpacked(arrays[name]) for name in arrays.files if name not in (WATCHED, STAMPS)}
     findings = {part.name: found.pop(f"findings.{part.name}") for part in fields(BoxFindings)}
-    lists = {name: found[name].tolist() for name in ("class_names", "notes", "outside")}
+    lists = {name: found[name].tolist() for name in ("class_names", "notes", "folders")}
     return CheckedBoxes(**{"groups": None, **found, **lists, "findings": BoxFindings(**findings)})
 
 
@@ -127,6 +137,6 @@ def unpacked(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def find_outdated(folder: Path) -> str:
     """What has changed where the fingerprint of the root does not look; an empty text if nothing has."""
     with np.load(folder / FILE, allow_pickle=False) as arrays:
-        outside, stamps = unpacked(arrays["outside"]).tolist(), unpacked(arrays[STAMPS]).tolist()
-    changed = [place for place, stamp in zip(outside, stamps, strict=True) if folder_stamp(place) != stamp]
+        watched, stamps = unpacked(arrays[WATCHED]).tolist(), unpacked(arrays[STAMPS]).tolist()
+    changed = [place for place, stamp in zip(watched, stamps, strict=True) if folder_stamp(place) != stamp]
     return f"{changed[0]} has changed" if changed else ""

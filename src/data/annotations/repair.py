@@ -14,13 +14,13 @@ Floats = npt.NDArray[np.float64]
 def repaired(
     boxes_xyxy: Floats, sizes: npt.NDArray[np.int64], two_corners: bool
 ) -> tuple[Floats, npt.NDArray[np.bool_], npt.NDArray[np.object_]]:
-    """Boxes [M, 4] cut at the edges of images of these sizes [M, 2]; which of them can be used, bool [M]; and what is wrong
-    with each, a word of BOX_KINDS or FINE, [M].
+    """Boxes [M, 4] cut at the edges of images of these sizes [M, 2]; which of them can be used, bool [M]; and what is
+    wrong with each, a word of BOX_KINDS or FINE, [M].
 
     Corners may be swapped if a file writes `two_corners`. With a corner and a size, a negative size has no one meaning.
     """
     kinds = np.full(len(boxes_xyxy), FINE, dtype=object)
-    broken = ~np.isfinite(boxes_xyxy).all(axis=1)
+    broken = np.asarray(~np.isfinite(boxes_xyxy).all(axis=1))
     boxes = np.where(broken[:, None], 0.0, boxes_xyxy)
     begin, end = boxes[:, :2], boxes[:, 2:]
     swapped = (begin > end).any(axis=1) & two_corners
@@ -37,7 +37,8 @@ def repaired(
         (broken, "not_a_number"),
     ):  # fmt: skip
         kinds[which] = kind
-    return np.concatenate([begin, end], axis=1), ~(outside | empty | broken | ~sized), kinds
+    usable = np.asarray(~(outside | empty | broken) & sized)
+    return np.concatenate([begin, end], axis=1), usable, kinds
 
 
 def too_small(

@@ -1,5 +1,5 @@
-"""What the four numbers of a box mean: corners or sizes, pixels, shares or percent. What a format says is checked on all
-boxes of a file together, or of the data set where each image has a file of its own: never box by box. No torch.
+"""What the four numbers of a box mean: corners or sizes, pixels, shares or percent. What a format says is checked on
+all boxes of a file together, or of the data set where each image has a file of its own: never box by box. No torch.
 
 Shapes: M boxes.
 """
@@ -50,9 +50,7 @@ def in_pixels(raw: RawBoxes, frame_wh: npt.NDArray[np.int64], notes: list[str]) 
         said = Meaning(raw.form, "shares" if raw.relative else "pixels")
         meant = find_meaning(values, sizes, said)
         if meant != said:
-            notes.append(
-                f"{source}: boxes are {meant} and not {said}: nothing else makes sense of the {len(rows):,} boxes."
-            )
+            notes.append(f"{source}: boxes are {meant} and not {said}: nothing else makes sense of all {len(rows):,}.")
         first = first_pixel(raw.first_pixel, values, source, notes) if meant.unit == "pixels" else 0
         boxes_xyxy[rows] = corners(values, meant, sizes, first)
     return boxes_xyxy
@@ -69,7 +67,9 @@ def groups(raw: RawBoxes) -> dict[str, npt.NDArray[np.int64]]:
 
 
 def find_meaning(values: Floats, sizes: npt.NDArray[np.int64], said: Meaning) -> Meaning:
-    """What the numbers [m, 4] mean, in images of these sizes [m, 2]: as `said`, unless only something else makes sense."""
+    """What the numbers [m, 4] mean, in images of these sizes [m, 2]: as `said`, unless only something else makes
+    sense.
+    """
     usable = np.isfinite(values).all(axis=1) & (sizes > 0).all(axis=1)
     values, sizes = values[usable], sizes[usable]
     if not len(values):
@@ -84,13 +84,7 @@ def find_meaning(values: Floats, sizes: npt.NDArray[np.int64], said: Meaning) ->
 
 
 def find_unit(values: Floats, sizes: npt.NDArray[np.int64], said: Meaning) -> Unit:
-    farthest = corners(values, Meaning(said.form, "pixels"), sizes).max(axis=1)
-    percent = (
-        len(values) >= PERCENT_BOXES
-        and PERCENT_REACH < farthest.max() <= PERCENT_END
-        and values.max() <= PERCENT_END
-        and sizes.min() >= PERCENT_IMAGE_PX
-    )
+    percent = is_percent(values, sizes, said.form)
     if said.unit == "shares":
         if (values.max(axis=1) > NO_SHARE).mean() <= 0.5:
             return "shares"
@@ -98,6 +92,16 @@ def find_unit(values: Floats, sizes: npt.NDArray[np.int64], said: Meaning) -> Un
     if 0 < values.max() <= SHARES_END and np.abs(values).max() <= SHARES_END:
         return "shares"  # no box has less than a pixel
     return "percent" if percent else "pixels"
+
+
+def is_percent(values: Floats, sizes: npt.NDArray[np.int64], said: Form) -> bool:
+    """Whether the numbers end where percent end, in images that go on behind the hundredth pixel."""
+    if len(values) < PERCENT_BOXES or values.max() > PERCENT_END or sizes.min() < PERCENT_IMAGE_PX:
+        return False
+    fits = {form: make_sense(corners(values, Meaning(form, "percent"), sizes), sizes).mean() for form in get_args(Form)}
+    forms = [said] if fits[said] >= FEW_FIT else [form for form, fit in fits.items() if fit >= MOST_FIT]
+    farthest = [corners(values, Meaning(form, "pixels"), sizes).max() for form in forms]
+    return any(PERCENT_REACH < far <= PERCENT_END for far in farthest)
 
 
 def make_sense(boxes_xyxy: Floats, sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
@@ -118,15 +122,17 @@ def first_pixel(said: int, values: Floats, source: str, notes: list[str]) -> int
 
 
 def corners(values: Floats, meaning: Meaning, sizes: npt.NDArray[np.int64], first: int = 0) -> Floats:
-    """Two corners [m, 4] in pixels. Of pixels counted from 1, the last one belongs to the box (as in Pascal VOC), so that
-    its number is where the box ends.
+    """Two corners [m, 4] in pixels. Of pixels counted from 1, the last one belongs to the box (as in Pascal VOC), so
+    that its number is where the box ends.
     """
     begin, end = values[:, :2], values[:, 2:]
     if meaning.form == "xyxy":
-        begin, end = begin - first, end
+        begin = begin - first
     elif meaning.form == "xywh":
         begin, end = begin - first, begin - first + end
     else:
         begin, end = begin - first - end / 2, begin - first + end / 2
-    scale = {"pixels": 1.0, "shares": sizes, "percent": sizes / 100}[meaning.unit]
-    return np.concatenate([begin * scale, end * scale], axis=1)
+    if meaning.unit != "pixels":
+        scale = sizes if meaning.unit == "shares" else sizes / 100
+        begin, end = begin * scale, end * scale
+    return np.concatenate([begin, end], axis=1)

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import Annotated, Any, Unpack
+from typing import Annotated, Any, ClassVar, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +26,11 @@ from src.settings.rules import one_of
 class BoxDataModule(ImageDataModule):
     """Base of the formats: each reads its files (`read_annotations`), everything else is done here.
 
-    What a format's own __init__ sets after this one's is taken for settings that its reading depends on: boxes that are kept
-    on disk are read anew for other values. conf/data/boxes_csv.yaml explains the settings.
+    What a format's own __init__ sets after this one's is taken for settings that its reading depends on: boxes that are
+    kept on disk are read anew for other values. conf/data/auto.yaml explains the settings.
     """
+
+    whole_root: ClassVar[bool] = True  # whether any file below data.root may say something about boxes
 
     def __init__(
         self,
@@ -44,7 +46,9 @@ class BoxDataModule(ImageDataModule):
 
     @abstractmethod
     def read_annotations(self) -> RawBoxes:
-        """What the files below `self.root` say, unchecked. Raises ConfigError if there are none, or they cannot be read."""
+        """What the files below `self.root` say, unchecked. Raises ConfigError if there are none, or they cannot be
+        read.
+        """
 
     @property
     def findings(self) -> BoxFindings:
@@ -57,10 +61,11 @@ class BoxDataModule(ImageDataModule):
             if not self.root.is_dir():
                 raise ConfigError(f"data.root='{self.root}' is not a folder.")
             own = {name: value for name, value in vars(self).items() if name not in self._of_all_formats}
-            settings = f"{type(self).__qualname__} {self.max_megapixels} {sorted(own.items())}"
+            settings = f"{type(self).__qualname__} {self.max_megapixels} {self.on_error} {sorted(own.items())}"
             self._found = kept_boxes(
                 self.cache,
                 self.root,
+                self.whole_root,
                 settings,
                 lambda: check_boxes(self.read_annotations(), self.root, self.max_megapixels),
             )
@@ -70,7 +75,8 @@ class BoxDataModule(ImageDataModule):
         found = self.found
         if self.on_error == "fail" and (errors := found.findings.errors()):
             raise ConfigError(
-                f"data.root='{self.root}' (data.on_error=fail): {printable(errors)}\nRepair them, or set data.on_error=skip."
+                f"data.root='{self.root}' (data.on_error=fail): {printable(errors)}\n"
+                "Repair them, or set data.on_error=skip."
             )
         notes = [*found.notes, *found.findings.notes()]
         targets, rows = self.boxes_of(found, notes), self.rows_to_use(found, notes)
@@ -116,8 +122,8 @@ class BoxDataModule(ImageDataModule):
             notes.append(f"{left_out:,} images are in no split: they are left out.")
         if "train" not in given and self.known_classes is None and self.split_plan.file is None:
             raise ConfigError(
-                f"data.root='{self.root}' has images for {' and '.join(given)}, and none for train: bring some, or say with "
-                "data.split_file=<table with the columns path and split> which images are which."
+                f"data.root='{self.root}' has images for {' and '.join(given)}, and none for train: bring some, or "
+                "say with data.split_file=<table with the columns path and split> which images are which."
             )
         return given
 

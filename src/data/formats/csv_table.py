@@ -1,35 +1,41 @@
-"""Images listed in a table: a csv or parquet file with a row per image."""
+"""Images listed in a table: a csv or parquet file with a row per image, or per box."""
 
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Unpack
+from typing import Annotated, ClassVar, Unpack
 
 import numpy as np
 
+from src.data.annotations.raw import RawBoxes
+from src.data.formats.boxes import BoxDataModule
 from src.data.missing import require_found
-from src.data.module import ImageDataModule
 from src.data.source import DataArguments
 from src.data.table import ImageTable
+from src.data.tables.box_cells import BoxCells, columns_of_boxes, raw_boxes
 from src.data.tables.chunks import TableFile
 from src.data.tables.columns import ColumnBuilder
-from src.data.tables.label_cells import cells_of
+from src.data.tables.label_cells import LabelCells, cells_of
 from src.data.tables.table_file import open_table
 from src.files.printable import printable
 from src.settings.errors import ConfigError
 from src.settings.options import tasks_for
+from src.settings.rules import one_of
 
 log = logging.getLogger(__name__)
 
 
-class CsvDataModule(ImageDataModule):
+class CsvDataModule(BoxDataModule):
     """One row per image: its path, what it is labelled with, and, if there are such columns, its split and group.
 
     Labels are one class; several classes with `;` between them, or one column of 0 and 1 per class; or one column of
     numbers per target. Rows of a million images are kept as columns, about 100 bytes each. Rows that name an image
-    again are merged, and refused if they contradict each other. Names of classes are compared in Unicode's NFC.
+    again are merged, and refused if they contradict each other. Names of classes are compared in Unicode's NFC. For a
+    task with boxes it has a row per box (src/data/tables/box_cells.py), and one with empty cells for an image without.
     conf/data/csv.yaml explains the settings.
     """
+
+    whole_root: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -39,22 +45,29 @@ class CsvDataModule(ImageDataModule):
         path_column: str = "path",
         label_columns: str | list[str] | None = None,
         label_separator: str | None = None,
+        box_columns: list[str] | None = None,
+        without_boxes: Annotated[str, one_of("keep", "drop")] = "keep",
         split_column: str | None = "split",
         group_column: str | None = "group",
         **settings: Unpack[DataArguments],
     ) -> None:
-        super().__init__(**settings)
+        folder = str(Path(file).parent) if root is None else root
+        super().__init__(root=folder, without_boxes=without_boxes, **settings)
         self.file = Path(file).expanduser()
-        self.root = self.file.parent if root is None else Path(root).expanduser()
         self.path_column, self.split_column, self.group_column = path_column, split_column, group_column
         self.label_columns = [label_columns] if isinstance(label_columns, str) else label_columns
-        self.label_separator = label_separator
+        self.label_separator, self.box_columns = label_separator, box_columns
 
     def scan(self) -> ImageTable:
+        if self.targets == "boxes":
+            return super().scan()
         found = self.builder().finish()
         given = found.splits or {"all": np.arange(len(found))}
         splits = self.split_plan.split(given, found.targets, found.paths, found.notes, found.groups_N)
         return replace(found, splits=splits, notes=list(map(printable, found.notes)))
+
+    def read_annotations(self) -> RawBoxes:
+        return raw_boxes(self.builder(), str(self.file))
 
     def builder(self) -> ColumnBuilder:
         """With all of the table's cells."""
@@ -62,7 +75,10 @@ class CsvDataModule(ImageDataModule):
             wanted = self.wanted_columns(table)
             label_names = [name.removeprefix("label:") for name in wanted if name.startswith("label:")]
             name = f"data.file='{self.file}'"
-            labels = cells_of(self.targets, name, label_names, self.label_separator)
+            if self.targets == "boxes":
+                labels: LabelCells = BoxCells(name, label_names)
+            else:
+                labels = cells_of(self.targets, name, label_names, self.label_separator)
             builder = ColumnBuilder(name, self.root, labels, self.known_classes, table.unit)
             for chunk in table.chunks:
                 builder.add({name: chunk.cells(place) for name, place in wanted.items()}, chunk.lines)
@@ -84,6 +100,8 @@ class CsvDataModule(ImageDataModule):
                 wanted[key] = table.place(column, f"data.{key}_column")
                 own.add(column)
         names = self.label_columns
+        if self.targets == "boxes":
+            names = columns_of_boxes(table, self.box_columns, names)
         if names is None:
             names = ["label"] if "label" in table.columns else [name for name in table.columns if name not in own]
         if not names:
