@@ -1,6 +1,5 @@
 """YOLO's label files as tools write them: folders, data.yaml, lines, what is left out, and what is refused."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -153,7 +152,7 @@ def test_flat_folders_are_to_be_cut_and_numbers_are_names(tmp_path: Path) -> Non
 def test_images_behind_a_link_have_the_labels_beside_the_link(tmp_path: Path) -> None:
     put(tmp_path, **{"photos/images/a.jpg": None, "set/labels/train/a.txt": LINE, "photos/labels/a.txt": "junk"})
     (tmp_path / "set/images").mkdir()
-    os.symlink(tmp_path / "photos/images", tmp_path / "set/images/train")
+    (tmp_path / "set/images/train").symlink_to(tmp_path / "photos/images")
     raw = read_yolo(tmp_path / "set")
     assert raw.sources.tolist() == [f"{tmp_path}/set/labels/train/a.txt"] and raw.splits.tolist() == ["train"]
 

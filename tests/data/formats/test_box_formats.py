@@ -81,11 +81,11 @@ def test_mistakes_stop_also_after_they_were_skipped_and_kept(tmp_path: Path, kin
     content = path.read_text(encoding="utf-8")
     path.write_text(
         content.replace('"image_id": 0', '"image_id": 99') if kind == "coco" else content[:-9] + "<", encoding="utf-8"
-    )  # noqa: E501
+    )
     settings = {**SETTINGS, "root": str(tmp_path / "data"), "cache": "auto", "cache_dir": str(tmp_path / "cache")}
     for _ in range(2):
         assert "left out" in "".join(FORMATS[kind](**settings).table.notes)
-    with pytest.raises(ConfigError, match="data.on_error=fail"):
+    with pytest.raises(ConfigError, match=r"data\.on_error=fail"):
         _ = FORMATS[kind](**settings, on_error="fail").table
 
 
