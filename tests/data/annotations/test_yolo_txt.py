@@ -163,6 +163,21 @@ def test_a_root_called_images_does_not_confuse(tmp_path: Path) -> None:
     assert read_yolo(root).sources.tolist() == [f"{root}/labels/a.txt"]
 
 
+def test_a_split_that_is_a_link_to_another_is_none(tmp_path: Path) -> None:
+    put(tmp_path, **{"images/train/a.jpg": None, "labels/train/a.txt": LINE, "labels/val/a.txt": LINE})
+    put(tmp_path, **{"data.yaml": "names: [cat]\ntrain: images/train\nval: images/val\n"})
+    (tmp_path / "images/val").symlink_to(tmp_path / "images/train")
+    raw = read_yolo(tmp_path)
+    assert raw.splits.tolist() == ["train"] and any("val is the folder of train" in note for note in raw.notes)
+
+
+def test_images_in_a_list_and_a_folder_count_once(tmp_path: Path) -> None:
+    put(tmp_path, **{"images/a.jpg": None, "labels/a.txt": LINE, "val.txt": "images/a.jpg\n"})
+    put(tmp_path, **{"data.yaml": "names: [cat]\ntrain: images\nval: val.txt\n"})
+    raw = read_yolo(tmp_path)
+    assert raw.splits.tolist() == ["train"] and any("1 images of val are in another split" in n for n in raw.notes)
+
+
 @pytest.mark.parametrize(
     ("yaml", "text"),
     [
