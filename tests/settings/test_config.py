@@ -42,6 +42,12 @@ OPTIONS = [
     for file in sorted((CONF_DIR / group).glob("*.yaml"))
 ]
 
+FOR_BOXES = {
+    *(f"data={name}" for name in ("auto", "coco", "digit_scenes", "voc", "yolo")),
+    *(f"head={name}" for name in ("fcos", "retinanet", "faster_rcnn", "torchvision")),
+    *(option for option in OPTIONS if option.startswith("augment=boxes")),
+}
+
 
 def test_there_are_options() -> None:
     assert len(OPTIONS) > 35 and {option.split("=")[0] for option in OPTIONS} >= set(GROUPS)
@@ -49,10 +55,12 @@ def test_there_are_options() -> None:
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_composes_and_fits_what_it_names(option: str, tmp_path: Path) -> None:
-    cfg = compose(option, f"output_dir={tmp_path}", "trainer.max_epochs=20")
+    with_boxes = ["task=detection"] if option in FOR_BOXES else []
+    cfg = compose(*with_boxes, option, f"output_dir={tmp_path}", "trainer.max_epochs=20")
     for key in OmegaConf.missing_keys(cfg):
         OmegaConf.update(cfg, key, str(tmp_path))
-    cfg.task.targets = cfg.loss.targets  # the losses are for different tasks
+    if cfg.loss:
+        cfg.task.targets = cfg.loss.targets  # the losses are for different tasks
     check_settings(cfg, {})
     held = train_config(cfg)
     check_targets(asdict(held))
