@@ -2,7 +2,7 @@ from functools import partial
 
 import pytest
 import torch
-from src.training.parameter_groups import ParameterGroups
+from src.training.phases import ParameterGroups
 from support.detectors import detector, images_and_targets
 from support.slow import slow
 from torch import Tensor, nn
