@@ -28,7 +28,8 @@ Ids = npt.NDArray[np.int64]
 class CheckedBoxes:
     """`paths`, `splits`, `groups` text [N]; `sizes_wh` int64 [N, 2], upright. Of each box, by ascending image:
     `image_M` int64, `boxes_xyxy` float32 [M, 4] as in `Boxes`, `class_M` int64 indices into `class_names`, `crowd_M`
-    bool. `outside`: folders with annotations or images that do not lie below the root.
+    bool; and where it is written: `file_M` int32, index into `files` (text), and `number_M` int64 as in RawBoxes.
+    `folders`: those with annotations or images.
     """
 
     paths: npt.NDArray[Any]
@@ -39,6 +40,9 @@ class CheckedBoxes:
     boxes_xyxy: npt.NDArray[np.float32]
     class_M: Ids
     crowd_M: npt.NDArray[np.bool_]
+    file_M: npt.NDArray[np.int32]
+    number_M: Ids
+    files: npt.NDArray[Any]
     class_names: list[str]
     findings: BoxFindings
     notes: list[str]
@@ -90,12 +94,13 @@ def with_boxes(
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = np.tile(frames.drawn_wh[image_M] / frames.frame_wh[image_M], 2)
     boxes = turned(boxes[usable] * scale, frames.drawn_wh[image_M], frames.turn[image_M])
-    _, file_N = np.unique(raw.sources, return_inverse=True)
+    files, file_N = np.unique(raw.sources, return_inverse=True)
     names, class_M = used_classes(raw.class_names, raw.class_M[usable], file_N[image_M], notes)
     return once_each(
         CheckedBoxes(
             paths, raw.splits, raw.groups, np.maximum(frames.upright_wh, 1), image_M, boxes.astype(np.float32), class_M,
-            raw.crowd_M[usable], names, BoxFindings.joined(findings), notes, folders_of(root, raw.sources, paths),
+            raw.crowd_M[usable], file_N[image_M].astype(np.int32), raw.number_M[usable], files, names,
+            BoxFindings.joined(findings), notes, folders_of(root, raw.sources, paths),
         )
     )  # fmt: skip
 
@@ -166,5 +171,6 @@ def once_each(found: CheckedBoxes) -> CheckedBoxes:
     return CheckedBoxes(
         found.paths[kept], found.splits[kept], None if found.groups is None else found.groups[kept],
         found.sizes_wh[kept], image_M[order], found.boxes_xyxy[order], found.class_M[order], found.crowd_M[order],
-        found.class_names, found.findings, notes, found.folders,
+        found.file_M[order], found.number_M[order], found.files, found.class_names, found.findings, notes,
+        found.folders,
     )  # fmt: skip
