@@ -57,7 +57,8 @@ def check_boxes(raw: RawBoxes, root: Path, max_megapixels: float) -> CheckedBoxe
     paths = places.find(raw.images, raw.sources, raw.splits)
     missing = np.flatnonzero(paths == MISSING)
     notes = [*raw.notes, *places.notes]
-    findings = [about_images("image_missing", raw.images[missing], raw.sources[missing])]
+    not_read = [BoxFinding("not_read", "", place, NO_NUMBER, what) for what, place in raw.problems]
+    findings = [BoxFindings.of(not_read), about_images("image_missing", raw.images[missing], raw.sources[missing])]
     if len(missing) == len(paths):
         tried = ", ".join(dict.fromkeys([*map(str, raw.folders), str(root)]))
         raise ConfigError(
@@ -127,6 +128,7 @@ def only(raw: RawBoxes, there: npt.NDArray[np.bool_]) -> RawBoxes:
         raw.images[there], raw.sources[there], raw.splits[there], raw.stated_wh[there], row_N[raw.image_M[kept]],
         raw.coordinates[kept], raw.class_M[kept], raw.crowd_M[kept], raw.number_M[kept], raw.class_names, raw.form,
         raw.relative, raw.folders, raw.first_pixel, raw.notes, None if raw.groups is None else raw.groups[there],
+        raw.problems,
     )  # fmt: skip
 
 

@@ -3,6 +3,9 @@
 from collections.abc import Collection
 from dataclasses import replace
 
+import numpy as np
+
+from src.data.annotations.class_names import DIFFERENT
 from src.data.annotations.findings import NO_NUMBER, BoxFinding, BoxFindings
 from src.data.checking.kinds import OF_READING, Finding
 from src.data.formats.boxes import BoxDataModule
@@ -21,8 +24,15 @@ def found_in_annotations(datamodule: ImageDataModule) -> BoxFindings | None:
 def other_notes(datamodule: ImageDataModule) -> list[str]:
     """What there is to say about the data besides the findings."""
     found = found_in_annotations(datamodule)
-    said = {printable(note) for note in found.notes()} if found is not None else set()
-    return [note for note in datamodule.table.notes if note not in said]
+    if found is None:
+        return datamodule.table.notes
+    said = {printable(note) for note in found.notes()}
+    not_read = tuple(f"{what}: " for what in np.unique(found.details[found.kinds == "not_read"]).tolist())
+    return [
+        note
+        for note in datamodule.table.notes
+        if note not in said and DIFFERENT not in note and not note.partition(" ")[2].startswith(not_read)
+    ]
 
 
 def annotation_findings(datamodule: ImageDataModule, problems: Collection[int]) -> list[Finding]:

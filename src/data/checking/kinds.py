@@ -59,7 +59,7 @@ SEVERITIES = ("error", "warning", "note")
 KINDS = dict(
     sorted((IN_ANY_DATA | IN_ANNOTATIONS | IN_BOXES).items(), key=lambda kind: SEVERITIES.index(kind[1][0]))
 )  # in each severity in the order above
-DROPPED = [kind for kind, (severity, _) in IN_ANNOTATIONS.items() if severity == "error"]
+DROPPED = [kind for kind, (severity, _) in IN_ANNOTATIONS.items() if severity == "error" and kind != "not_read"]
 
 
 @dataclass(frozen=True)
@@ -136,15 +136,22 @@ def reasons_against(table: ImageTable, found: list[Finding]) -> list[str]:
 
 
 def too_many_dropped(targets: Boxes, counts: Counter[str]) -> list[str]:
-    """A reason, if so many boxes cannot be used that the rest may be wrong too."""
+    """Reasons, if so much of the annotations cannot be used that the rest may be wrong too."""
+    unread = []
+    if counts["not_read"] > MAX_UNREADABLE * len(targets):
+        unread = [
+            f"{counts['not_read']:,} places in the annotations of {len(targets):,} images cannot be understood; the "
+            f"limit is {MAX_UNREADABLE:.0%} of the images: are the files whole, and in the right format (data=...)?"
+        ]
     dropped = sum(counts[kind] for kind in DROPPED)
     every = dropped + len(targets.boxes_xyxy)
     if dropped <= MAX_DROPPED_BOXES * every:
-        return []
+        return unread
     said = ", ".join(f"{kind} {counts[kind]:,}" for kind in DROPPED if counts[kind])
     return [
+        *unread,
         f"{dropped:,} of {every:,} boxes ({dropped / every:.1%}) cannot be used ({said}); the limit is "
-        f"{MAX_DROPPED_BOXES:.0%}: is it the right format (data=...), and are these the images that were labelled?"
+        f"{MAX_DROPPED_BOXES:.0%}: is it the right format (data=...), and are these the images that were labelled?",
     ]
 
 

@@ -79,10 +79,10 @@ def finding_lines(table: ImageTable, found: list[Finding]) -> Iterator[str]:
             continue
         yield f"{severity:8s}{len(of_kind):7,d}  {what} ({kind})"
         for finding in of_kind[:EXAMPLES]:
-            name = finding.name(table)
             beside = "" if finding.other is None else f" = {table.paths[finding.other]}"
+            name = f"{finding.name(table)}{beside}: ".removeprefix(": ")
             place = f" ({finding.place})" if finding.file else ""
-            yield f"{'':17s}{name}{beside}: {finding.detail}{place}"
+            yield f"{'':17s}{name}{finding.detail}{place}"
         if len(of_kind) > EXAMPLES:
             yield f"{'':17s}... {len(of_kind) - EXAMPLES:,} more"
     if not found:
