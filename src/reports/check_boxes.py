@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from html import escape
+from itertools import islice
 
 import numpy as np
 from PIL import Image
@@ -18,6 +19,7 @@ from src.reports.parts import chart, encoded, html_table, section
 SIDE_PX = 480  # longer side of a drawing
 TEXTS = 12  # boxes up to which each has its class written on it
 SAMPLES = 12  # images that show classes
+MOST_CLASSES = 100  # in the table
 GREY = "#9e9e9e"
 
 
@@ -25,45 +27,42 @@ def boxes_sections(table: ImageTable, counts: BoxCounts) -> list[str]:
     """Empty without boxes."""
     if not len(counts.class_M):
         return []
-    columns = [
-        "class",
-        "boxes",
-        "images",
-        "crowd or difficult",
-        "shorter side",
-        "longer side",
-        f"under {SMALL_PX:g} px",
-    ]
+    columns = ["class", "boxes", "images", "crowd or difficult", "shorter side", "longer side", "small"]
+    rows = list(islice(counts.class_rows(), MOST_CLASSES))
     where = f"pixels of the network, whose images have {counts.size_px} on their longer side at most"
     sizes = draw_sizes(counts.shorter_M, [SMALL_PX], "boxes", f"shorter side in {where}")
     per_image = draw_counts(counts.count_N, "images", "boxes in an image")
     note = (
-        f"<p>Median sides in {where}: data.image_size_px decides. Crowds and difficult objects are counted apart.</p>"
+        f"Median sides in {where}: data.image_size_px decides. Small: the shorter side has less than {SMALL_PX:g}. "
+        "Crowds and difficult objects are counted apart."
     )
+    if rarer := len(counts.names) - len(rows):
+        note += f" {rarer:,} rarer classes are left out here."
+    charts = chart(sizes, "Boxes by size"), chart(per_image, "Boxes in an image")
     return [
-        section("Boxes", note, html_table(columns, list(counts.class_rows())), chart(sizes, "Boxes by size"),
-                chart(per_image, "Boxes in an image")),
+        section("Boxes", f"<p>{note}</p>", html_table(columns, rows), *charts),
         section("Images with their boxes", samples(table, counts)),
-    ]  # fmt: skip
+    ]
 
 
 def samples(table: ImageTable, counts: BoxCounts) -> str:
     """A card for each image that `chosen` takes."""
     cards = [
-        f'<li class="card">{drawn_figure(table, row)}<p class="detail">{escape("; ".join(why))}</p></li>'
-        for row, why in chosen(counts).items()
+        f'<li class="card">{drawn_figure(table, row, boxes=boxes)}<p class="detail">{escape("; ".join(why))}</p></li>'
+        for row, (why, boxes) in chosen(counts).items()
     ]
     return f'<ul class="cards drawn">{"".join(cards)}</ul>'
 
 
-def chosen(counts: BoxCounts) -> dict[int, list[str]]:
-    """Rows of the table, each with why: images that together show as many classes as can be, the rarest first, the
-    smallest box, the largest one, the fullest image.
+def chosen(counts: BoxCounts) -> dict[int, tuple[list[str], list[int]]]:
+    """Rows of the table, each with why, and the boxes that it is there for: images that together show as many classes
+    as can be, the rarest first; the smallest box, the largest one; the fullest image.
     """
-    why: dict[int, list[str]] = {}
+    why: dict[int, tuple[list[str], list[int]]] = {}
 
-    def take(position: int, reason: str) -> None:
-        why.setdefault(int(counts.rows_N[position]), []).append(reason)
+    def take(position: int, reason: str, boxes: list[int]) -> None:
+        reasons, _ = why.setdefault(int(counts.rows_N[position]), ([], boxes))
+        reasons.append(reason)
 
     boxes_K = counts.of_class
     missing, classes = boxes_K > 0, len(boxes_K)
@@ -74,12 +73,12 @@ def chosen(counts: BoxCounts) -> dict[int, list[str]]:
         best = candidates[np.bincount(images, missing[shows])[candidates].argmax()]
         shown = np.intersect1d(shows[images == best], np.flatnonzero(missing))
         missing[shown] = False
-        take(int(best), "shows " + ", ".join(counts.names[k] for k in shown.tolist()))
+        take(int(best), "shows " + ", ".join(counts.names[k] for k in shown.tolist()), [])
     for m, what in ((counts.shorter_M.argmin(), "smallest"), (counts.longer_M.argmax(), "largest")):
         sides = f"{counts.shorter_M[m]:.3g} x {counts.longer_M[m]:.3g} pixels of the network"
-        take(int(counts.image_M[m]), f"the {what} box, {sides}")
+        take(int(counts.image_M[m]), f"the {what} box, {sides}", [int(counts.place_M[m])])
     fullest = int(counts.count_N.argmax())
-    take(fullest, f"the most boxes, {counts.count_N[fullest]:,}")
+    take(fullest, f"the most boxes, {counts.count_N[fullest]:,}", [])
     return why
 
 

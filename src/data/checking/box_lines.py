@@ -22,14 +22,15 @@ from src.models.preprocessing import Preprocessing
 
 @dataclass(frozen=True)
 class BoxCounts:
-    """Of the readable images `rows_N`: `count_N` boxes of each. Of each box: `image_M`, position in `rows_N`;
-    `class_M`; `shorter_M` and `longer_M`, its sides in pixels of the network, whose images have `size_px` on their
-    longer side. `crowds_K`: boxes that nobody trains on, by class.
+    """Of the readable images `rows_N`: `count_N` boxes of each. Of each box: `place_M` in the arrays of the targets;
+    `image_M`, position in `rows_N`; `class_M`; `shorter_M` and `longer_M`, its sides in pixels of the network, whose
+    images have `size_px` on their longer side. `crowds_K`: boxes that nobody trains on, by class.
     """
 
     names: list[str]
     rows_N: Rows
     count_N: Rows
+    place_M: Rows
     image_M: Rows
     class_M: npt.NDArray[np.int64]
     shorter_M: npt.NDArray[np.float32]
@@ -46,7 +47,7 @@ class BoxCounts:
         classes = targets.class_ids[places]
         sides = sides_at_network(targets, rows, preprocessing)[~crowd]
         return cls(
-            targets.names, rows, np.bincount(positions[~crowd], minlength=len(rows)), positions[~crowd],
+            targets.names, rows, np.bincount(positions[~crowd], minlength=len(rows)), places[~crowd], positions[~crowd],
             classes[~crowd], sides.min(axis=1), sides.max(axis=1),
             np.bincount(classes[crowd], minlength=len(targets.names)), preprocessing.crop_px,
         )  # fmt: skip

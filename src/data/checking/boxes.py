@@ -17,7 +17,7 @@ from src.models.preprocessing import Preprocessing
 
 SAME_BOX = 0.95  # IoU of boxes above which they are about one object
 SMALL_PX = 8.0  # side at the network's size: as far apart as the places of its finest usual level
-SMALL_SHARE = 0.1  # of the training boxes of a class from which it is said
+SMALL_SHARE, MIN_BOXES = 0.1, 10  # of a class's training boxes, and how many there must be, for it to be said
 MAX_NEGATIVES = 0.2  # share of images without boxes up to which each is listed: more are meant
 CONFLICTS = ("label_conflict", "near_label_conflict")
 
@@ -86,8 +86,8 @@ def small_objects(targets: Boxes, rows: Rows, preprocessing: Preprocessing, size
     every_K = np.bincount(classes_m, minlength=len(targets.names))
     small_K = np.bincount(classes_m[shorter_m < SMALL_PX], minlength=len(targets.names))
     found = []
-    for k in np.flatnonzero((small_K > 0) & (small_K >= SMALL_SHARE * every_K)).tolist():
-        side = max(float(np.quantile(shorter_m[classes_m == k], SMALL_SHARE)), 0.1)
+    for k in np.flatnonzero((every_K >= MIN_BOXES) & (small_K >= SMALL_SHARE * every_K)).tolist():
+        side = max(float(np.quantile(shorter_m[classes_m == k], SMALL_SHARE, method="lower")), 0.1)
         enough = 32 * math.ceil(size_px * SMALL_PX / side / 32)
         detail = (
             f"{small_K[k]:,} of {every_K[k]:,} training boxes ({small_K[k] / every_K[k]:.0%}) have a side under "
