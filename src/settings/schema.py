@@ -156,7 +156,12 @@ class CheckConfig:
     spreadsheet_safe: bool = MISSING
     data: Annotated[dict[str, Any], nodes.DataSettings] = field(default_factory=dict)
     task: nodes.TaskConfig = field(default_factory=nodes.TaskConfig)
-    loss: Annotated[dict[str, Any], nodes.LossSettings] = field(default_factory=dict)  # chosen by some tasks, unread
+    # What some tasks choose, and nobody reads here.
+    loss: Annotated[dict[str, Any], nodes.LossSettings] = field(default_factory=dict)
+    head: Annotated[dict[str, Any], nodes.HeadSettings] = field(default_factory=dict)
+    augment: nodes.Augmentation = field(default_factory=nodes.Augmentation)
+    param_groups: dict[str, Any] = field(default_factory=dict)
+    trainer: Annotated[dict[str, Any], nodes.TrainerSettings] = field(default_factory=dict)
 
 
 def register() -> None:
