@@ -24,10 +24,12 @@ def draw_boxes(
     texts: Sequence[str],
     colors: Sequence[str],
     dashed: bool = False,
+    crossed: bool = False,
 ) -> Image.Image:
     """A copy of the image with boxes [M, 4] in its pixels, each with a text (may be empty) in a colour `#rrggbb`.
 
-    Lines and letters grow with the image. `dashed`: corners alone, as for boxes that were missed.
+    Lines and letters grow with the image, and lines have dark edges, to be seen on any ground. `dashed`: corners alone,
+    as for boxes that were missed. `crossed`: with both diagonals, as for wrong ones.
     """
     drawn = image.convert("RGB")
     draw = ImageDraw.Draw(drawn)
@@ -36,18 +38,25 @@ def draw_boxes(
     for box, text, color in zip(boxes_xyxy.tolist(), texts, colors, strict=True):
         left, top, right, bottom = box
         corners = (left, top, max(right - 1, left), max(bottom - 1, top))
-        if dashed:
-            draw_corners(draw, corners, color, width)
-        else:
-            draw.rectangle(corners, outline=color, width=width)
+        for ink, wide in ((DARK, width + 2), (color, width)):
+            if dashed:
+                draw_corners(draw, corners, ink, wide)
+            else:
+                draw.line(outline(corners), fill=ink, width=wide, joint="curve")
+            if crossed:
+                draw.line(corners, fill=ink, width=wide)
+                draw.line((corners[0], corners[3], corners[2], corners[1]), fill=ink, width=wide)
         if text:
             label(draw, (left, top), text, color, letters)
     return drawn
 
 
-def draw_corners(
-    draw: ImageDraw.ImageDraw, corners: tuple[float, float, float, float], color: str, width: int
-) -> None:
+def outline(corners: tuple[float, float, float, float]) -> list[tuple[float, float]]:
+    left, top, right, bottom = corners
+    return [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
+
+
+def draw_corners(draw: ImageDraw.ImageDraw, corners: tuple[float, float, float, float], color: str, width: int) -> None:
     """A quarter of each side, from each end."""
     left, top, right, bottom = corners
     across, down = (right - left) / 4, (bottom - top) / 4

@@ -4,6 +4,7 @@ from html import escape
 
 import numpy as np
 
+from src.data.table import ImageTable
 from src.evaluation.calibration import BINS, Floats, abstaining, accuracy_by_coverage
 from src.evaluation.class_scores import class_scores
 from src.evaluation.confusion import ConfusionCounts, Ints, count_confusions
@@ -12,7 +13,7 @@ from src.evaluation.intervals import Interval, bootstrap, wilson_interval
 from src.reports.charts import draw_coverage
 from src.reports.confusion_matrix import draw_confusions
 from src.reports.parts import html_table, section, share_text
-from src.reports.run_report import RunReport, TaskWords
+from src.reports.run_report import RunReport, Tables, TaskWords
 from src.tasks.calibration_section import calibration_section, probabilities_of
 from src.tasks.classification.mistakes import Answers, mistakes_section, pairs_section, unusual_section
 from src.tasks.classification.task import ClassificationTask
@@ -63,8 +64,10 @@ def confusions_of(task: ClassificationTask, evidence: Evidence) -> ConfusionCoun
     return count_confusions(predicted_N, evidence.labels, len(task.class_names))
 
 
-def tables(task: ClassificationTask, evidence: Evidence) -> dict[str, tuple[list[str], list[list[str]]]]:
-    """Precision, recall, F1 and number of images of each class."""
+def tables(task: ClassificationTask, table: ImageTable, evidence: Evidence) -> Tables:
+    """Of test precision, recall, F1 and number of images of each class."""
+    if evidence.split != "test":
+        return {}
     return {"classes": (["class", "precision", "recall", "f1", "images"], class_rows(task, evidence))}
 
 
