@@ -112,8 +112,8 @@ def about_calibration(card: CardFacts) -> Iterator[str]:
         yield f"Logits are divided by a temperature of {number(temperature)}, fitted on val. {what}:"
     elif slope is not None:
         name, what = "dece", "Calibration error of the scores (D-ECE, 10 bins by score, right from IoU 0.5 on)"
-        shift = number(card.calibration.get("score_shift"))
-        yield f"Scores are sigmoid({number(slope)} · logit(score) + {shift}), fitted on val. {what}:"
+        shift = f"{card.calibration.get('score_shift', 0):+.4g}"
+        yield f"Scores are sigmoid({number(slope)} · logit(score) {shift}), fitted on val. {what}:"
     else:
         yield "The model gives no probabilities that were calibrated."
         return

@@ -12,23 +12,24 @@ from src.reports.drawn_boxes import draw_boxes
 
 Kind = Literal["true", "right", "missed", "wrong"]
 SIDE_PX = 480  # longer side of a drawing
+TEXTS_PER_SIDE = 28  # lines of text that would fill it
 
 
 class Style(NamedTuple):
-    """`corners`: no whole lines; `crossed`: with both diagonals. Colours: see COLORS of drawn_boxes.py."""
+    """`corners`: no whole lines; `doubled`: a second line around. Colours: see COLORS of drawn_boxes.py."""
 
     words: str
     color: str
     corners: bool = False
-    crossed: bool = False
+    doubled: bool = False
 
 
 # In the order in which they are drawn, what is wrong on top.
 STYLES: dict[Kind, Style] = {
     "true": Style("true box that was found", "#ffffff", corners=True),
     "right": Style("right answer", "#56b4e9"),
+    "wrong": Style("wrong answer", "#d55e00", doubled=True),
     "missed": Style("missed box", "#f0e442", corners=True),
-    "wrong": Style("wrong answer", "#d55e00", crossed=True),
 }
 
 
@@ -48,19 +49,19 @@ def draw_judged(image: Image.Image, judged: JudgedBoxes, scale: float = 1.0, sid
     for kind, style in STYLES.items():
         mine = [m for m, one in enumerate(judged.kinds) if one == kind]
         boxes_M4 = judged.boxes_xyxy[mine] * np.float32(scale * factor)
-        texts, colors = [judged.texts[m] for m in mine], [style.color] * len(mine)
-        drawn = draw_boxes(drawn, boxes_M4, texts, colors, dashed=style.corners, crossed=style.crossed)
+        texts, colors, text_px = [judged.texts[m] for m in mine], [style.color] * len(mine), side_px // TEXTS_PER_SIDE
+        drawn = draw_boxes(drawn, boxes_M4, texts, colors, style.corners, style.doubled, text_px)
     return drawn
 
 
 def draw_legend() -> Image.Image:
     """What the lines mean, at twice the pixels that it is shown with."""
-    width, row = 640, 84
+    width, row = 960, 84
     canvas = Image.new("RGB", (width, row * len(STYLES)), (90, 90, 90))
     for index, style in enumerate(STYLES.values()):
         box_14 = np.array([[24, row * index + 18, 120, row * index + 66]], dtype=np.float32)
-        canvas = draw_boxes(canvas, box_14, [""], [style.color], dashed=style.corners, crossed=style.crossed)
-        ImageDraw.Draw(canvas).text((160, row * index + row / 2), style.words, "white", font(28), anchor="lm")
+        canvas = draw_boxes(canvas, box_14, [""], [style.color], style.corners, style.doubled)
+        ImageDraw.Draw(canvas).text((160, row * index + row / 2), style.words, "white", font(27), anchor="lm")
     return canvas
 
 

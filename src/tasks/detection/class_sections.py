@@ -41,7 +41,8 @@ def class_rows(evidence: Evidence, answers: BoxAnswers, class_names: list[str]) 
 def classes_section(evidence: Evidence, answers: BoxAnswers, class_names: list[str]) -> str:
     columns = ["class", "AP", "AP50", "precision", "recall", "F1", "threshold", "boxes", "images", "answers"]
     note = (
-        "<p>AP: the mean over IoU 0.5, 0.55 to 0.95, of all boxes that the network finds, whatever their scores. "
+        "<p>AP: the mean over IoU 0.5, 0.55 to 0.95, of all boxes that the network finds, whatever their scores, up to "
+        f"{evidence.arrays['detections'].shape[1]:,} per image. "
         "Precision, recall and F1: at IoU 0.5, of the boxes whose calibrated score is at least the threshold of their "
         "class; these are the answers of predict, export and serve. Thresholds were chosen on val for the best F1. "
         "Boxes: true ones, without crowds and difficult ones; images: that show the class.</p>"

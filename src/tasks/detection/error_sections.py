@@ -4,6 +4,7 @@ from src.evaluation.boxes.average_precision import AveragePrecision
 from src.evaluation.boxes.confusion import count_box_confusions
 from src.evaluation.boxes.errors import KINDS, split_errors
 from src.evaluation.boxes.sizes import SIZES, count_by_size
+from src.reports.confusion_matrix import TABLE_CLASSES, confusion_table
 from src.reports.parts import html_table, section, share_text
 from src.reports.run_report import RunReport
 from src.tasks.detection.answers import BoxAnswers
@@ -30,7 +31,10 @@ def error_rows(answers: BoxAnswers) -> list[list[str]]:
 
 
 def kinds_section(answers: BoxAnswers) -> str:
-    rows = [[kind, MEANINGS[kind], *cells] for kind, *cells in error_rows(answers)]
+    rows = [
+        [kind, MEANINGS[kind], f"{int(few):,}", f"{int(many):,}", *gain]
+        for kind, few, many, *gain in error_rows(answers)
+    ]
     note = (
         "<p>TIDE's split (Bolya et al. 2020), at IoU 0.5. Gain: what AP50 would be more without errors of this kind; "
         "gains do not add up. Answers are boxes from their thresholds on; most of all boxes have low scores, and cost "
@@ -44,7 +48,11 @@ def confusion_section(report: RunReport, answers: BoxAnswers, class_names: list[
     counts, names = count_box_confusions(answers.accepted), [*class_names, BACKGROUND]
     if not len(counts.counts_P):
         return ""
-    figure = report.figure("report/confusion", draw_confusion(answers, class_names), "Confusion matrix with background")
+    image, title = draw_confusion(answers, class_names), "Confusion matrix with background"
+    if len(names) <= TABLE_CLASSES:
+        matrix, report.figures["report/confusion"] = confusion_table(counts.matrix(), names), image
+    else:
+        matrix = report.figure("report/confusion", image, title)
     boxes_K = counts.true_counts
     rows = [
         [names[true], names[predicted], f"{count:,}", share_text(count / int(boxes_K[true]))]
@@ -56,7 +64,7 @@ def confusion_section(report: RunReport, answers: BoxAnswers, class_names: list[
         "where no true box is.</p>"
     )
     table = html_table(["true", "answer", "boxes", "of the row"], rows, texts=2, sortable=True) if rows else ""
-    return section("Confusion matrix", note, figure, "<h3>Most common errors</h3>" if rows else "", table)
+    return section(title, note, matrix, "<h3>Most common errors</h3>" if rows else "", table)
 
 
 def sizes_section(answers: BoxAnswers) -> str:

@@ -62,9 +62,9 @@ def worst_section(report: RunReport, evidence: Evidence, answers: BoxAnswers) ->
     if cells:
         report.figures["report/worst_images"] = draw_grid(cells, texts, CELL_PX, COLUMNS)
     note = (
-        f"<p>{count}; those with most come first. Some answers may be right, and a label missing. A wrong answer is "
-        "drawn with a cross, a missed box with its corners alone and the name of its class.</p>"
+        f"<p>{count}; those with most come first. Some answers may be right, and a label missing. Wrong answers have "
+        "double lines; true boxes are drawn by their corners, missed ones with the name of their class.</p>"
     )
-    legend = chart(draw_legend(), "Legend: corners in white: true box that was found; blue: right answer; corners in "
-                   "yellow: missed box; orange with a cross: wrong answer")  # fmt: skip
-    return section(title, note, legend, f'<ul class="cards boxes">{"".join(cards)}</ul>')
+    legend = chart(draw_legend(), "White corners: true box that was found. Blue: right answer. Yellow corners: missed "
+                   "box. Orange, double lines: wrong answer.")  # fmt: skip
+    return section(title, legend, note, f'<ul class="cards boxes">{"".join(cards)}</ul>')

@@ -1,6 +1,6 @@
 """The report's section about calibrated scores of boxes."""
 
-from src.evaluation.boxes.calibration import BINS, box_reliability
+from src.evaluation.boxes.calibration import BINS, box_reliability, detection_calibration_error
 from src.evaluation.evidence import Evidence
 from src.reports.charts import draw_reliability
 from src.reports.parts import section
@@ -19,7 +19,9 @@ def calibration_section(report: RunReport, evidence: Evidence, answers: BoxAnswe
         f"{layer.shift:+.3f}), fitted on val by maximum likelihood with a weak prior (Platt 1999); the order of the "
         "boxes, and so AP, stays. predict, export and serve use the calibrated scores.",
         f"D-ECE (Küppers et al. 2020; {BINS} bins of equal width, by score alone, over all {boxes:,} boxes that the "
-        f"network gives): {before.expected_error:.4f} as trained, {after.expected_error:.4f} calibrated.",
+        f"network gives): {before.expected_error:.4f} as trained, {after.expected_error:.4f} calibrated. Most of these "
+        "have low scores and are wrong, which is easily said; of the answers alone it is "
+        f"{detection_calibration_error(answers.accepted):.4f}.",
     ]
     if report.own_data and evidence.split == "val":
         notes.append("The scores were calibrated on these very images, so the calibrated error is optimistic.")
