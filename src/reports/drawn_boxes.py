@@ -30,7 +30,8 @@ def draw_boxes(
     """A copy of the image with boxes [M, 4] in its pixels, each with a text (may be empty) in a colour `#rrggbb`.
 
     Lines and letters grow with the image, and lines have dark edges, to be seen on any ground. `dashed`: corners alone,
-    as for boxes that were missed, with the text below; other texts are above their boxes. `doubled`: with a second line around them, as for wrong ones. `text_px`: None = by
+    as for boxes that were missed, with the text below; other texts are above their boxes. `doubled`: with a second line
+    around them, as for wrong ones. `text_px`: None = by
     the size of the image.
     """
     drawn = image.convert("RGB")
