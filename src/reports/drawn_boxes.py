@@ -31,8 +31,7 @@ def draw_boxes(
 
     Lines and letters grow with the image, and lines have dark edges, to be seen on any ground. `dashed`: corners alone,
     as for boxes that were missed, with the text below; other texts are above their boxes. `doubled`: with a second line
-    around them, as for wrong ones. `text_px`: None = by
-    the size of the image.
+    around them, as for wrong ones. `text_px`: None = by the size of the image.
     """
     drawn = image.convert("RGB")
     draw = ImageDraw.Draw(drawn)

@@ -62,7 +62,7 @@ def described(root: Path, file: Path | None) -> tuple[YoloSettings, YoloImages]:
 
 def read_labels(root: Path, images: YoloImages, lines: LabelLines) -> list[str]:
     """The images and their boxes, added to the columns of `lines`. Returns notes."""
-    labels = LabelFolders(root)
+    labels = LabelFolders()
     labels.learn(image for image, _ in images.files)
     start, without, empty = len(str(root)) + 1, list[str](), 0
     for image, split in images.files:
