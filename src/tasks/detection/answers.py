@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import torch
 
-from src.evaluation.boxes.calibration import fit_score_calibration
+from src.evaluation.boxes.calibration import ScoreCalibration, fit_score_calibration
 from src.evaluation.boxes.matches import Floats, Matches, Singles, TrueBoxes
 from src.evaluation.boxes.matching import match
 from src.evaluation.boxes.precision_recall import best_thresholds
@@ -19,6 +18,7 @@ from src.tasks.detection.export import DetectionOutputs
 from src.tasks.detection.prediction import DEFAULT_THRESHOLD
 
 SLOPE, SHIFT, THRESHOLD = "score_slope", "score_shift", "threshold_"  # in `calibration` of a checkpoint
+CLOSEST = 1e-6  # of a score to 0 and 1, as DetectionOutputs has it
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class BoxAnswers:
         """Of what DetectionTask keeps. `layer` calibrates and has the thresholds; 0.5 if it has none."""
         raw = match_evidence(evidence, len(layer.class_names))
         thresholds = layer.thresholds or [DEFAULT_THRESHOLD] * len(layer.class_names)
-        return cls(raw, with_calibrated_scores(raw, layer), np.array(thresholds, dtype=np.float64))
+        calibration = ScoreCalibration(layer.slope, layer.shift)
+        return cls(raw, with_calibrated_scores(raw, calibration), np.array(thresholds, dtype=np.float64))
 
     @cached_property
     def accepted(self) -> Matches:
@@ -59,19 +60,18 @@ def true_boxes(truth: Sequence[Singles]) -> TrueBoxes:
     return TrueBoxes(counts_N, rows_M6[:, :4], rows_M6[:, 4].astype(np.int64), rows_M6[:, 5] > 0)
 
 
-def with_calibrated_scores(matches: Matches, layer: DetectionOutputs) -> Matches:
-    """Calibration keeps the order of the scores, so all else stays."""
-    with torch.inference_mode():
-        return replace(matches, score_D=layer.calibrated(torch.from_numpy(matches.score_D)).numpy())
+def with_calibrated_scores(matches: Matches, calibration: ScoreCalibration) -> Matches:
+    """It keeps the order of the scores, so all else stays."""
+    scores_D = np.clip(matches.score_D.astype(np.float64), CLOSEST, 1 - CLOSEST)
+    return replace(matches, score_D=calibration(scores_D).astype(np.float32))
 
 
 def fitted_calibration(val: Evidence, class_names: list[str]) -> dict[str, float]:
     """What val teaches: slope and shift of the scores, and of each class the threshold with the best F1 at IoU 0.5."""
     matches = match_evidence(val, len(class_names))
     found = fit_score_calibration(matches)
-    layer = DetectionOutputs(class_names, None, found.slope, found.offset)
     # Rounded as predictions compare them.
-    thresholds_K = best_thresholds(with_calibrated_scores(matches, layer)).astype(np.float32)
+    thresholds_K = best_thresholds(with_calibrated_scores(matches, found)).astype(np.float32)
     values = {SLOPE: found.slope, SHIFT: found.offset, "images": float(len(val))}
     return values | {f"{THRESHOLD}{k}": value for k, value in enumerate(thresholds_K.tolist())}
 
