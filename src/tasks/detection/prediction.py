@@ -17,6 +17,7 @@ from src.reports.judged_boxes import JudgedBoxes, Kind, draw_judged
 
 CORNERS = ("x1", "y1", "x2", "y2")
 SAME_IOU = 0.99  # of a box and its counterpart in predictions that count as the same
+DRAWN_PX = 320  # longer side of an image with what was predicted
 DEFAULT_THRESHOLD = 0.5  # of a score, where no threshold is known
 
 
@@ -81,7 +82,8 @@ class DetectionPrediction(Prediction):
         found = [box for row in rows for box in [cls.read(row)] if len(box)]
         boxes_M4 = np.concatenate([np.empty((0, 4), np.float32), *(box.boxes_xyxy for box in found)])
         kinds: list[Kind] = ["right"] * len(found)  # whichever they are
-        return draw_judged(image, JudgedBoxes(boxes_M4, kinds, [box.words for box in found]), image.width / size_wh[0])
+        judged = JudgedBoxes(boxes_M4, kinds, [box.words for box in found])
+        return draw_judged(image, judged, image.width / size_wh[0], DRAWN_PX)
 
     def __len__(self) -> int:
         return len(self.numbers)
