@@ -80,6 +80,9 @@ class Boxes(Targets):
         columns = self.values[rows, 1:], self.boxes_xyxy[boxes_m], self.class_ids[boxes_m], self.crowd[boxes_m]
         return b"".join(np.ascontiguousarray(column).tobytes() for column in columns)
 
+    def aspects(self, rows: Rows) -> npt.NDArray[np.float64]:
+        return np.asarray(self.values[rows, 3] / np.maximum(self.values[rows, 2], 1))
+
     def labels(self, rows: Rows) -> Self:
         return self.take(rows)
 

@@ -70,7 +70,7 @@ def retinanet(
     channels: Channels = 64,
     convs: Annotated[int, at_least(1, at_most=4)] = 2,
     strides: Sequence[int] | None = None,
-    anchor_strides: AnchorStrides = 2.0,
+    anchor_strides: AnchorStrides = 4.0,
     norms: Norms = "frozen",
 ) -> NewDetector:
     """Nine anchors per place, of three sizes and three shapes, scored by class with the focal loss.
@@ -98,7 +98,7 @@ def faster_rcnn(
     proposals: Annotated[int, at_least(1)] = 300,
     samples: Annotated[int, at_least(1)] = 128,
     strides: Sequence[int] | None = None,
-    anchor_strides: AnchorStrides = 2.0,
+    anchor_strides: AnchorStrides = 4.0,
     norms: Norms = "frozen",
 ) -> NewDetector:
     """Two stages: `proposals` places that may show an object, then a class and a better box for each of them.

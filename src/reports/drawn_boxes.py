@@ -45,9 +45,7 @@ def draw_boxes(
     return drawn
 
 
-def draw_corners(
-    draw: ImageDraw.ImageDraw, corners: tuple[float, float, float, float], color: str, width: int
-) -> None:
+def draw_corners(draw: ImageDraw.ImageDraw, corners: tuple[float, float, float, float], color: str, width: int) -> None:
     """A quarter of each side, from each end."""
     left, top, right, bottom = corners
     across, down = (right - left) / 4, (bottom - top) / 4

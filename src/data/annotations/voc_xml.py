@@ -47,7 +47,7 @@ def find_first_pixel(raw: RawBoxes) -> None:
     """Set `first_pixel`: 1, as in Pascal VOC, unless a corner has a 0, as of tools that count from 0; this is noted.
 
     From 1, the last pixel belongs to the box: x1, y1, x2, y2 with x2 and y2 exclusive are xmin - 1, ymin - 1, xmax,
-    ymax (as in Detectron2's pascal_voc.py; torchvision's VOCDetection leaves the values alone). From 0 they are as written.
+    ymax (as in Detectron2's pascal_voc.py; torchvision's VOCDetection leaves values alone). From 0 they are as written.
     Equal corners would be one pixel by the letter, but come from a click that drew nothing: their end is moved to where
     they begin, so that they have no size.
     """

@@ -116,7 +116,7 @@ def test_folders_of_images(tmp_path: Path) -> None:
     (tmp_path / "images/train2017").mkdir(parents=True)
     assert read_coco(tmp_path).folders[0] == tmp_path / "images/train2017"
     assert read_coco(tmp_path, image_folder=Path("images")).folders == [tmp_path / "images"]
-    with pytest.raises(ConfigError, match="data.image_folder='none'"):
+    with pytest.raises(ConfigError, match=r"data\.image_folder='none'"):
         read_coco(tmp_path, image_folder=Path("none"))
 
 

@@ -68,7 +68,8 @@ def raw(
     return RawBoxes(
         string_column(f"{i}.jpg" for i in range(count)), string_column(sources or ["a.json"] * count),
         string_column([""] * count), np.zeros((count, 2), dtype=np.int32), np.arange(count), values,
-        np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.bool_), np.arange(count), ["x"], form, relative, [], first,
+        np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.bool_), np.arange(count), ["x"], form, relative, [],
+        first,
     )  # fmt: skip
 
 
@@ -119,6 +120,16 @@ def test_some_wrong_boxes_change_nothing(count: int) -> None:
     notes: list[str] = []
     found = in_pixels(raw(values, "xywh"), np.tile((640, 480), (count, 1)), notes)
     assert found[0].tolist() == [10, 10, 643, 485] and not notes
+
+
+@pytest.mark.parametrize(("good", "misfits"), [(37, 3), (0, 2)])
+def test_few_boxes_that_fit_otherwise_change_nothing(good: int, misfits: int) -> None:
+    values = [[10, 10, 600, 440]] * good + [[100, 100, 620, 470]] * misfits
+    notes: list[str] = []
+    in_pixels(raw(values, "xywh"), np.tile((640, 480), (good + misfits, 1)), notes)
+    assert not notes
+    in_pixels(raw(values[-1:] * 20, "xywh"), np.tile((640, 480), (20, 1)), notes)
+    assert len(notes) == 1
 
 
 def test_small_boxes_in_a_corner_are_not_percent() -> None:
