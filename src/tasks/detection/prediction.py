@@ -16,6 +16,7 @@ from src.evaluation.prediction import TOLERANCE, Floats, Outputs, PredictionFact
 
 CORNERS = ("x1", "y1", "x2", "y2")
 SAME_IOU = 0.99  # of a box and its counterpart in predictions that count as the same
+LEAST_PX = 0.01  # side of a box, as torchvision's R-CNNs have it
 DEFAULT_THRESHOLD = 0.5  # of a score, where no threshold is known
 
 
@@ -32,13 +33,14 @@ class DetectionPrediction(FoundObjects):
 
     @classmethod
     def of(cls, outputs: Outputs, facts: PredictionFacts) -> list[Self]:
-        """Boxes whose score reaches the threshold of their class; rows of the class -1 are none."""
+        """Boxes of some size whose score reaches the threshold of their class; rows of the class -1 are none."""
         names = facts.class_names
         thresholds_K = np.array(facts.thresholds or [DEFAULT_THRESHOLD] * len(names), dtype=np.float32)
         found = []
         for boxes_D4, scores_D, labels_D in zip(outputs["boxes"], outputs["scores"], outputs["labels"], strict=True):
             ids_D = labels_D.astype(np.int64)
-            kept_D = (ids_D >= 0) & (scores_D >= thresholds_K[ids_D])
+            sides_D2 = boxes_D4[:, 2:] - boxes_D4[:, :2]
+            kept_D = (ids_D >= 0) & (scores_D >= thresholds_K[ids_D]) & (sides_D2 >= LEAST_PX).all(axis=1)
             found.append(cls(names, boxes_D4[kept_D], scores_D[kept_D], ids_D[kept_D]))
         return found
 
