@@ -53,10 +53,11 @@ def test_a_row_for_each_box_of_the_upright_image(predict: Any, tmp_path: Path) -
     assert np.allclose(np.array(first[0]) * 10, zoomed[0], atol=25)
     scores = [float(row["score"]) for row in rows if row["path"] == "images/0.png"]
     assert scores == sorted(scores, reverse=True) and min(scores) >= 0.3
-    (nothing,) = (row for row in rows if "nothing" in row["path"])
-    assert set(nothing.values()) == {"images/nothing.png", ""}
     (broken,) = (row for row in rows if "broken" in row["path"])
     assert broken["error"] == "cannot identify image file" and broken["x1"] == broken["prediction"] == ""
+    predict("images=images/nothing.png", threshold="score_threshold=1.0")
+    (nothing,) = rows_of(tmp_path / "predictions.csv")
+    assert set(nothing.values()) == {"images/nothing.png", ""}
 
 
 def test_an_answer_does_not_depend_on_other_images(predict: Any, tmp_path: Path) -> None:
@@ -110,7 +111,7 @@ def test_coco_results(predict: Any, command: Any, scenes_run: Run, tmp_path: Pat
 
 
 def test_pycocotools_way_of_loading(predict: Any, tmp_path: Path) -> None:
-    COCO = pytest.importorskip("faster_coco_eval").COCO  # noqa: N806
+    COCO = pytest.importorskip("faster_coco_eval").COCO
     write_scenes(tmp_path / "images", 2)
     predict("images=images", "output=coco.json")
     content = json.loads((tmp_path / "coco.json").read_text())
