@@ -92,9 +92,10 @@ def test_a_threshold_of_ones_own(tmp_path: Path) -> None:
     image = np.full((3, 32, 40), 100, np.uint8)
     for threshold, scores in ((0.3, [0.9, 0.4]), (0.95, []), (None, [0.9])):
         model = load_model(None, str(write_boxes_onnx(tmp_path / "m.onnx")), "cpu", score_threshold=threshold)
-        (answer,) = model.answers(model.compute([image], [(80, 64)]))
+        (answer,) = model.answers(model.compute([image], [(80, 96)]))
         assert [box["score"] for box in answer["boxes"]] == pytest.approx(scores)
     assert model.facts.thresholds == [0.5] * 3
+    assert answer["boxes"][0]["box_xyxy"] == [0, 0, 40, 48]  # of each side by its own scale
     with pytest.raises(ConfigError, match=r"score_threshold=0\.5 is for models that find objects"):
         load_model(None, str(write_onnx(tmp_path / "other.onnx")), "cpu", score_threshold=0.5)
 
