@@ -95,12 +95,14 @@ class FineTuneTask(OptionalParts):
     def predictions_of(self, evidence: Evidence) -> Iterator[Prediction]:
         """What is said about each image."""
 
-    def predictions(self, outputs: Tensor, sizes_wh: Tensor | None = None) -> Sequence[Prediction]:
-        """What is said about each image, of the network's outputs on any device.
+    def predictions(self, outputs: Tensor, threshold: float | None = None) -> Sequence[Prediction]:
+        """What is said about each image, of `placed` outputs on any device.
 
-        `sizes_wh` int64 [B, 2]: of the images in their files, upright, which tasks that say where something is need.
+        `threshold`: of all classes, instead of those that the task has.
         """
         layer = self.output_layer()
+        if threshold is not None:
+            layer.thresholds = [threshold] * len(layer.class_names)
         return self.prediction.of(layer.arrays(outputs.to(self.device)), layer)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:

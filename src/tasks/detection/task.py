@@ -31,6 +31,7 @@ from src.tasks.detection.drawn import draw_batch, draw_confusion, draw_some
 from src.tasks.detection.export import DetectionOutputs
 from src.tasks.detection.metrics import BoxMetrics
 from src.tasks.detection.prediction import DetectionPrediction
+from src.tasks.detection.tiles import merged_tiles
 from src.tasks.detection.zero_ap import is_zero, warn_of_zeros
 from src.training.task import FineTuneTask
 
@@ -150,13 +151,15 @@ class DetectionTask(FineTuneTask):
             f"{split}/boxes": draw_some(table, answers, evidence),
         }
 
-    def predictions(self, outputs: Tensor, sizes_wh: Tensor | None = None) -> Sequence[Prediction]:
-        assert sizes_wh is not None
-        return super().predictions(in_pixels(outputs, sizes_wh.to(outputs.device)))
+    def placed(self, outputs: Tensor, sizes_wh: Tensor) -> Tensor:
+        return in_pixels(outputs, sizes_wh.to(outputs.device))
+
+    def merged(self, outputs: Tensor, places_xyxy: Tensor) -> Tensor:
+        return merged_tiles(outputs, places_xyxy.to(outputs.device))
 
     def predictions_of(self, evidence: Evidence) -> Iterator[Prediction]:
         for start in range(0, len(evidence), 1024):
-            yield from super().predictions(torch.from_numpy(evidence.arrays["detections"][start : start + 1024]))
+            yield from self.predictions(torch.from_numpy(evidence.arrays["detections"][start : start + 1024]))
 
 
 def in_pixels(outputs_BD6: Tensor, sizes_B2: Tensor) -> Tensor:
