@@ -55,8 +55,11 @@ class OptionalParts(DistributedModule):
         """As `explain_batch` of src/models/grad_cam.py. Raises ConfigError where no output is of a whole image."""
         raise ConfigError(f"There are no heat maps for task.name={self.record.task_name}.")
 
-    def metrics_of(self, outputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Of the network's outputs for labelled images, without a loss, by name of the test metric."""
+    def metrics_of(self, outputs: Tensor, labels: Any, sizes_wh: Tensor) -> dict[str, Tensor]:
+        """Of `placed` outputs for images of these sizes, without a loss, by name of the test metric.
+
+        `labels` are what Targets.labels has of them.
+        """
         return {}
 
     def calibrate(self, val: Evidence) -> dict[str, float]:

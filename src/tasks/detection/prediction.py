@@ -56,6 +56,11 @@ class DetectionPrediction(FoundObjects):
         return {"boxes": (-1, 4), "scores": (-1,), "labels": (-1,)}
 
     @classmethod
+    def named(cls, arrays: Sequence[npt.NDArray[Any]], class_names: list[str]) -> Outputs:
+        """A file has no axis of images, and whole numbers as labels."""
+        return {name: value[None].astype(np.float32) for name, value in super().named(arrays, class_names).items()}
+
+    @classmethod
     def choice(cls, class_names: list[str]) -> str:
         return f"boxes of {len(class_names)} classes"
 

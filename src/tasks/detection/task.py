@@ -18,17 +18,27 @@ from src.data.boxes import Boxes
 from src.data.dataset import Batch
 from src.data.table import ImageTable
 from src.data.targets import Targets
+from src.evaluation.boxes.average_precision import box_metrics
 from src.evaluation.boxes.calibration import detection_calibration_error
+from src.evaluation.boxes.matching import match
 from src.evaluation.boxes.precision_recall import best_thresholds, mean_scores
 from src.evaluation.boxes.zero_reasons import why_zero
 from src.evaluation.evidence import Evidence
-from src.evaluation.prediction import Prediction
+from src.evaluation.prediction import Outputs, Prediction
 from src.models.detector import DetectorNetwork
 from src.runs.record import RunRecord
 from src.settings.errors import ConfigError
-from src.tasks.detection.answers import BoxAnswers, calibrated_layer, fitted_calibration, match_evidence
+from src.tasks.detection.agreement import compare
+from src.tasks.detection.answers import (
+    BoxAnswers,
+    calibrated_layer,
+    fitted_calibration,
+    match_evidence,
+    true_boxes,
+)
 from src.tasks.detection.drawn import draw_batch, draw_confusion, draw_some
 from src.tasks.detection.export import DetectionOutputs
+from src.tasks.detection.exported import ExportedDetector, limits_of
 from src.tasks.detection.metrics import BoxMetrics
 from src.tasks.detection.prediction import DetectionPrediction
 from src.tasks.detection.tiles import merged_tiles
@@ -48,6 +58,7 @@ class DetectionTask(FineTuneTask):
     """
 
     prediction = DetectionPrediction
+    exported_model = ExportedDetector
     model: DetectorNetwork
     fitted: dict[str, float] | None = None  # at the end of a run; before that the checkpoint's holds
     told_zero = False  # why AP was 0 after an epoch
@@ -156,6 +167,16 @@ class DetectionTask(FineTuneTask):
 
     def merged(self, outputs: Tensor, places_xyxy: Tensor) -> Tensor:
         return merged_tiles(outputs, places_xyxy.to(outputs.device))
+
+    def compare(self, expected: Outputs, found: Outputs) -> tuple[int, float]:
+        return compare(expected, found, limits_of(self.model, self.output_layer()))
+
+    def metrics_of(self, outputs: Tensor, labels: Any, sizes_wh: Tensor) -> dict[str, Tensor]:
+        assert isinstance(labels, Boxes)
+        detections = in_pixels(outputs, torch.from_numpy(labels.values[:, 2:]) / sizes_wh)
+        truth = true_boxes([labels.rows_of(n) for n in range(len(labels))])
+        measured = box_metrics(match(detections.numpy(), truth, len(self.class_names)))
+        return {f"test/{name}": torch.tensor(value) for name, value in measured.items()}
 
     def predictions_of(self, evidence: Evidence) -> Iterator[Prediction]:
         for start in range(0, len(evidence), 1024):
