@@ -58,6 +58,13 @@ def are_rates(value: Any) -> bool:
     )
 
 
+def are_calibrated(value: Any) -> bool:
+    """Whether its thresholds, of whatever number of classes, are scores."""
+    return isinstance(value, dict) and all(
+        is_number(number, 0, 1) for name, number in value.items() if str(name).startswith("threshold_")
+    )
+
+
 NUMBER = (is_number_or_none, "a finite number")
 ENTRIES: Rules = {
     "config": (is_mapping, "settings"),
@@ -90,8 +97,10 @@ ENTRIES: Rules = {
     "run_id": (is_text, "a text"),
     "network": (is_mapping, "settings"),
     "rates": (are_rates, "numbers by phase"),
-    "calibration": (is_mapping, "numbers"),
+    "calibration": (are_calibrated, "numbers, of which thresholds are 0 to 1"),
     "calibration.temperature": (lambda value: is_number(value, 1e-6, 1e6), "a finite number above 0"),
+    "calibration.score_slope": (lambda value: is_number(value, 1e-6, 1e6), "a finite number above 0"),
+    "calibration.score_shift": (lambda value: is_number(value, -1e6, 1e6), "a finite number"),
     "calibration.ood_score_p50": NUMBER,
     "calibration.ood_score_p95": NUMBER,
     "calibration.ood_score_p99": NUMBER,

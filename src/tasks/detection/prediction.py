@@ -4,14 +4,16 @@ Shapes: N images, D rows for boxes, M boxes of one image, K classes.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from src.evaluation.prediction import TOLERANCE, Floats, Outputs, Prediction, PredictionFacts
+from src.reports.judged_boxes import JudgedBoxes, Kind, draw_judged
 
 CORNERS = ("x1", "y1", "x2", "y2")
 SAME_IOU = 0.99  # of a box and its counterpart in predictions that count as the same
@@ -25,6 +27,10 @@ class DetectionPrediction(Prediction):
     """
 
     needed_columns: ClassVar = (*CORNERS, "prediction", "score")
+    says_where: ClassVar = True
+    compared: ClassVar = "images"
+    compared_columns: ClassVar = ("true", "found", "missed", "false_alarms", "f1")
+    error_words: ClassVar = "1 - F1 of an image's boxes at IoU 0.5"
     class_names: list[str]
     boxes_xyxy: Floats
     numbers: Floats
@@ -62,6 +68,20 @@ class DetectionPrediction(Prediction):
             return cls([], np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int64))
         box = np.array([[float(row[corner]) for corner in CORNERS]], dtype=np.float32)
         return cls([row["prediction"]], box, np.array([float(row["score"])], np.float32), np.zeros(1, np.int64))
+
+    @classmethod
+    def compared_answer(cls, row: Mapping[str, str]) -> tuple[str, float]:
+        true, found, _, alarms = (int(row[name]) for name in cls.compared_columns[:4])
+        if not 0 <= (f1 := float(row["f1"])) <= 1:
+            raise ValueError(f"{f1} is no F1")
+        return f"found {found} of {true}, false alarms {alarms}", 1 - f1
+
+    @classmethod
+    def drawn(cls, image: Image.Image, size_wh: tuple[int, int], rows: Sequence[Mapping[str, str]]) -> Image.Image:
+        found = [box for row in rows for box in [cls.read(row)] if len(box)]
+        boxes_M4 = np.concatenate([np.empty((0, 4), np.float32), *(box.boxes_xyxy for box in found)])
+        kinds: list[Kind] = ["right"] * len(found)  # whichever they are
+        return draw_judged(image, JudgedBoxes(boxes_M4, kinds, [box.words for box in found]), image.width / size_wh[0])
 
     def __len__(self) -> int:
         return len(self.numbers)
