@@ -176,9 +176,12 @@ def register() -> None:
     for schema in SCHEMAS:
         # At the top level and not in a group of its own, which --help would list among the groups to choose from.
         store.store(name=f"{schema.__name__.removesuffix('Config').lower()}_schema", node=schema)
-    for name in (*BACKBONES, *DETECTORS):
+    for name in BACKBONES:
         if not (CONF_DIR / "backbone" / f"{name}.yaml").exists():
             store.store(group="backbone", name=name, node={"name": name, "weights": "DEFAULT"}, package="backbone")
+    for name in DETECTORS:  # which bring their heads
+        node = {"defaults": [{"override /head": "torchvision"}], "backbone": {"name": name, "weights": "DEFAULT"}}
+        store.store(group="backbone", name=name, node=node, package="_global_")
 
 
 SCHEMAS = (

@@ -42,10 +42,10 @@ OPTIONS = [
     for file in sorted((CONF_DIR / group).glob("*.yaml"))
 ]
 
-FOR_BOXES = {
-    *(f"data={name}" for name in ("auto", "coco", "digit_scenes", "voc", "yolo")),
-    *(f"head={name}" for name in ("fcos", "retinanet", "faster_rcnn", "torchvision")),
-    *(option for option in OPTIONS if option.startswith("augment=boxes")),
+OF_BOXES = ("head=fcos", "head=retinanet", "head=faster_rcnn", "augment=boxes", "augment=boxes_strong")
+GO_WITH = {
+    **dict.fromkeys(OF_BOXES, ("task=detection",)),
+    "head=torchvision": ("task=detection", "backbone=ssd300_vgg16"),
 }
 
 
@@ -55,8 +55,7 @@ def test_there_are_options() -> None:
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_composes_and_fits_what_it_names(option: str, tmp_path: Path) -> None:
-    with_boxes = ["task=detection"] if option in FOR_BOXES else []
-    cfg = compose(*with_boxes, option, f"output_dir={tmp_path}", "trainer.max_epochs=20")
+    cfg = compose(option, f"output_dir={tmp_path}", "trainer.max_epochs=20", *GO_WITH.get(option, ()))
     for key in OmegaConf.missing_keys(cfg):
         OmegaConf.update(cfg, key, str(tmp_path))
     if cfg.loss:

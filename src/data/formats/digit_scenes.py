@@ -13,6 +13,7 @@ from src.data.formats.digit_scene import SIDES_PX, draw_scene, pools, scene_path
 from src.data.module import ImageDataModule
 from src.data.source import DataArguments
 from src.data.table import ImageTable, string_column
+from src.settings.plain_values import LARGEST_PX
 from src.settings.rules import at_least
 
 
@@ -24,8 +25,8 @@ class DigitScenesDataModule(ImageDataModule):
 
     def __init__(
         self,
-        scenes: Annotated[int, at_least(20, at_most=100_000)],
-        scene_px: Annotated[int, at_least(SIDES_PX[1] + 1, at_most=4096)],
+        scenes: Annotated[int, at_least(20)],
+        scene_px: Annotated[int, at_least(SIDES_PX[1] + 1, at_most=LARGEST_PX)],
         **settings: Unpack[DataArguments],
     ) -> None:
         super().__init__(**settings)

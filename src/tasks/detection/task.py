@@ -40,14 +40,13 @@ from src.tasks.detection.drawn import draw_batch, draw_confusion, draw_some
 from src.tasks.detection.export import DetectionOutputs
 from src.tasks.detection.exported import ExportedDetector, limits_of
 from src.tasks.detection.metrics import BoxMetrics
+from src.tasks.detection.network import network_facts, network_for_boxes
 from src.tasks.detection.prediction import DetectionPrediction
 from src.tasks.detection.tiles import merged_tiles
 from src.tasks.detection.zero_ap import is_zero, warn_of_zeros
 from src.training.task import FineTuneTask
 
 log = logging.getLogger(__name__)
-
-MIN_DETECTIONS = 100  # per image
 
 
 class DetectionTask(FineTuneTask):
@@ -65,19 +64,18 @@ class DetectionTask(FineTuneTask):
 
     @classmethod
     def network_for(cls, targets: Targets, record: RunRecord) -> dict[str, Any]:
-        """`max_detections`: half as many boxes again as the fullest image of train has, at least COCO's 100."""
         assert isinstance(targets, Boxes)
-        return {"max_detections": max(MIN_DETECTIONS, math.ceil(1.5 * targets.largest_count))}
+        return network_for_boxes(targets, record)
 
     @classmethod
     def adapt(cls, net: nn.Module, record: RunRecord, head: Callable[..., Any], channels_last: bool) -> DetectorNetwork:
-        size_px, most = record.preprocessing.crop_px, record.network["max_detections"]
-        detector = head(net, record.backbone_name, size_px, len(record.class_names))
-        return DetectorNetwork(detector, record.preprocessing, channels_last, most)
+        strides = {name: value for name, value in record.network.items() if name == "finest_stride"}
+        detector = head(net, record.backbone_name, record.preprocessing.crop_px, len(record.class_names), **strides)
+        return DetectorNetwork(detector, record.preprocessing, channels_last, record.network["max_detections"])
 
     @property
     def facts(self) -> list[str]:
-        return [f"At most {self.model.max_detections} boxes are found in an image"]
+        return network_facts(self.record.network)
 
     def require_measurable(self, labels: Boxes) -> None:
         nothing = {"detections": np.zeros((len(labels), 0, 6), dtype=np.float32)}
@@ -104,10 +102,26 @@ class DetectionTask(FineTuneTask):
         return {"loss": torch.stack(list(parts.values())).sum(), **parts}
 
     def outputs(self, batch: Batch) -> Tensor:
-        """[B, D, 6], with boxes in pixels of the files; the losses of the batch are computed beside."""
+        """[B, D, 6], with boxes in pixels of the files; the losses of the batch are computed beside.
+
+        A score that is no number makes no box, so it is the losses that tell of one: of these images all is NaN.
+        """
         parts, outputs_BD6 = self.model.losses_and_outputs(batch["image"], batch["label"])
         self.batch_loss = torch.stack(list(parts.values())).sum()
+        if not self.batch_loss.isfinite():
+            outputs_BD6[self.suspects(batch)] = torch.nan
         return in_pixels(outputs_BD6, torch.stack([target["size_wh"] for target in batch["label"]]))
+
+    def suspects(self, batch: Batch) -> Tensor:
+        """Those whose own losses are not finite, in inference mode: a batch has one loss for all."""
+        training = self.training
+        self.eval()
+        losses = [
+            self.model.losses_and_outputs([image], [target])[0].values()
+            for image, target in zip(batch["image"], batch["label"], strict=True)
+        ]
+        self.train(training)
+        return torch.tensor([not all(loss.isfinite() for loss in parts) for parts in losses], device=self.device)
 
     def keep(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
         return {"detections": outputs.float()}
