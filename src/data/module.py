@@ -100,7 +100,9 @@ class ImageDataModule(ImageSource):
         balanced = training and self.balanced_sampling
         weights_N = balancing_weights(self.table.targets.strata(rows)) if balanced else None
         skip = (self.resumed_epoch, self.resumed_batches * self.batch_size) if training else (0, 0)
-        return EpochSampler(len(rows), training, self.seed, epoch, rank, processes, weights_N, skip)
+        aspects_N = self.table.targets.aspects(rows) if self.preprocessing.keeps_shape else None
+        shapes = None if aspects_N is None else (aspects_N, self.batch_size)
+        return EpochSampler(len(rows), training, self.seed, epoch, rank, processes, weights_N, skip, shapes)
 
     def transform_of(self, training: bool, keep: bool = False) -> Transform:
         if training and self.preprocessing.keeps_shape:

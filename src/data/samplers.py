@@ -12,6 +12,7 @@ from torch.utils.data import Sampler
 
 Draw = tuple[int, int]  # (epoch, position in the dataset)
 FACTOR = 1_000_003
+BATCHES_MIXED = 16  # within which images are sorted by their shape
 
 
 def mixed_seed(*parts: int) -> int:
@@ -33,7 +34,8 @@ class EpochSampler(Sampler[Draw]):
     In training every process gets equally many, a few images twice if need be; in evaluation each image is seen
     exactly once, so that metrics are those of a single process. `weights_N`: how often, relatively, each image is drawn
     in training (with replacement); None = each once. `skip`: (epoch, images of this process at its beginning to leave
-    out), where a run was interrupted within it.
+    out), where a run was interrupted within it. `shapes`: height / width of each image [N], and the size of batches of
+    one process, which then have images of similar shapes.
     """
 
     def __init__(
@@ -46,9 +48,11 @@ class EpochSampler(Sampler[Draw]):
         processes: int = 1,
         weights_N: npt.NDArray[np.float64] | None = None,
         skip: tuple[int, int] = (0, 0),
+        shapes: tuple[npt.NDArray[np.float64], int] | None = None,
     ) -> None:
         self.size, self.training, self.seed, self.epoch = size, training, seed, epoch
         self.rank, self.processes, self.skip = rank, processes, skip
+        self.shapes = shapes
         self.cumulated_N = None if weights_N is None else np.cumsum(weights_N) / weights_N.sum()
 
     def set_epoch(self, epoch: int) -> None:
@@ -71,8 +75,27 @@ class EpochSampler(Sampler[Draw]):
                 order = np.minimum(np.searchsorted(self.cumulated_N, drawn, side="right"), self.size - 1)
             else:
                 order = np.resize(torch.randperm(self.size, generator=generator).numpy(), total)
+            if self.shapes is not None:
+                order = batched_by_shape(order, self.shapes[0], self.shapes[1] * self.processes, generator)
         first = self.skip[1] if self.epoch == self.skip[0] else 0
         return ((self.epoch, int(position)) for position in order[self.rank :: self.processes][first:])
+
+
+def batched_by_shape(
+    order: npt.NDArray[np.int64], aspects_N: npt.NDArray[np.float64], batch: int, generator: torch.Generator
+) -> npt.NDArray[np.int64]:
+    """The same positions, so that each `batch` of them in a row has images of similar height / width, `aspects_N`.
+
+    Images stay in the stretch of BATCHES_MIXED batches in which they were drawn; its batches come in random order.
+    """
+    found = []
+    for start in range(0, len(order), BATCHES_MIXED * batch):
+        stretch = order[start : start + BATCHES_MIXED * batch]
+        alike = stretch[np.argsort(aspects_N[stretch], kind="stable")]
+        whole = len(alike) // batch
+        turns = torch.randperm(whole, generator=generator).tolist()
+        found += [*(alike[turn * batch : (turn + 1) * batch] for turn in turns), alike[whole * batch :]]
+    return np.concatenate(found)
 
 
 def balancing_weights(strata: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

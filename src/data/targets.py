@@ -81,6 +81,10 @@ class Targets:
         middle = by_size[len(by_size) // 2][0]
         return f"Classes in train: {largest} {most:,} (most), median {middle:,}, {smallest} {least:,} (least)"
 
+    def aspects(self, rows: Rows) -> npt.NDArray[np.float64] | None:
+        """Height / width of these images, where the kind knows it."""
+        return None
+
     def labels(self, rows: Rows) -> Any:
         """What these images are compared with when they are measured: one row of an array per image, or more."""
         return self.values[rows]

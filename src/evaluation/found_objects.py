@@ -1,14 +1,15 @@
 """Predictions that say where objects are: what every task whose answer is boxes has to offer beside that. No torch.
 
-Shapes: M boxes of one image.
+Shapes: N images, M boxes of one image, D rows for boxes.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from src.evaluation.prediction import Floats, Prediction
+from src.evaluation.prediction import Floats, Outputs, Prediction
 
 
 class FoundObjects(Prediction):
@@ -34,3 +35,19 @@ class FoundObjects(Prediction):
             {"category_id": k + 1, "bbox": [round(x, 2) for x in (x1, y1, x2 - x1, y2 - y1)], "score": round(score, 6)}
             for (x1, y1, x2, y2), k, score in found
         ]
+
+
+def joined(found: Sequence[Outputs], scales: Sequence[tuple[float, float]]) -> Outputs:
+    """The outputs of several images, of those of one each: `boxes` [M, 4], `scores` [M] and `labels` [M].
+
+    Boxes are multiplied by the scales of x and y of their image. All float32 [N, D, ...], with labels -1 in rows that
+    an image does not need.
+    """
+    size = len(found), max(len(one["scores"]) for one in found)
+    boxes_ND4 = np.zeros((*size, 4), dtype=np.float32)
+    scores_ND, labels_ND = np.zeros(size, dtype=np.float32), np.full(size, -1, dtype=np.float32)
+    for n, (one, scale) in enumerate(zip(found, scales, strict=True)):
+        count = len(one["scores"])
+        boxes_ND4[n, :count] = one["boxes"] * np.array(scale * 2, dtype=np.float32)
+        scores_ND[n, :count], labels_ND[n, :count] = one["scores"], one["labels"]
+    return {"boxes": boxes_ND4, "scores": scores_ND, "labels": labels_ND}

@@ -33,7 +33,7 @@ to topk transpose tril triu true_divide trunc type_as unbind unflatten unfold un
 upsample_bilinear2d upsample_nearest2d _upsample_bicubic2d_aa _upsample_bilinear2d_aa var var_mean view view_as where
 zero zeros zeros_like
 """
-OF_TORCHVISION = "nms.default roi_align.default".split()  # what a detector chooses its boxes with
+OF_TORCHVISION = ["nms.default", "roi_align.default"]  # what a detector chooses its boxes with
 OF_SIZES = """
 _operator.add _operator.sub _operator.mul _operator.floordiv _operator.truediv _operator.mod _operator.neg
 _operator.eq _operator.ne _operator.lt _operator.le _operator.gt _operator.ge _operator.and_ _operator.or_

@@ -110,7 +110,7 @@ def is_ours(file: Path) -> bool:
         if file.suffix == ".png":
             return b"tEXtSoftware\0" + IMAGE_SOFTWARE.encode() in begin
         if file.suffix == ".jpg":
-            return begin[6:10] == b"Exif" and IMAGE_SOFTWARE.encode() + b"\0" in begin
+            return b"Exif\0" in begin and IMAGE_SOFTWARE.encode() + b"\0" in begin
     except (OSError, ValueError, zipfile.BadZipFile, RecursionError):
         return False
     text = begin.decode("utf-8", errors="replace")

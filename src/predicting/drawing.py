@@ -34,4 +34,4 @@ def draw_found(file: Path, prediction: FoundObjects, drawn: Path) -> None:
     facts = Image.Exif()
     facts[SOFTWARE_TAG] = IMAGE_SOFTWARE
     with replaced(drawn) as part:
-        image.save(part, quality=90, exif=facts)
+        image.save(part, quality=90, subsampling=0, exif=facts)  # thin lines keep their colour

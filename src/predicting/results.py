@@ -54,7 +54,7 @@ class CocoResults:
 
     def write(self, result: Result) -> None:
         if result.prediction is None:
-            self.errors.append(to_json({"file_name": result.path, "error": result.error}))
+            self.errors.append(to_json({"path": result.path, "error": result.error}))
             return
         assert isinstance(result.prediction, FoundObjects)
         number, (width, height) = len(self.images) + 1, result.size_wh

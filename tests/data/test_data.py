@@ -316,3 +316,18 @@ def test_a_split_has_an_image_for_each_process(colors: Path) -> None:
     datamodule.require_images_for(9)
     with pytest.raises(ConfigError, match=r"The val split has 9 images for 10 processes: lower trainer\.devices"):
         datamodule.require_images_for(10)
+
+
+def test_batches_have_images_of_similar_shapes_and_each_image_once() -> None:
+    aspects_N = np.where(np.arange(100) % 2, 0.75, 1.5)
+    plain = EpochSampler(100, True, seed=0, epoch=3)
+    alike = [position for _, position in EpochSampler(100, True, 0, 3, shapes=(aspects_N, 10))]
+    assert sorted(alike) == list(range(100)) and alike != [position for _, position in plain]
+    mixed = [len(set(aspects_N[alike[start : start + 10]])) - 1 for start in range(0, 100, 10)]
+    assert sum(mixed) <= 1  # of the ten batches one may have both
+    ranks = [[p for _, p in EpochSampler(100, True, 0, 3, rank, 2, shapes=(aspects_N, 5))] for rank in range(2)]
+    assert sorted(ranks[0] + ranks[1]) == list(range(100))
+    both = [{*aspects_N[ranks[0][n : n + 5]], *aspects_N[ranks[1][n : n + 5]]} for n in range(0, 50, 5)]
+    assert sum(len(shapes) - 1 for shapes in both) <= 1  # processes step with images of the same shapes
+    other_epoch = [position for _, position in EpochSampler(100, True, 0, 4, shapes=(aspects_N, 10))]
+    assert other_epoch != alike

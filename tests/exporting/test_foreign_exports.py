@@ -226,7 +226,7 @@ def test_guards_and_notes_are_left_out(good: Path, tmp_path: Path) -> None:
 
     model = load_served(None, str(rewrite(good, tmp_path / "f.pt2", change)), "cpu")
     assert (
-        model.compute(np.zeros((2, 3, 9, 9), np.uint8))["probabilities"].shape == (2, 2)
+        model.compute(np.zeros((2, 3, 9, 9), np.uint8), [(9, 9)] * 2)["probabilities"].shape == (2, 2)
         and not (tmp_path / "ran").exists()
     )
 

@@ -1,25 +1,31 @@
+from functools import partial
+
 import pytest
 import torch
 from support.detectors import detector, images_and_targets
 from support.slow import slow
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from src.models.detection_heads import DetectionHeadFactory, faster_rcnn, fcos, retinanet
 from src.models.detector import DetectorNetwork
 from src.models.freeze import set_trainable, trained_modules
 from src.models.torchvision_detectors import own_head
-from src.training.parameter_groups import ParameterGroups
+from src.training.phases import ParameterGroups
+
+# With random weights, constant norms would let the signal die away.
+untrained = partial(own_head, norms="train")
 
 FAMILIES = [
     ("squeezenet1_1", fcos),
     ("squeezenet1_1", retinanet),
     ("squeezenet1_1", faster_rcnn),
-    ("ssdlite320_mobilenet_v3_large", own_head),
-    slow("fasterrcnn_mobilenet_v3_large_320_fpn", own_head),
-    slow("fasterrcnn_resnet50_fpn_v2", own_head),
-    slow("fcos_resnet50_fpn", own_head),
-    slow("retinanet_resnet50_fpn_v2", own_head),
-    slow("ssd300_vgg16", own_head),
+    ("ssdlite320_mobilenet_v3_large", untrained),
+    slow("fasterrcnn_mobilenet_v3_large_320_fpn", untrained),
+    slow("fasterrcnn_resnet50_fpn_v2", untrained),
+    slow("fcos_resnet50_fpn", untrained),
+    slow("retinanet_resnet50_fpn_v2", untrained),
+    slow("ssd300_vgg16", untrained),
     slow("resnet18", fcos),
     slow("swin_t", fcos),
 ]
@@ -31,7 +37,7 @@ def test_every_family_trains_a_step(name: str, head: DetectionHeadFactory) -> No
     torch.manual_seed(0)
     model = detector(name, head).train()
     images, targets = images_and_targets()
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-5)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     before = {key: parameter.detach().clone() for key, parameter in model.named_parameters()}
     for batch in (targets, [targets[1]] * 3):
         optimizer.zero_grad()
@@ -130,7 +136,7 @@ def test_a_batch_in_one_tensor_answers_as_a_list() -> None:
         assert torch.equal(model(images[0].expand(2, -1, -1, -1)), model([images[0], images[0]]))
 
 
-@pytest.mark.parametrize(("name", "head"), [*FAMILIES[:4], slow("ssd300_vgg16", own_head)])
+@pytest.mark.parametrize(("name", "head"), [*FAMILIES[:4], slow("ssd300_vgg16", untrained)])
 def test_bfloat16_moves_no_box(name: str, head: DetectionHeadFactory) -> None:
     """In bfloat16 numbers above 256 are 2 or 4 apart: anchors and boxes are computed in float32."""
     torch.manual_seed(0)
@@ -140,12 +146,16 @@ def test_bfloat16_moves_no_box(name: str, head: DetectionHeadFactory) -> None:
     for module in model.net.modules():
         if type(module).__name__ in ("AnchorGenerator", "DefaultBoxGenerator"):
             module.register_forward_hook(lambda _, __, anchors: seen.extend(anchors))
+    given: list[Tensor] = []
+    for part in ("head", "rpn.head", "roi_heads.box_predictor"):
+        if part in dict(model.net.named_modules()):
+            hook = model.net.get_submodule(part).register_forward_hook
+            hook(lambda _, __, outputs: given.extend(tree_leaves(outputs)))
     with torch.autocast("cpu", torch.bfloat16):
         losses, outputs = model.losses_and_outputs(images, targets)
     assert outputs.dtype == torch.float32 and all(loss.dtype == torch.float32 for loss in losses.values())
     assert seen and all(anchors.dtype == torch.float32 for anchors in seen)
-    found = outputs[..., :4][outputs[..., 5] >= 0]
-    assert not len(found) or not torch.equal(found, found.bfloat16().float())
+    assert given and all(output.dtype == torch.float32 for output in given)
 
 
 def frozen_by_name(model: DetectorNetwork, train: str) -> None:
@@ -157,7 +167,7 @@ def frozen_by_name(model: DetectorNetwork, train: str) -> None:
             module.training = False
 
 
-@pytest.mark.parametrize(("name", "head"), [*FAMILIES[:4], slow("fasterrcnn_resnet50_fpn_v2", own_head)])
+@pytest.mark.parametrize(("name", "head"), [*FAMILIES[:4], slow("fasterrcnn_resnet50_fpn_v2", untrained)])
 def test_a_frozen_detector_still_gives_losses(name: str, head: DetectionHeadFactory) -> None:
     torch.manual_seed(0)
     model = detector(name, head)

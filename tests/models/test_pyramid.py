@@ -39,7 +39,7 @@ def test_every_classifier_but_vits_has_a_pyramid(name: str) -> None:
         maps = pyramid(torch.zeros(2, 3, size_px, size_px))
     assert list(maps) == [*map(str, range(len(levels))), "pool"]
     for stride, one in zip(pyramid.strides, maps.values(), strict=True):
-        assert one.shape[:2] == (2, 32) and 0.75 < one.shape[2] * stride / size_px < 1.3
+        assert one.shape[:2] == (2, 32) and 0.7 < one.shape[2] * stride / size_px < 1.3
     own = {key.removeprefix("body.") for key in pyramid.state_dict() if key.startswith("body.")}
     assert own <= names or name == "maxvit_t", "ImageNet's weights would not fit"
 

@@ -105,10 +105,14 @@ class ImagePlaces:
         return exact, alike
 
     def all_images(self) -> Iterator[str]:
-        for place in [self.root, *(folder for folder in self.folders if not is_below(folder, self.root))]:
+        """Every file once, however many of the folders lie in each other or are links to each other."""
+        real_folder, seen = cache(os.path.realpath), set[tuple[str, str]]()
+        for place in [self.root, *self.folders]:
             paths, _ = walk(Path(place))
             for path in paths:
-                if os.path.exists(whole := f"{place}/{path}"):  # noqa: PTH110
+                folder, name = os.path.split(whole := f"{place}/{path}")
+                if (key := (real_folder(folder), name)) not in seen and os.path.exists(whole):  # noqa: PTH110
+                    seen.add(key)
                     yield whole
 
     def by_its_end(self, name: str, split: str) -> tuple[str, str] | None:

@@ -1,7 +1,7 @@
 """Checked boxes are kept on disk, so that a million of them are there in seconds the next time.
 
 The entry is named by a fingerprint of the data's files: names, sizes and times of annotations and images alike. It
-holds plain arrays, without pickle. Imports no torch.
+holds plain arrays, without pickle.
 """
 
 import hashlib

@@ -27,7 +27,7 @@ class BoxDataModule(ImageDataModule):
     """Base of the formats: each reads its files (`read_annotations`), everything else is done here.
 
     What a format's own __init__ sets after this one's is taken for settings that its reading depends on: boxes that are
-    kept on disk are read anew for other values. conf/data/boxes_csv.yaml explains the settings.
+    kept on disk are read anew for other values. conf/data/auto.yaml explains the settings.
     """
 
     whole_root: ClassVar[bool] = True  # whether any file below data.root may say something about boxes

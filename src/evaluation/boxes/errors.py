@@ -38,8 +38,8 @@ def split_errors(matches: Matches) -> Errors:
 
     Missed are true boxes that are not found and at which no wrong class and no badly placed detection points. Mended
     means: a wrong class or place becomes right if its true box is not found, and the best such detection alone, the
-    others of this kind go away; duplicates, both and background go away; missed true boxes do not count. Like the
-    authors a gain below 0 is told as 0. Other than theirs, AP50 is a mean of the classes that have true boxes.
+    others of this kind go away; duplicates, both and background go away; missed true boxes do not count (without any
+    other the gain is 1). Other than in the authors' code, AP50 is a mean of the classes that have true boxes.
     """
     kind_D, target_D = _kinds(matches)
     mendable_D = _best_of_target(matches, kind_D, target_D)
@@ -55,8 +55,9 @@ def split_errors(matches: Matches) -> Errors:
         others = replace(matches, class_D=_with_class_of_target(matches, right_D, target_D))
         mended.append(_ap50(others, np.where(right_D, RIGHT, np.where(these_D, IGNORED, verdict_D)), true_K))
     missed_K = np.bincount(matches.class_M[missed_M], minlength=matches.classes)
-    mended.append(_ap50(matches, verdict_D, true_K - missed_K))
-    gains = [float(np.maximum(one - now, 0.0)) for one in mended]
+    remains = (true_K > missed_K).any()
+    mended.append(_ap50(matches, verdict_D, true_K - missed_K) if remains else now + float(missed_M.any()))
+    gains = [float(np.maximum(one - now, 0.0)) for one in mended]  # below 0 by rounding alone
     return Errors(dict(zip(KINDS, counts, strict=True)), dict(zip(KINDS, gains, strict=True)))
 
 
@@ -78,8 +79,8 @@ def _kinds(matches: Matches) -> tuple[Ints, Ints]:
 
 
 def _closest(matches: Matches, kept_P: Bools) -> tuple[Floats, Ints]:
-    """Largest IoU [D] among these pairs, 0 if below 0.1, and its true box [D]; no crowds."""
-    rows = np.flatnonzero(kept_P & ~matches.crowd_M[matches.box_P])
+    """Largest IoU [D] among these pairs, 0 if below 0.1, and its true box [D]. Wrong detections lie in no crowd."""
+    rows = np.flatnonzero(kept_P)
     order = np.lexsort((-matches.box_P[rows], matches.iou_P[rows], matches.detection_P[rows]))
     rows = rows[order]
     last = rows[np.flatnonzero(np.diff(matches.detection_P[rows], append=-1))]  # the closest of each detection

@@ -61,6 +61,15 @@ def test_a_base_name_must_be_the_only_one_of_its_kind(tmp_path: Path) -> None:
     assert found(tmp_path, "elsewhere/two/a.jpg")[0] == ["two/a.jpg"]  # unless the path's end tells
 
 
+def test_an_image_counts_once_in_folders_that_lie_in_each_other(tmp_path: Path) -> None:
+    touch(tmp_path, "data/images/a.jpg", "more/deep/b.jpg")
+    (tmp_path / "data/linked").symlink_to(tmp_path / "more/deep")
+    folders = (".", "images", "../more", "../more/deep", "../more/deep/")
+    assert found(tmp_path / "data", "x/a.jpg", "x/b.jpg", folders=folders)[0] == [
+        "images/a.jpg", "linked/b.jpg",
+    ]  # fmt: skip
+
+
 def test_one_file_is_not_taken_for_two_images(tmp_path: Path) -> None:
     touch(tmp_path, "train/1.jpg")
     assert found(tmp_path, "train/1.jpg", "val/1.jpg")[0] == ["train/1.jpg", ""]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from src.data.annotations.raw import RawBoxes
-from src.data.annotations.repair import repaired, too_small
+from src.data.annotations.repair import repaired
 from src.data.annotations.units import in_pixels
 from src.data.table import string_column
 
@@ -54,12 +54,6 @@ def test_an_image_without_a_size() -> None:
     assert repair([1, 1, 2, 2], size=(0, 0))[1:] == (False, "no_image_size")
 
 
-def test_boxes_too_small_for_the_network() -> None:
-    boxes = np.array([[0, 0, 10, 1.9], [0, 0, 2, 2]], dtype=np.float32)
-    assert too_small(boxes, 0.5).tolist() == [True, False]
-    assert too_small(boxes, np.array([0.2, 1], dtype=np.float32)).tolist() == [False, True]
-
-
 def raw(
     values: Any, form: Any = "xyxy", relative: bool = False, sources: list[str] | None = None, first: int = 0
 ) -> RawBoxes:
@@ -68,7 +62,8 @@ def raw(
     return RawBoxes(
         string_column(f"{i}.jpg" for i in range(count)), string_column(sources or ["a.json"] * count),
         string_column([""] * count), np.zeros((count, 2), dtype=np.int32), np.arange(count), values,
-        np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.bool_), np.arange(count), ["x"], form, relative, [], first,
+        np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.bool_), np.arange(count), ["x"], form, relative, [],
+        first,
     )  # fmt: skip
 
 
@@ -119,6 +114,16 @@ def test_some_wrong_boxes_change_nothing(count: int) -> None:
     notes: list[str] = []
     found = in_pixels(raw(values, "xywh"), np.tile((640, 480), (count, 1)), notes)
     assert found[0].tolist() == [10, 10, 643, 485] and not notes
+
+
+@pytest.mark.parametrize(("good", "misfits"), [(37, 3), (0, 2)])
+def test_few_boxes_that_fit_otherwise_change_nothing(good: int, misfits: int) -> None:
+    values = [[10, 10, 600, 440]] * good + [[100, 100, 620, 470]] * misfits
+    notes: list[str] = []
+    in_pixels(raw(values, "xywh"), np.tile((640, 480), (good + misfits, 1)), notes)
+    assert not notes
+    in_pixels(raw(values[-1:] * 20, "xywh"), np.tile((640, 480), (20, 1)), notes)
+    assert len(notes) == 1
 
 
 def test_small_boxes_in_a_corner_are_not_percent() -> None:

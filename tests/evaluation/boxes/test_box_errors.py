@@ -52,6 +52,19 @@ def test_a_wrong_class_becomes_right_in_the_class_of_its_box() -> None:
     assert errors.gains["wrong class"] == pytest.approx(0.75) and errors.counts["wrong class"] == 1
 
 
+def test_what_points_at_a_box_that_is_found_only_goes_away() -> None:
+    """Class 0 stays at 51/101, as C is missed; class 1 goes from 1/2, behind the false one, to 1."""
+    truth = truth_of([[(*A, 0), (*C, 0), (*B, 1)]])
+    errors = split_errors(match(detections_of([[(*A, 0.9, 1), RIGHT, (*B, 0.5, 1)]]), truth, 2))
+    assert errors.counts == dict.fromkeys(KINDS, 0) | {"wrong class": 1, "missed": 1}
+    assert errors.gains["wrong class"] == pytest.approx(0.25)
+
+
+def test_if_nothing_is_found_all_is_lost_to_misses() -> None:
+    errors = split_errors(match(detections_of([[]]), truth_of([[(*A, 0)]]), 2))
+    assert errors.gains == dict.fromkeys(KINDS, 0.0) | {"missed": 1.0}
+
+
 def test_only_the_best_of_those_that_point_at_a_box_becomes_right() -> None:
     """The badly placed one has the higher score: mending the wrong class takes it away and makes nothing right."""
     truth = truth_of([[(*A, 0), (*B, 1)]])

@@ -30,13 +30,18 @@ def test_a_detection_takes_the_nearest_free_box_of_its_class() -> None:
     ]
 
 
+def test_of_two_boxes_as_near_the_later_is_taken() -> None:
+    matches = matched([(2, 0, 12, 10, 0.9, 0), (0, 0, 10, 10, 0.8, 0)], [(0, 0, 10, 10, 0), (4, 0, 14, 10, 0)])
+    assert matches.found_D.tolist() == [1, 0]  # COCO; else the second would find nothing
+
+
 def test_an_iou_of_exactly_the_threshold_counts() -> None:
     matches = matched([(0, 0, 10, 6, 0.9, 0)], [(0, 0, 10, 10, 0)])
     assert [int(verdict) for verdict in matches.verdict_DAT[0, 0]] == [RIGHT] * 3 + [WRONG] * 7
 
 
 def test_crowds_take_many_and_these_are_ignored_but_true_boxes_come_first() -> None:
-    truth, inside = [(0, 0, 100, 100, 0, 1), (10, 10, 20, 20, 0)], (60, 60, 70, 70)
+    truth = [(0, 0, 100, 100, 0, 1), (10, 10, 20, 20, 0)]
     detections = [
         (10, 10, 20, 20, 0.9, 0),
         (50, 50, 60, 60, 0.8, 0),
