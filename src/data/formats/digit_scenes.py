@@ -1,7 +1,7 @@
 """Scenes of the handwritten digits that the repository carries: data for tasks that say what is where."""
 
 from functools import partial
-from typing import Unpack
+from typing import Annotated, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,8 @@ from src.data.formats.digit_scene import SIDES_PX, draw_scene, pools, scene_path
 from src.data.module import ImageDataModule
 from src.data.source import DataArguments
 from src.data.table import ImageTable, string_column
-from src.settings.errors import ConfigError
+from src.settings.plain_values import LARGEST_PX
+from src.settings.rules import at_least
 
 
 class DigitScenesDataModule(ImageDataModule):
@@ -22,12 +23,12 @@ class DigitScenesDataModule(ImageDataModule):
     No digit is in scenes of two splits.
     """
 
-    def __init__(self, scenes: int, scene_px: int, **settings: Unpack[DataArguments]) -> None:
-        if scenes < 20 or scene_px <= SIDES_PX[1]:
-            raise ConfigError(
-                f"data.scenes={scenes} data.scene_px={scene_px}: there must be at least 20 scenes, of more than "
-                f"{SIDES_PX[1]} pixels."
-            )
+    def __init__(
+        self,
+        scenes: Annotated[int, at_least(20)],
+        scene_px: Annotated[int, at_least(SIDES_PX[1] + 1, at_most=LARGEST_PX)],
+        **settings: Unpack[DataArguments],
+    ) -> None:
         super().__init__(**settings)
         self.scenes, self.scene_px = scenes, scene_px
 

@@ -18,25 +18,35 @@ from src.data.boxes import Boxes
 from src.data.dataset import Batch
 from src.data.table import ImageTable
 from src.data.targets import Targets
+from src.evaluation.boxes.average_precision import box_metrics
 from src.evaluation.boxes.calibration import detection_calibration_error
+from src.evaluation.boxes.matching import match
 from src.evaluation.boxes.precision_recall import best_thresholds, mean_scores
 from src.evaluation.boxes.zero_reasons import why_zero
 from src.evaluation.evidence import Evidence
-from src.evaluation.prediction import Prediction
+from src.evaluation.prediction import Outputs, Prediction
 from src.models.detector import DetectorNetwork
 from src.runs.record import RunRecord
 from src.settings.errors import ConfigError
-from src.tasks.detection.answers import BoxAnswers, calibrated_layer, fitted_calibration, match_evidence
+from src.tasks.detection.agreement import compare
+from src.tasks.detection.answers import (
+    BoxAnswers,
+    calibrated_layer,
+    fitted_calibration,
+    match_evidence,
+    true_boxes,
+)
 from src.tasks.detection.drawn import draw_batch, draw_confusion, draw_some
 from src.tasks.detection.export import DetectionOutputs
+from src.tasks.detection.exported import ExportedDetector, limits_of
 from src.tasks.detection.metrics import BoxMetrics
+from src.tasks.detection.network import network_facts, network_for_boxes
 from src.tasks.detection.prediction import DetectionPrediction
+from src.tasks.detection.tiles import merged_tiles
 from src.tasks.detection.zero_ap import is_zero, warn_of_zeros
 from src.training.task import FineTuneTask
 
 log = logging.getLogger(__name__)
-
-MIN_DETECTIONS = 100  # per image
 
 
 class DetectionTask(FineTuneTask):
@@ -47,25 +57,25 @@ class DetectionTask(FineTuneTask):
     """
 
     prediction = DetectionPrediction
+    exported_model = ExportedDetector
     model: DetectorNetwork
     fitted: dict[str, float] | None = None  # at the end of a run; before that the checkpoint's holds
     told_zero = False  # why AP was 0 after an epoch
 
     @classmethod
     def network_for(cls, targets: Targets, record: RunRecord) -> dict[str, Any]:
-        """`max_detections`: half as many boxes again as the fullest image of train has, at least COCO's 100."""
         assert isinstance(targets, Boxes)
-        return {"max_detections": max(MIN_DETECTIONS, math.ceil(1.5 * targets.largest_count))}
+        return network_for_boxes(targets, record)
 
     @classmethod
     def adapt(cls, net: nn.Module, record: RunRecord, head: Callable[..., Any], channels_last: bool) -> DetectorNetwork:
-        size_px, most = record.preprocessing.crop_px, record.network["max_detections"]
-        detector = head(net, record.backbone_name, size_px, len(record.class_names))
-        return DetectorNetwork(detector, record.preprocessing, channels_last, most)
+        strides = {name: value for name, value in record.network.items() if name == "finest_stride"}
+        detector = head(net, record.backbone_name, record.preprocessing.crop_px, len(record.class_names), **strides)
+        return DetectorNetwork(detector, record.preprocessing, channels_last, record.network["max_detections"])
 
     @property
     def facts(self) -> list[str]:
-        return [f"At most {self.model.max_detections} boxes are found in an image"]
+        return network_facts(self.record.network)
 
     def require_measurable(self, labels: Boxes) -> None:
         nothing = {"detections": np.zeros((len(labels), 0, 6), dtype=np.float32)}
@@ -92,10 +102,26 @@ class DetectionTask(FineTuneTask):
         return {"loss": torch.stack(list(parts.values())).sum(), **parts}
 
     def outputs(self, batch: Batch) -> Tensor:
-        """[B, D, 6], with boxes in pixels of the files; the losses of the batch are computed beside."""
+        """[B, D, 6], with boxes in pixels of the files; the losses of the batch are computed beside.
+
+        A score that is no number makes no box, so it is the losses that tell of one: of these images all is NaN.
+        """
         parts, outputs_BD6 = self.model.losses_and_outputs(batch["image"], batch["label"])
         self.batch_loss = torch.stack(list(parts.values())).sum()
+        if not self.batch_loss.isfinite():
+            outputs_BD6[self.suspects(batch)] = torch.nan
         return in_pixels(outputs_BD6, torch.stack([target["size_wh"] for target in batch["label"]]))
+
+    def suspects(self, batch: Batch) -> Tensor:
+        """Those whose own losses are not finite, in inference mode: a batch has one loss for all."""
+        training = self.training
+        self.eval()
+        losses = [
+            self.model.losses_and_outputs([image], [target])[0].values()
+            for image, target in zip(batch["image"], batch["label"], strict=True)
+        ]
+        self.train(training)
+        return torch.tensor([not all(loss.isfinite() for loss in parts) for parts in losses], device=self.device)
 
     def keep(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
         return {"detections": outputs.float()}
@@ -150,13 +176,25 @@ class DetectionTask(FineTuneTask):
             f"{split}/boxes": draw_some(table, answers, evidence),
         }
 
-    def predictions(self, outputs: Tensor, sizes_wh: Tensor | None = None) -> Sequence[Prediction]:
-        assert sizes_wh is not None
-        return super().predictions(in_pixels(outputs, sizes_wh.to(outputs.device)))
+    def placed(self, outputs: Tensor, sizes_wh: Tensor) -> Tensor:
+        return in_pixels(outputs, sizes_wh.to(outputs.device))
+
+    def merged(self, outputs: Tensor, places_xyxy: Tensor) -> Tensor:
+        return merged_tiles(outputs, places_xyxy.to(outputs.device))
+
+    def compare(self, expected: Outputs, found: Outputs) -> tuple[int, float]:
+        return compare(expected, found, limits_of(self.model, self.output_layer()))
+
+    def metrics_of(self, outputs: Tensor, labels: Any, sizes_wh: Tensor) -> dict[str, Tensor]:
+        assert isinstance(labels, Boxes)
+        detections = in_pixels(outputs, torch.from_numpy(labels.values[:, 2:]) / sizes_wh)
+        truth = true_boxes([labels.rows_of(n) for n in range(len(labels))])
+        measured = box_metrics(match(detections.numpy(), truth, len(self.class_names)))
+        return {f"test/{name}": torch.tensor(value) for name, value in measured.items()}
 
     def predictions_of(self, evidence: Evidence) -> Iterator[Prediction]:
         for start in range(0, len(evidence), 1024):
-            yield from super().predictions(torch.from_numpy(evidence.arrays["detections"][start : start + 1024]))
+            yield from self.predictions(torch.from_numpy(evidence.arrays["detections"][start : start + 1024]))
 
 
 def in_pixels(outputs_BD6: Tensor, sizes_B2: Tensor) -> Tensor:
