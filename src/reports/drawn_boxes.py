@@ -48,8 +48,7 @@ def draw_boxes(
             if doubled:
                 draw.line(outline(corners, 2 * width + 2), fill=ink, width=wide, joint="curve")
         if text:
-            above = top - text_box(draw, text, letters)[3]
-            y = bottom if dashed else above if above >= 0 else top
+            y = bottom if dashed else top - text_box(draw, text, letters)[3]
             label(draw, (left, y), text, color, letters, drawn.size)
     return drawn
 
@@ -76,7 +75,7 @@ def label(
     letters: object,
     size: tuple[int, int],
 ) -> None:
-    """Text on a ground of this colour, below and right of the corner, or where else it is within an image of this size."""
+    """Text on a ground of this colour, below and right of the corner, moved into the image, which has this size."""
     left, top, width, height = text_box(draw, text, letters)
     x, y = (max(min(at, most - side), 0) for at, most, side in zip(corner, size, (width, height), strict=True))
     draw.rectangle((x, y, x + width, y + height), fill=color)
