@@ -91,7 +91,7 @@ def test_every_planted_mistake_is_found_once(check: Check, tmp_path: Path) -> No
         ("not_read", "", ""),
         ("empty", "train/9.png", ""),
     }
-    assert list(rows[0]) == "kind severity path other_path label split detail file object".split()
+    assert list(rows[0]) == ["kind", "severity", "path", "other_path", "label", "split", "detail", "file", "object"]
     double = by_kind["same_box_other_class"]
     assert double["severity"] == "warning" and double["split"] == "train" and double["label"] == "cat 1;dog 2"
     assert double["detail"] == "dog, and the same box is cat (IoU 1.00); the other is object 1"
