@@ -179,3 +179,18 @@ def test_boxes_without_files(check: Check) -> None:
     answer, rows = check("data.scenes=40", "data.scene_px=64", "data.image_size_px=64")
     assert answer.status in (0, 2), answer.err
     assert "40 images, 40 readable" in answer.out and all(not row["file"] for row in rows)
+
+
+def test_names_that_differ_in_capital_letters_are_told_once(check: Check, tmp_path: Path) -> None:
+    answer, rows = check("data=yolo", f"data.root={write_yolo(tmp_path / 'data', {}, names='dog, Dog')}")
+    assert [(row["kind"], row["label"]) for row in rows] == [("alike_names", "dog")]
+    assert "are different classes" not in answer.out
+
+
+def test_what_was_kept_of_the_reading_tells_the_same(check: Check, tmp_path: Path) -> None:
+    root = write_yolo(tmp_path / "data", {"train/0": [CAT, CAT], "train/1": [CAT, "0 1.2 0.5 0.5 0.1", "junk"]})
+    cached = ["data=yolo", f"data.root={root}", "data.cache=auto", f"data.cache_dir={tmp_path}/cache"]
+    answer, rows = check(*cached)
+    assert found(rows) == {("same_box", "train/0.png", "2"), ("beyond", "train/1.png", "2"), ("not_read", "", "")}
+    again, rows_again = check(*cached)
+    assert "are taken from" in again.err and rows_again == rows and again.out == answer.out
