@@ -123,6 +123,16 @@ def colors_run(colors: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     )  # fmt: skip
 
 
+@pytest.fixture(scope="session")
+def scenes_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """One run on scenes of digits, 64 pixels, whose boxes have low scores and are many: it was hardly trained."""
+    directory = tmp_path_factory.mktemp("scenes_run") / "run"
+    return run_train(
+        directory, "task=detection", "data.scenes=40", "data.scene_px=64", "head.strides=[4,8,16]", "data.batch_size=8",
+        "trainer.max_epochs=8", "optimizer.lr=3e-3", "test=false",
+    )  # fmt: skip
+
+
 @dataclass
 class Answer:
     status: int

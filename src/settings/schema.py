@@ -82,6 +82,11 @@ class ImagesConfig:
 
 @dataclass
 class PredictConfig(ImagesConfig):
+    batch_size: nodes.Count | None = MISSING  # type: ignore[assignment]
+    draw: str | None = MISSING
+    score_threshold: nodes.Share | None = MISSING
+    tile_px: Annotated[int, at_least(32)] | None = MISSING
+    tile_overlap: Annotated[float, at_least(0, at_most=0.9)] = MISSING
     abstain_below: nodes.Share | None = MISSING
     embeddings: bool = MISSING
     num_workers: nodes.CountOrZero | None = MISSING
@@ -118,6 +123,7 @@ class ServeConfig:
     port: Annotated[int, at_least(0, at_most=65535)] = MISSING
     allowed_hosts: list[str] | None = MISSING
     abstain_below: nodes.Share | None = MISSING
+    score_threshold: nodes.Share | None = MISSING
     top_k: nodes.Count | None = MISSING
     max_upload_mb: nodes.Positive = MISSING
     max_images: nodes.Count = MISSING
@@ -170,9 +176,12 @@ def register() -> None:
     for schema in SCHEMAS:
         # At the top level and not in a group of its own, which --help would list among the groups to choose from.
         store.store(name=f"{schema.__name__.removesuffix('Config').lower()}_schema", node=schema)
-    for name in (*BACKBONES, *DETECTORS):
+    for name in BACKBONES:
         if not (CONF_DIR / "backbone" / f"{name}.yaml").exists():
             store.store(group="backbone", name=name, node={"name": name, "weights": "DEFAULT"}, package="backbone")
+    for name in DETECTORS:  # which bring their heads
+        node = {"defaults": [{"override /head": "torchvision"}], "backbone": {"name": name, "weights": "DEFAULT"}}
+        store.store(group="backbone", name=name, node=node, package="_global_")
 
 
 SCHEMAS = (

@@ -2,7 +2,6 @@ from functools import partial
 
 import pytest
 import torch
-from src.training.parameter_groups import ParameterGroups
 from support.detectors import detector, images_and_targets
 from support.slow import slow
 from torch import Tensor, nn
@@ -12,6 +11,7 @@ from src.models.detection_heads import DetectionHeadFactory, faster_rcnn, fcos, 
 from src.models.detector import DetectorNetwork
 from src.models.freeze import set_trainable, trained_modules
 from src.models.torchvision_detectors import own_head
+from src.training.phases import ParameterGroups
 
 # With random weights, constant norms would let the signal die away.
 untrained = partial(own_head, norms="train")
