@@ -29,13 +29,7 @@ from src.models.detector import DetectorNetwork
 from src.runs.record import RunRecord
 from src.settings.errors import ConfigError
 from src.tasks.detection.agreement import compare
-from src.tasks.detection.answers import (
-    BoxAnswers,
-    calibrated_layer,
-    fitted_calibration,
-    match_evidence,
-    true_boxes,
-)
+from src.tasks.detection.answers import BoxAnswers, calibrated_layer, fitted_calibration, match_evidence, true_boxes
 from src.tasks.detection.drawn import draw_batch, draw_confusion, draw_some
 from src.tasks.detection.export import DetectionOutputs
 from src.tasks.detection.exported import ExportedDetector, limits_of
