@@ -30,6 +30,8 @@ def check(cfg: DictConfig) -> None:
         import numpy as np
 
         from src.build.data import build_data_to_check
+        from src.data.checking.annotations import other_notes
+        from src.data.checking.box_lines import box_counts
         from src.data.checking.findings import find_all
         from src.data.checking.kinds import reasons_against
         from src.data.checking.look import look_at_images
@@ -46,17 +48,18 @@ def check(cfg: DictConfig) -> None:
     log.info("Looking at %s images", f"{len(rows):,}")
     start = time.perf_counter()
     facts = look_at_images(table, rows, datamodule.num_workers)
-    found = find_all(table, facts, cfg.tiny_px, cfg.near_duplicate_bits)
+    found = find_all(datamodule, facts, cfg.tiny_px, cfg.near_duplicate_bits)
     reasons = reasons_against(table, found)
     log.info("Done in %.1f s", time.perf_counter() - start)
-    overview = list(overview_lines(table, facts))
+    boxes, notes = box_counts(datamodule, facts), other_notes(datamodule)
+    overview = list(overview_lines(table, facts, boxes))
     try:
         output.mkdir(parents=True, exist_ok=True)
         write_findings(output / "check.csv", table, found, cfg.spreadsheet_safe)
-        write_page(output / "check.html", table, found, reasons, overview)
+        write_page(output / "check.html", table, found, reasons, overview, notes, boxes)
     except OSError as error:
         raise ConfigError(f"output='{output}' cannot be written: {error.strerror}.") from error
-    show([*overview, *table.notes, "", *finding_lines(table, found)])
+    show([*overview, *notes, "", *finding_lines(table, found)])
     show(["", f"Images: {output / 'check.html'}, all findings: {output / 'check.csv'}", ""])
     if reasons:
         show(["Training is not advisable:", *(f"  - {reason}" for reason in reasons)])

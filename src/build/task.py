@@ -55,6 +55,7 @@ def build_task(kind: type[FineTuneTask], run: TrainingRun, datamodule: ImageData
         raise ConfigError(
             f"task.monitor='{settings.task.monitor}' is not measured here. Allowed: {', '.join(task.metric_names)}."
         )
+    task.require_measurable(table.targets.labels(table.splits["val"]))
     return task
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from src.comparing.differences import PairedTable, difference
-from src.comparing.images import Answers, Change, changed_images, split_for, verdict
+from src.comparing.images import Answers, Change, answers_file, changed_images, split_for, verdict
 from src.comparing.sides import Pair, Side, read_sides
 from src.runs.finished_runs import Run
 from src.settings.errors import ConfigError
@@ -52,7 +52,8 @@ def compare_sides(given: Sequence[Sequence[str]], split: str | None, metric: str
     split = split_for(runs, split)
     if split is None:
         notes.append(
-            "No images are compared: not all runs have report/test_predictions.csv or all val_predictions.csv."
+            f"No images are compared: not all runs have report/{answers_file(runs[0], 'test').name} or all "
+            f"{answers_file(runs[0], 'val').name}."
         )
         if not differences:
             raise ConfigError(" ".join(notes))

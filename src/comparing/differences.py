@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from src.comparing.images import Answers, changed_images, predictions_file
+from src.comparing.images import Answers, answers_file, changed_images
 from src.comparing.sides import Pair, Side, changed_settings, named, paired
 from src.evaluation.metric_facts import facts_of, metric_name
 from src.evaluation.significance import p_text, sign_flip_p, smallest_p, t_interval, t_tails
@@ -78,7 +78,7 @@ def paired_images(pairs: list[Pair], metric: str, answers: Answers) -> tuple[flo
     None if not all images add the same. No lines where images were not predicted, or are not just right or wrong.
     """
     split = "test" if metric.startswith("test/") else "val"
-    predicted = all(predictions_file(run, split).is_file() for pair in pairs for run in pair)
+    predicted = all(answers_file(run, split).is_file() for pair in pairs for run in pair)
     changes = [changed_images(answers, a, b, split) for a, b in pairs] if predicted else []
     if not changes or not all(change.right_or_wrong for change in changes):
         return None, []

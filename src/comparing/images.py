@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from src.evaluation.prediction import Prediction
 from src.evaluation.significance import mcnemar_p, p_text, sign_flip_p
 from src.files.csv_files import read_table
 from src.files.plain_files import unreadable
@@ -45,14 +46,19 @@ class Change:
     worse: list[str]
 
 
-def predictions_file(run: Run, split: str) -> Path:
-    return run.folder / "report" / f"{split}_predictions.csv"
+def answers_file(run: Run, split: str) -> Path:
+    """With a row per image."""
+    return run.folder / "report" / f"{split}_{kind_of(run).compared}.csv"
+
+
+def kind_of(run: Run) -> type[Prediction]:
+    return prediction_class(str(run.settings["task.name"]))
 
 
 def split_for(runs: Sequence[Run], wanted: str | None) -> str | None:
     """`wanted`, or test if all runs predicted it, else val; None if they did not. Raises ConfigError for `wanted`."""
     for split in (wanted,) if wanted else ("test", "val"):
-        without = [run for run in runs if not predictions_file(run, split).is_file()]
+        without = [run for run in runs if not answers_file(run, split).is_file()]
         if not without:
             return split
         if wanted:
@@ -68,20 +74,21 @@ class Answers:
 
     def of(self, run: Run, split: str) -> dict[str, Answer]:
         """By path. Raises ConfigError, which names file and row."""
-        file = predictions_file(run, split)
+        file = answers_file(run, split)
         if file not in self._read:
-            self._read[file] = read_answers(file, run.settings["task.name"])
+            self._read[file] = read_answers(file, kind_of(run))
         return self._read[file]
 
 
-def read_answers(file: Path, task: str) -> dict[str, Answer]:
-    kind, answers = prediction_class(task), {}
-    for n, row in enumerate(read_table(file, ("path", "label", *kind.needed_columns))):
+def read_answers(file: Path, kind: type[Prediction]) -> dict[str, Answer]:
+    answers = {}
+    columns = kind.needed_columns if kind.compared_columns is None else kind.compared_columns
+    for n, row in enumerate(read_table(file, ("path", "label", *columns))):
         try:
-            prediction, label = kind.read(row), row["label"]
-            answers[row["path"]] = Answer(printable(label), printable(prediction.words), prediction.error(label))
-        except ValueError as error:
-            raise unreadable(file, f"row {n + 1} has no number where one is needed, or too few") from error
+            words, error = kind.compared_answer(row)
+            answers[row["path"]] = Answer(printable(row["label"]), printable(words), error)
+        except ValueError as reason:
+            raise unreadable(file, f"row {n + 1} has no number where one is needed, or too few") from reason
     if not answers:
         raise ConfigError(f"'{file}' has no prediction: the network's outputs are not finite. Compare the other runs.")
     return answers
@@ -117,5 +124,6 @@ def verdict(change: Change, name: str, name_before: str) -> str:
         )
     else:
         what = f"{name} errs {where} by {change.mean_after:.4g} on average, {name_before} by {change.mean_before:.4g}"
+        what += f", measured as {words}" if (words := kind_of(change.run).error_words) else ""
     chance = "more than chance on these images" if change.p < CLEAR else "which may be chance"
     return f"{what} (p {p_text(change.p)}, {chance})."

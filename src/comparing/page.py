@@ -4,22 +4,16 @@ import math
 from html import escape
 from pathlib import Path
 
-from PIL import Image
-
+from src.comparing.changed import images_section
 from src.comparing.comparison import Comparison
 from src.comparing.differences import PairedTable
-from src.comparing.images import Change
 from src.comparing.sides import changed_settings
-from src.data.decode import UnreadableImage, read_rgb
-from src.data.formats.digit_images import digit_at
 from src.evaluation.metric_facts import FACTS
 from src.files.csv_files import read_table
-from src.files.printable import printable
 from src.reports.charts import BLUE, PALETTE, Curve, draw_curves
-from src.reports.parts import SIDE_PX, SORTING, chart, html_table, small_image, write_document
+from src.reports.parts import SORTING, chart, html_table, write_document
 from src.runs.finished_runs import Run, direction
 
-SHOWN = 24  # images that changed, each way
 CURVES = 12  # runs whose curves are drawn
 
 
@@ -93,37 +87,3 @@ def number_in(text: str) -> float:
         return float(text)
     except ValueError:
         return math.nan
-
-
-def images_section(comparison: Comparison, change: Change) -> str:
-    right_or_wrong = ("Wrong before, right now", "Right before, wrong now")
-    titles = right_or_wrong if change.right_or_wrong else ("Nearer now", "Farther off now")
-    name, before = comparison.name(change.run), comparison.name(change.before)
-    parts = [f"<h2>{escape(name)}: images that changed</h2><p>Before: {escape(before)}.</p>"]
-    for title, paths in zip(titles, (change.better, change.worse), strict=True):
-        cards = "".join(card(comparison, change, path) for path in paths[:SHOWN])
-        parts.append(f"<h3>{title}: {len(paths):,}</h3>" + (f'<ul class="cards">{cards}</ul>' if cards else ""))
-    return "".join(parts)
-
-
-def card(comparison: Comparison, change: Change, path: str) -> str:
-    old, new = (comparison.answers.of(run, change.split)[path] for run in (change.before, change.run))
-    image = read_image(change.run, path)
-    return (
-        f'<li class="card"><figure>{small_image(image) if image else ""}'
-        f"<figcaption>label: <b>{escape(new.label)}</b><br>before: {escape(old.text)}<br>now: {escape(new.text)}<br>"
-        f'<span class="where">{escape(printable(path))}</span></figcaption></figure></li>'
-    )
-
-
-def read_image(run: Run, path: str) -> Image.Image | None:
-    """None where the images are no files, or not there any more."""
-    if (digit := digit_at(path)) is not None:
-        return digit
-    for root in (run.settings.get("data.root"), Path(str(run.settings.get("data.file") or "")).parent):
-        if root and (file := Path(root) / path).is_file():
-            try:
-                return read_rgb(file, SIDE_PX)
-            except UnreadableImage:
-                return None
-    return None

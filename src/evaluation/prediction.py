@@ -6,11 +6,14 @@ compares predictions needs to know neither the task nor where the outputs come f
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol, Self
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Floats = npt.NDArray[np.float32]
 Outputs = Mapping[str, Floats]  # by name; the first axis is the image
@@ -38,7 +41,12 @@ class Prediction(ABC):
     """
 
     needed_columns: ClassVar[tuple[str, ...]] = ()  # without which `read` finds no prediction in a row
+    # What src.compare reads: report/<split>_<compared>.csv, with a row per image and these columns beside path, label.
+    compared: ClassVar[str] = "predictions"
+    compared_columns: ClassVar[tuple[str, ...] | None] = None  # None = needed_columns
+    error_words: ClassVar[str] = ""  # what an error is, where it is not just right or wrong
     can_abstain: ClassVar[bool] = False
+    says_where: ClassVar[bool] = False  # so that it can be `drawn`
     numbers: Floats
     ood_score: float | None
 
@@ -51,6 +59,11 @@ class Prediction(ABC):
     @abstractmethod
     def output_shapes(cls, class_names: list[str]) -> dict[str, tuple[int, ...]]:
         """The outputs of a model by name, in the order of an exported file, with the shape of one image's."""
+
+    @classmethod
+    def named(cls, arrays: Sequence[npt.NDArray[Any]], class_names: list[str]) -> Outputs:
+        """What an exported file answered, by name and with the image as the first axis."""
+        return dict(zip(cls.output_shapes(class_names), arrays, strict=True))
 
     @classmethod
     @abstractmethod
@@ -66,6 +79,20 @@ class Prediction(ABC):
     @abstractmethod
     def read(cls, row: Mapping[str, str]) -> Self:
         """The answer alone, of a row of a csv file. Raises ValueError if it has no number where one is needed."""
+
+    @classmethod
+    def compared_answer(cls, row: Mapping[str, str]) -> tuple[str, float]:
+        """Of a row that src.compare reads, the answer in words, and how wrong it is. Raises ValueError as `read`."""
+        prediction = cls.read(row)
+        return prediction.words, prediction.error(row["label"])
+
+    @classmethod
+    def drawn(cls, image: "Image.Image", size_wh: tuple[int, int], rows: Sequence[Mapping[str, str]]) -> "Image.Image":
+        """An image, scaled down from this size, with what its rows of predictions.csv say is where in it.
+
+        Raises ValueError as `read`.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def rows(self) -> list[dict[str, str]]:

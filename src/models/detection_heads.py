@@ -33,9 +33,10 @@ class NewDetector:
 
 # (network of torchvision, its name, side of the images in pixels, K classes without the background) -> detector
 DetectionHeadFactory = Callable[[nn.Module, str, int, int], NewDetector]
-Norms = Literal["frozen", "train"]
+Norms = Literal["frozen", "train"] | None  # None: the caller says it
 Channels = Annotated[int, at_least(32)]
 Convs = Annotated[int, at_least(1, at_most=8)]
+Stride = Literal[4, 8, 16, 32]
 AnchorStrides = Annotated[float, more_than(0)]
 
 _SHAPES = (0.5, 1.0, 2.0)  # of anchors: height / width
@@ -50,12 +51,13 @@ def fcos(
     convs: Convs = 2,
     strides: Sequence[int] | None = None,
     norms: Norms = "frozen",
+    finest_stride: Stride = 4,
 ) -> NewDetector:
     """One box per place, given by its four sides, scored by class and by how central the place is: no anchors.
 
     Tian et al. 2019, arXiv 1904.01355.
     """
-    pyramid = _pyramid(net, name, image_size_px, channels, strides, norms)
+    pyramid = _pyramid(net, name, image_size_px, channels, strides, norms, finest_stride)
     anchors = AnchorGenerator(tuple((stride,) for stride in pyramid.strides), ((1.0,),) * len(pyramid.strides))
     head = FCOSHead(channels, 1, num_classes + 1, num_convs=convs)
     detector = FCOS(pyramid, num_classes + 1, anchor_generator=anchors, head=head)
@@ -72,12 +74,13 @@ def retinanet(
     strides: Sequence[int] | None = None,
     anchor_strides: AnchorStrides = 4.0,
     norms: Norms = "frozen",
+    finest_stride: Stride = 4,
 ) -> NewDetector:
     """Nine anchors per place, of three sizes and three shapes, scored by class with the focal loss.
 
     Lin et al. 2017, arXiv 1708.02002. The smallest anchor of a level has `anchor_strides` times its stride.
     """
-    pyramid = _pyramid(net, name, image_size_px, channels, strides, norms)
+    pyramid = _pyramid(net, name, image_size_px, channels, strides, norms, finest_stride)
     smallest = [stride * anchor_strides for stride in pyramid.strides]
     sizes = tuple(tuple(side * 2 ** (third / 3) for third in range(3)) for side in smallest)
     anchors = AnchorGenerator(sizes, (_SHAPES,) * len(sizes))
@@ -100,12 +103,13 @@ def faster_rcnn(
     strides: Sequence[int] | None = None,
     anchor_strides: AnchorStrides = 4.0,
     norms: Norms = "frozen",
+    finest_stride: Stride = 4,
 ) -> NewDetector:
     """Two stages: `proposals` places that may show an object, then a class and a better box for each of them.
 
     Ren et al. 2015, arXiv 1506.01497. The loss of the second stage is computed from `samples` proposals per image.
     """
-    pyramid = _pyramid(net, name, image_size_px, channels, strides, norms)
+    pyramid = _pyramid(net, name, image_size_px, channels, strides, norms, finest_stride)
     sizes = tuple((stride * anchor_strides,) for stride in pyramid.strides)
     maps = [str(level) for level in range(len(pyramid.strides) - 1)]
     detector = FasterRCNN(
@@ -124,11 +128,18 @@ def faster_rcnn(
 
 
 def _pyramid(
-    net: nn.Module, name: str, image_size_px: int, channels: int, strides: Sequence[int] | None, norms: Norms
+    net: nn.Module,
+    name: str,
+    image_size_px: int,
+    channels: int,
+    strides: Sequence[int] | None,
+    norms: Norms,
+    finest_stride: int,
 ) -> FeaturePyramid:
+    """Over all levels from `finest_stride` on, or over those with the `strides` that are given."""
     if name not in classifier_names():
         raise ConfigError(f"backbone.name='{name}' is a whole detector with a head of its own: add head=torchvision.")
     if norms == "frozen":
         freeze_norms(net)
-    levels = chosen_levels(find_levels(net, name, image_size_px), strides)
+    levels = chosen_levels(find_levels(net, name, image_size_px), strides, finest_stride)
     return FeaturePyramid(net, levels, channels, image_size_px if takes_one_size(name) else None)

@@ -110,10 +110,10 @@ def _as_level(name: str, output: object, size_px: int) -> Level | None:
     return None
 
 
-def chosen_levels(levels: Sequence[Level], strides: Sequence[int] | None) -> list[Level]:
-    """Those with these strides, None: all. Raises ConfigError, with what there is, for others."""
+def chosen_levels(levels: Sequence[Level], strides: Sequence[int] | None, finest_stride: int = 4) -> list[Level]:
+    """Those with these strides, None: from `finest_stride` on. Raises ConfigError, with what there is, for others."""
     if strides is None:
-        return list(levels)
+        return [level for level in levels if level.stride >= finest_stride]
     known = [level.stride for level in levels]
     if not strides or set(strides) - set(known):
         raise ConfigError(f"head.strides={list(strides)}: this network has {known}. Give some of these, or null (all).")

@@ -106,14 +106,20 @@ def metric_table(card: CardFacts) -> Iterator[str]:
 
 def about_calibration(card: CardFacts) -> Iterator[str]:
     metrics = card.metrics
-    temperature = card.calibration.get("temperature")
-    if temperature is None:
+    temperature, slope = card.calibration.get("temperature"), card.calibration.get("score_slope")
+    if temperature is not None:
+        name, what = "ece", "Expected calibration error"
+        yield f"Logits are divided by a temperature of {number(temperature)}, fitted on val. {what}:"
+    elif slope is not None:
+        name, what = "dece", "Calibration error of the scores (D-ECE, 10 bins by score, right from IoU 0.5 on)"
+        shift = f"{card.calibration.get('score_shift', 0):+.4g}"
+        yield f"Scores are sigmoid({number(slope)} · logit(score) {shift}), fitted on val. {what}:"
+    else:
         yield "The model gives no probabilities that were calibrated."
         return
-    yield f"Logits are divided by a temperature of {number(temperature)}, fitted on val. Expected calibration error:"
     for split in ("val", "test"):
-        if f"{split}/ece" in metrics:
-            before, after = metrics.get(f"{split}/ece_uncalibrated"), metrics[f"{split}/ece"]
+        if f"{split}/{name}" in metrics:
+            before, after = metrics.get(f"{split}/{name}_uncalibrated"), metrics[f"{split}/{name}"]
             yield f"- {split}: {number(before)} before, {number(after)} after"
 
 
@@ -124,12 +130,13 @@ def limits(card: CardFacts) -> Iterator[str]:
     if rare:
         shown = ", ".join(plain(name) for name in rare[:10]) + (f" and {len(rare) - 10} more" if len(rare) > 10 else "")
         yield f"- Few images: fewer than {FEW_IMAGES} in train of {shown}."
+    shares = [key for key in card.metrics if facts_of(key).counts_images and card.split_counts.get(key.split("/")[0])]
+    hidden = f"{'Accuracy' if shares else 'A mean'} hides what happens to the small ones"
     if train and max(train) > 5 * max(min(train), 1):
         yield (
             f"- Imbalanced: the largest class has {max(train):,} training images, the smallest {min(train):,}. "
-            "Accuracy hides what happens to the small ones; look at balanced accuracy and at the classes."
+            f"{hidden}; look at {'balanced accuracy and at ' if shares else ''}the classes."
         )
-    shares = [key for key in card.metrics if facts_of(key).counts_images and card.split_counts.get(key.split("/")[0])]
     for split in dict.fromkeys(key.split("/")[0] for key in shares):
         points = 100 / card.split_counts[split]
         yield f"- One image of {split} is {points:.2g} points of accuracy: smaller differences mean nothing."

@@ -1,6 +1,7 @@
 """Charts as images, for pages and TensorBoard alike: metrics by epoch, precision, errors, calibration, range test."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,8 +76,13 @@ def draw_curves(name: str, curves: list[Curve]) -> Image.Image:
     return canvas
 
 
-def draw_precision_recall(curves: list[tuple[str, Floats, Floats]]) -> Image.Image:
-    """Precision by recall, a line for each (name, recall, precision); the first one is drawn strongly."""
+def draw_precision_recall(
+    curves: list[tuple[str, Floats, Floats]], points: Mapping[str, tuple[float, float]] = {}
+) -> Image.Image:
+    """Precision by recall, a line for each (name, recall, precision); the first one is drawn strongly.
+
+    `points`: (recall, precision) by name, where thresholds lie.
+    """
     canvas = Image.new("RGB", (1180, 620), WHITE)
     axes = Axes(canvas, 120, 70, 640, 440, (0, 1), (0, 1))
     axes.frame(FIFTHS, FIFTHS, "precision", "recall")
@@ -84,6 +90,8 @@ def draw_precision_recall(curves: list[tuple[str, Floats, Floats]]) -> Image.Ima
         color = BLUE if not index else PALETTE[(index - 1) % len(PALETTE)]
         few = np.unique(np.linspace(0, len(recall) - 1, 400).astype(int))
         axes.line(recall[few].tolist(), precision[few].tolist(), color)
+        if name in points:
+            axes.dot(axes.at(*points[name]), 9, color)
         if index < 13:
             axes.draw.text((790, 84 + 33 * index), shortened(name, 26), color, font(TEXT_PX), anchor="lm")
     return canvas

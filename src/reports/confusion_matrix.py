@@ -1,11 +1,15 @@
-"""A confusion matrix as an image."""
+"""A confusion matrix as an image, and as a table of a page."""
+
+from html import escape
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from src.evaluation.confusion import ConfusionCounts
+from src.evaluation.confusion import ConfusionCounts, Ints
 from src.reports.drawing import DARK_BLUE, GREY, INK, font, paste_turned, shortened
+
+TABLE_CLASSES = 30  # up to which it is a table
 
 
 def draw_confusions(confusions: ConfusionCounts, class_names: list[str]) -> Image.Image:
@@ -57,3 +61,18 @@ def draw_confusion_matrix(matrix_KK: npt.NDArray[np.int64], class_names: list[st
     draw.text((margin + side / 2, canvas.height - 14), "predicted", GREY, font(16), anchor="mm")
     paste_turned(canvas, "true", font(16), (14, 44 + side / 2 - 18), color=GREY)
     return canvas
+
+
+def confusion_table(matrix_KK: Ints, names: list[str]) -> str:
+    """Rows: true class, columns: predicted class; HTML."""
+    head = "".join(f'<th title="{escape(name)}">{escape(name)}</th>' for name in names)
+    lines = []
+    for k, name in enumerate(names):
+        total = max(int(matrix_KK[k].sum()), 1)
+        cells = []
+        for j, count in enumerate(matrix_KK[k].tolist()):
+            color = "46, 125, 50" if j == k else "198, 40, 40"
+            strength = 0.12 + 0.6 * count / total if count else 0.0
+            cells.append(f'<td style="background: rgba({color}, {strength:.2f})">{count or ""}</td>')
+        lines.append(f'<tr><th class="text" title="{escape(name)}">{escape(name)}</th>{"".join(cells)}</tr>')
+    return f'<div class="scroll"><table class="matrix"><tr><th></th>{head}</tr>{"".join(lines)}</table></div>'

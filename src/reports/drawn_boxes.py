@@ -24,25 +24,39 @@ def draw_boxes(
     texts: Sequence[str],
     colors: Sequence[str],
     dashed: bool = False,
+    doubled: bool = False,
+    text_px: int | None = None,
 ) -> Image.Image:
     """A copy of the image with boxes [M, 4] in its pixels, each with a text (may be empty) in a colour `#rrggbb`.
 
-    Lines and letters grow with the image. `dashed`: corners alone, as for boxes that were missed.
+    Lines and letters grow with the image, and lines have dark edges, to be seen on any ground. `dashed`: corners alone,
+    as for boxes that were missed, with the text below; other texts are above their boxes. `doubled`: with a second line
+    around them, as for wrong ones. `text_px`: None = by the size of the image.
     """
     drawn = image.convert("RGB")
     draw = ImageDraw.Draw(drawn)
     width = max(1, round(max(image.size) / 320))
-    letters = font(max(9, round(max(image.size) / 45)))
+    letters = font(text_px or max(9, round(max(image.size) / 45)))
     for box, text, color in zip(boxes_xyxy.tolist(), texts, colors, strict=True):
         left, top, right, bottom = box
         corners = (left, top, max(right - 1, left), max(bottom - 1, top))
-        if dashed:
-            draw_corners(draw, corners, color, width)
-        else:
-            draw.rectangle(corners, outline=color, width=width)
+        for ink, wide in ((DARK, width + 2), (color, width)):
+            if dashed:
+                draw_corners(draw, corners, ink, wide)
+            else:
+                draw.line(outline(corners), fill=ink, width=wide, joint="curve")
+            if doubled:
+                draw.line(outline(corners, 2 * width + 2), fill=ink, width=wide, joint="curve")
         if text:
-            label(draw, (left, top), text, color, letters)
+            above = top - height_of(draw, text, letters)
+            y = bottom if dashed else above if above >= 0 else top
+            label(draw, (left, y), text, color, letters, drawn.height)
     return drawn
+
+
+def outline(corners: tuple[float, float, float, float], away_px: int = 0) -> list[tuple[float, float]]:
+    left, top, right, bottom = (side + sign * away_px for side, sign in zip(corners, (-1, -1, 1, 1), strict=True))
+    return [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
 
 
 def draw_corners(draw: ImageDraw.ImageDraw, corners: tuple[float, float, float, float], color: str, width: int) -> None:
@@ -54,11 +68,18 @@ def draw_corners(draw: ImageDraw.ImageDraw, corners: tuple[float, float, float, 
             draw.line([(x + step, y), (x, y), (x, y + fall)], fill=color, width=width)
 
 
-def label(draw: ImageDraw.ImageDraw, corner: tuple[float, float], text: str, color: str, letters: object) -> None:
-    """Above the box, or in it at the upper edge of the image."""
-    left, top, right, bottom = draw.textbbox((0, 0), text, font=letters)  # type: ignore[arg-type]
-    x, y = corner[0], corner[1] - (bottom - top) - 4
-    y = y if y >= 0 else corner[1]
-    draw.rectangle((x, y, x + right - left + 4, y + bottom - top + 4), fill=color)
+def label(
+    draw: ImageDraw.ImageDraw, corner: tuple[float, float], text: str, color: str, letters: object, bottom: float
+) -> None:
+    """Text below this corner, or above the lower edge `bottom` of the image, and never above its upper edge."""
+    left, top, right, low = draw.textbbox((0, 0), text, font=letters)  # type: ignore[arg-type]
+    x, y = corner[0], max(min(corner[1], bottom - height_of(draw, text, letters)), 0)
+    draw.rectangle((x, y, x + right - left + 4, y + low - top + 4), fill=color)
     ink = DARK if color in LIGHT_GROUNDS else LIGHT
     draw.text((x + 2 - left, y + 2 - top), text, fill=ink, font=letters)  # type: ignore[arg-type]
+
+
+def height_of(draw: ImageDraw.ImageDraw, text: str, letters: object) -> float:
+    """Of a text with its ground."""
+    _, top, _, low = draw.textbbox((0, 0), text, font=letters)  # type: ignore[arg-type]
+    return low - top + 4

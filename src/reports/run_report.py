@@ -12,17 +12,21 @@ from src.evaluation.evidence import Evidence
 from src.evaluation.intervals import Interval
 from src.reports.parts import chart
 
+Tables = dict[str, tuple[list[str], list[list[str]]]]  # columns and rows by name: <split>_<name>.csv
+
 
 @dataclass(frozen=True)
 class TaskWords:
     """What a task is called in a report. `does`: such as "says which of 10 classes an image shows"; `outputs`: what the
-    outputs of its network stand for, such as classes; `hub_task` and `hub_tag`: its names on model hubs.
+    outputs of its network stand for, such as classes; `hub_task` and `hub_tag`: its names on model hubs; `data`: of
+    which kind, in the words of the settings, other data may be.
     """
 
     does: str
     outputs: str
     hub_task: str
     hub_tag: str
+    data: str = "folder"
 
 
 @dataclass

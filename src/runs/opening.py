@@ -18,11 +18,11 @@ from src.runs.record import moved
 from src.runs.resumed_state import Interrupted, find_interrupted
 from src.runs.run import DryRun, ResumedRun, TrainingRun
 from src.settings.check import check_settings, leaves
-from src.settings.contradictions import void_settings
 from src.settings.errors import ConfigError
 from src.settings.schema import TrainConfig, train_config
 from src.settings.signatures import check_targets, no_download
 from src.settings.trust import plain_config, require_own_paths, require_own_targets
+from src.settings.without_effect import void_settings
 
 log = logging.getLogger(__name__)
 

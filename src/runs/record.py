@@ -23,7 +23,7 @@ class RunRecord:
     `config`: the settings, resolved plain data. `class_names`: of the network's outputs, in their order.
     `data_fingerprint`: of images, labels and splits. `versions`: of packages. `run_id`: the run's own, empty where no
     run trains. `network`: see FineTuneTask.network_for. `rates`: that lr_find has found, by the phase's number from 0.
-    `calibration`: temperature and percentiles of ood_score on val, in best.ckpt once the run has ended.
+    `calibration`: what val has taught, such as a temperature or thresholds, in best.ckpt once the run has ended.
     """
 
     config: dict[str, Any]

@@ -9,7 +9,7 @@ from src.settings.backbones import BACKBONES, DETECTORS
 from src.settings.errors import ConfigError
 from src.settings.nodes import TARGETS
 from src.settings.options import task_names
-from src.settings.plain_values import NAMES, PREPROCESSING, Rules, is_number, is_number_or_none
+from src.settings.plain_values import MOST_DETECTIONS, NAMES, PREPROCESSING, Rules, is_number, is_number_or_none
 
 
 def require_named_task(values: Any, file: Path) -> None:
@@ -58,6 +58,13 @@ def are_rates(value: Any) -> bool:
     )
 
 
+def are_calibrated(value: Any) -> bool:
+    """Whether its thresholds, of whatever number of classes, are scores."""
+    return isinstance(value, dict) and all(
+        is_number(number, 0, 1) for name, number in value.items() if str(name).startswith("threshold_")
+    )
+
+
 NUMBER = (is_number_or_none, "a finite number")
 ENTRIES: Rules = {
     "config": (is_mapping, "settings"),
@@ -89,9 +96,16 @@ ENTRIES: Rules = {
     "versions": (is_mapping, "versions of packages"),
     "run_id": (is_text, "a text"),
     "network": (is_mapping, "settings"),
+    "network.max_detections": (
+        lambda v: isinstance(v, int) and v is not True and 1 <= v <= MOST_DETECTIONS,
+        f"a whole number from 1 to {MOST_DETECTIONS}",
+    ),
+    "network.finest_stride": (lambda v: isinstance(v, int) and v in (4, 8, 16, 32), "4, 8, 16 or 32"),
     "rates": (are_rates, "numbers by phase"),
-    "calibration": (is_mapping, "numbers"),
+    "calibration": (are_calibrated, "numbers, of which thresholds are 0 to 1"),
     "calibration.temperature": (lambda value: is_number(value, 1e-6, 1e6), "a finite number above 0"),
+    "calibration.score_slope": (lambda value: is_number(value, 1e-6, 1e6), "a finite number above 0"),
+    "calibration.score_shift": (lambda value: is_number(value, -1e6, 1e6), "a finite number"),
     "calibration.ood_score_p50": NUMBER,
     "calibration.ood_score_p95": NUMBER,
     "calibration.ood_score_p99": NUMBER,
@@ -99,6 +113,8 @@ ENTRIES: Rules = {
 OPTIONAL = (
     "run_id",
     "network",
+    "network.max_detections",
+    "network.finest_stride",
     "rates",
     "preprocessing.resize_mode",
     "preprocessing.keeps_shape",

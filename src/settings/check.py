@@ -45,7 +45,7 @@ def check_settings(cfg: DictConfig, yaml_values: dict[str, Any]) -> None:
         problems = list(missing_paths(values))
     if not problems:  # what is wrong in itself cannot be compared
         settings = OmegaConf.to_object(cfg)
-        problems = list(data_contradictions(values.get("data") or {}))
+        problems = list(data_contradictions(values.get("data") or {}, value_at(values, "task.targets", None)))
         problems += contradictions(settings) if isinstance(settings, TrainConfig) else []
     if problems:
         raise ConfigError("\n".join(problems))

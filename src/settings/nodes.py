@@ -76,7 +76,13 @@ class HeadSettings(TypedDict, total=False):
     hidden_features: Count
     start: Annotated[str, one_of("small", "pretrained"), ReadByUs]
     targets: Annotated[Targets, ReadByUs]
-    strides: list[int] | None
+    channels: Annotated[int, at_least(32)]
+    convs: Annotated[int, at_least(1, at_most=8)]
+    strides: list[Annotated[int, one_of("4", "8", "16", "32")]] | None
+    anchor_strides: Positive
+    proposals: Count
+    samples: Count
+    norms: Annotated[str | None, one_of("frozen", "train")]
 
 
 class LossSettings(TypedDict, total=False):

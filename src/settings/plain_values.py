@@ -8,6 +8,7 @@ INTERPOLATIONS = ("bilinear", "bicubic")  # of torchvision's presets, and of exp
 RESIZE_MODES = ("crop", "fit", "stretch")  # of src/models/preprocessing.py; nothing means crop
 LARGEST_PX = 8192  # side of an input: more would be a mistake, or an attack on memory
 MOST_CLASSES, LONGEST_NAME = 1_000_000, 1000
+MOST_DETECTIONS = 10_000  # boxes that a network finds in an image
 
 Rules = dict[str, tuple[Callable[[Any], bool], str]]  # by entry: the test, and what is right in words
 

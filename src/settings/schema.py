@@ -162,7 +162,12 @@ class CheckConfig:
     spreadsheet_safe: bool = MISSING
     data: Annotated[dict[str, Any], nodes.DataSettings] = field(default_factory=dict)
     task: nodes.TaskConfig = field(default_factory=nodes.TaskConfig)
-    loss: Annotated[dict[str, Any], nodes.LossSettings] = field(default_factory=dict)  # chosen by some tasks, unread
+    # What some tasks choose, and nobody reads here.
+    loss: Annotated[dict[str, Any], nodes.LossSettings] = field(default_factory=dict)
+    head: Annotated[dict[str, Any], nodes.HeadSettings] = field(default_factory=dict)
+    augment: nodes.Augmentation = field(default_factory=nodes.Augmentation)
+    param_groups: dict[str, Any] = field(default_factory=dict)
+    trainer: Annotated[dict[str, Any], nodes.TrainerSettings] = field(default_factory=dict)
 
 
 def register() -> None:
@@ -171,9 +176,12 @@ def register() -> None:
     for schema in SCHEMAS:
         # At the top level and not in a group of its own, which --help would list among the groups to choose from.
         store.store(name=f"{schema.__name__.removesuffix('Config').lower()}_schema", node=schema)
-    for name in (*BACKBONES, *DETECTORS):
+    for name in BACKBONES:
         if not (CONF_DIR / "backbone" / f"{name}.yaml").exists():
             store.store(group="backbone", name=name, node={"name": name, "weights": "DEFAULT"}, package="backbone")
+    for name in DETECTORS:  # which bring their heads
+        node = {"defaults": [{"override /head": "torchvision"}], "backbone": {"name": name, "weights": "DEFAULT"}}
+        store.store(group="backbone", name=name, node=node, package="_global_")
 
 
 SCHEMAS = (

@@ -49,17 +49,19 @@ def write_report(folder: Path, report: RunReport, task: FineTuneTask) -> None:
 def write_tables(
     folder: Path, task: FineTuneTask, table: ImageTable, splits: Sequence[Evidence], trainer: Trainer, safe: bool
 ) -> None:
-    """The predictions of each split; of test the task's tables and figures, which go into TensorBoard too.
+    """The predictions of each split, and the task's tables; of test its figures, which go into TensorBoard too.
 
     `safe`: for spreadsheets, see CsvWriter.
     """
     folder.mkdir(exist_ok=True)
     for evidence in splits:
         write_predictions(folder / f"{evidence.split}_predictions.csv", task, table, evidence, safe)
-        if evidence.split != "test" or not len(evidence):
+        if not len(evidence):
             continue
-        for name, (columns, rows) in report_part(task).tables(task, evidence).items():
-            write_csv_file(folder / f"test_{name}.csv", columns, rows, safe)
+        for name, (columns, rows) in report_part(task).tables(task, table, evidence).items():
+            write_csv_file(folder / f"{evidence.split}_{name}.csv", columns, rows, safe)
+        if evidence.split != "test":
+            continue
         for name, image in task.figures(table, evidence).items():
             image.save(folder / f"{name.replace('/', '_')}.png")
             add_figure(trainer, name, image.copy)

@@ -62,6 +62,8 @@ def describe(task: FineTuneTask, table: ImageTable, trainer: Trainer) -> None:
     log.info("Data: %s images, %s, %d px", parts, outputs, size_px)
     log.info("%s", table.targets.describe(table.splits["train"]))
     log.info("Model: %s, weights %s", record.backbone_name, record.setting("backbone.weights") or "random")
+    for fact in task.facts:
+        log.info("%s", fact)
     device = trainer.strategy.root_device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     log.info("Device: %d x %s (%s), precision %s", trainer.world_size, device.type, name, trainer.precision)

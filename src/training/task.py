@@ -6,28 +6,25 @@ from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
-from PIL import Image
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.hooks import RemovableHandle
 from torchmetrics import MeanMetric
 
 from src.data.cache.features import FrozenNetwork
 from src.data.dataset import Batch
-from src.data.table import ImageTable
-from src.data.targets import Targets
 from src.evaluation.evidence import MAX_NOT_FINITE, Evidence
-from src.evaluation.prediction import Prediction
+from src.evaluation.prediction import Outputs, Prediction
 from src.models.adapted import AdaptedNetwork
 from src.runs.record import RunRecord
 from src.settings.errors import ConfigError
+from src.training.exported_model import ExportedModel
 from src.training.nonfinite import NonFiniteLosses
+from src.training.optional_parts import OptionalParts
 from src.training.output_layer import OutputLayer
 from src.training.phases import TrainingPlan
-from src.training.sharding import DistributedModule
 
 
-class FineTuneTask(DistributedModule):
+class FineTuneTask(OptionalParts):
     """Base of the tasks. Logs `train/loss`, and of val and test what `measured` gives.
 
     `model` is what `adapt` made, and takes uint8 images [B, 3, H, W]; `record` is what each checkpoint carries of the
@@ -35,6 +32,7 @@ class FineTuneTask(DistributedModule):
     """
 
     prediction: ClassVar[type[Prediction]]
+    exported_model: ClassVar[type[ExportedModel]] = ExportedModel
     needs_loss: ClassVar[bool] = False
     frozen_network: FrozenNetwork | None = None  # what makes features that can be kept while the head alone trains
 
@@ -42,11 +40,6 @@ class FineTuneTask(DistributedModule):
     @abstractmethod
     def adapt(cls, net: nn.Module, record: RunRecord, head: Callable[..., Any], channels_last: bool) -> AdaptedNetwork:
         """The backbone `net` with what is new for the classes of the record. `head` is what conf/head names."""
-
-    @classmethod
-    def network_for(cls, targets: Targets, record: RunRecord) -> dict[str, Any]:
-        """What of the network follows from the targets of the training, plain data: `network` of the record."""
-        return {}
 
     def __init__(
         self,
@@ -104,40 +97,19 @@ class FineTuneTask(DistributedModule):
     def predictions_of(self, evidence: Evidence) -> Iterator[Prediction]:
         """What is said about each image."""
 
-    def figures(self, table: ImageTable, evidence: Evidence) -> dict[str, Image.Image]:
-        """Drawn for TensorBoard, by name, of a split of `table`."""
-        return {}
+    def exported(self, half: bool = False) -> ExportedModel:
+        """What an exported file computes."""
+        names = list(self.prediction.output_shapes(self.class_names))
+        return self.exported_model(self.model, self.output_layer(), self.record.preprocessing, names, half)
 
-    def learn_labels(self, labels: Any) -> None:
-        """Take over what the training labels say about the outputs, before training; see Targets.labels."""
-
-    def watch_features(self, see: Callable[[Tensor], None]) -> RemovableHandle | None:
-        """Call `see` with what the head gets of each batch, until the handle is removed; None if that says nothing."""
-        return None
-
-    def heat_maps(self, images_BCHW: Tensor, indices_B: Tensor) -> Tensor:
-        """As `explain_batch` of src/models/grad_cam.py. Raises ConfigError where no output is of a whole image."""
-        raise ConfigError(f"There are no heat maps for task.name={self.record.task_name}.")
-
-    def metrics_of(self, outputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Of the network's outputs for labelled images, without a loss, by name of the test metric."""
-        return {}
-
-    def calibrate(self, val: Evidence) -> dict[str, float]:
-        """Learn from the best weights' evidence of val, which has images; what best.ckpt then carries, if anything."""
-        return {}
-
-    def further_metrics(self, evidence: Evidence) -> dict[str, float]:
-        """Of the final weights on a split, beside those that each validation logs; there are images."""
-        return {}
-
-    def placed(self, outputs: Tensor, sizes_wh: Tensor) -> Tensor:
-        """The network's outputs with places, if there are any, in pixels of the files' upright images, int64 [B, 2]."""
-        return outputs
-
-    def merged(self, outputs: Tensor, places_xyxy: Tensor) -> Tensor:
-        """`placed` outputs of one image, of those of its tiles at these places in it, int64 [T, 4]."""
-        raise NotImplementedError
+    def compare(self, expected: Outputs, found: Outputs) -> tuple[int, float]:
+        """How many answers of two models to the same images are alike, and the largest difference, in the output
+        layer's unit.
+        """
+        layer = self.output_layer()
+        pairs = list(zip(*(self.prediction.of(outputs, layer) for outputs in (expected, found)), strict=True))
+        differences = [one.difference(other, layer.unit) for one, other in pairs]
+        return sum(one.same_as(other, layer.unit) for one, other in pairs), max(differences)
 
     def predictions(self, outputs: Tensor, threshold: float | None = None) -> Sequence[Prediction]:
         """What is said about each image, of `placed` outputs on any device.
@@ -148,13 +120,6 @@ class FineTuneTask(DistributedModule):
         if threshold is not None:
             layer.thresholds = [threshold] * len(layer.class_names)
         return self.prediction.of(layer.arrays(outputs.to(self.device)), layer)
-
-    def suspects(self, batch: Batch) -> Tensor:
-        """bool [B]: which images of this batch, after `losses`, have outputs that are not finite."""
-        return torch.zeros(len(batch["index"]), dtype=torch.bool)
-
-    def count_training(self) -> None:
-        """Count in the batch that `losses` has just seen, and log it: metrics whose attributes begin with `train_`."""
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         size = len(batch["index"])

@@ -11,7 +11,7 @@ from src.models.detection_heads import DetectionHeadFactory, faster_rcnn, fcos, 
 from src.models.detector import DetectorNetwork
 from src.models.freeze import set_trainable, trained_modules
 from src.models.torchvision_detectors import own_head
-from src.training.parameter_groups import ParameterGroups
+from src.training.phases import ParameterGroups
 
 # With random weights, constant norms would let the signal die away.
 untrained = partial(own_head, norms="train")

@@ -42,6 +42,12 @@ OPTIONS = [
     for file in sorted((CONF_DIR / group).glob("*.yaml"))
 ]
 
+OF_BOXES = ("head=fcos", "head=retinanet", "head=faster_rcnn", "augment=boxes", "augment=boxes_strong")
+GO_WITH = {
+    **dict.fromkeys(OF_BOXES, ("task=detection",)),
+    "head=torchvision": ("task=detection", "backbone=ssd300_vgg16"),
+}
+
 
 def test_there_are_options() -> None:
     assert len(OPTIONS) > 35 and {option.split("=")[0] for option in OPTIONS} >= set(GROUPS)
@@ -49,10 +55,11 @@ def test_there_are_options() -> None:
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_composes_and_fits_what_it_names(option: str, tmp_path: Path) -> None:
-    cfg = compose(option, f"output_dir={tmp_path}", "trainer.max_epochs=20")
+    cfg = compose(option, f"output_dir={tmp_path}", "trainer.max_epochs=20", *GO_WITH.get(option, ()))
     for key in OmegaConf.missing_keys(cfg):
         OmegaConf.update(cfg, key, str(tmp_path))
-    cfg.task.targets = cfg.loss.targets  # the losses are for different tasks
+    if cfg.loss:
+        cfg.task.targets = cfg.loss.targets  # the losses are for different tasks
     check_settings(cfg, {})
     held = train_config(cfg)
     check_targets(asdict(held))

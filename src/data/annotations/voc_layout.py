@@ -11,6 +11,7 @@ from src.data.folders.walk import is_image, is_left_alone, walk
 from src.settings.errors import ConfigError
 
 FOLDER, LISTS = "Annotations", "ImageSets/Main"
+IMAGE_FOLDERS = frozenset(["jpegimages", "images", "imgs"])
 LISTED = {"train": ("train",), "val": ("val", "valid"), "test": ("test",)}
 
 
@@ -146,9 +147,14 @@ class ImagesOfXmls:
         return filename or stem_of(xml)
 
     def nearest(self, candidates: list[str], xml: str) -> str:
-        """Of images of one name that whose folders agree with most of those of the xml."""
+        """Of images of one name that whose folders agree with most of those of the xml, and masks last."""
         own = set(xml[len(self.root) + 1 :].split("/")[:-1])
-        return max(candidates, key=lambda path: len(own & set(path.split("/")[:-1])))
+
+        def nearness(path: str) -> tuple[int, bool]:
+            folders = path.split("/")[:-1]
+            return len(own.intersection(folders)), any(name.lower() in IMAGE_FOLDERS for name in folders)
+
+        return max(candidates, key=nearness)
 
 
 def stem_of(path: str) -> str:

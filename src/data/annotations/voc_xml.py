@@ -39,6 +39,7 @@ def read_voc(root: Path, annotation_folder: Path | None = None, on_error: str = 
     notes = layout.notes + notes_about(images, columns, problems)
     raw = columns.finish(sorted(class_ids), "xyxy", False, [root], notes)
     find_first_pixel(raw)
+    raw.problems = problems.found()
     raw.class_M = np.argsort(np.argsort(list(class_ids)))[raw.class_M]  # in the order of the names
     return raw
 
@@ -47,9 +48,9 @@ def find_first_pixel(raw: RawBoxes) -> None:
     """Set `first_pixel`: 1, as in Pascal VOC, unless a corner has a 0, as of tools that count from 0; this is noted.
 
     From 1, the last pixel belongs to the box: x1, y1, x2, y2 with x2 and y2 exclusive are xmin - 1, ymin - 1, xmax,
-    ymax (as in Detectron2's pascal_voc.py; torchvision's VOCDetection leaves values alone). From 0 they are as written.
-    Equal corners would be one pixel by the letter, but come from a click that drew nothing: their end is moved to where
-    they begin, so that they have no size.
+    ymax (as in Detectron2's pascal_voc.py; torchvision's VOCDetection leaves the values alone). From 0 they are as
+    written. Equal corners would be one pixel by the letter, but come from a click that drew nothing: their end is
+    moved to where they begin, so that they have no size.
     """
     begin, end = raw.coordinates[:, :2], raw.coordinates[:, 2:]
     zeros = int((raw.coordinates[(begin < end).all(axis=1)] == 0).any(axis=1).sum())

@@ -72,8 +72,7 @@ def images_below(root: Path) -> YoloImages:
 class LabelFolders:
     """Where the label files of the images in a folder are: the first of YOLO's places that has some for them."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = str(root)
+    def __init__(self) -> None:
         self.of_folder: dict[str, str] = {}
         self.names: dict[str, set[str]] = {}  # of label files, by folder
         self.used: dict[str, set[str]] = {}
@@ -91,15 +90,9 @@ class LabelFolders:
             self.used.setdefault(place, set()).update(wanted)
 
     def places(self, folder: str) -> list[str]:
-        """labels for the last images in the path, below root if there is one; beside the images; labels in or beside
-        their folder.
-        """
-        inner = folder[len(self.root) :] if folder.startswith(self.root) else folder
-        head, images, tail = f"{inner}/".rpartition("/images/")
-        replaced = [folder[: len(folder) - len(inner)] + f"{head}/labels/{tail}"] if images else []
-        if not replaced:
-            head, images, tail = f"{folder}/".rpartition("/images/")
-            replaced = [f"{head}/labels/{tail}"] if images else []
+        """`labels` for the last `images` in the path; beside the images; `labels` in their folder, or beside it."""
+        head, images, tail = f"{folder}/".rpartition("/images/")
+        replaced = [f"{head}/labels/{tail}"] if images else []
         above, name = os.path.split(folder)
         return [os.path.normpath(place) for place in (*replaced, folder, f"{folder}/labels", f"{above}/labels/{name}")]
 

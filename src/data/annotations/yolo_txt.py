@@ -39,7 +39,7 @@ def read_yolo(root: Path, file: Path | None = None, on_error: str = "skip") -> R
             + " ".join([*problems.notes(), *notes])
         )
     raw = columns.finish(names, "cxcywh", True, folders(root, columns.images), notes + problems.notes())
-    raw.class_M = class_of_id[raw.class_M]
+    raw.class_M, raw.problems = class_of_id[raw.class_M], problems.found()
     return raw
 
 
@@ -62,7 +62,7 @@ def described(root: Path, file: Path | None) -> tuple[YoloSettings, YoloImages]:
 
 def read_labels(root: Path, images: YoloImages, lines: LabelLines) -> list[str]:
     """The images and their boxes, added to the columns of `lines`. Returns notes."""
-    labels = LabelFolders(root)
+    labels = LabelFolders()
     labels.learn(image for image, _ in images.files)
     start, without, empty = len(str(root)) + 1, list[str](), 0
     for image, split in images.files:

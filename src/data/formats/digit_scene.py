@@ -3,6 +3,7 @@
 Shapes: S side of a scene in pixels, M digits in it. Imports no torch.
 """
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ SIDES_PX = (16, 40)  # of a digit's square; the ink is smaller
 INK = 0.35  # share of full black from which a pixel belongs to a digit
 MAX_OVERLAP = 0.05  # intersection over union of two boxes
 TRIES = 20  # to find a place
+SHARES = {"train": 0.68, "val": 0.12, "test": 0.2}  # of the scenes, and of the digits that they are drawn of
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,33 @@ class Scene:
     digits: npt.NDArray[np.int64]
     boxes_xyxy: npt.NDArray[np.float32]
     instances: npt.NDArray[np.uint8]
+
+
+def shared_out(count: int) -> dict[str, npt.NDArray[np.int64]]:
+    """Numbers below `count` by split, evenly spread."""
+    ends = np.cumsum(list(SHARES.values()))
+    places = np.random.default_rng(0).permutation(count)
+    parts = np.split(places, (ends[:-1] * count).round().astype(np.int64))
+    return {split: np.sort(part) for split, part in zip(SHARES, parts, strict=True)}
+
+
+def pools(scenes: int) -> dict[int, npt.NDArray[np.int64]]:
+    """By scene, of how many there are, the digits that it may show: those of its split."""
+    digits = shared_out(len(digit_pixels()))
+    return {row: digits[split] for split, rows in shared_out(scenes).items() for row in rows.tolist()}
+
+
+def scene_path(number: int) -> str:
+    """What a scene, which is no file, is called."""
+    return f"digit_scenes/{number:04d}"
+
+
+def scene_at(path: str, scenes: int, side_px: int) -> Image.Image | None:
+    """The scene that is called so, of so many; None if none is."""
+    found = re.fullmatch(r"digit_scenes/(\d{4,9})", path)
+    if found is None or int(found[1]) >= scenes:
+        return None
+    return Image.fromarray(draw_scene(int(found[1]), pools(scenes)[int(found[1])], side_px).pixels)
 
 
 def draw_scene(number: int, pool: npt.NDArray[np.int64], side_px: int) -> Scene:

@@ -1,7 +1,7 @@
 """Scenes of the handwritten digits that the repository carries: data for tasks that say what is where."""
 
 from functools import partial
-from typing import Unpack
+from typing import Annotated, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -9,13 +9,12 @@ from PIL import Image
 
 from src.data.boxes import Boxes
 from src.data.formats.digit_images import DIGITS_FILE
-from src.data.formats.digit_scene import SIDES_PX, draw_scene
+from src.data.formats.digit_scene import SIDES_PX, draw_scene, pools, scene_path, shared_out
 from src.data.module import ImageDataModule
 from src.data.source import DataArguments
 from src.data.table import ImageTable, string_column
-from src.settings.errors import ConfigError
-
-SHARES = {"train": 0.68, "val": 0.12, "test": 0.2}  # of the scenes, and of the digits that they are drawn of
+from src.settings.plain_values import LARGEST_PX
+from src.settings.rules import at_least
 
 
 class DigitScenesDataModule(ImageDataModule):
@@ -24,21 +23,19 @@ class DigitScenesDataModule(ImageDataModule):
     No digit is in scenes of two splits.
     """
 
-    def __init__(self, scenes: int, scene_px: int, **settings: Unpack[DataArguments]) -> None:
-        if scenes < 20 or scene_px <= SIDES_PX[1]:
-            raise ConfigError(
-                f"data.scenes={scenes} data.scene_px={scene_px}: there must be at least 20 scenes, of more than "
-                f"{SIDES_PX[1]} pixels."
-            )
+    def __init__(
+        self,
+        scenes: Annotated[int, at_least(20)],
+        scene_px: Annotated[int, at_least(SIDES_PX[1] + 1, at_most=LARGEST_PX)],
+        **settings: Unpack[DataArguments],
+    ) -> None:
         super().__init__(**settings)
         self.scenes, self.scene_px = scenes, scene_px
 
     def scan(self) -> ImageTable:
         with np.load(DIGITS_FILE) as file:
             digit_classes = file["labels"].astype(np.int64)
-        splits = shared_out(self.scenes)
-        pools = shared_out(len(digit_classes))
-        pool_of = {row: pools[split] for split, rows in splits.items() for row in rows.tolist()}
+        splits, pool_of = shared_out(self.scenes), pools(self.scenes)
         drawn = [draw_scene(row, pool_of[row], self.scene_px) for row in range(self.scenes)]
         counts_N = np.array([len(scene.digits) for scene in drawn])
         values = np.stack([np.cumsum(counts_N) - counts_N, counts_N, *np.full((2, self.scenes), self.scene_px)], axis=1)
@@ -46,19 +43,11 @@ class DigitScenesDataModule(ImageDataModule):
         labels = self.as_known("data=digit_scenes", labels_M, list("0123456789"))
         boxes_xyxy = np.concatenate([scene.boxes_xyxy for scene in drawn])
         targets = Boxes(values, labels.names, boxes_xyxy, labels.values, np.zeros(len(boxes_xyxy), dtype=np.bool_))
-        paths = string_column(f"digit_scenes/{row:04d}" for row in range(self.scenes))
+        paths = string_column(map(scene_path, range(self.scenes)))
         notes: list[str] = []
         found = self.split_plan.split(splits, targets, paths, notes)
         read = partial(read_scene, pool_of, self.scene_px)
         return ImageTable(paths, targets, found, read_row=read, notes=notes)
-
-
-def shared_out(count: int) -> dict[str, npt.NDArray[np.int64]]:
-    """Numbers below `count` by split, evenly spread."""
-    ends = np.cumsum(list(SHARES.values()))
-    places = np.random.default_rng(0).permutation(count)
-    parts = np.split(places, (ends[:-1] * count).round().astype(np.int64))
-    return {split: np.sort(part) for split, part in zip(SHARES, parts, strict=True)}
 
 
 def read_scene(pool_of: dict[int, npt.NDArray[np.int64]], scene_px: int, row: int) -> Image.Image:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from src.evaluation.boxes.average_precision import mean_of_known
+from src.evaluation.boxes.average_precision import RECALLS, ROUNDING, mean_of_known
 from src.evaluation.boxes.matches import IGNORED, RIGHT, Floats, Matches
 from src.evaluation.class_scores import TINY, ClassScores, class_scores
 
@@ -47,6 +47,18 @@ def curves(matches: Matches) -> list[Curve]:
         right_S = np.cumsum(matches.verdicts()[mine] == RIGHT)[last_S]
         found.append(Curve(score[last_S], right_S / (last_S + 1), right_S / max(true_K[k], TINY)))
     return found
+
+
+def mean_curve(of_classes: list[Curve], true_K: Floats) -> Floats:
+    """Precision at the 101 recalls 0, 0.01, ..., 1, the best at that recall or a higher one [101]: the mean of the
+    classes with true boxes, whose mean in turn is AP50 but for rounding. Zeros if there are none.
+    """
+    known = [curve for curve, count in zip(of_classes, true_K.tolist(), strict=True) if count]
+    total = np.zeros(len(RECALLS))
+    for curve in known:
+        best_S = np.append(np.maximum.accumulate(curve.precision_S[::-1])[::-1], 0.0)
+        total += best_S[np.searchsorted(curve.recall_S, RECALLS - ROUNDING)]
+    return total / max(len(known), 1)
 
 
 def best_thresholds(matches: Matches) -> Floats:

@@ -34,3 +34,23 @@ def why_zero(matches: Matches) -> str:
         return f"{said}: there are right boxes, so AP is small and not 0"
     number = len(np.unique(matches.detection_P[close_P]))
     return f"{said}; boxes with an IoU of at least {half}: {number:,}, all with a wrong class"
+
+
+def why_class_is_zero(matches: Matches, k: int, class_names: list[str]) -> str:
+    """The same of one class that has true boxes: what was predicted of it, or what its boxes were taken for."""
+    mine_P = (matches.class_M[matches.box_P] == k) & ~matches.crowd_M[matches.box_P]
+    mine_D = matches.class_D == k
+    boxes = int((matches.countable() & (matches.class_M == k)).sum())
+    if not mine_D.any():
+        said = f"no box of it was predicted, and there are {boxes:,}"
+    else:
+        same_P = mine_P & mine_D[matches.detection_P]
+        best = float(matches.iou_P[same_P].max(initial=0.0))
+        near = f"the best IoU with one of its {boxes:,} true boxes is {best:.2f}" if best else "none is near one"
+        said = f"predicted boxes: {mine_D.sum():,}, highest score {matches.score_D[mine_D].max():.3f}, {near}"
+    other_P = mine_P & (matches.iou_P >= IOU_THRESHOLDS[HALF]) & ~mine_D[matches.detection_P]
+    if not other_P.any():
+        return said
+    counts_K = np.bincount(matches.class_D[matches.detection_P[other_P]], minlength=matches.classes)
+    taken = len(np.unique(matches.box_P[other_P]))
+    return f"{said}; {taken:,} of its boxes were found as another class, most often as {class_names[counts_K.argmax()]}"

@@ -1,25 +1,23 @@
 """The report about a classifier: one class per image."""
 
-from html import escape
-
 import numpy as np
 
+from src.data.table import ImageTable
 from src.evaluation.calibration import BINS, Floats, abstaining, accuracy_by_coverage
 from src.evaluation.class_scores import class_scores
-from src.evaluation.confusion import ConfusionCounts, Ints, count_confusions
+from src.evaluation.confusion import ConfusionCounts, count_confusions
 from src.evaluation.evidence import Evidence
 from src.evaluation.intervals import Interval, bootstrap, wilson_interval
 from src.reports.charts import draw_coverage
-from src.reports.confusion_matrix import draw_confusions
+from src.reports.confusion_matrix import TABLE_CLASSES, confusion_table, draw_confusions
 from src.reports.parts import html_table, section, share_text
-from src.reports.run_report import RunReport, TaskWords
+from src.reports.run_report import RunReport, Tables, TaskWords
 from src.tasks.calibration_section import calibration_section, probabilities_of
 from src.tasks.classification.mistakes import Answers, mistakes_section, pairs_section, unusual_section
 from src.tasks.classification.task import ClassificationTask
 
 HEADLINE = ["acc", "balanced_acc", "f1", "ece"]
 EXPORTED = HEADLINE[:1]
-MATRIX_CLASSES = 30  # up to which the confusion matrix is a table
 
 
 def words(class_names: list[str]) -> TaskWords:
@@ -63,8 +61,10 @@ def confusions_of(task: ClassificationTask, evidence: Evidence) -> ConfusionCoun
     return count_confusions(predicted_N, evidence.labels, len(task.class_names))
 
 
-def tables(task: ClassificationTask, evidence: Evidence) -> dict[str, tuple[list[str], list[list[str]]]]:
-    """Precision, recall, F1 and number of images of each class."""
+def tables(task: ClassificationTask, table: ImageTable, evidence: Evidence) -> Tables:
+    """Of test precision, recall, F1 and number of images of each class."""
+    if evidence.split != "test":
+        return {}
     return {"classes": (["class", "precision", "recall", "f1", "images"], class_rows(task, evidence))}
 
 
@@ -92,10 +92,12 @@ def sections(report: RunReport, task: ClassificationTask) -> list[str]:
 
 
 def confusion_section(report: RunReport, confusions: ConfusionCounts, names: list[str]) -> str:
-    if len(names) <= MATRIX_CLASSES:
+    if len(names) <= TABLE_CLASSES:
         report.figures["report/confusion"] = draw_confusions(confusions, names)
         return section(
-            "Confusion matrix", "<p>Rows: true class; columns: predicted.</p>", matrix_table(confusions.matrix(), names)
+            "Confusion matrix",
+            "<p>Rows: true class; columns: predicted.</p>",
+            confusion_table(confusions.matrix(), names),
         )
     order, images_K = confusions.neighbouring_order(), confusions.true_counts
     image = draw_confusions(confusions.renumbered(np.argsort(order), len(names)), [names[k] for k in order])
@@ -111,20 +113,6 @@ def confusion_section(report: RunReport, confusions: ConfusionCounts, names: lis
         "<h3>Most common confusions</h3>" if rows else "",
         html_table(["true", "predicted", "images", "of the class"], rows, 2, sortable=True) if rows else "",
     )
-
-
-def matrix_table(matrix_KK: Ints, names: list[str]) -> str:
-    head = "".join(f'<th title="{escape(name)}">{escape(name)}</th>' for name in names)
-    lines = []
-    for k, name in enumerate(names):
-        total = max(int(matrix_KK[k].sum()), 1)
-        cells = []
-        for j, count in enumerate(matrix_KK[k].tolist()):
-            color = "46, 125, 50" if j == k else "198, 40, 40"
-            strength = 0.12 + 0.6 * count / total if count else 0.0
-            cells.append(f'<td style="background: rgba({color}, {strength:.2f})">{count or ""}</td>')
-        lines.append(f'<tr><th class="text" title="{escape(name)}">{escape(name)}</th>{"".join(cells)}</tr>')
-    return f'<div class="scroll"><table class="matrix"><tr><th></th>{head}</tr>{"".join(lines)}</table></div>'
 
 
 def abstaining_section(report: RunReport, answers: Answers) -> str:

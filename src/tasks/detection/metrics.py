@@ -1,13 +1,15 @@
 """Metrics of detection, as COCO defines them (src/evaluation/boxes)."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from src.evaluation.boxes.average_precision import box_metrics
-from src.evaluation.boxes.matches import Matches, TrueBoxes, joined
+from src.evaluation.boxes.matches import Matches, joined
 from src.evaluation.boxes.matching import match
+from src.tasks.detection.answers import true_boxes
 from src.training.processes import gathered
 
 Floats = npt.NDArray[np.float32]
@@ -34,19 +36,17 @@ class BoxMetrics:
         """Images by their rows of the table; `detections` and `truth` as DetectionTask and Boxes.sample have them."""
         self.pieces.append((rows_B, match(detections_BD6, true_boxes(truth), self.classes)))
 
-    def take(self) -> dict[str, float]:
-        """Of all images and processes, each of which calls it; counting starts anew."""
+    def take(self) -> Matches | None:
+        """Of all images and processes, each of which calls it; None of nothing. Counting starts anew."""
         pieces, self.pieces = gathered(self.pieces), []
         if not pieces:
-            return dict.fromkeys(self.names, float("nan"))
+            return None
         rows_N = np.concatenate([rows_B for rows_B, _ in pieces])
         places_N = np.argsort(np.argsort(rows_N))  # so that equal scores have one order, whichever process saw them
-        matches = joined([matches for _, matches in pieces]).renumbered(places_N, len(rows_N))
-        return {name: value for name, value in box_metrics(matches).items() if name in self.names}
+        return joined([matches for _, matches in pieces]).renumbered(places_N, len(rows_N))
 
-
-def true_boxes(truth: Sequence[Floats]) -> TrueBoxes:
-    """Of images with x1, y1, x2, y2, class id and 1 for a crowd, float32 [m, 6] each."""
-    rows_M6 = np.concatenate([np.empty((0, 6), dtype=np.float32), *truth])
-    counts_N = np.array([len(one) for one in truth], dtype=np.int64)
-    return TrueBoxes(counts_N, rows_M6[:, :4], rows_M6[:, 4].astype(np.int64), rows_M6[:, 5] > 0)
+    @classmethod
+    def measure(cls, matches: Matches | None) -> dict[str, float]:
+        """By name."""
+        values = {} if matches is None else box_metrics(matches)
+        return {name: values.get(name, math.nan) for name in cls.names}

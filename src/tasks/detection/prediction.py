@@ -4,18 +4,21 @@ Shapes: N images, D rows for boxes, M boxes of one image, K classes.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from src.evaluation.found_objects import FoundObjects
 from src.evaluation.prediction import TOLERANCE, Floats, Outputs, PredictionFacts
+from src.reports.judged_boxes import JudgedBoxes, Kind, draw_judged
 
 CORNERS = ("x1", "y1", "x2", "y2")
 SAME_IOU = 0.99  # of a box and its counterpart in predictions that count as the same
+DRAWN_PX = 320  # longer side of an image with what was predicted
 LEAST_PX = 0.01  # side of a box, as torchvision's R-CNNs have it
 DEFAULT_THRESHOLD = 0.5  # of a score, where no threshold is known
 
@@ -25,6 +28,10 @@ class DetectionPrediction(FoundObjects):
     """Boxes are in pixels of the upright image."""
 
     needed_columns: ClassVar = (*CORNERS, "prediction", "score")
+    says_where: ClassVar = True
+    compared: ClassVar = "images"
+    compared_columns: ClassVar = ("true", "found", "missed", "false_alarms", "f1")
+    error_words: ClassVar = "1 - F1 of an image's boxes at IoU 0.5"
     class_names: list[str]
     boxes_xyxy: Floats
     numbers: Floats
@@ -49,6 +56,11 @@ class DetectionPrediction(FoundObjects):
         return {"boxes": (-1, 4), "scores": (-1,), "labels": (-1,)}
 
     @classmethod
+    def named(cls, arrays: Sequence[npt.NDArray[Any]], class_names: list[str]) -> Outputs:
+        """A file has no axis of images, and whole numbers as labels."""
+        return {name: value[None].astype(np.float32) for name, value in super().named(arrays, class_names).items()}
+
+    @classmethod
     def choice(cls, class_names: list[str]) -> str:
         return f"boxes of {len(class_names)} classes"
 
@@ -63,6 +75,21 @@ class DetectionPrediction(FoundObjects):
             return cls([], np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int64))
         box = np.array([[float(row[corner]) for corner in CORNERS]], dtype=np.float32)
         return cls([row["prediction"]], box, np.array([float(row["score"])], np.float32), np.zeros(1, np.int64))
+
+    @classmethod
+    def compared_answer(cls, row: Mapping[str, str]) -> tuple[str, float]:
+        true, found, _, alarms = (int(row[name]) for name in cls.compared_columns[:4])
+        if not 0 <= (f1 := float(row["f1"])) <= 1:
+            raise ValueError(f"{f1} is no F1")
+        return f"found {found} of {true}, false alarms {alarms}", 1 - f1
+
+    @classmethod
+    def drawn(cls, image: Image.Image, size_wh: tuple[int, int], rows: Sequence[Mapping[str, str]]) -> Image.Image:
+        found = [box for row in rows for box in [cls.read(row)] if len(box)]
+        boxes_M4 = np.concatenate([np.empty((0, 4), np.float32), *(box.boxes_xyxy for box in found)])
+        kinds: list[Kind] = ["right"] * len(found)  # whichever they are
+        judged = JudgedBoxes(boxes_M4, kinds, [box.words for box in found])
+        return draw_judged(image, judged, image.width / size_wh[0], DRAWN_PX)
 
     def __len__(self) -> int:
         return len(self.numbers)

@@ -4,13 +4,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from src.data.table import ImageTable
 from src.evaluation.calibration import Floats
 from src.evaluation.class_scores import Ranking, class_scores
 from src.evaluation.evidence import Evidence
 from src.evaluation.intervals import Interval, bootstrap
 from src.reports.charts import draw_precision_recall
 from src.reports.parts import html_table, image_cards, section
-from src.reports.run_report import RunReport, TaskWords
+from src.reports.run_report import RunReport, Tables, TaskWords
 from src.tasks.calibration_section import calibration_section, probabilities_of
 from src.tasks.multilabel.task import MultilabelTask
 
@@ -50,7 +51,7 @@ def intervals(task: MultilabelTask, evidence: Evidence) -> dict[str, Interval]:
     return bootstrap(measure, len(evidence), evidence.groups_N)
 
 
-def tables(task: MultilabelTask, evidence: Evidence) -> dict[str, tuple[list[str], list[list[str]]]]:
+def tables(task: MultilabelTask, table: ImageTable, evidence: Evidence) -> Tables:
     """None beside the page."""
     return {}
 

@@ -3,11 +3,12 @@
 import numpy as np
 import torch
 
+from src.data.table import ImageTable
 from src.evaluation.evidence import Evidence
 from src.evaluation.intervals import Floats, Interval, bootstrap
 from src.reports.charts import draw_errors
 from src.reports.parts import html_table, image_cards, section
-from src.reports.run_report import RunReport, TaskWords
+from src.reports.run_report import RunReport, Tables, TaskWords
 from src.tasks.regression.task import RegressionTask
 
 HEADLINE = ["mae", "rmse", "r2"]
@@ -47,7 +48,7 @@ def intervals(task: RegressionTask, evidence: Evidence) -> dict[str, Interval]:
     return bootstrap(measure, len(labels_NT), evidence.groups_N)
 
 
-def tables(task: RegressionTask, evidence: Evidence) -> dict[str, tuple[list[str], list[list[str]]]]:
+def tables(task: RegressionTask, table: ImageTable, evidence: Evidence) -> Tables:
     """None beside the page."""
     return {}
 

@@ -5,7 +5,7 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
-from src.reports.drawing import draw_images
+from src.training.task import FineTuneTask
 from src.training.tensorboard import add_figure, find_tensorboards
 
 
@@ -19,14 +19,15 @@ class ImageGrid(Callback):
     def on_train_batch_end(self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int) -> None:
         if i or trainer.current_epoch or not find_tensorboards(trainer):
             return
+        assert isinstance(task, FineTuneTask)
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
         rows = batch["index"][: self.images].cpu().numpy()
         if "image" in batch:
-            images = [image.cpu() for image in batch["image"][: self.images]]
+            images, targets = [image.cpu() for image in batch["image"][: self.images]], list(batch["label"])
         else:  # features: their images have to be read for this, and may not be there any more
             dataset = datamodule.image_dataset(rows, training=True)
             read = [item for item in (dataset[0, n] for n in range(len(rows))) if "image" in item]
-            images, rows = [item["image"] for item in read], [item["index"] for item in read]
-        labels = [datamodule.table.targets.text(int(row)) for row in rows]
-        if labels:
-            add_figure(trainer, "train/images", lambda: draw_images(images, labels))
+            images, targets, rows = ([item[key] for item in read] for key in ("image", "label", "index"))
+        texts = [datamodule.table.targets.text(int(row)) for row in rows]
+        if texts:
+            add_figure(trainer, "train/images", lambda: task.draw_training_images(images, targets, texts))

@@ -123,7 +123,7 @@ def test_folders_of_images(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("annotations", "more", "text"),
     [
-        ([box(5, id=3)], {}, "1 annotations of images that the file does not list, left out: .*annotation 3, image_id 5"),
+        ([box(5, id=3)], {}, "1 annotations of images that the file does not list.*annotation 3, image_id 5"),
         ([box(category="cat", id=3)], {}, "categories that the file does not list.*annotation 3, category_id cat"),
         ([box(None)], {}, "image_id none"),
         ([box(bbox=[1, 2, 3])], {}, "without a bbox of four numbers"),
@@ -189,8 +189,7 @@ def test_crowds(tmp_path: Path, annotations: list[Any], crowds: int, text: str) 
         (b"5", "not a mapping"),
         (b'{"images": [], "categories": []}', "without a list of annotations, as COCO's own test sets"),
         (b'{"images": [], "annotations": {}, "categories": []}', "without a list of annotations"),
-        (b'{"images": [], "annotations": [{"image_id": 1, "file_name": "a.png", "segments_info": []}], "categories": []}',
-         "panoptic"),
+        (b'{"annotations": [{"image_id": 1, "file_name": "a.png", "segments_info": []}]}', "panoptic"),
         (b'{"images": [], "annotations": [{"image_id": 1, "caption": "x"}], "categories": []}', "captions"),
         (b'{"images": [], "annotations": [], "categories": []}', "has no box"),
         (b'{"images": [{"id": ' + b"9" * 5000 + b"}]}", "is no valid JSON"),

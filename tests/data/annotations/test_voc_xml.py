@@ -122,6 +122,13 @@ def test_the_filename_counts_where_no_image_is_called_like_the_xml(tmp_path: Pat
     assert read_voc(tmp_path, Path("ann")).images.tolist() == ["pictures/photo.jpg"]
 
 
+def test_masks_are_not_taken_for_the_image(tmp_path: Path) -> None:
+    put(tmp_path / "Annotations/a.xml", obj())
+    for folder in ("Class", "JPEGImages", "SegmentationClass"):
+        image(tmp_path / folder / "a.png")
+    assert read_voc(tmp_path).images.tolist() == ["JPEGImages/a.png"]
+
+
 BOMB = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><annotation><filename>&b;</filename></annotation>'
 
 

@@ -1,6 +1,5 @@
 """YOLO's label files as tools write them: folders, data.yaml, lines, what is left out, and what is refused."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -153,7 +152,7 @@ def test_flat_folders_are_to_be_cut_and_numbers_are_names(tmp_path: Path) -> Non
 def test_images_behind_a_link_have_the_labels_beside_the_link(tmp_path: Path) -> None:
     put(tmp_path, **{"photos/images/a.jpg": None, "set/labels/train/a.txt": LINE, "photos/labels/a.txt": "junk"})
     (tmp_path / "set/images").mkdir()
-    os.symlink(tmp_path / "photos/images", tmp_path / "set/images/train")
+    (tmp_path / "set/images/train").symlink_to(tmp_path / "photos/images")
     raw = read_yolo(tmp_path / "set")
     assert raw.sources.tolist() == [f"{tmp_path}/set/labels/train/a.txt"] and raw.splits.tolist() == ["train"]
 
@@ -162,6 +161,21 @@ def test_a_root_called_images_does_not_confuse(tmp_path: Path) -> None:
     root = tmp_path / "images" / "set"
     put(root, **{"images/a.jpg": None, "labels/a.txt": LINE})
     assert read_yolo(root).sources.tolist() == [f"{root}/labels/a.txt"]
+
+
+def test_a_split_that_is_a_link_to_another_is_none(tmp_path: Path) -> None:
+    put(tmp_path, **{"images/train/a.jpg": None, "labels/train/a.txt": LINE, "labels/val/a.txt": LINE})
+    put(tmp_path, **{"data.yaml": "names: [cat]\ntrain: images/train\nval: images/val\n"})
+    (tmp_path / "images/val").symlink_to(tmp_path / "images/train")
+    raw = read_yolo(tmp_path)
+    assert raw.splits.tolist() == ["train"] and any("val is the folder of train" in note for note in raw.notes)
+
+
+def test_images_in_a_list_and_a_folder_count_once(tmp_path: Path) -> None:
+    put(tmp_path, **{"images/a.jpg": None, "labels/a.txt": LINE, "val.txt": "images/a.jpg\n"})
+    put(tmp_path, **{"data.yaml": "names: [cat]\ntrain: images\nval: val.txt\n"})
+    raw = read_yolo(tmp_path)
+    assert raw.splits.tolist() == ["train"] and any("1 images of val are in another split" in n for n in raw.notes)
 
 
 @pytest.mark.parametrize(

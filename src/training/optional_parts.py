@@ -1,0 +1,86 @@
+"""What a task may bring beyond what it must: every method here is a default that says or does nothing."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.hooks import RemovableHandle
+
+from src.data.dataset import Batch
+from src.data.table import ImageTable
+from src.data.targets import Targets
+from src.evaluation.evidence import Evidence
+from src.reports.drawing import draw_images
+from src.runs.record import RunRecord
+from src.settings.errors import ConfigError
+from src.training.sharding import DistributedModule
+
+
+class OptionalParts(DistributedModule):
+    """Base of FineTuneTask."""
+
+    @classmethod
+    def network_for(cls, targets: Targets, record: RunRecord) -> dict[str, Any]:
+        """What of the network follows from the targets of the training, plain data: `network` of the record."""
+        return {}
+
+    @property
+    def facts(self) -> list[str]:
+        """Sentences for the log about what was chosen for these data, before training."""
+        return []
+
+    def learn_labels(self, labels: Any) -> None:
+        """Take over what the training labels say about the outputs, before training; see Targets.labels."""
+
+    def require_measurable(self, labels: Any) -> None:
+        """Raise ConfigError if the monitored metric cannot be computed for images of val with these labels."""
+
+    def draw_training_images(self, images: Sequence[Tensor], targets: Iterable[Any], texts: list[str]) -> Image.Image:
+        """For TensorBoard: images uint8 [3, H, W] as the network gets them, with their targets; `texts` say the same in
+        words.
+        """
+        return draw_images(images, texts)
+
+    def figures(self, table: ImageTable, evidence: Evidence) -> dict[str, Image.Image]:
+        """Drawn for TensorBoard, by name, of a split of `table`."""
+        return {}
+
+    def watch_features(self, see: Callable[[Tensor], None]) -> RemovableHandle | None:
+        """Call `see` with what the head gets of each batch, until the handle is removed; None if that says nothing."""
+        return None
+
+    def heat_maps(self, images_BCHW: Tensor, indices_B: Tensor) -> Tensor:
+        """As `explain_batch` of src/models/grad_cam.py. Raises ConfigError where no output is of a whole image."""
+        raise ConfigError(f"There are no heat maps for task.name={self.record.task_name}.")
+
+    def metrics_of(self, outputs: Tensor, labels: Any, sizes_wh: Tensor) -> dict[str, Tensor]:
+        """Of `placed` outputs for images of these sizes, without a loss, by name of the test metric.
+
+        `labels` are what Targets.labels has of them.
+        """
+        return {}
+
+    def calibrate(self, val: Evidence) -> dict[str, float]:
+        """Learn from the best weights' evidence of val, which has images; what best.ckpt then carries, if anything."""
+        return {}
+
+    def further_metrics(self, evidence: Evidence) -> dict[str, float]:
+        """Of the final weights on a split, beside those that each validation logs; there are images."""
+        return {}
+
+    def suspects(self, batch: Batch) -> Tensor:
+        """bool [B]: which images of this batch, after `losses`, have outputs that are not finite."""
+        return torch.zeros(len(batch["index"]), dtype=torch.bool)
+
+    def count_training(self) -> None:
+        """Count in the batch that `losses` has just seen, and log it: metrics whose attributes begin with `train_`."""
+
+    def placed(self, outputs: Tensor, sizes_wh: Tensor) -> Tensor:
+        """The network's outputs with places, if there are any, in pixels of the files' upright images, int64 [B, 2]."""
+        return outputs
+
+    def merged(self, outputs: Tensor, places_xyxy: Tensor) -> Tensor:
+        """`placed` outputs of one image, of those of its tiles at these places in it, int64 [T, 4]."""
+        raise NotImplementedError
