@@ -60,17 +60,6 @@ def test_a_row_for_each_box_of_the_upright_image(predict: Any, tmp_path: Path) -
     assert set(nothing.values()) == {"images/nothing.png", ""}
 
 
-def test_an_answer_does_not_depend_on_other_images(predict: Any, tmp_path: Path) -> None:
-    """Images of other shapes are in the same batch."""
-    folder = write_scenes(tmp_path / "images", 2)
-    scene(5, 96).crop((0, 0, 96, 50)).save(folder / "wide.png")
-    predict("images=images", "output=together.csv", threshold="score_threshold=0.0")
-    predict("images=images", "output=alone.csv", "batch_size=1", threshold="score_threshold=0.0")
-    together, alone = rows_of(tmp_path / "together.csv"), rows_of(tmp_path / "alone.csv")
-    scores, wanted = ([float(row["score"]) for row in rows] for rows in (together, alone))
-    assert scores == pytest.approx(wanted, abs=2e-5) and sum("wide" in row["path"] for row in alone) > 3
-
-
 def test_thresholds(predict: Any, tmp_path: Path) -> None:
     write_scenes(tmp_path / "images", 3)
     predict("images=images", threshold="score_threshold=0.0")
