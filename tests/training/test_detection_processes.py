@@ -61,7 +61,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("two")
     common = [setting for setting in QUICK if setting not in OF_PYRAMIDS]
     common += [f"data.file={painted_boxes(folder / 'data', 33)}", f"data.cache_dir={folder}/cache"]
-    common += ["trainer.devices=2", "trainer.strategy=ddp"]
+    common += ["trainer.devices=2", "trainer.strategy=ddp", "optimizer.lr=1e-3", "trainer.max_epochs=4"]
     assert run_two(rank_of_two, folder, common) == [0, 0]
     return folder
 
