@@ -27,9 +27,9 @@ def check(cfg: DictConfig) -> None:
     output = output_folder(cfg.output, "output", ("check.csv", "check.html"), cfg.overwrite)
 
     with importing():
-        import numpy as np
-
         from src.build.data import build_data_to_check
+        from src.data.checking.annotations import other_notes
+        from src.data.checking.box_lines import box_counts
         from src.data.checking.findings import find_all
         from src.data.checking.kinds import reasons_against
         from src.data.checking.look import look_at_images
@@ -42,22 +42,22 @@ def check(cfg: DictConfig) -> None:
     datamodule = build_data_to_check(data, cfg.task.targets)
     datamodule.require_found()
     table = datamodule.table
-    rows = np.unique(np.concatenate(list(table.splits.values())))
-    log.info("Looking at %s images", f"{len(rows):,}")
+    log.info("Looking at %s images", f"{len(table.rows_in_splits):,}")
     start = time.perf_counter()
-    facts = look_at_images(table, rows, datamodule.num_workers)
-    found = find_all(table, facts, cfg.tiny_px, cfg.near_duplicate_bits)
+    facts = look_at_images(table, table.rows_in_splits, datamodule.num_workers)
+    found = find_all(datamodule, facts, cfg.tiny_px, cfg.near_duplicate_bits)
     reasons = reasons_against(table, found)
     log.info("Done in %.1f s", time.perf_counter() - start)
-    overview = list(overview_lines(table, facts))
+    boxes, notes = box_counts(datamodule, facts), other_notes(datamodule)
+    overview = list(overview_lines(table, facts, boxes))
     try:
         output.mkdir(parents=True, exist_ok=True)
         write_findings(output / "check.csv", table, found, cfg.spreadsheet_safe)
-        write_page(output / "check.html", table, found, reasons, overview)
+        write_page(output / "check.html", table, found, reasons, overview, notes, boxes)
     except OSError as error:
         raise ConfigError(f"output='{output}' cannot be written: {error.strerror}.") from error
-    show([*overview, *table.notes, "", *finding_lines(table, found)])
-    show(["", f"Images: {output / 'check.html'}, all findings: {output / 'check.csv'}", ""])
+    where = f"Images: {output / 'check.html'}, all findings: {output / 'check.csv'}"
+    show([*overview, *notes, "", *finding_lines(table, found), "", where, ""])
     if reasons:
         show(["Training is not advisable:", *(f"  - {reason}" for reason in reasons)])
         sys.exit(NOT_ADVISABLE)

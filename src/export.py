@@ -22,9 +22,11 @@ def export(cfg: DictConfig) -> None:
 
     with importing():
         from src.build.trained_model import TrainedModel
+        from src.exporting.comparison import Comparison, print_table
         from src.exporting.files import Exporter
         from src.exporting.images import parity_images, run_data, test_images
-        from src.exporting.parity import Comparison, check_parity, print_latency, print_table
+        from src.exporting.latency import print_latency
+        from src.exporting.parity import check_parity
         from src.exporting.run import open_exported
 
     model = TrainedModel.open(cfg.ckpt, trust=cfg.trust, evaluate=True)
@@ -39,10 +41,10 @@ def export(cfg: DictConfig) -> None:
             log.info("Making %s", named(output, precision).name)
             exporter.write_variant(precision, parts[precision], parts["fp32"], data, cfg.calibration_images)
         runs = {precision: open_exported(part) for precision, part in parts.items()}
-        check_parity(runs["fp32"], task, preprocessing, images, output)
+        check_parity(runs["fp32"], task, preprocessing, images, output, exporter.model.takes_one)
         compared = Comparison(task, preprocessing, runs)
-        split, measured = test_images(data, preprocessing, cfg.test_images)
-        compared.count(measured or [(image, None) for image in images])
+        split, measured, labels = test_images(data, preprocessing, cfg.test_images)
+        compared.count(measured or images, labels if measured else None)
         print_table(compared, split, model.file, parts)
         if cfg.latency:
             print_latency(exporter.model, runs, preprocessing.resize_px)

@@ -1,6 +1,6 @@
 """Predictions for images, from a checkpoint alone.
 
-python -m src.predict ckpt=<run dir or .ckpt> images=<dir, glob, file or table> [output=predictions.csv]
+python -m src.predict ckpt=<run dir or .ckpt> images=<dir, glob, file or table> [output=x.csv or x.json]
 """
 
 import time
@@ -8,17 +8,18 @@ import time
 from omegaconf import DictConfig
 
 from src.cli.command import Command, importing
-from src.predicting.output import predictions_file
+from src.predicting.output import drawn_folder, predictions_file
 
 
 def predict(cfg: DictConfig) -> None:
-    """Write one row per image, in the order of the input.
+    """Write a row per image, or per box, in the order of the input; into a .json file COCO results (docs/predict.md).
 
     The results are written as they come, to `<output>.part`, which becomes `output` when all are there.
 
     Columns: path, error, and those of the task's prediction (src/tasks/*/prediction.py). An image that cannot be read
     has an error and nothing else; one whose confidence is below `abstain_below` has no prediction. With `embeddings`,
-    `<output>.npz` has what the head gets of each readable image: path [N], embedding [N, C].
+    `<output>.npz` has what the head gets of each readable image: path [N], embedding [N, C]. With `draw`, that folder
+    has the images with their boxes.
     """
     from src.data.given_images import find_images
 
@@ -26,15 +27,23 @@ def predict(cfg: DictConfig) -> None:
     files = [folder / path for path in paths]
     output = predictions_file(cfg.output, cfg.overwrite, cfg.embeddings, files, cfg.images, cfg.ckpt)
 
+    draw = None
+    if cfg.draw is not None:
+        draw = drawn_folder(cfg.draw, cfg.overwrite, cfg.images, folder, paths, cfg.ckpt)
+
     with importing():
         from src.build.trained_model import TrainedModel
-        from src.predicting.predictions import Predictor, image_batches
+        from src.predicting.answers import HowToPredict
+        from src.predicting.predictions import Predictor
+        from src.predicting.tiles import Tiling
 
-    model = TrainedModel.open(cfg.ckpt, cfg.accelerator, cfg.trust)
-    predictor, start = Predictor(model, cfg.abstain_below, cfg.embeddings), time.perf_counter()
-    on_gpu = model.device.type == "cuda"
-    batches = image_batches(folder, paths, model.preprocessing, cfg.batch_size, cfg.num_workers, on_gpu)
-    predictor.write(output, batches, len(paths), cfg.spreadsheet_safe)
+    tiling = None if cfg.tile_px is None else Tiling(cfg.tile_px, cfg.tile_overlap)
+    how = HowToPredict(
+        cfg.abstain_below, cfg.score_threshold, tiling, draw, cfg.embeddings, cfg.batch_size, cfg.num_workers
+    )
+    predictor = Predictor(TrainedModel.open(cfg.ckpt, cfg.accelerator, cfg.trust), how)
+    start = time.perf_counter()
+    predictor.write(output, folder, paths, cfg.spreadsheet_safe)
     predictor.tell(output, len(paths), start)
 
 

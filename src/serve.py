@@ -33,7 +33,7 @@ def serve(cfg: DictConfig) -> None:
     check_hosts(cfg.allowed_hosts or ())
     listener = bind(cfg.host, cfg.port)  # before the model is loaded: a port that is taken is told at once
     with importing():
-        model = load_model(cfg.ckpt, cfg.model, cfg.accelerator, cfg.trust)
+        model = load_model(cfg.ckpt, cfg.model, cfg.accelerator, cfg.trust, cfg.score_threshold)
     require_confidence(model.prediction.can_abstain, cfg.abstain_below)
     metrics = ServiceMetrics(model.facts)
     batcher = Batcher(model, metrics, cfg.batch_size, cfg.batch_wait_ms / 1000, cfg.abstain_below, cfg.top_k)

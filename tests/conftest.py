@@ -123,6 +123,16 @@ def colors_run(colors: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     )  # fmt: skip
 
 
+@pytest.fixture(scope="session")
+def scenes_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """One run on scenes of digits, 64 pixels, with TensorBoard. It was hardly trained: calibrated scores are low."""
+    directory = tmp_path_factory.mktemp("scenes_run") / "run"
+    return run_train(
+        directory, "task=detection", "data.scenes=60", "data.scene_px=64", "head.strides=[8,16]", "data.batch_size=8",
+        "trainer.max_epochs=6", "augment=none", "logger=tensorboard", "+callbacks.figures.every_n_epochs=3",
+    )  # fmt: skip
+
+
 @dataclass
 class Answer:
     status: int

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 from conftest import Run
+from PIL import Image
+from support.serving import Server, servers, write_boxes_onnx
 
 pytestmark = pytest.mark.slow
 webdriver = pytest.importorskip("selenium.webdriver")
+WebDriverWait = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -35,12 +38,13 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture
 def pages(colors_run: Run, colors: Path, command, tmp_path: Path) -> list[Path]:
-    """Of a run, of an evaluation, of a comparison, of a data check."""
+    """Of a run, of an evaluation, of a comparison, of data checks without and with boxes."""
     run = colors_run.directory
     command("evaluate", f"ckpt={run}", f"report={tmp_path}/report", "accelerator=cpu")
     command("compare", f"runs={run}", str(run), f"output={tmp_path}/comparison.html")
     command("check", f"data.root={colors}", f"output={tmp_path}/check")
-    names = ("report/index.html", "comparison.html", "check/check.html")
+    command("check", "task=detection", "data.scenes=40", f"output={tmp_path}/boxes", "data.cache=none")
+    names = ("report/index.html", "comparison.html", "check/check.html", "boxes/check.html")
     return [run / "report" / "index.html", *(tmp_path / name for name in names)]
 
 
@@ -81,3 +85,36 @@ def test_scripts_from_elsewhere_do_not_run(browser: Any, pages: list[Path], tmp_
     browser.get((tmp_path / "hostile.html").as_uri())
     assert browser.title == "run"
     assert any("Content Security Policy" in entry["message"] for entry in browser.get_log("browser"))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    hostile = ["<b>red</b>", "green", "blue"]
+    with servers() as start:
+        yield start(f"model={write_boxes_onnx(tmp_path / 'model.onnx', class_names=hostile)}")
+
+
+def test_the_service_draws_boxes_on_the_image(browser: Any, server: Server, tmp_path: Path) -> None:
+    """Upright, over the very place, with names as text."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (300, 200), (200, 0, 0)).save(tmp_path / "<i>turned.jpg", exif=exif)
+    Image.new("RGB", (300, 100)).save(tmp_path / "nothing.png")
+    shapes = (
+        "return [...document.querySelectorAll('#cards li')].map((item) => {"
+        "const side = (one) => { const r = one.getBoundingClientRect(); return [r.left, r.top, r.width, r.height]; };"
+        "return [side(item.querySelector('img')), [...item.querySelectorAll('rect')].map(side),"
+        "item.querySelector('.answer').textContent, item.querySelectorAll('b b, i i').length]; });"
+    )
+    for width in (1250, 400):
+        browser.set_window_size(width, 900)
+        browser.get(f"http://127.0.0.1:{server.port}/")
+        browser.find_element("id", "files").send_keys(f"{tmp_path}/<i>turned.jpg\n{tmp_path}/nothing.png")
+        WebDriverWait(browser, 20).until(lambda b: b.find_element("id", "status").text == "2 images")
+        first, second = browser.execute_script(shapes)
+        (left, top, wide, high), (box,) = first[0], first[1]
+        assert high == pytest.approx(1.5 * wide, abs=1)
+        assert box == pytest.approx([left, top, wide / 2, high / 2], abs=3)
+        assert first[2:] == ["<b>red</b>", 0] and second[1:] == [[], "nothing found", 0]
+        assert browser.execute_script("return document.documentElement.scrollWidth - window.innerWidth") <= 0
+        assert browser.get_log("browser") == []

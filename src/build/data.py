@@ -7,6 +7,8 @@ from typing import Any, cast
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from src.data.box_sides import too_small_notes
+from src.data.boxes import Boxes
 from src.data.formats.csv_table import CsvDataModule
 from src.data.module import ImageDataModule
 from src.models.preprocessing import Preprocessing
@@ -33,7 +35,11 @@ def build_datamodule(settings: TrainConfig, preprocessing: Preprocessing | None 
         preprocessing = preprocessing_of(backbone.name, find_weights(backbone.name, backbone.weights))
         if settings.task.targets in MOVE_WITH_PIXELS and preprocessing.resize_mode == "crop":
             preprocessing = preprocessing.with_size(WHOLE_IMAGE_PX, None)  # a classifier's own is for one object
-    return told(instantiated(data, settings.task.targets, preprocessing, settings.augment, settings.seed, None))
+    datamodule = told(instantiated(data, settings.task.targets, preprocessing, settings.augment, settings.seed, None))
+    if isinstance(targets := datamodule.table.targets, Boxes):
+        for note in too_small_notes(targets, datamodule.table.splits["train"], datamodule.preprocessing):
+            log.warning("%s", note)
+    return datamodule
 
 
 def told(datamodule: ImageDataModule) -> ImageDataModule:
@@ -46,6 +52,8 @@ def told(datamodule: ImageDataModule) -> ImageDataModule:
 def build_data_to_check(data: dict[str, Any], targets: str) -> ImageDataModule:
     """The data, scanned and split as in training, for looking at the files: no weights, no classes."""
     preprocessing = Preprocessing(256, 224, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    if targets in MOVE_WITH_PIXELS:
+        preprocessing = preprocessing.with_size(WHOLE_IMAGE_PX, None)
     return instantiated(data, targets, preprocessing, Augmentation(), 0, None)
 
 

@@ -24,11 +24,12 @@ Rows = Mapping[str, list[dict[str, str]]]  # of predictions.csv, by path
 
 def images_section(comparison: Comparison, change: Change) -> str:
     right_or_wrong = ("Wrong before, right now", "Right before, wrong now")
-    titles = right_or_wrong if change.right_or_wrong else ("Nearer now", "Farther off now")
+    titles = right_or_wrong if change.right_or_wrong else ("Better now", "Worse now")
     name, before = comparison.name(change.run), comparison.name(change.before)
     shown = change.better[:SHOWN] + change.worse[:SHOWN]
     rows = [rows_of(run, change.split, set(shown)) for run in (change.before, change.run)]
-    parts = [f"<h2>{escape(name)}: images that changed</h2><p>Before: {escape(before)}.</p>"]
+    where = " Left its answers, right those of now." if kind_of(change.run).says_where else ""
+    parts = [f"<h2>{escape(name)}: images that changed</h2><p>Before: {escape(before)}.{where}</p>"]
     for title, paths in zip(titles, (change.better, change.worse), strict=True):
         cards = "".join(card(comparison, change, path, rows) for path in paths[:SHOWN])
         size = " maps" if kind_of(change.run).says_where else ""

@@ -7,12 +7,12 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
+from src.data.box_sides import LEAST_SIDE_PX
 from src.data.transforms import Transform, color_steps, flip_steps, resized, size_of_image
 from src.models.preprocessing import Preprocessing
 from src.settings.nodes import Augmentation
 
 ZOOM_OUT = (1.0, 2.0)  # sides of the ground that an image is put on, in its own
-LEAST_SIDE_PX = 1.0  # of a box at the network's size
 
 
 def training_box_transform(preprocessing: Preprocessing, augmentation: Augmentation) -> Transform:

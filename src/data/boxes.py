@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from src.data.box_overlaps import unmatched
 from src.data.targets import Kind, Rows, Targets
 
 Floats = npt.NDArray[np.float32]
@@ -59,9 +60,10 @@ class Boxes(Targets):
         return ";".join(f"{self.names[k]} {count}" for k, count in zip(ids.tolist(), counts.tolist(), strict=True))
 
     def present(self, rows: Rows) -> npt.NDArray[np.bool_]:
-        """Whether an image shows a class, [N, K]."""
+        """Whether an image shows a class, crowds aside, [N, K]."""
         boxes_m, positions_m = self.places(rows)
         present_NK = np.zeros((len(rows), len(self.names)), dtype=np.bool_)
+        boxes_m, positions_m = boxes_m[~self.crowd[boxes_m]], positions_m[~self.crowd[boxes_m]]
         present_NK[positions_m, self.class_ids[boxes_m]] = True
         return present_NK
 
@@ -87,9 +89,33 @@ class Boxes(Targets):
         return self.take(rows)
 
     def differ(self, rows: Rows, others: Rows, near: bool = False) -> npt.NDArray[np.bool_]:
-        """Whether the numbers of objects by class differ."""
+        """Whether a box of one copy has no counterpart in the other. Near copies may be frames of a film, in which
+        things move: they only must not have less than half as many boxes, or another class in the same place.
+        """
         pairs = zip(rows.tolist(), others.tolist(), strict=True)
-        return np.array([self.text(row) != self.text(other) for row, other in pairs], dtype=np.bool_)
+        found = [self.contradicts(row, other) if near else self.is_other(row, other) for row, other in pairs]
+        return np.array(found, dtype=np.bool_)
+
+    def is_other(self, row: int, other: int) -> bool:
+        (one, classes), (others, other_classes) = self.shares(row), self.shares(other)
+        if np.array_equal(one, others) and np.array_equal(classes, other_classes):
+            return False
+        return any(left.any() for left in unmatched(one, classes, others, other_classes))
+
+    def contradicts(self, row: int, other: int) -> bool:
+        (one, classes), (others, other_classes) = self.shares(row), self.shares(other)
+        if 2 * min(len(one), len(others)) < max(len(one), len(others)):
+            return True
+        left, other_left = unmatched(one, classes, others, other_classes)
+        anything = np.zeros(int(left.sum()), dtype=np.int64), np.zeros(int(other_left.sum()), dtype=np.int64)
+        alone, _ = unmatched(one[left], anything[0], others[other_left], anything[1])
+        return bool((~alone).any())
+
+    def shares(self, row: int) -> tuple[Floats, npt.NDArray[np.int64]]:
+        """Boxes of an image in shares of its width and height, and their classes."""
+        where = self.of(row)
+        size = np.array(self.size(row) * 2, dtype=np.float32)
+        return np.asarray(self.boxes_xyxy[where] / size), self.class_ids[where]
 
     def describe(self, rows: Rows) -> str:
         boxes_m, _ = self.places(rows)

@@ -164,3 +164,12 @@ def scaled_size(size_px: tuple[int, int], shorter_px: int, max_megapixels: float
     if shorter_px * longer_px > max_megapixels * 1e6:
         raise UnreadableImage(f"{width} x {height} pixels are too long and thin to be scaled")
     return (shorter_px, longer_px) if width <= height else (longer_px, shorter_px)
+
+
+def fitted_into(longer_px: int, shorter_px: int, sides: tuple[int, int]) -> list[int]:
+    """Scaled, up or down, until the longer side has `longer_px` pixels or the shorter one `shorter_px`, whichever comes
+    first; no side gets less than 1.
+    """
+    by_longer = longer_px * min(sides) <= shorter_px * max(sides)
+    wanted, side_px = (longer_px, max(sides)) if by_longer else (shorter_px, min(sides))
+    return [max(1, wanted * side // side_px) for side in sides]

@@ -14,7 +14,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
-from src.data.decode import scaled_size
+from src.data.decode import fitted_into, scaled_size
 from src.models.preprocessing import Preprocessing
 from src.settings.nodes import Augmentation
 
@@ -119,15 +119,6 @@ def shrunk_to(shorter_px: int, sides: tuple[int, int]) -> list[int]:
     """Of a larger image, scaled down until its shorter side has `shorter_px` pixels."""
     shorter = min(sides)
     return [round(side * shorter_px / shorter) for side in sides] if shorter > shorter_px else list(sides)
-
-
-def fitted_into(longer_px: int, shorter_px: int, sides: tuple[int, int]) -> list[int]:
-    """Scaled, up or down, until the longer side has `longer_px` pixels or the shorter one `shorter_px`, whichever comes
-    first; no side gets less than 1.
-    """
-    by_longer = longer_px * min(sides) <= shorter_px * max(sides)
-    wanted, side_px = (longer_px, max(sides)) if by_longer else (shorter_px, min(sides))
-    return [max(1, wanted * side // side_px) for side in sides]
 
 
 class Scale(v2.Transform):

@@ -61,6 +61,11 @@ class Prediction(ABC):
         """The outputs of a model by name, in the order of an exported file, with the shape of one image's."""
 
     @classmethod
+    def named(cls, arrays: Sequence[npt.NDArray[Any]], class_names: list[str]) -> Outputs:
+        """What an exported file answered, by name and with the image as the first axis."""
+        return dict(zip(cls.output_shapes(class_names), arrays, strict=True))
+
+    @classmethod
     @abstractmethod
     def columns(cls, class_names: list[str], wide: bool = True) -> list[str]:
         """Of the csv files, behind the image's path (and label). `wide`: with a column per class."""

@@ -10,7 +10,7 @@ from PIL import Image
 
 from src.build.trained_model import TrainedModel
 from src.data.module import ImageDataModule
-from src.exporting.graph import ExportedModel, trace, write_onnx, write_program
+from src.exporting.graph import trace, write_onnx, write_program
 from src.exporting.images import calibration_images, to_array
 from src.exporting.output import FORMAT_VERSION
 from src.runs.record import PACKAGES, RunRecord
@@ -22,7 +22,7 @@ class Exporter:
 
     def __init__(self, trained: TrainedModel) -> None:
         self.trained, self.backbone = trained, trained.record.backbone_name
-        self.model = ExportedModel(trained.task, trained.preprocessing)
+        self.model = trained.task.exported()
         self.facts = make_facts(trained.task, trained.record, self.model.output_names)
 
     def write(self, file: Path) -> None:
@@ -37,12 +37,11 @@ class Exporter:
         self, precision: str, file: Path, source: Path, data: ImageDataModule | None, calibrating: int
     ) -> None:
         """`source` is the .onnx file of `write`, `data` those of the training, of which int8 sees some images."""
-        preprocessing = self.trained.preprocessing
         if precision == "fp16":
-            half = ExportedModel(self.trained.task, preprocessing, half=True)
+            half = self.trained.task.exported(half=True)
             write_onnx(trace(half, self.backbone), half.output_names, self.backbone, file)
         else:
-            write_int8(source, file, calibration_images(data, preprocessing, calibrating))
+            write_int8(source, file, calibration_images(data, self.trained.preprocessing, calibrating))
         write_facts(file, {**self.facts, "precision": precision})
 
 
@@ -115,4 +114,4 @@ def write_int8(source: Path, file: Path, images: Sequence[Image.Image]) -> None:
 
 def is_inside_network(node: Any) -> bool:
     """By the name of the module that torch notes for each node."""
-    return any(p.key == "pkg.torch.onnx.name_scopes" and "'network.net'" in p.value for p in node.metadata_props)
+    return any(p.key == "pkg.torch.onnx.name_scopes" and "'network.net" in p.value for p in node.metadata_props)

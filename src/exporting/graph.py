@@ -1,9 +1,5 @@
-"""The graph of an exported file: from decoded images of any size to the answers, in plain tensor operations.
+"""The graph of an exported file, and how it is written."""
 
-Shapes: B images, C channels, H and W pixels, S pixels of the network's square input, K outputs of the network.
-"""
-
-import copy
 import json
 import logging
 import warnings
@@ -13,43 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from src.exporting.resize import PillowResize
-from src.models.preprocessing import Preprocessing
 from src.settings.errors import ConfigError, first_line
-from src.training.task import FineTuneTask
-
-
-class ExportedModel(nn.Module):
-    """Everything that src.predict does to decoded images, of a `task` in eval mode, on the CPU.
-
-    Takes RGB images uint8 [B, 3, H, W] of any size, all of one size, and returns what the task's output layer gives,
-    in the order of `output_names`. `half` computes the network in float16, and what is before and after it in float32.
-    """
-
-    def __init__(self, task: FineTuneTask, preprocessing: Preprocessing, half: bool = False) -> None:
-        super().__init__()
-        self.resize = PillowResize(preprocessing)
-        self.network = copy.deepcopy(task.model).to(memory_format=torch.contiguous_format)
-        self.network.memory_format = torch.contiguous_format
-        self.dtype = torch.float16 if half else torch.float32
-        self.network.net.to(self.dtype)
-        self.outputs = copy.deepcopy(task.output_layer())
-        self.output_names = list(task.prediction.output_shapes(task.class_names))
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        pixels_BCSS = self.resize(images)
-        outputs = self.outputs(self.network.net(self.network.normalise(pixels_BCSS).to(self.dtype)).float())
-        return tuple(outputs[name] for name in self.output_names)
+from src.training.exported_model import ExportedModel
 
 
 def trace(model: ExportedModel, backbone: str) -> ExportedProgram:
-    """The graph, for any number of images of any size. Raises ConfigError if torch cannot find it."""
+    """The graph, for images of any size, one or any number. Raises ConfigError if torch cannot find it."""
     # Sizes that are equal to each other or to the network's would not be told apart from a rule.
-    example = torch.zeros(2, 3, 61, 83, dtype=torch.uint8)
-    sizes = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
+    example = torch.zeros(1 if model.takes_one else 2, 3, 61, 83, dtype=torch.uint8)
+    sizes = {place: Dim.DYNAMIC for place in ((2, 3) if model.takes_one else (0, 2, 3))}
     try:
         with quiet(), torch.no_grad():
             return torch.export.export(model.eval(), (example,), dynamic_shapes=(sizes,))
@@ -84,9 +54,16 @@ ONNX_LIMIT = 2**31 - 2**20  # protobuf's limit of a message, less what is no wei
 
 
 def name_sizes(proto: Any) -> None:
-    """torch calls the free sizes s34 and the like: they become N, H and W where they are the input's."""
+    """torch calls the free sizes s34 and the like: they become N, H and W where they are the input's.
+
+    What else is free in an output is the number of boxes, M.
+    """
     (images,) = proto.graph.input
     names = {d.dim_param: new for d, new in zip(images.type.tensor_type.shape.dim, "NCHW", strict=True) if d.dim_param}
+    for output in proto.graph.output:
+        for dim in output.type.tensor_type.shape.dim:
+            if dim.dim_param:
+                names.setdefault(dim.dim_param, "M")
     for value in [*proto.graph.input, *proto.graph.output, *proto.graph.value_info]:
         for dim in value.type.tensor_type.shape.dim:
             if dim.dim_param in names:

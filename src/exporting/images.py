@@ -18,7 +18,6 @@ from src.settings.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-Labelled = list[tuple[Image.Image, Any]]
 PARITY_IMAGES = 64
 # Width and height: enlarged, square, reduced, wide, tall, and the tall one that Pillow resizes columns first.
 ODD_SIZES = [(37, 50), (300, 300), (701, 467), (500, 120), (123, 200), (331, 997)]
@@ -48,7 +47,7 @@ def parity_images(images: str | None, data: ImageDataModule | None, preprocessin
             raise ConfigError(f"images='{images}': none of these images can be read.")
     elif data is not None:
         split = next(name for name in ("test", "val", "train") if name in data.table.splits)
-        chosen = [image for image, _ in read_split(data, split, preprocessing, PARITY_IMAGES)]
+        chosen, _ = read_split(data, split, preprocessing, PARITY_IMAGES)
         what = f"{split} images of the run"
     else:
         chosen, what = [], ""
@@ -58,24 +57,28 @@ def parity_images(images: str | None, data: ImageDataModule | None, preprocessin
         chosen = [Image.fromarray(grey_HW).convert("RGB") for grey_HW in grey_NHW]
         what = "of the embedded digits, for want of others,"
     resized = [chosen[i % len(chosen)].resize(size) for i, size in enumerate(ODD_SIZES)]
-    log.info("Comparing on %d %s and %d scaled to other sizes", len(chosen), what, len(resized))
-    return chosen + resized
+    plain = [Image.new("RGB", (120, 90), color) for color in ("black", "gray", "white")]  # nothing is on them
+    log.info("Comparing on %d %s, %d scaled to other sizes, and plain ones", len(chosen), what, len(resized))
+    return [*chosen, *plain, *resized]
 
 
-def test_images(data: ImageDataModule | None, preprocessing: Preprocessing, most: int) -> tuple[str, Labelled]:
-    """Of test, or else of val: the split's name, and images spread over it with labels as in ImageTable.
+def test_images(
+    data: ImageDataModule | None, preprocessing: Preprocessing, most: int
+) -> tuple[str, list[Image.Image], Any]:
+    """Of test, or else of val: the split's name, images spread over it, and what Targets.labels has of them.
 
-    No images if the data are gone.
+    No images and None if the data are gone.
     """
     if data is None or not most:
-        return "", []
+        return "", [], None
     split = "test" if "test" in data.table.splits else "val"
-    return split, read_split(data, split, preprocessing, most)
+    images, rows = read_split(data, split, preprocessing, most)
+    return split, images, data.table.targets.labels(np.array(rows, dtype=np.int64))
 
 
 def calibration_images(data: ImageDataModule | None, preprocessing: Preprocessing, most: int) -> list[Image.Image]:
     """Of the training, spread over it. Raises ConfigError if they are gone."""
-    images = [] if data is None else [p for p, _ in read_split(data, "train", preprocessing, most)]
+    images = [] if data is None else read_split(data, "train", preprocessing, most)[0]
     if not images:
         raise ConfigError(
             "variants=[int8] learns the ranges of its numbers from training images, and the run's data are not there "
@@ -84,14 +87,19 @@ def calibration_images(data: ImageDataModule | None, preprocessing: Preprocessin
     return images
 
 
-def read_split(data: ImageDataModule, split: str, preprocessing: Preprocessing, most: int) -> Labelled:
-    table, found = data.table, []
+def read_split(
+    data: ImageDataModule, split: str, preprocessing: Preprocessing, most: int
+) -> tuple[list[Image.Image], list[int]]:
+    """Images spread over a split, and their rows in the table."""
+    table = data.table
+    images, rows = [], []
     for row in spread(table.splits[split].tolist(), most):
         try:
-            found.append((table.read(int(row), preprocessing.resize_px), table.labels[row]))
+            images.append(table.read(row, preprocessing.resize_px))
+            rows.append(row)
         except UnreadableImage as error:
             log.info("Left out: %s: %s", table.paths[row], error)
-    return found
+    return images, rows
 
 
 def read_files(folder: Path, paths: list[str], preprocessing: Preprocessing) -> list[Image.Image]:

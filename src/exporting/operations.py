@@ -11,7 +11,7 @@ import torch
 # Of ATen: what networks are made of. None takes the name of a file (from_file does), or gives memory that was another's
 # (empty does).
 OPERATIONS = """
-__and__ __or__ __xor__ _assert_tensor_metadata _scaled_dot_product_flash_attention_for_cpu _softmax _log_softmax
+__and__ __or__ __xor__ _assert_scalar _assert_tensor_metadata _scaled_dot_product_flash_attention_for_cpu _softmax _log_softmax
 _native_batch_norm_legit _native_batch_norm_legit_no_training _to_copy _unsafe_view abs acos adaptive_avg_pool1d
 adaptive_avg_pool2d _adaptive_avg_pool2d adaptive_max_pool2d add addcdiv addcmul addmm alias all alpha_dropout amax
 amin any arange argmax argmin argsort asin atan atan2 avg_pool1d avg_pool2d baddbmm batch_norm bernoulli
@@ -24,7 +24,7 @@ interpolate isfinite isinf isnan item layer_norm le leaky_relu lerp lift_fresh_c
 linalg_vector_norm linear linspace log log10 log1p log2 log_sigmoid log_softmax logical_and logical_not logical_or
 logical_xor logit logsumexp lt masked_fill matmul matrix_H max max_pool1d max_pool2d max_pool2d_with_indices maximum
 mean meshgrid min minimum mish mm movedim mul mv narrow native_dropout native_group_norm native_layer_norm ne neg
-new_full new_ones new_zeros norm numpy_T one_hot ones ones_like pad permute pixel_shuffle pixel_unshuffle
+new_full new_ones new_zeros nonzero norm numpy_T one_hot ones ones_like pad permute pixel_shuffle pixel_unshuffle
 pow prelu prod ravel reciprocal relu relu6 remainder repeat repeat_interleave reshape roll round rsqrt rsub
 scalar_tensor scaled_dot_product_attention scatter scatter_add select selu sigmoid sign silu sin sinh slice softmax
 softmin softplus softsign sort split split_with_sizes sqrt square squeeze stack std sub sum swapaxes swapdims
@@ -33,6 +33,7 @@ to topk transpose tril triu true_divide trunc type_as unbind unflatten unfold un
 upsample_bilinear2d upsample_nearest2d _upsample_bicubic2d_aa _upsample_bilinear2d_aa var var_mean view view_as where
 zero zeros zeros_like
 """
+OF_TORCHVISION = ["nms.default", "roi_align.default"]  # what a detector chooses its boxes with
 OF_SIZES = """
 _operator.add _operator.sub _operator.mul _operator.floordiv _operator.truediv _operator.mod _operator.neg
 _operator.eq _operator.ne _operator.lt _operator.le _operator.gt _operator.ge _operator.and_ _operator.or_
@@ -62,8 +63,8 @@ def shown(text: str) -> str:
 
 
 def operation(text: str) -> None:
-    """One of ATen's that is listed above, with an overload that it has; or arithmetic with sizes."""
-    if text in OF_SIZES.split():
+    """One of ATen's that is listed above, with an overload that it has; or arithmetic with sizes; or for boxes."""
+    if text in OF_SIZES.split() or text in [f"torch.ops.torchvision.{name}" for name in OF_TORCHVISION]:
         return
     found = re.fullmatch(r"torch\.ops\.aten\.(\w+)\.([A-Za-z]\w*)", text, re.ASCII)
     what = f"the operation {shown(text)}"

@@ -11,7 +11,8 @@ from typing import Any
 from src.settings.errors import ConfigError
 
 GENERATOR = '<meta name="generator" content="torchvision-finetune">'  # in the head of every page that is written
-IMAGE_SOFTWARE = "torchvision-finetune"  # in the text entry `Software` of every PNG that is written for people
+IMAGE_SOFTWARE = "torchvision-finetune"  # in the entry `Software` of every PNG and JPEG that is written for people
+RESULTS_BEGIN = '{"info": {"contributor": "torchvision-finetune"}'  # of COCO results
 BEGINNING = 4096  # bytes that are looked at
 # Columns by which csv files of ours are known.
 COLUMNS = ({"path", "error"}, {"kind", "severity", "path", "other_path"})
@@ -105,9 +106,11 @@ def is_ours(file: Path) -> bool:
                 return names == {"path.npy", "embedding.npy"}
             return any(name.endswith("/extra/finetune.json") for name in names)
         if file.suffix == ".json":
-            return is_our_json(json.loads(file.read_text(encoding="utf-8")))
+            return begin.startswith(RESULTS_BEGIN.encode()) or is_our_json(json.loads(file.read_text(encoding="utf-8")))
         if file.suffix == ".png":
             return b"tEXtSoftware\0" + IMAGE_SOFTWARE.encode() in begin
+        if file.suffix == ".jpg":
+            return b"Exif\0" in begin and IMAGE_SOFTWARE.encode() + b"\0" in begin
     except (OSError, ValueError, zipfile.BadZipFile, RecursionError):
         return False
     text = begin.decode("utf-8", errors="replace")

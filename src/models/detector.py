@@ -25,6 +25,7 @@ Images: TypeAlias = Tensor | Sequence[Tensor]  # uint8 [B, 3, H, W], or B of [3,
 BoxTargets: TypeAlias = Sequence[dict[str, Tensor]]  # boxes: float32 [m, 4] XYXY in pixels, labels: int64 [m], 0..K-1
 
 SCORE_FLOOR = 0.05  # below it nothing is kept: thresholds are chosen later, and AP hardly depends on what is below
+SMALLEST_PX = 1e-2  # side of a box, as in torchvision's R-CNN
 _SAMPLING_SEED = 0  # of the anchors and proposals that a validation loss is computed from
 
 # These modules ask for their mode to decide whether they compute losses or boxes.
@@ -94,7 +95,7 @@ class DetectorNetwork(AdaptedNetwork):
         nothing_6 = torch.tensor([0.0, 0, 0, 0, 0, -1], device=self.device)
         packed = []
         for image, one in zip(images, found, strict=True):
-            objects = one["labels"] > 0  # FCOS and RetinaNet score the background as if it were a class
+            objects = are_objects(one["boxes"], one["labels"])
             boxes_m4 = one["boxes"][objects].float()
             size_4 = boxes_m4.new_tensor([image.shape[-1], image.shape[-2]] * 2)
             scores_m1, ids_m1 = one["scores"][objects, None].float(), one["labels"][objects, None] - 1.0
@@ -156,6 +157,18 @@ class _Batching(nn.Module):
 
     def postprocess(self, result: Any, image_sizes: Any, original_image_sizes: Any) -> Any:
         return result
+
+
+def are_objects(boxes_M4: Tensor, labels_M: Tensor) -> Tensor:
+    """bool [M]. FCOS and RetinaNet score the background as if it were a class, and of boxes beside the image nothing is
+    left when they are clipped to it.
+    """
+    return (labels_M > 0) & are_large(boxes_M4, SMALLEST_PX)
+
+
+def are_large(boxes_M4: Tensor, least_px: float) -> Tensor:
+    """bool [M]: both sides are."""
+    return (boxes_M4[:, 2:] - boxes_M4[:, :2] >= least_px).all(dim=1)
 
 
 def _with_background(targets: BoxTargets) -> list[dict[str, Tensor]]:

@@ -16,6 +16,7 @@ from src.build.trained_model import TrainedModel
 from src.cli.progress import progress_bar
 from src.data.dataset import FileDataset, collate_files
 from src.data.transforms import evaluation_transform
+from src.evaluation.found_objects import FoundObjects
 from src.evaluation.prediction import Prediction
 from src.files.csv_files import CsvWriter
 from src.files.outputs import IMAGE_SOFTWARE
@@ -35,6 +36,12 @@ class Explainer:
     """
 
     def __init__(self, model: TrainedModel, class_name: str | None) -> None:
+        if issubclass(model.task.prediction, FoundObjects):
+            raise ConfigError(
+                "There are no heat maps of models that find objects: Grad-CAM weighs channels by their mean gradient "
+                "over the whole image, which says little about one box. python -m src.predict with draw=<dir> draws "
+                "the boxes."
+            )
         self.task, self.preprocessing = model.task, model.preprocessing
         self.wanted = None if class_name is None else find_class(class_name, self.task.class_names)
         self.rows: list[dict[str, str]] = []

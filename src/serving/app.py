@@ -146,12 +146,13 @@ class Service:
         name = upload.filename or ""
         try:
             reading = (self.model.facts.preprocessing, self.model.size_px, self.limits.max_megapixels, self.budget)
-            pixels = await asyncio.get_running_loop().run_in_executor(self.pool, read_pixels, upload.file, *reading)
+            found = await asyncio.get_running_loop().run_in_executor(self.pool, read_pixels, upload.file, *reading)
         except UnreadableImage as error:
             self.metrics.unreadable.inc()
             return {"name": name, "error": str(error)}
-        answer = await asyncio.wrap_future(self.batcher.submit(pixels))
-        return {"name": name, **answer}
+        answer = await asyncio.wrap_future(self.batcher.submit(*found))
+        size = dict(zip(("width", "height"), found[1], strict=True)) if self.model.finds_objects else {}
+        return {"name": name, **size, **answer}
 
 
 async def refusal(_: Request, error: Exception) -> Response:

@@ -7,16 +7,14 @@ import time
 from concurrent.futures import Future
 from typing import Any
 
-import numpy as np
-
 from src.serving.metrics import ServiceMetrics
-from src.serving.pixels import Pixels
+from src.serving.pixels import Pixels, Size
 from src.serving.served_model import ServedModel
 
 log = logging.getLogger(__name__)
 
 Answer = dict[str, Any]
-Item = tuple[Pixels, "Future[Answer]"]
+Item = tuple[Pixels, Size, "Future[Answer]"]
 
 
 class ComputeError(Exception):
@@ -49,10 +47,10 @@ class Batcher:
         self._thread = threading.Thread(target=self._run, name="compute", daemon=True)
         self._thread.start()
 
-    def submit(self, pixels: Pixels) -> "Future[Answer]":
-        """The answer to come, for an image uint8 [3, H, W] of the model's size; a ComputeError if there is none."""
+    def submit(self, pixels: Pixels, size_wh: Size) -> "Future[Answer]":
+        """The answer to come, for an image uint8 [3, H, W] as of `read_pixels`; a ComputeError if there is none."""
         future: Future[Answer] = Future()
-        self._queue.put((pixels, future))
+        self._queue.put((pixels, size_wh, future))
         if self._ended:  # looked at after the image is in the queue: one of the two sees it
             self._refuse_all()
         return future
@@ -90,8 +88,8 @@ class Batcher:
                 item = self._queue.get_nowait()
             except queue.Empty:
                 return
-            if item is not None and item[1].set_running_or_notify_cancel():
-                item[1].set_exception(ComputeError("the thread that computes has ended"))
+            if item is not None and item[2].set_running_or_notify_cancel():
+                item[2].set_exception(ComputeError("the thread that computes has ended"))
 
     def _work(self) -> None:
         last = False
@@ -100,7 +98,7 @@ class Batcher:
             try:
                 last = self._gather(batch)
             finally:
-                self._compute([item for item in batch if item[1].set_running_or_notify_cancel()])
+                self._compute([item for item in batch if item[2].set_running_or_notify_cancel()])
 
     def _gather(self, batch: list[Item]) -> bool:
         """Add what comes in time; True if nothing will come after it."""
@@ -122,18 +120,18 @@ class Batcher:
         start = time.perf_counter()
         self.computing_since = time.monotonic()
         try:
-            outputs = self.model.compute(np.stack([pixels for pixels, _ in batch]))
+            outputs = self.model.compute([pixels for pixels, _, _ in batch], [size_wh for _, size_wh, _ in batch])
             found = self.model.answers(outputs, self.abstain_below, self.top_k)
             if len(found) != len(batch):
                 raise ValueError(f"{len(found)} answers for {len(batch)} images")
             self.metrics.computed(self.model.facts, outputs, time.perf_counter() - start)
             self.failing = False
-            for (_, future), answer in zip(batch, found, strict=True):
+            for (_, _, future), answer in zip(batch, found, strict=True):
                 future.set_result(answer)
         except BaseException as error:
             log.exception("A batch of %d images could not be computed.", len(batch))
             self.failing = True
-            for _, future in batch:
+            for _, _, future in batch:
                 if not future.done():
                     # Of our own kind: asyncio ends the whole service for a SystemExit, and drops a StopIteration.
                     future.set_exception(ComputeError(repr(error)))

@@ -69,11 +69,11 @@ def facts_of(file: Path, values: dict[str, Any]) -> ModelFacts:
 
 
 def preprocessing_of(file: Path, values: dict[str, Any]) -> dict[str, Any]:
-    values = {"resize_mode": "crop", **values}
+    values = {"resize_mode": "crop", "keeps_shape": False, **values}
     for key, (is_right, wanted) in PREPROCESSING.items():
         if key not in values or not is_right(values[key]):
             raise wrong(file, f"preprocessing.{key}", values.get(key), wanted)
-    if values["crop_px"] > values["resize_px"]:
+    if values["crop_px"] > values["resize_px"] and not values["keeps_shape"]:
         raise wrong(file, "preprocessing.crop_px", values["crop_px"], f"no more than resize_px={values['resize_px']}")
     return {key: values[key] for key in PREPROCESSING}
 

@@ -3,14 +3,17 @@
 Each imports what it needs when it is loaded: an .onnx file needs no torch.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from src.evaluation.prediction import Outputs
 from src.exporting.onnx_check import ForeignPart, check_onnx
 from src.files.printable import printable
+from src.predicting.output import require_objects
 from src.serving.facts import ModelFacts, facts_of, parsed
-from src.serving.pixels import Pixels
-from src.serving.served_model import ServedModel
+from src.serving.pixels import Pixels, Size
+from src.serving.served_model import ExportedModel, ServedModel
 from src.settings.errors import ConfigError, first_line
 
 
@@ -32,16 +35,22 @@ class CheckpointModel(ServedModel):
             thresholds=self.layer.thresholds,
             ood_score_p99=model.record.usual_ood_score,
         )
-        self.size_px = self.facts.preprocessing.crop_px
+        preprocessing = self.facts.preprocessing
+        self.size_px = preprocessing.resize_px if preprocessing.keeps_shape else preprocessing.crop_px
 
-    def compute(self, images_N3HW: Pixels) -> Outputs:
+    def compute(self, images: Sequence[Pixels], sizes_wh: Sequence[Size]) -> Outputs:
         import torch
 
+        from src.data.dataset import on_device, stacked
+        from src.models.by_shape import outputs_by_shape
+
         with torch.inference_mode():
-            return self.layer.arrays(self.task.model(torch.from_numpy(images_N3HW).to(self.device)))
+            given = on_device(stacked([torch.from_numpy(image) for image in images]), self.device)
+            outputs = outputs_by_shape(self.task.model, given)
+            return self.layer.arrays(self.task.placed(outputs, torch.tensor(sizes_wh)))
 
 
-class OnnxModel(ServedModel):
+class OnnxModel(ExportedModel):
     """An .onnx file of src.export, which resizes and crops by itself: here images come resized, with a margin."""
 
     def __init__(self, file: Path, accelerator: str) -> None:
@@ -74,12 +83,12 @@ class OnnxModel(ServedModel):
             raise ConfigError(f"model='{file}' lacks the input images or the outputs {', '.join(wanted)}.")
         self.size_px = self.facts.preprocessing.resize_px
 
-    def compute(self, images_N3HW: Pixels) -> Outputs:
+    def run(self, images_N3HW: Pixels) -> Outputs:
         found = self.session.run(self.output_names, {"images": images_N3HW})
         return dict(zip(self.output_names, found, strict=True))
 
 
-class ExportedProgramModel(ServedModel):
+class ExportedProgramModel(ExportedModel):
     """A .pt2 file of src.export: torch alone, no Lightning; on the CPU."""
 
     def __init__(self, file: Path, accelerator: str, trust: bool) -> None:
@@ -92,7 +101,7 @@ class ExportedProgramModel(ServedModel):
         self.facts = facts_of(file, metadata if isinstance(metadata, dict) else {})
         self.size_px = self.facts.preprocessing.resize_px
 
-    def compute(self, images_N3HW: Pixels) -> Outputs:
+    def run(self, images_N3HW: Pixels) -> Outputs:
         import torch
 
         with torch.inference_mode():
@@ -120,10 +129,12 @@ def read_onnx(file: Path) -> bytes:
     return content
 
 
-def load_model(ckpt: str | None, model: str | None, accelerator: str, trust: bool = False) -> ServedModel:
+def load_model(
+    ckpt: str | None, model: str | None, accelerator: str, trust: bool = False, score_threshold: float | None = None
+) -> ServedModel:
     """What `ckpt` or `model` names, warmed up. Raises ConfigError if it cannot be served.
 
-    `trust` lets a .pt2 file run code.
+    `trust` lets a .pt2 file run code; `score_threshold` is of boxes, instead of the model's own.
     """
     served: ServedModel
     try:
@@ -143,6 +154,9 @@ def load_model(ckpt: str | None, model: str | None, accelerator: str, trust: boo
             f"{f'ckpt={ckpt}' if ckpt else f'model={model}'} needs the package {error.name}, which is not installed: "
             "uv sync --extra serve, or serve an .onnx file of src.export, which needs no torch."
         ) from error
+    require_objects(served.prediction, score_threshold=score_threshold)
+    if score_threshold is not None:
+        served.facts = replace(served.facts, thresholds=[score_threshold] * len(served.facts.class_names))
     try:
         served.warm_up()
     except ConfigError:

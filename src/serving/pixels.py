@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from src.data.decode import UnreadableImage, decode, open_image, scaled_size
+from src.data.decode import UnreadableImage, decode, fitted_into, open_image, scaled_size, upright_size
 from src.models.preprocessing import Preprocessing
 
 Pixels = npt.NDArray[np.uint8]
+Size = tuple[int, int]  # width and height in pixels
 
 # Uploads come from strangers: Pillow also reads formats that call other programs (EPS) or that nobody maintains.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
@@ -69,8 +70,8 @@ def read_pixels(
     size_px: int,
     max_megapixels: float,
     budget: DecodingBudget | None = None,
-) -> Pixels:
-    """uint8 [3, size_px, size_px], resized as in evaluation.
+) -> tuple[Pixels, Size]:
+    """uint8 [3, size_px, size_px], resized as in evaluation, or of its own shape; and the file's size, upright.
 
     With `size_px` larger than `crop_px` there is a margin around the centre, which cropping to `crop_px` takes off
     again. With a `budget`, waits until the image has its share of it. Raises UnreadableImage, also for images so thin
@@ -81,6 +82,7 @@ def read_pixels(
             with open_image(file, max_megapixels, known_formats()) as opened:
                 if preprocessing.resize_mode == "crop":
                     scaled_size(opened.size, preprocessing.resize_px, max_megapixels)
+                size_wh = upright_size(opened)
                 if budget is not None:
                     stack.enter_context(budget.share(opened.size, opened.format))
                 image = decode(opened, preprocessing.resize_px)
@@ -88,16 +90,19 @@ def read_pixels(
             del opened  # may be the decoded image, and is then given back before the share is
     except UnreadableImage as error:
         raise UnreadableImage(str(error).replace("data.max_megapixels", "max_megapixels")) from error
-    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1)), size_wh
 
 
 def resized(image: Image.Image, preprocessing: Preprocessing, size_px: int, max_megapixels: float) -> Image.Image:
-    """The shorter side scaled to `resize_px` and the centre cut out, or the whole image scaled to `crop_px`."""
+    """The shorter side scaled to `resize_px` and the centre cut out, or the whole image scaled, see Preprocessing."""
     filter_of, side = Image.Resampling[preprocessing.interpolation.upper()], preprocessing.crop_px
     if preprocessing.resize_mode == "stretch":
         return image.resize((side, side), filter_of)
+    if preprocessing.keeps_shape:
+        width, height = fitted_into(side, preprocessing.resize_px, image.size)
+        return image.resize((width, height), filter_of)
     if preprocessing.resize_mode == "fit":
-        width, height = (max(1, side * one // max(image.size)) for one in image.size)
+        width, height = fitted_into(side, side, image.size)
         square = Image.new("RGB", (side, side), preprocessing.padding_color)
         square.paste(image.resize((width, height), filter_of), (round((side - width) / 2), round((side - height) / 2)))
         return square

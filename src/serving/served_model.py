@@ -2,15 +2,17 @@
 
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from src.evaluation.found_objects import FoundObjects, joined
 from src.evaluation.prediction import Outputs, Prediction
 from src.serving.facts import ModelFacts
-from src.serving.pixels import Pixels
+from src.serving.pixels import Pixels, Size
 from src.settings.errors import ConfigError
 from src.tasks.lookup import prediction_class
 
@@ -18,14 +20,19 @@ PROBABILITY_SLACK = 1e-3  # of rounding in float16
 
 
 class ServedModel(ABC):
-    """A model that is ready to answer. `size_px` is the height and width of the images that it takes."""
+    """A model that is ready to answer. `size_px` is the height and width of the images that it takes, or of a square
+    one, where images keep their shape.
+    """
 
     facts: ModelFacts
     size_px: int
 
     @abstractmethod
-    def compute(self, images_N3HW: Pixels) -> Outputs:
-        """The outputs for RGB images, as `read_pixels` gives them."""
+    def compute(self, images: Sequence[Pixels], sizes_wh: Sequence[Size]) -> Outputs:
+        """The outputs for RGB images and the sizes of their files, as `read_pixels` gives them.
+
+        Of objects: `boxes` float32 [N, D, 4] in pixels of the files, `scores` [N, D], and `labels` [N, D], -1 = none.
+        """
 
     @cached_property
     def prediction(self) -> type[Prediction]:
@@ -35,6 +42,10 @@ class ServedModel(ABC):
     def choice(self) -> str:
         """What it predicts, in words."""
         return self.prediction.choice(self.facts.class_names)
+
+    @property
+    def finds_objects(self) -> bool:
+        return issubclass(self.prediction, FoundObjects)
 
     @cached_property
     def output_names(self) -> list[str]:
@@ -50,30 +61,50 @@ class ServedModel(ABC):
     def warm_up(self) -> None:
         """Answer for a black image, and for it and a grey one together: the first real one is not slower then.
 
+        Where images keep their shape, the grey one is of another.
+
         Raises ConfigError if the outputs are not what the facts ask for: a model that cannot answer is told now.
         """
-        grey_N3HW = np.zeros((2, 3, self.size_px, self.size_px), dtype=np.uint8)
-        grey_N3HW[1] = 128
+        side, other = self.size_px, self.size_px - (self.size_px // 4 if self.facts.preprocessing.keeps_shape else 0)
+        images = [np.zeros((3, side, side), dtype=np.uint8), np.full((3, other, side), 128, dtype=np.uint8)]
         for count in (1, 2):
-            outputs = self.compute(grey_N3HW[:count])
+            outputs = self.compute(images[:count], [(side, side), (side, other)][:count])
             self.check(outputs, count)
             json.dumps(self.answers(outputs), allow_nan=False, ensure_ascii=False).encode()
 
     def check(self, outputs: Outputs, count: int) -> None:
         """Raise ConfigError unless these are right for so many images."""
         for name, shape in self.prediction.output_shapes(self.facts.class_names).items():
-            if what := fault_of(outputs[name], name, (count, *shape)):
+            if what := fault_of(outputs[name], name, (count, *shape)):  # of -1 there may be any number
                 raise ConfigError(f"'{self.facts.file}' answers {name} with {what}, so it cannot be served.")
+
+
+class ExportedModel(ServedModel):
+    """A file of src.export."""
+
+    @abstractmethod
+    def run(self, images_N3HW: Pixels) -> Outputs:
+        """The file's outputs as they are. One that finds objects takes one image, and has `boxes` in its pixels."""
+
+    def compute(self, images: Sequence[Pixels], sizes_wh: Sequence[Size]) -> Outputs:
+        if not self.finds_objects:
+            return self.run(np.stack(images))
+        found = [self.run(image[None]) for image in images]
+        return joined(
+            found, [(w / image.shape[2], h / image.shape[1]) for image, (w, h) in zip(images, sizes_wh, strict=True)]
+        )
 
 
 def fault_of(found: npt.NDArray[Any], name: str, shape: tuple[int, ...]) -> str:
     """What is wrong with an output; an empty string if nothing is."""
-    if found.shape != shape:
+    if len(found.shape) != len(shape) or any(n not in (-1, m) for n, m in zip(shape, found.shape, strict=True)):
         return f"the shape {found.shape} where its class names ask for {shape}"
     if found.dtype != np.float32:
         return f"numbers of the type {found.dtype} where float32 is asked for"
     if not np.isfinite(found).all():
         return "numbers that are not finite, for images of one colour"
-    if name == "probabilities" and (found.min() < -PROBABILITY_SLACK or found.max() > 1 + PROBABILITY_SLACK):
-        return f"{found.min():.3g} to {found.max():.3g} where probabilities are asked for"
+    if name in ("probabilities", "scores"):
+        low, high = found.min(initial=0), found.max(initial=0)
+        if low < -PROBABILITY_SLACK or high > 1 + PROBABILITY_SLACK:
+            return f"{low:.3g} to {high:.3g} where {name} of 0 to 1 are asked for"
     return ""

@@ -82,6 +82,11 @@ class ImagesConfig:
 
 @dataclass
 class PredictConfig(ImagesConfig):
+    batch_size: nodes.Count | None = MISSING  # type: ignore[assignment]
+    draw: str | None = MISSING
+    score_threshold: nodes.Share | None = MISSING
+    tile_px: Annotated[int, at_least(32)] | None = MISSING
+    tile_overlap: Annotated[float, at_least(0, at_most=0.9)] = MISSING
     abstain_below: nodes.Share | None = MISSING
     embeddings: bool = MISSING
     num_workers: nodes.CountOrZero | None = MISSING
@@ -118,6 +123,7 @@ class ServeConfig:
     port: Annotated[int, at_least(0, at_most=65535)] = MISSING
     allowed_hosts: list[str] | None = MISSING
     abstain_below: nodes.Share | None = MISSING
+    score_threshold: nodes.Share | None = MISSING
     top_k: nodes.Count | None = MISSING
     max_upload_mb: nodes.Positive = MISSING
     max_images: nodes.Count = MISSING
@@ -156,7 +162,12 @@ class CheckConfig:
     spreadsheet_safe: bool = MISSING
     data: Annotated[dict[str, Any], nodes.DataSettings] = field(default_factory=dict)
     task: nodes.TaskConfig = field(default_factory=nodes.TaskConfig)
-    loss: Annotated[dict[str, Any], nodes.LossSettings] = field(default_factory=dict)  # chosen by some tasks, unread
+    # What some tasks choose, and nobody reads here.
+    loss: Annotated[dict[str, Any], nodes.LossSettings] = field(default_factory=dict)
+    head: Annotated[dict[str, Any], nodes.HeadSettings] = field(default_factory=dict)
+    augment: nodes.Augmentation = field(default_factory=nodes.Augmentation)
+    param_groups: dict[str, Any] = field(default_factory=dict)
+    trainer: Annotated[dict[str, Any], nodes.TrainerSettings] = field(default_factory=dict)
 
 
 def register() -> None:

@@ -55,8 +55,11 @@ class OptionalParts(DistributedModule):
         """As `explain_batch` of src/models/grad_cam.py. Raises ConfigError where no output is of a whole image."""
         raise ConfigError(f"There are no heat maps for task.name={self.record.task_name}.")
 
-    def metrics_of(self, outputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Of the network's outputs for labelled images, without a loss, by name of the test metric."""
+    def metrics_of(self, outputs: Tensor, labels: Any, sizes_wh: Tensor) -> dict[str, Tensor]:
+        """Of `placed` outputs for images of these sizes, without a loss, by name of the test metric.
+
+        `labels` are what Targets.labels has of them.
+        """
         return {}
 
     def calibrate(self, val: Evidence) -> dict[str, float]:
@@ -73,3 +76,11 @@ class OptionalParts(DistributedModule):
 
     def count_training(self) -> None:
         """Count in the batch that `losses` has just seen, and log it: metrics whose attributes begin with `train_`."""
+
+    def placed(self, outputs: Tensor, sizes_wh: Tensor) -> Tensor:
+        """The network's outputs with places, if there are any, in pixels of the files' upright images, int64 [B, 2]."""
+        return outputs
+
+    def merged(self, outputs: Tensor, places_xyxy: Tensor) -> Tensor:
+        """`placed` outputs of one image, of those of its tiles at these places in it, int64 [T, 4]."""
+        raise NotImplementedError

@@ -104,8 +104,8 @@ class ScoresTask(FineTuneTask):
     def heat_maps(self, images_BCHW: Tensor, indices_B: Tensor) -> Tensor:
         return explain_batch(self.model, images_BCHW, indices_B)
 
-    def metrics_of(self, outputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        self.test_metrics.update(outputs.float(), self.to_targets(labels))
+    def metrics_of(self, outputs: Tensor, labels: Any, sizes_wh: Tensor) -> dict[str, Tensor]:
+        self.test_metrics.update(outputs.float(), self.to_targets(torch.from_numpy(labels)))
         return self.compute_metrics("test")
 
     def frozen_fingerprint(self) -> str:

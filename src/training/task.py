@@ -13,10 +13,11 @@ from torchmetrics import MeanMetric
 from src.data.cache.features import FrozenNetwork
 from src.data.dataset import Batch
 from src.evaluation.evidence import MAX_NOT_FINITE, Evidence
-from src.evaluation.prediction import Prediction
+from src.evaluation.prediction import Outputs, Prediction
 from src.models.adapted import AdaptedNetwork
 from src.runs.record import RunRecord
 from src.settings.errors import ConfigError
+from src.training.exported_model import ExportedModel
 from src.training.nonfinite import NonFiniteLosses
 from src.training.optional_parts import OptionalParts
 from src.training.output_layer import OutputLayer
@@ -31,6 +32,7 @@ class FineTuneTask(OptionalParts):
     """
 
     prediction: ClassVar[type[Prediction]]
+    exported_model: ClassVar[type[ExportedModel]] = ExportedModel
     needs_loss: ClassVar[bool] = False
     frozen_network: FrozenNetwork | None = None  # what makes features that can be kept while the head alone trains
 
@@ -97,12 +99,28 @@ class FineTuneTask(OptionalParts):
     def predictions_of(self, evidence: Evidence) -> Iterator[Prediction]:
         """What is said about each image."""
 
-    def predictions(self, outputs: Tensor, sizes_wh: Tensor | None = None) -> Sequence[Prediction]:
-        """What is said about each image, of the network's outputs on any device.
+    def exported(self, half: bool = False) -> ExportedModel:
+        """What an exported file computes."""
+        names = list(self.prediction.output_shapes(self.class_names))
+        return self.exported_model(self.model, self.output_layer(), self.record.preprocessing, names, half)
 
-        `sizes_wh` int64 [B, 2]: of the images in their files, upright, which tasks that say where something is need.
+    def compare(self, expected: Outputs, found: Outputs) -> tuple[int, float]:
+        """How many answers of two models to the same images are alike, and the largest difference, in the output
+        layer's unit.
         """
         layer = self.output_layer()
+        pairs = list(zip(*(self.prediction.of(outputs, layer) for outputs in (expected, found)), strict=True))
+        differences = [one.difference(other, layer.unit) for one, other in pairs]
+        return sum(one.same_as(other, layer.unit) for one, other in pairs), max(differences)
+
+    def predictions(self, outputs: Tensor, threshold: float | None = None) -> Sequence[Prediction]:
+        """What is said about each image, of `placed` outputs on any device.
+
+        `threshold`: of all classes, instead of those that the task has.
+        """
+        layer = self.output_layer()
+        if threshold is not None:
+            layer.thresholds = [threshold] * len(layer.class_names)
         return self.prediction.of(layer.arrays(outputs.to(self.device)), layer)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from src.data.checking.look import look_at
-from src.data.dataset import FileDataset
+from src.data.dataset import FileDataset, FileItem
 from src.data.decode import UnreadableImage, read_rgb
 from src.data.table import ImageTable, string_column
 from src.data.targets import Classes
@@ -276,6 +276,6 @@ def test_pipes_sockets_and_devices_are_no_images(tmp_path: Path, monkeypatch: py
     )
     for row, (name, kind) in enumerate(zip(names, kinds.values(), strict=True)):
         reason = f"Is {kind} and not a file"
-        assert FileDataset(tmp_path, [name], transform)[0] == (None, name, reason)
+        assert FileDataset(tmp_path, [name], transform)[0] == FileItem(name, error=reason)
         assert (look_at(table, row).problem, look_at(table, row).reason) == ("unreadable", reason)
     assert look_at(table, 4).problem == "empty"

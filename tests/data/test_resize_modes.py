@@ -63,7 +63,7 @@ def test_the_service_sees_the_pixels_of_the_evaluation(mode: str, size: tuple[in
     buffer = io.BytesIO()
     Image.fromarray(noise).save(buffer, "png")
     expected = evaluation_transform(preprocessing(mode))(Image.fromarray(noise)).numpy()
-    np.testing.assert_array_equal(read_pixels(buffer, preprocessing(mode), 32, 50), expected)
+    np.testing.assert_array_equal(read_pixels(buffer, preprocessing(mode), 32, 50)[0], expected)
 
 
 def test_it_is_kept_where_it_is_not_the_usual_one() -> None:

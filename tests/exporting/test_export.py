@@ -17,7 +17,7 @@ from support.slow import one_in, slow
 
 from src.data.transforms import evaluation_transform
 from src.exporting.images import to_array
-from src.exporting.resize import PillowResize
+from src.models.pillow_resize import PillowResize
 from src.models.preprocessing import Preprocessing
 from src.settings.project import PROJECT_ROOT
 

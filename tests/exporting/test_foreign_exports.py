@@ -16,7 +16,7 @@ from onnx import TensorProto, external_data_helper, helper, load_model, numpy_he
 from scripts.export_all import FAMILIES, write_checkpoint
 from src.build.trained_model import TrainedModel
 from src.exporting.files import make_facts
-from src.exporting.graph import ExportedModel, trace, write_program
+from src.exporting.graph import trace, write_program
 from src.exporting.run import load_program
 from src.serving.models import load_model as load_served
 from src.settings.errors import ConfigError
@@ -226,7 +226,7 @@ def test_guards_and_notes_are_left_out(good: Path, tmp_path: Path) -> None:
 
     model = load_served(None, str(rewrite(good, tmp_path / "f.pt2", change)), "cpu")
     assert (
-        model.compute(np.zeros((2, 3, 9, 9), np.uint8))["probabilities"].shape == (2, 2)
+        model.compute(np.zeros((2, 3, 9, 9), np.uint8), [(9, 9)] * 2)["probabilities"].shape == (2, 2)
         and not (tmp_path / "ran").exists()
     )
 
@@ -292,7 +292,7 @@ def test_files_of_every_family_load_without_trust(tmp_path: Path, name: str) -> 
     write_checkpoint(name, tmp_path / "model.ckpt")
     opened = TrainedModel.open(str(tmp_path / "model.ckpt"))
     task, record = opened.task, opened.record
-    model = ExportedModel(task, record.preprocessing)
+    model = task.exported()
     program = trace(model, name)
     write_program(program, make_facts(task, record, model.output_names), tmp_path / "model.pt2")
     loaded, facts = load_program(tmp_path / "model.pt2", "it")

@@ -256,8 +256,8 @@ def test_pixels_are_those_of_the_evaluation(resize_px: int, crop_px: int, interp
         buffer = io.BytesIO()
         Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(buffer, "JPEG")
         wanted = evaluation_transform(preprocessing)(read_rgb(io.BytesIO(buffer.getvalue()), resize_px)).numpy()
-        assert np.array_equal(read_pixels(buffer, preprocessing, crop_px, 50), wanted)
-        margin = torch.from_numpy(read_pixels(buffer, preprocessing, resize_px, 50))
+        assert np.array_equal(read_pixels(buffer, preprocessing, crop_px, 50)[0], wanted)
+        margin = torch.from_numpy(read_pixels(buffer, preprocessing, resize_px, 50)[0])
         assert margin.shape == (3, resize_px, resize_px)
         assert np.array_equal(center_crop(margin, [crop_px, crop_px]).numpy(), wanted)
 
@@ -269,7 +269,8 @@ def test_exif_is_heeded_and_large_images_are_refused() -> None:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", exif=exif)
     preprocessing = Preprocessing(10, 10, "bilinear", (0, 0, 0), (1, 1, 1))
-    assert read_pixels(buffer, preprocessing, 10, 50).shape == (3, 10, 10)
+    pixels, size_wh = read_pixels(buffer, preprocessing, 10, 50)
+    assert pixels.shape == (3, 10, 10) and size_wh == (20, 40)
     with pytest.raises(UnreadableImage, match=r"40 x 20 pixels are more than max_megapixels=0\.0001"):
         read_pixels(buffer, preprocessing, 10, 1e-4)
 
@@ -337,8 +338,9 @@ def test_several_classes_and_numbers_as_predict_does(colors: Path, command: Any,
         rows = predicted(command, run.directory, table, tmp_path)
         model = load_model(str(run.directory), None, "cpu")
         assert isinstance(model, CheckpointModel) and model.facts.task == task
-        images = np.stack([read_pixels(path.open("rb"), model.facts.preprocessing, 32, 50) for path in paths])
-        for row, result in zip(rows, model.answers(model.compute(images)), strict=True):
+        images = [read_pixels(path.open("rb"), model.facts.preprocessing, 32, 50) for path in paths]
+        outputs = model.compute(*zip(*images, strict=True))
+        for row, result in zip(rows, model.answers(outputs), strict=True):
             if task == "regression":
                 assert result == {"values": {"label": pytest.approx(float(row["predicted:label"]), rel=1e-4)}}
                 continue
@@ -357,21 +359,21 @@ def test_exported_program_with_torch_alone(tmp_path: Path) -> None:
     program = torch.export.export(MeanColour(), (example,), dynamic_shapes=({0: several},))
     torch.export.save(program, tmp_path / "model.pt2", extra_files={"finetune.json": json.dumps(METADATA)})
     model = load_model(None, str(tmp_path / "model.pt2"), "auto")
-    pixels = read_pixels(io.BytesIO(GREEN), model.facts.preprocessing, model.size_px, 50)
-    first, second = model.answers(model.compute(np.stack([pixels, pixels])))
+    pixels, size_wh = read_pixels(io.BytesIO(GREEN), model.facts.preprocessing, model.size_px, 50)
+    first, second = model.answers(model.compute([pixels, pixels], [size_wh, size_wh]))
     assert first == second and first["prediction"] == "green" and first["ood_score"] < -7
 
 
 def test_multilabel_regression_and_abstaining(tmp_path: Path) -> None:
-    pixels = np.stack([np.full((3, 36, 36), 100, np.uint8)])
+    grey = [np.full((3, 36, 36), 100, np.uint8)], [(36, 36)]
     several = load_model(
         None, str(write_onnx(tmp_path / "a.onnx", task="multilabel", thresholds=[0.3, 0.3, 0.4])), "cpu"
     )
-    assert several.answers(several.compute(pixels))[0]["prediction"] == ["red", "green"]
+    assert several.answers(several.compute(*grey))[0]["prediction"] == ["red", "green"]
     numbers = load_model(None, str(write_onnx(tmp_path / "b.onnx", task="regression")), "cpu")
-    assert numbers.answers(numbers.compute(pixels)) == [{"values": {"red": 100.0, "green": 100.0, "blue": 100.0}}]
+    assert numbers.answers(numbers.compute(*grey)) == [{"values": {"red": 100.0, "green": 100.0, "blue": 100.0}}]
     one = load_model(None, str(write_onnx(tmp_path / "c.onnx")), "cpu")
-    (answer,) = one.answers(one.compute(pixels), abstain_below=0.5, top_k=1)
+    (answer,) = one.answers(one.compute(*grey), abstain_below=0.5, top_k=1)
     assert answer["prediction"] is None and answer["confidence"] == pytest.approx(1 / 3, abs=1e-5)
     assert list(answer["probabilities"]) == ["red"]
 

@@ -292,10 +292,10 @@ def test_whatever_an_answer_raises_the_next_one_is_computed(parts: tuple[Service
     for wrong in ({"ood_score_p99": "x"}, {"class_names": Stop()}, {"task": "multilabel", "class_names": []}):
         batcher.model.facts = replace(facts, **wrong)
         with pytest.raises(ComputeError):
-            batcher.submit(PIXELS).result(timeout=10)
+            batcher.submit(PIXELS, (36, 36)).result(timeout=10)
         batcher.model.facts = facts
         assert health(service)[0] == 503
-        assert batcher.submit(PIXELS).result(timeout=10)["prediction"] == "red"
+        assert batcher.submit(PIXELS, (36, 36)).result(timeout=10)["prediction"] == "red"
         assert health(service)[0] == 200
 
 
@@ -303,11 +303,11 @@ def test_health_fails_when_nobody_computes_any_more(parts: tuple[Service, Batche
     service, batcher = parts
     assert health(service)[0] == 200
     batcher.batch_size, batcher.wait_seconds = 2, "no number"  # type: ignore[assignment]
-    waiting = [batcher.submit(PIXELS) for _ in range(5)]
+    waiting = [batcher.submit(PIXELS, (36, 36)) for _ in range(5)]
     done, late = wait(waiting, timeout=10)
     assert len(done) == 5 and not late and any(isinstance(future.exception(), ComputeError) for future in done)
     with pytest.raises(ComputeError):
-        batcher.submit(PIXELS).result(timeout=10)
+        batcher.submit(PIXELS, (36, 36)).result(timeout=10)
     status, content = health(service)
     assert status == 503 and content["status"] == "failing" and "has ended" in content["reason"]
 

@@ -167,3 +167,47 @@ def encoded(color: Any, size: tuple[int, int] = (50, 40), kind: str = "PNG", mod
 
 
 RED, GREEN, BLUE, WHITE = (encoded(color) for color in ((200, 10, 20), (10, 200, 20), (10, 20, 200), (255, 255, 255)))
+
+
+def write_boxes_onnx(file: Path, **metadata: Any) -> Path:
+    """As a file that finds objects: in an image that is not black, the class of the strongest colour in its upper left
+    quarter (score 0.9), and `red` in its lower right one (score 0.4).
+    """
+    constants: dict[str, Any] = {
+        "axes": np.array([0, 2, 3]), "zero": np.array([0]), "two": np.array([2]), "none": np.float32([10]),
+        "scores_2": np.float32([0.9, 0.4]), "red": np.array([0]), "middle": np.float32([[0, 0, 1, 1], [1, 1, 2, 2]]),
+    }  # fmt: skip
+    constants |= {"halves": np.float32([0.5]), "one": np.array([1])}
+    nodes = [
+        helper.make_node("Cast", ["images"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["float", "axes"], ["mean_3"], keepdims=0),
+        helper.make_node("ReduceMax", ["mean_3", "zero"], ["strongest_1"], keepdims=1),
+        helper.make_node("Greater", ["strongest_1", "none"], ["any_1"]),
+        helper.make_node("Expand", ["any_1", "two"], ["any_2"]),
+        helper.make_node("Shape", ["images"], ["width_1"], start=3, end=4),
+        helper.make_node("Shape", ["images"], ["height_1"], start=2, end=3),
+        helper.make_node("Concat", ["width_1", "height_1", "width_1", "height_1"], ["sides_4"], axis=0),
+        helper.make_node("Cast", ["sides_4"], ["sizes_4"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["sizes_4", "halves"], ["half_4"]),
+        helper.make_node("Mul", ["middle", "half_4"], ["boxes_24"]),
+        helper.make_node("ArgMax", ["mean_3"], ["class_1"], axis=0, keepdims=1),
+        helper.make_node("Concat", ["class_1", "red"], ["labels_2"], axis=0),
+        helper.make_node("Compress", ["boxes_24", "any_2"], ["boxes"], axis=0),
+        helper.make_node("Compress", ["scores_2", "any_2"], ["scores"], axis=0),
+        helper.make_node("Compress", ["labels_2", "any_2"], ["labels"], axis=0),
+    ]
+    outputs = [
+        helper.make_tensor_value_info("boxes", TensorProto.FLOAT, ["M", 4]),
+        helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["M"]),
+        helper.make_tensor_value_info("labels", TensorProto.INT64, ["M"]),
+    ]
+    graph = helper.make_graph(
+        nodes, "halves", [helper.make_tensor_value_info("images", TensorProto.UINT8, [1, 3, "H", "W"])], outputs,
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    preprocessing = PREPROCESSING | {"resize_px": 32, "crop_px": 48, "resize_mode": "fit", "keeps_shape": True}
+    found = {"task": "detection", "preprocessing": preprocessing, "thresholds": [0.5, 0.5, 0.5], "ood_score_p99": None}
+    helper.set_model_props(model, {key: json.dumps(value) for key, value in (METADATA | found | metadata).items()})
+    save_model(model, file)
+    return file

@@ -16,6 +16,7 @@ from src.settings.errors import ConfigError
 from src.settings.options import task_names
 from src.settings.project import PROJECT_ROOT
 from src.tasks.classification.export import ClassificationOutputs
+from src.tasks.detection.export import DetectionOutputs
 from src.tasks.lookup import prediction_class
 from src.tasks.multilabel.export import MultilabelOutputs
 from src.tasks.regression.export import RegressionOutputs
@@ -105,16 +106,22 @@ LAYERS: dict[str, OutputLayer] = {
     "classification": ClassificationOutputs(["a", "b"], 2.0),
     "multilabel": MultilabelOutputs(["a", "b"], 2.0, torch.tensor([0.5, 0.9])),
     "regression": RegressionOutputs(["a", "b"], torch.tensor([5.0, 6.0]), torch.tensor([2.0, 3.0])),
+    "detection": DetectionOutputs(["a", "b"], [0.3, 0.6], slope=1.5, shift=-0.2),
 }
+# Of three images; a detector's has four rows for boxes, of which two are none.
+OUTPUTS = {"detection": torch.rand(3, 4, 6)}
+OUTPUTS["detection"][..., 5] = torch.tensor([0.0, 1.0, -1.0, -1.0])
+OUTPUTS["detection"][:, 2:, :5] = 0
 
 
 @pytest.mark.parametrize("task", task_names())
 def test_layers_give_the_outputs_of_the_prediction(task: str) -> None:
     """And back: with the metrics of exported files the network's outputs are asked for."""
-    layer, kind, outputs_32 = LAYERS[task], prediction_class(task), torch.randn(3, 2)
+    layer, kind, outputs_32 = LAYERS[task], prediction_class(task), OUTPUTS.get(task, torch.randn(3, 2))
     named = layer.arrays(outputs_32)
     shapes = {name: (3, *shape) for name, shape in kind.output_shapes(layer.class_names).items()}
-    assert [(name, array.shape) for name, array in named.items()] == list(shapes.items())
+    for (name, array), (wanted, shape) in zip(named.items(), shapes.items(), strict=True):
+        assert name == wanted and all(want in (-1, have) for want, have in zip(shape, array.shape, strict=True))
     assert len(kind.of(named, layer)) == 3
     back_32 = layer.undo(named)
     if task == "classification":

@@ -28,7 +28,8 @@ Ids = npt.NDArray[np.int64]
 class CheckedBoxes:
     """`paths`, `splits`, `groups` text [N]; `sizes_wh` int64 [N, 2], upright. Of each box, by ascending image:
     `image_M` int64, `boxes_xyxy` float32 [M, 4] as in `Boxes`, `class_M` int64 indices into `class_names`, `crowd_M`
-    bool. `outside`: folders with annotations or images that do not lie below the root.
+    bool; and where it is written: `file_M` int32, index into `files` (text), and `number_M` int64 as in RawBoxes.
+    `folders`: those with annotations or images.
     """
 
     paths: npt.NDArray[Any]
@@ -39,6 +40,9 @@ class CheckedBoxes:
     boxes_xyxy: npt.NDArray[np.float32]
     class_M: Ids
     crowd_M: npt.NDArray[np.bool_]
+    file_M: npt.NDArray[np.int32]
+    number_M: Ids
+    files: npt.NDArray[Any]
     class_names: list[str]
     findings: BoxFindings
     notes: list[str]
@@ -53,7 +57,8 @@ def check_boxes(raw: RawBoxes, root: Path, max_megapixels: float) -> CheckedBoxe
     paths = places.find(raw.images, raw.sources, raw.splits)
     missing = np.flatnonzero(paths == MISSING)
     notes = [*raw.notes, *places.notes]
-    findings = [about_images("image_missing", raw.images[missing], raw.sources[missing])]
+    not_read = [BoxFinding("not_read", "", place, NO_NUMBER, what) for what, place in raw.problems]
+    findings = [BoxFindings.of(not_read), about_images("image_missing", raw.images[missing], raw.sources[missing])]
     if len(missing) == len(paths):
         tried = ", ".join(dict.fromkeys([*map(str, raw.folders), str(root)]))
         raise ConfigError(
@@ -90,12 +95,13 @@ def with_boxes(
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = np.tile(frames.drawn_wh[image_M] / frames.frame_wh[image_M], 2)
     boxes = turned(boxes[usable] * scale, frames.drawn_wh[image_M], frames.turn[image_M])
-    _, file_N = np.unique(raw.sources, return_inverse=True)
+    files, file_N = np.unique(raw.sources, return_inverse=True)
     names, class_M = used_classes(raw.class_names, raw.class_M[usable], file_N[image_M], notes)
     return once_each(
         CheckedBoxes(
             paths, raw.splits, raw.groups, np.maximum(frames.upright_wh, 1), image_M, boxes.astype(np.float32), class_M,
-            raw.crowd_M[usable], names, BoxFindings.joined(findings), notes, folders_of(root, raw.sources, paths),
+            raw.crowd_M[usable], file_N[image_M].astype(np.int32), raw.number_M[usable], files, names,
+            BoxFindings.joined(findings), notes, folders_of(root, raw.sources, paths),
         )
     )  # fmt: skip
 
@@ -122,6 +128,7 @@ def only(raw: RawBoxes, there: npt.NDArray[np.bool_]) -> RawBoxes:
         raw.images[there], raw.sources[there], raw.splits[there], raw.stated_wh[there], row_N[raw.image_M[kept]],
         raw.coordinates[kept], raw.class_M[kept], raw.crowd_M[kept], raw.number_M[kept], raw.class_names, raw.form,
         raw.relative, raw.folders, raw.first_pixel, raw.notes, None if raw.groups is None else raw.groups[there],
+        raw.problems,
     )  # fmt: skip
 
 
@@ -166,5 +173,6 @@ def once_each(found: CheckedBoxes) -> CheckedBoxes:
     return CheckedBoxes(
         found.paths[kept], found.splits[kept], None if found.groups is None else found.groups[kept],
         found.sizes_wh[kept], image_M[order], found.boxes_xyxy[order], found.class_M[order], found.crowd_M[order],
-        found.class_names, found.findings, notes, found.folders,
+        found.file_M[order], found.number_M[order], found.files, found.class_names, found.findings, notes,
+        found.folders,
     )  # fmt: skip

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from src.data.folders.split_names import listed, same_text
 
+DIFFERENT = "are different classes"
 Ids = npt.NDArray[np.int64]
 
 
@@ -30,7 +31,7 @@ def used_classes(names: list[str], class_M: Ids, file_M: Ids, notes: list[str]) 
             alike[key(plain(names[k]))].append(k)
         for group in (group for group in alike.values() if len(group) > 1):
             if key is str.casefold and share_a_file(group, target_K[class_M], file_M):
-                notes.append(f"{spelled(names, group)} are different classes, since one file has boxes of both.")
+                notes.append(f"{spelled(names, group)} {DIFFERENT}, since one file has boxes of both.")
                 continue
             stays = max(group, key=lambda k: int(counts_K[k]))
             notes.append(f"{spelled(names, group)} are one class, '{plain(names[stays])}'.")

@@ -76,6 +76,7 @@ def read_coco(
         relative=False,
         folders=folders,
         notes=notes + problems.notes(),
+        problems=problems.found(),
     )
 
 

@@ -18,8 +18,9 @@ SHOWN = 3  # of each kind, in a note
 SHOWN_IN_ERROR = 10
 
 # What can be found: (severity, what the log says, what becomes of it), the most serious first. Errors stop with
-# data.on_error=fail.
+# data.on_error=fail. What is not_read is told by the reader of the format, who also stops.
 BOX_KINDS = {
+    "not_read": ("error", "places in annotation files cannot be understood", "left out"),
     "image_missing": ("error", "images that annotations name are not there", "left out"),
     "no_class": ("error", "boxes have a class without a name", "dropped"),
     "not_a_number": ("error", "boxes have coordinates that are no numbers", "dropped"),
@@ -94,7 +95,7 @@ class BoxFindings:
         """A sentence for each kind, with the first few."""
         notes, counts = [], self.counts()
         for kind, (_, what, outcome) in BOX_KINDS.items():
-            if count := counts[kind]:
+            if (count := counts[kind]) and kind != "not_read":
                 first = np.flatnonzero(self.kinds == kind)[:SHOWN].tolist()
                 shown = "; ".join(str(self.at(place)) for place in first)
                 notes.append(f"{count:,} {what} ({outcome}): {shown}{'; ...' if count > SHOWN else '.'}")
@@ -102,7 +103,7 @@ class BoxFindings:
 
     def errors(self) -> str:
         """What data.on_error=fail stops for, with the first few of it; an empty text if there is nothing."""
-        errors = [kind for kind, (severity, *_) in BOX_KINDS.items() if severity == "error"]
+        errors = [kind for kind, (severity, *_) in BOX_KINDS.items() if severity == "error" and kind != "not_read"]
         counts = self.counts()
         said = [f"{counts[kind]:,} {BOX_KINDS[kind][1]}" for kind in errors if counts[kind]]
         if not said:

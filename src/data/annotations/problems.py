@@ -7,6 +7,7 @@ from src.files.printable import printable
 from src.settings.errors import ConfigError
 
 SHOWN = 3  # places of each kind in a message
+LISTED = 10_000  # places of each kind that are kept
 POINTER = b"version https://git-lfs"
 
 
@@ -22,13 +23,17 @@ class Problems:
         """`kind` says in the plural what is left out, `place` where one of them stands."""
         self.counts[kind] += count
         places = self.places.setdefault(kind, [])
-        if len(places) < SHOWN:
+        if len(places) < LISTED:
             places.append(place)
+
+    def found(self) -> list[tuple[str, str]]:
+        """What is left out, and where it stands: for each of the places that are kept."""
+        return [(kind, place) for kind, places in self.places.items() for place in places]
 
     def notes(self) -> list[str]:
         """A line for each kind. Raises ConfigError with all of them if there are any, and on_error is fail."""
         lines = [
-            f"{count:,} {kind}: {printable('; '.join(self.places[kind]))}" + ("; ..." if count > SHOWN else "")
+            f"{count:,} {kind}: {printable('; '.join(self.places[kind][:SHOWN]))}" + ("; ..." if count > SHOWN else "")
             for kind, count in self.counts.items()
         ]
         if lines and self.on_error == "fail":

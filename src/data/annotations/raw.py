@@ -23,7 +23,8 @@ class RawBoxes:
     pixels, counted from `first_pixel`. `class_M`: indices into `class_names`, int64 [M]. `crowd_M`: see Boxes.
     `number_M`: by which the file tells its objects apart (id, line, number of the object), int64 [M].
     `folders`: where images may lie, the likeliest first. `notes`: what the log should say. `groups`: of each image what
-    must stay in one split, text [N]; empty = a group of its own; None = there are no groups.
+    must stay in one split, text [N]; empty = a group of its own; None = there are no groups. `problems`: what could not
+    be read, and where it stands; `notes` have it too.
     """
 
     images: npt.NDArray[Any]
@@ -42,3 +43,4 @@ class RawBoxes:
     first_pixel: int = 0
     notes: list[str] = field(default_factory=list)
     groups: npt.NDArray[Any] | None = None
+    problems: list[tuple[str, str]] = field(default_factory=list)

@@ -33,19 +33,9 @@ def repaired(
     outside = (begin.astype(np.float32) >= end.astype(np.float32)).any(axis=1)
     # The first that applies comes last.
     for which, kind in (
-        (beyond, "beyond"), (swapped, "swapped"), (outside, "outside"), (~sized, "no_image_size"), (empty, "no_size"),
+        (beyond, "beyond"), (swapped, "swapped"), (outside, "outside"), (empty, "no_size"), (~sized, "no_image_size"),
         (broken, "not_a_number"),
     ):  # fmt: skip
         kinds[which] = kind
     usable = np.asarray(~(outside | empty | broken) & sized)
     return np.concatenate([begin, end], axis=1), usable, kinds
-
-
-def too_small(
-    boxes_xyxy: npt.NDArray[np.float32], scale: float | npt.NDArray[np.float32], least_px: float = 1.0
-) -> npt.NDArray[np.bool_]:
-    """Whether a box has a side under `least_px` at the network's size: a finding of the kind too_small. bool [M].
-
-    `scale`: pixels of the network for one of the image: a number, or of each box and side, broadcast to [M, 2].
-    """
-    return np.asarray(((boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]) * scale < least_px).any(axis=1))

@@ -39,6 +39,7 @@ def read_voc(root: Path, annotation_folder: Path | None = None, on_error: str = 
     notes = layout.notes + notes_about(images, columns, problems)
     raw = columns.finish(sorted(class_ids), "xyxy", False, [root], notes)
     find_first_pixel(raw)
+    raw.problems = problems.found()
     raw.class_M = np.argsort(np.argsort(list(class_ids)))[raw.class_M]  # in the order of the names
     return raw
 

@@ -39,7 +39,7 @@ def read_yolo(root: Path, file: Path | None = None, on_error: str = "skip") -> R
             + " ".join([*problems.notes(), *notes])
         )
     raw = columns.finish(names, "cxcywh", True, folders(root, columns.images), notes + problems.notes())
-    raw.class_M = class_of_id[raw.class_M]
+    raw.class_M, raw.problems = class_of_id[raw.class_M], problems.found()
     return raw
 
 

@@ -6,10 +6,14 @@ import re
 import numpy as np
 import numpy.typing as npt
 
+from src.data.boxes import Boxes
+from src.data.checking.annotations import annotation_findings, where_written
+from src.data.checking.boxes import box_findings
 from src.data.checking.duplicates import first_of_same, near_pairs
 from src.data.checking.kinds import FEW_IMAGES, KINDS, Finding, split_of_row
 from src.data.checking.look import Facts
 from src.data.folders.split_names import split_of
+from src.data.module import ImageDataModule
 from src.data.splits import SPLITS
 from src.data.table import ImageTable
 from src.data.targets import Classes, Numbers, Rows
@@ -19,8 +23,9 @@ IMBALANCE = 10  # factor between the largest and the smallest class from which i
 Pairs = tuple[str, Rows, Rows, npt.NDArray[np.bool_]]
 
 
-def find_all(table: ImageTable, facts: Facts, tiny_px: int, near_bits: int | None) -> list[Finding]:
+def find_all(datamodule: ImageDataModule, facts: Facts, tiny_px: int, near_bits: int | None) -> list[Finding]:
     """Everything in KINDS, in its order, then by row."""
+    table = datamodule.table
     found = target_findings(table, facts) + copies(table, facts, near_bits, tiny_px)
     found += [Finding(problem, row, detail=reason) for row, (problem, reason) in facts.problems.items()]
     found += [Finding("wrong_extension", row, detail=f"it is a {kind}") for row, kind in facts.wrong_suffix.items()]
@@ -28,6 +33,9 @@ def find_all(table: ImageTable, facts: Facts, tiny_px: int, near_bits: int | Non
     for place in np.flatnonzero(np.minimum(width_R, height_R) < tiny_px):
         size = f"{width_R[place]} x {height_R[place]} pixels"
         found.append(Finding("tiny", int(facts.rows[place]), detail=size))
+    if isinstance(table.targets, Boxes):
+        found += box_findings(table, facts.rows, datamodule.preprocessing, found)
+        found = [where_written(datamodule, one) for one in found] + annotation_findings(datamodule, facts.problems)
     order = list(KINDS)
     return sorted(found, key=lambda finding: (order.index(finding.kind), -1 if finding.row is None else finding.row))
 
@@ -38,11 +46,14 @@ def target_findings(table: ImageTable, facts: Facts) -> list[Finding]:
     if isinstance(table.targets, Numbers):
         return constant_targets(table.targets.take(rows["train"]))
     counts = {name: counts_K for name in rows if (counts_K := table.targets.counts(rows[name])) is not None}
-    return wrong_levels(table) + class_findings(table.class_names, counts) if counts else []
+    way_out = "data.balanced_sampling=true" + (
+        "" if table.targets.kind == "boxes" else " or loss.class_weights=effective"
+    )
+    return wrong_levels(table) + class_findings(table.class_names, counts, way_out) if counts else []
 
 
-def class_findings(class_names: list[str], counts: dict[str, npt.NDArray[np.int64]]) -> list[Finding]:
-    """`counts`: images of each class, int64 [K], by split."""
+def class_findings(class_names: list[str], counts: dict[str, npt.NDArray[np.int64]], way_out: str) -> list[Finding]:
+    """`counts`: images of each class, int64 [K], by split; `way_out`: of imbalance."""
     found, train_K = list[Finding](), counts["train"]
     for k, name in enumerate(class_names):
         if train_K[k] < FEW_IMAGES:
@@ -54,7 +65,7 @@ def class_findings(class_names: list[str], counts: dict[str, npt.NDArray[np.int6
     if train_K[least] and train_K[most] >= IMBALANCE * train_K[least]:
         detail = (
             f"{train_K[most]} training images of {class_names[most]}, {train_K[least]} of "
-            f"{class_names[least]}: data.balanced_sampling=true or loss.class_weights=effective may help"
+            f"{class_names[least]}: {way_out} may help"
         )
         found.append(Finding("imbalance", label=class_names[least], detail=detail))
     return found
@@ -122,7 +133,10 @@ def copies(table: ImageTable, facts: Facts, near_bits: int | None, tiny_px: int)
         mine, first = np.unique(one[which], return_index=True)  # the first partner of each is enough
         partners = other[which][first]
         for row, partner in zip(rows[mine].tolist(), rows[partners].tolist(), strict=True):
-            found.append(Finding(kind, row, partner, detail=copy_detail(table, split_N, row, partner)))
+            detail = copy_detail(table, split_N, row, partner)
+            if kind == "label_conflict" and table.targets.text(row) == table.targets.text(partner):
+                detail += "; its boxes are in other places"
+            found.append(Finding(kind, row, partner, detail=detail))
     return found
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from src.data.checking.box_lines import BoxCounts
 from src.data.checking.kinds import KINDS, Finding
 from src.data.checking.look import Facts
 from src.data.splits import SPLITS
@@ -23,8 +24,8 @@ def one_line(text: str) -> str:
     return printable(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
-def overview_lines(table: ImageTable, facts: Facts) -> Iterator[str]:
-    """Images by class and split, sizes, formats."""
+def overview_lines(table: ImageTable, facts: Facts, boxes: BoxCounts | None) -> Iterator[str]:
+    """Images by class and split, sizes, formats; boxes."""
     splits = {split: table.splits[split] for split in SPLITS if split in table.splits}
     sizes = [len(rows) for rows in splits.values()]
     yield f"{sum(sizes):,} images, {len(facts.rows):,} readable"
@@ -43,6 +44,9 @@ def overview_lines(table: ImageTable, facts: Facts) -> Iterator[str]:
         yield f"{'modes':{width}s} " + counted(facts.modes)
         if any(facts.formats):
             yield f"{'formats':{width}s} " + counted(facts.formats)
+    if boxes is not None:
+        yield ""
+        yield from boxes.lines(width)
 
 
 def count_lines(class_names: list[str], counts_SK: npt.NDArray[np.int64], width: int) -> Iterator[str]:
@@ -75,9 +79,10 @@ def finding_lines(table: ImageTable, found: list[Finding]) -> Iterator[str]:
             continue
         yield f"{severity:8s}{len(of_kind):7,d}  {what} ({kind})"
         for finding in of_kind[:EXAMPLES]:
-            name = finding.label if finding.row is None else table.paths[finding.row]
             beside = "" if finding.other is None else f" = {table.paths[finding.other]}"
-            yield f"{'':17s}{name}{beside}: {finding.detail}"
+            name = f"{finding.name(table)}{beside}: ".removeprefix(": ")
+            place = f" ({finding.place})" if finding.file else ""
+            yield f"{'':17s}{name}{finding.detail}{place}"
         if len(of_kind) > EXAMPLES:
             yield f"{'':17s}... {len(of_kind) - EXAMPLES:,} more"
     if not found:

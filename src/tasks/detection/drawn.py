@@ -82,5 +82,5 @@ def draw_batch(
         ids = target["labels"].tolist()
         boxes_M4 = target["boxes"].detach().cpu().numpy() * np.float32(factor)
         names, colors = [class_names[k] for k in ids], [color_of(k) for k in ids]
-        cells.append(draw_boxes(image.resize(size, Image.Resampling.BICUBIC), boxes_M4, names, colors))
+        cells.append(draw_boxes(image.resize(size, Image.Resampling.BICUBIC), boxes_M4, names, colors, text_px=14))
     return draw_grid(cells, texts[: len(cells)], CELL_PX, COLUMNS)

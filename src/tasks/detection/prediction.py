@@ -12,19 +12,20 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from src.evaluation.prediction import TOLERANCE, Floats, Outputs, Prediction, PredictionFacts
+from src.evaluation.found_objects import FoundObjects
+from src.evaluation.prediction import TOLERANCE, Floats, Outputs, PredictionFacts
 from src.reports.judged_boxes import JudgedBoxes, Kind, draw_judged
 
 CORNERS = ("x1", "y1", "x2", "y2")
 SAME_IOU = 0.99  # of a box and its counterpart in predictions that count as the same
+DRAWN_PX = 320  # longer side of an image with what was predicted
+LEAST_PX = 0.01  # side of a box, as torchvision's R-CNNs have it
 DEFAULT_THRESHOLD = 0.5  # of a score, where no threshold is known
 
 
 @dataclass(frozen=True, eq=False)
-class DetectionPrediction(Prediction):
-    """`boxes_xyxy` float32 [M, 4] in pixels of the upright image, x2 and y2 exclusive; `numbers` float32 [M], scores
-    0..1, the highest first; `class_ids` int64 [M].
-    """
+class DetectionPrediction(FoundObjects):
+    """Boxes are in pixels of the upright image."""
 
     needed_columns: ClassVar = (*CORNERS, "prediction", "score")
     says_where: ClassVar = True
@@ -39,19 +40,25 @@ class DetectionPrediction(Prediction):
 
     @classmethod
     def of(cls, outputs: Outputs, facts: PredictionFacts) -> list[Self]:
-        """Boxes whose score reaches the threshold of their class; rows of the class -1 are none."""
+        """Boxes of some size whose score reaches the threshold of their class; rows of the class -1 are none."""
         names = facts.class_names
         thresholds_K = np.array(facts.thresholds or [DEFAULT_THRESHOLD] * len(names), dtype=np.float32)
         found = []
         for boxes_D4, scores_D, labels_D in zip(outputs["boxes"], outputs["scores"], outputs["labels"], strict=True):
             ids_D = labels_D.astype(np.int64)
-            kept_D = (ids_D >= 0) & (scores_D >= thresholds_K[ids_D])
+            sides_D2 = boxes_D4[:, 2:] - boxes_D4[:, :2]
+            kept_D = (ids_D >= 0) & (scores_D >= thresholds_K[ids_D]) & (sides_D2 >= LEAST_PX).all(axis=1)
             found.append(cls(names, boxes_D4[kept_D], scores_D[kept_D], ids_D[kept_D]))
         return found
 
     @classmethod
     def output_shapes(cls, class_names: list[str]) -> dict[str, tuple[int, ...]]:
         return {"boxes": (-1, 4), "scores": (-1,), "labels": (-1,)}
+
+    @classmethod
+    def named(cls, arrays: Sequence[npt.NDArray[Any]], class_names: list[str]) -> Outputs:
+        """A file has no axis of images, and whole numbers as labels."""
+        return {name: value[None].astype(np.float32) for name, value in super().named(arrays, class_names).items()}
 
     @classmethod
     def choice(cls, class_names: list[str]) -> str:
@@ -81,15 +88,11 @@ class DetectionPrediction(Prediction):
         found = [box for row in rows for box in [cls.read(row)] if len(box)]
         boxes_M4 = np.concatenate([np.empty((0, 4), np.float32), *(box.boxes_xyxy for box in found)])
         kinds: list[Kind] = ["right"] * len(found)  # whichever they are
-        return draw_judged(image, JudgedBoxes(boxes_M4, kinds, [box.words for box in found]), image.width / size_wh[0])
+        judged = JudgedBoxes(boxes_M4, kinds, [box.words for box in found])
+        return draw_judged(image, judged, image.width / size_wh[0], DRAWN_PX)
 
     def __len__(self) -> int:
         return len(self.numbers)
-
-    @property
-    def names(self) -> list[str]:
-        """The class of each box."""
-        return [self.class_names[k] for k in self.class_ids.tolist()]
 
     def rows(self) -> list[dict[str, str]]:
         """One per box; an image without boxes has one with empty texts."""

@@ -18,20 +18,25 @@ from src.data.boxes import Boxes
 from src.data.dataset import Batch
 from src.data.table import ImageTable
 from src.data.targets import Targets
+from src.evaluation.boxes.average_precision import box_metrics
 from src.evaluation.boxes.calibration import detection_calibration_error
+from src.evaluation.boxes.matching import match
 from src.evaluation.boxes.precision_recall import best_thresholds, mean_scores
 from src.evaluation.boxes.zero_reasons import why_zero
 from src.evaluation.evidence import Evidence
-from src.evaluation.prediction import Prediction
+from src.evaluation.prediction import Outputs, Prediction
 from src.models.detector import DetectorNetwork
 from src.runs.record import RunRecord
 from src.settings.errors import ConfigError
-from src.tasks.detection.answers import BoxAnswers, calibrated_layer, fitted_calibration, match_evidence
+from src.tasks.detection.agreement import compare
+from src.tasks.detection.answers import BoxAnswers, calibrated_layer, fitted_calibration, match_evidence, true_boxes
 from src.tasks.detection.drawn import draw_batch, draw_confusion, draw_some
 from src.tasks.detection.export import DetectionOutputs
+from src.tasks.detection.exported import ExportedDetector, limits_of
 from src.tasks.detection.metrics import BoxMetrics
 from src.tasks.detection.network import network_facts, network_for_boxes
 from src.tasks.detection.prediction import DetectionPrediction
+from src.tasks.detection.tiles import merged_tiles
 from src.tasks.detection.zero_ap import is_zero, warn_of_zeros
 from src.training.task import FineTuneTask
 
@@ -46,6 +51,7 @@ class DetectionTask(FineTuneTask):
     """
 
     prediction = DetectionPrediction
+    exported_model = ExportedDetector
     model: DetectorNetwork
     fitted: dict[str, float] | None = None  # at the end of a run; before that the checkpoint's holds
     told_zero = False  # why AP was 0 after an epoch
@@ -57,8 +63,10 @@ class DetectionTask(FineTuneTask):
 
     @classmethod
     def adapt(cls, net: nn.Module, record: RunRecord, head: Callable[..., Any], channels_last: bool) -> DetectorNetwork:
-        strides = {name: value for name, value in record.network.items() if name == "finest_stride"}
-        detector = head(net, record.backbone_name, record.preprocessing.crop_px, len(record.class_names), **strides)
+        chosen = {name: value for name, value in record.network.items() if name == "finest_stride"}
+        if record.setting("head.norms") is None:
+            chosen["norms"] = "train" if record.setting("backbone.weights") is None else "frozen"
+        detector = head(net, record.backbone_name, record.preprocessing.crop_px, len(record.class_names), **chosen)
         return DetectorNetwork(detector, record.preprocessing, channels_last, record.network["max_detections"])
 
     @property
@@ -166,13 +174,25 @@ class DetectionTask(FineTuneTask):
             f"{split}/boxes": draw_some(table, answers, evidence),
         }
 
-    def predictions(self, outputs: Tensor, sizes_wh: Tensor | None = None) -> Sequence[Prediction]:
-        assert sizes_wh is not None
-        return super().predictions(in_pixels(outputs, sizes_wh.to(outputs.device)))
+    def placed(self, outputs: Tensor, sizes_wh: Tensor) -> Tensor:
+        return in_pixels(outputs, sizes_wh.to(outputs.device))
+
+    def merged(self, outputs: Tensor, places_xyxy: Tensor) -> Tensor:
+        return merged_tiles(outputs, places_xyxy.to(outputs.device))
+
+    def compare(self, expected: Outputs, found: Outputs) -> tuple[int, float]:
+        return compare(expected, found, limits_of(self.model, self.output_layer()))
+
+    def metrics_of(self, outputs: Tensor, labels: Any, sizes_wh: Tensor) -> dict[str, Tensor]:
+        assert isinstance(labels, Boxes)
+        detections = in_pixels(outputs, torch.from_numpy(labels.values[:, 2:]) / sizes_wh)
+        truth = true_boxes([labels.rows_of(n) for n in range(len(labels))])
+        measured = box_metrics(match(detections.numpy(), truth, len(self.class_names)))
+        return {f"test/{name}": torch.tensor(value) for name, value in measured.items()}
 
     def predictions_of(self, evidence: Evidence) -> Iterator[Prediction]:
         for start in range(0, len(evidence), 1024):
-            yield from super().predictions(torch.from_numpy(evidence.arrays["detections"][start : start + 1024]))
+            yield from self.predictions(torch.from_numpy(evidence.arrays["detections"][start : start + 1024]))
 
 
 def in_pixels(outputs_BD6: Tensor, sizes_B2: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from src.data.annotations.raw import RawBoxes
-from src.data.annotations.repair import repaired, too_small
+from src.data.annotations.repair import repaired
 from src.data.annotations.units import in_pixels
 from src.data.table import string_column
 
@@ -52,12 +52,6 @@ def test_a_negative_size_is_no_swapped_corner() -> None:
 
 def test_an_image_without_a_size() -> None:
     assert repair([1, 1, 2, 2], size=(0, 0))[1:] == (False, "no_image_size")
-
-
-def test_boxes_too_small_for_the_network() -> None:
-    boxes = np.array([[0, 0, 10, 1.9], [0, 0, 2, 2]], dtype=np.float32)
-    assert too_small(boxes, 0.5).tolist() == [True, False]
-    assert too_small(boxes, np.array([0.2, 1], dtype=np.float32)).tolist() == [False, True]
 
 
 def raw(

@@ -76,7 +76,7 @@ def notes_of(data: BoxDataModule) -> str:
 def test_a_table_of_boxes(root: Path) -> None:
     data = Given(root, objects())
     found = boxes_of(data)
-    assert data.table.paths.tolist() == [f"{i}.png" for i in range(8)] and data.class_names == ["cat", "dog"]
+    assert data.table.paths.tolist() == [f"{i}.png" for i in range(8)] and data.table.class_names == ["cat", "dog"]
     assert found.values.tolist()[:3] == [[0, 2, 40, 30], [2, 1, 40, 30], [3, 2, 40, 30]]
     assert found.boxes_xyxy.dtype == np.float32 and found.boxes_xyxy[found.of(2)].tolist() == [
         [1, 2, 11, 12], [5, 5, 25, 20],
@@ -172,7 +172,7 @@ def test_there_must_be_a_box_to_train_on(root: Path) -> None:
 
 def test_a_trained_model_knows_the_classes_by_name(root: Path) -> None:
     data = Given(root, objects(), known_classes=["bird", "Dog", "cat"])
-    assert data.class_names == ["bird", "Dog", "cat"] and boxes_of(data).class_ids[:3].tolist() == [2, 1, 2]
+    assert data.table.class_names == ["bird", "Dog", "cat"] and boxes_of(data).class_ids[:3].tolist() == [2, 1, 2]
     with pytest.raises(ConfigError, match="has classes that the model lacks: dog"):
         Given(root, objects(), known_classes=["cat"]).scan()
 

@@ -8,9 +8,9 @@ from src.evaluation.boxes.average_precision import AveragePrecision
 from src.evaluation.boxes.confusion import count_box_confusions
 from src.evaluation.boxes.matches import LARGE, SMALL
 from src.evaluation.boxes.matching import match
-from src.evaluation.boxes.precision_recall import best_thresholds, curves, mean_scores, scores_of
+from src.evaluation.boxes.precision_recall import best_thresholds, curves, mean_curve, mean_scores, scores_of
 from src.evaluation.boxes.sizes import count_by_size, errors_per_image, worst_images
-from src.evaluation.boxes.zero_reasons import why_zero
+from src.evaluation.boxes.zero_reasons import why_class_is_zero, why_zero
 
 A, B, C = (0, 0, 10, 10), (20, 0, 30, 10), (40, 0, 50, 10)  # far from each other
 NOWHERE = (80, 80, 90, 90)
@@ -23,6 +23,20 @@ def test_the_curve_by_hand_equal_scores_being_accepted_together() -> None:
     assert curve.precision_S == pytest.approx([1, 2 / 3, 1 / 2])
     assert curve.recall_S == pytest.approx([1 / 3, 2 / 3, 2 / 3])
     assert curve.f1 == pytest.approx([1 / 2, 2 / 3, 4 / 7]) and not len(none.score_S)
+
+
+def test_the_mean_curve_by_hand_and_its_mean_is_ap50() -> None:
+    detections = [(*A, 0.9, 0), (*NOWHERE, 0.5, 0), (*B, 0.25, 0), (*C, 0.5, 1)]
+    matches = match(detections_of([detections]), truth_of([[(*A, 0), (*B, 0), (*C, 1), (60, 0, 70, 10, 1)]]), 3)
+    curve = mean_curve(curves(matches), matches.true_counts())
+    # Class 0: 1 up to a recall of a half, then 2/3; class 1: 1, then nothing; class 2 has no true box.
+    assert curve[:51].tolist() == [1] * 51 and curve[51:] == pytest.approx([1 / 3] * 50)
+    assert mean_curve(curves(matches), np.zeros(3)).tolist() == [0] * 101
+    for seed in range(4):
+        detections_ND6, truth = drawn_scenes(seed, 8, 15, 4, 3, ties=0)
+        matches = match(detections_ND6, truth, 3)
+        mean = mean_curve(curves(matches), matches.true_counts()).mean()
+        assert mean == pytest.approx(AveragePrecision(matches).metrics()["ap50"], abs=0.02)
 
 
 def test_thresholds_have_the_best_f1_and_lie_in_the_middle() -> None:
@@ -132,3 +146,18 @@ def test_why_ap_is_zero(detections: list, truth: list, words: str) -> None:
     matches = match(detections_of([detections]), truth_of([truth]), 2)
     assert words in why_zero(matches)
     assert not AveragePrecision(matches).metrics()["ap"] > 0
+
+
+@pytest.mark.parametrize(
+    ("detections", "words"),
+    [
+        ([], "no box of it was predicted, and there are 2"),
+        ([(*A, 0.9, 1)], "there are 2; 1 of its boxes were found as another class, most often as dog"),
+        ([(*NOWHERE, 0.9, 0)], "predicted boxes: 1, highest score 0.900, none is near one"),
+        ([(0, 0, 10, 3, 0.9, 0)], "highest score 0.900, the best IoU with one of its 2 true boxes is 0.30"),
+    ],
+)  # fmt: skip
+def test_why_ap_of_a_class_is_zero(detections: list, words: str) -> None:
+    truth = [(*A, 0), (*B, 0), (*C, 1)]
+    matches = match(detections_of([[*detections, (*C, 0.5, 1)]]), truth_of([truth]), 2)
+    assert why_class_is_zero(matches, 0, ["cat", "dog"]).endswith(words)

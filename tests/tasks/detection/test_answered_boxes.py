@@ -62,8 +62,7 @@ def test_val_without_boxes_or_without_detections_teaches_nothing(detections: lis
     evidence = evidence_of(detections_of(detections, most=3), truth_of(truth), NAMES)
     layer = calibrated_layer(NAMES, fitted_calibration(evidence, NAMES))
     assert layer.thresholds == [0.5, 0.5]
-    if not detections[0]:
-        assert (layer.slope, layer.shift) == (1, 0)
+    assert (layer.slope, layer.shift) == (1, 0)
 
 
 def test_a_checkpoint_without_calibration_answers_as_trained() -> None:

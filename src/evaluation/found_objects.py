@@ -1,0 +1,53 @@
+"""Predictions that say where objects are: what every task whose answer is boxes has to offer beside that. No torch.
+
+Shapes: N images, M boxes of one image, D rows for boxes.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from src.evaluation.prediction import Floats, Outputs, Prediction
+
+
+class FoundObjects(Prediction):
+    """Of one image: M objects, the highest score first.
+
+    `boxes_xyxy` float32 [M, 4] in pixels of the image, x2 and y2 exclusive; `numbers` float32 [M], scores 0..1;
+    `class_ids` int64 [M], indices into `class_names`.
+    """
+
+    class_names: list[str]
+    boxes_xyxy: Floats
+    class_ids: npt.NDArray[np.int64]
+
+    @property
+    def names(self) -> list[str]:
+        """The class of each object."""
+        return [self.class_names[k] for k in self.class_ids.tolist()]
+
+    def annotations(self) -> list[dict[str, Any]]:
+        """As COCO has results, without the image: classes count from 1; `bbox` is x, y, width and height in pixels."""
+        found = zip(self.boxes_xyxy.tolist(), self.class_ids.tolist(), self.numbers.tolist(), strict=True)
+        return [
+            {"category_id": k + 1, "bbox": [round(x, 2) for x in (x1, y1, x2 - x1, y2 - y1)], "score": round(score, 6)}
+            for (x1, y1, x2, y2), k, score in found
+        ]
+
+
+def joined(found: Sequence[Outputs], scales: Sequence[tuple[float, float]]) -> Outputs:
+    """The outputs of several images, of those of one each: `boxes` [M, 4], `scores` [M] and `labels` [M].
+
+    Boxes are multiplied by the scales of x and y of their image. All float32 [N, D, ...], with labels -1 in rows that
+    an image does not need.
+    """
+    size = len(found), max(len(one["scores"]) for one in found)
+    boxes_ND4 = np.zeros((*size, 4), dtype=np.float32)
+    scores_ND, labels_ND = np.zeros(size, dtype=np.float32), np.full(size, -1, dtype=np.float32)
+    for n, (one, scale) in enumerate(zip(found, scales, strict=True)):
+        count = len(one["scores"])
+        boxes_ND4[n, :count] = one["boxes"] * np.array(scale * 2, dtype=np.float32)
+        scores_ND[n, :count], labels_ND[n, :count] = one["scores"], one["labels"]
+    return {"boxes": boxes_ND4, "scores": scores_ND, "labels": labels_ND}

@@ -1,0 +1,82 @@
+"""What exported files are worth beside their checkpoint, on test images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from src.cli.progress import progress_bar
+from src.evaluation.prediction import Outputs
+from src.exporting.parity import Reference
+from src.exporting.run import Runner
+from src.models.preprocessing import Preprocessing
+from src.tasks.lookup import part_of
+from src.training.task import FineTuneTask
+
+
+class Comparison:
+    """Counts the answers of the checkpoint and of exported files, `runs` by name, on the same images."""
+
+    def __init__(self, task: FineTuneTask, preprocessing: Preprocessing, runs: dict[str, Runner]) -> None:
+        self.reference, self.runs = Reference(task, preprocessing), runs
+        self.answers: dict[str, list[Outputs]] = {"checkpoint": [], **{name: [] for name in runs}}
+        self.sizes_wh: list[tuple[int, int]] = []
+        self.labels: Any = None
+
+    def count(self, images: Sequence[Image.Image], labels: Any) -> None:
+        """Once, all images, and what Targets.labels has of them, or None: nothing is then measured against them."""
+        self.labels, self.sizes_wh = labels, [image.size for image in images]
+        with progress_bar() as progress:
+            bar = progress.add_task("measure", total=len(images), speed="", loss="")
+            for image in images:
+                self.answers["checkpoint"].append(self.reference.outputs([image]))
+                for name, run in self.runs.items():
+                    self.answers[name].append(self.reference.outputs_of(run, [image]))
+                progress.update(bar, advance=1)
+
+    def rows(self) -> dict[str, dict[str, float]]:
+        """For each name the task's metrics (if there are labels), agreement with the checkpoint, largest difference."""
+        answers, rows = {name: joined(parts) for name, parts in self.answers.items()}, {}
+        for name, found in answers.items():
+            same, difference = self.reference.task.compare(answers["checkpoint"], found)
+            shares = {"agreement": same / len(self.answers[name]), "difference": difference}
+            rows[name] = {**self.metrics(found), **shares}
+        return rows
+
+    def metrics(self, found: Outputs) -> dict[str, float]:
+        """The few of those that src.evaluate prints that the task names for it."""
+        if self.labels is None:
+            return {}
+        task = self.reference.task
+        values = task.metrics_of(self.reference.layer.undo(found), self.labels, torch.tensor(self.sizes_wh))
+        main = part_of(task.record.task_name, "report").EXPORTED
+        return {key: float(values[key]) for key in (f"test/{name}" for name in main)}
+
+
+def joined(parts: Sequence[Outputs]) -> Outputs:
+    """Of all images. Where they have different numbers of rows (boxes), what is missing is -1, which is no class."""
+    together = {}
+    for name, first in parts[0].items():
+        arrays = [part[name] for part in parts]
+        if first.ndim > 1:
+            most = max(array.shape[1] for array in arrays)
+            beyond = [[(0, 0), (0, most - array.shape[1])] + [(0, 0)] * (first.ndim - 2) for array in arrays]
+            pairs = zip(arrays, beyond, strict=True)
+            arrays = [np.pad(array, width, constant_values=-1) for array, width in pairs]
+        together[name] = np.concatenate(arrays)
+    return together
+
+
+def print_table(compared: Comparison, split: str, checkpoint: Path, parts: dict[str, Path]) -> None:
+    """One line for the checkpoint and each file; `split` says which images it was, if they were one."""
+    rows = compared.rows()
+    files = {"checkpoint": checkpoint, **parts}
+    images = len(compared.answers["checkpoint"])
+    names = [name.removeprefix("test/") for name in [*rows["fp32"], "MB"]]
+    print(f"{f'{images} {split} images':20s} " + " ".join(f"{name:>12s}" for name in names))
+    for name, row in rows.items():
+        numbers = [f"{value:12.2e}" if key == "difference" else f"{value:12.4f}" for key, value in row.items()]
+        print(f"{name:20s} {' '.join(numbers)} {files[name].stat().st_size / 1e6:12.2f}")

@@ -1,0 +1,82 @@
+"""Faster R-CNN as a graph of plain tensor operations, as src/models/detector_graphs.py has the others.
+
+Shapes: h and w pixels of the padded image, A anchors, P proposals, K classes with the background, M found boxes.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.models.detection.rpn import concat_box_prediction_layers
+from torchvision.ops import nms, roi_align
+from torchvision.ops.poolers import _setup_scales
+
+from src.models.detector import SMALLEST_PX, are_large
+from src.models.detector_graphs import Found, anchors_by_level, clipped, highest, nms_by_class
+
+
+class TwoStageGraph:
+    """Proposals of each level, and then a class and a better box for each of them."""
+
+    def __init__(self, net: Any, size_divisible: int) -> None:
+        self.net, self.heads = net, net.roi_heads
+        pool = self.heads.box_roi_pool
+        example = torch.zeros(1, 3, 2 * size_divisible, 2 * size_divisible, dtype=next(net.parameters()).dtype)
+        with torch.no_grad():
+            maps = net.backbone(example)
+        # torchvision looks for the strides of the maps at the first images, before it knows the levels of proposals.
+        pool.scales, pool.map_levels = _setup_scales(
+            self.seen(maps), [tuple(example.shape[-2:])], pool.canonical_scale, pool.canonical_level
+        )
+
+    def __call__(self, pixels_13hw: Tensor, size_2: Tensor) -> Found:
+        """As OneStageGraph."""
+        maps = self.net.backbone(pixels_13hw)
+        proposals_P4 = self.proposals(pixels_13hw, list(maps.values()), size_2)
+        pooled = self.pooled(self.seen(maps), proposals_P4)
+        logits_PK, deltas_P4K = self.heads.box_predictor(self.heads.box_head(pooled.to(pixels_13hw.dtype)))
+        scores_PK = torch.softmax(logits_PK.float(), dim=-1)
+        boxes_PK4 = self.heads.box_coder.decode_single(deltas_P4K.float(), proposals_P4).unflatten(1, (-1, 4))
+        boxes_M4 = clipped(boxes_PK4[:, 1:].flatten(0, 1), size_2)
+        scores_M = scores_PK[:, 1:].flatten()
+        labels_M = torch.arange(1, scores_PK.shape[1]).expand(scores_PK[:, 1:].shape).flatten()
+        kept = ((scores_M > self.heads.score_thresh) & are_large(boxes_M4, SMALLEST_PX)).nonzero().flatten()
+        boxes_M4, scores_M, labels_M = boxes_M4[kept], scores_M[kept], labels_M[kept]
+        chosen_M = nms_by_class(boxes_M4, scores_M, labels_M, self.heads.nms_thresh)[: self.heads.detections_per_img]
+        return boxes_M4[chosen_M], scores_M[chosen_M], labels_M[chosen_M]
+
+    def seen(self, maps: dict[str, Tensor]) -> list[Tensor]:
+        """By the second stage, which leaves out the coarsest."""
+        return [one for name, one in maps.items() if name in self.heads.box_roi_pool.featmap_names]
+
+    def proposals(self, pixels_13hw: Tensor, maps: list[Tensor], size_2: Tensor) -> Tensor:
+        """Suppressed in each level for itself, as torchvision does for more than 1,000 boxes."""
+        rpn = self.net.rpn
+        objectness, deltas = rpn.head(maps)
+        boxes, scores = [], []
+        for level, anchors_A4 in enumerate(anchors_by_level(rpn.anchor_generator, pixels_13hw, maps)):
+            logits_A1, deltas_A4 = concat_box_prediction_layers([objectness[level]], [deltas[level]])
+            # Chosen by probabilities, which are above 0, where torchvision takes logits: the order is the same.
+            best_k, anchors_k = highest(torch.sigmoid(logits_A1.float().flatten()), rpn.pre_nms_top_n())
+            boxes_k4 = rpn.box_coder.decode_single(deltas_A4[anchors_k].float(), anchors_A4[anchors_k])
+            boxes_k4 = clipped(boxes_k4, size_2)
+            kept = ((best_k >= rpn.score_thresh) & are_large(boxes_k4, rpn.min_size)).nonzero().flatten()
+            boxes_k4, best_k = boxes_k4[kept], best_k[kept]
+            chosen = nms(boxes_k4, best_k, rpn.nms_thresh)
+            boxes.append(boxes_k4[chosen])
+            scores.append(best_k[chosen])
+        order = torch.cat(scores).argsort(descending=True)[: rpn.post_nms_top_n()]
+        return torch.cat(boxes)[order]
+
+    def pooled(self, maps: list[Tensor], proposals_P4: Tensor) -> Tensor:
+        """float32 [P, C, 7, 7], each of the map that fits the size of the proposal."""
+        pool = self.heads.box_roi_pool
+        rois_P5 = torch.cat([torch.zeros_like(proposals_P4[:, :1]), proposals_P4], dim=1)
+        levels_P = pool.map_levels([proposals_P4])
+        parts, places = [], []
+        for level, one in enumerate(maps):
+            places_p = (levels_P == level).nonzero().flatten()
+            places.append(places_p)
+            size, scale = pool.output_size, pool.scales[level]
+            parts.append(roi_align(one.float(), rois_P5[places_p], size, scale, pool.sampling_ratio))
+        return torch.cat(parts)[torch.cat(places).argsort()]
