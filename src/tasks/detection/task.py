@@ -88,6 +88,8 @@ class DetectionTask(FineTuneTask):
         self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
         self.val_boxes, self.test_boxes = (BoxMetrics(len(self.class_names)) for _ in range(2))
         self.batch_loss = torch.zeros(())
+        for name in self.model.loss_names:
+            setattr(self, f"train_{name}", MeanMetric())
 
     @property
     def metric_names(self) -> list[str]:
