@@ -1,11 +1,14 @@
-"""Export one network of each of torchvision's families, with random weights, in both formats: which of them can be.
+"""Export networks with random weights in both formats, and compare: which of them can be exported.
 
-python -m scripts.export_all [backbone ...]      prints the rows of the table in docs/export.md
+One classifier of each of torchvision's families, and every detector: the heads of ours, and whole ones of torchvision.
+
+python -m scripts.export_all [backbone or backbone/head ...]      prints the rows of the tables in docs/export.md
 """
 
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import hydra
@@ -13,17 +16,22 @@ import numpy as np
 import torch
 from omegaconf import OmegaConf
 from PIL import Image
+from torch import nn
 
 from src.build.task import untrained_task
 from src.cli.run_dir import register_resolvers
 from src.data.formats.digit_images import DIGITS_FILE
 from src.export import export
+from src.models.detector import DetectorNetwork
+from src.models.preprocessing import Preprocessing
+from src.models.torchvision_detectors import detector_names
 from src.models.weights import preprocessing_of
-from src.runs.record import CHECKPOINT_KEY
+from src.runs.record import CHECKPOINT_KEY, RunRecord
 from src.runs.run import TrainingRun
 from src.settings.project import CONF_DIR
 from src.settings.schema import register, train_config
 from src.tasks.lookup import task_class
+from src.training.task import FineTuneTask
 
 FAMILIES = (
     "alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s", "googlenet", "inception_v3",
@@ -32,13 +40,18 @@ FAMILIES = (
 )  # fmt: skip
 
 
+DETECTORS = ("squeezenet1_1/fcos", "squeezenet1_1/retinanet", "squeezenet1_1/faster_rcnn", "swin_t/fcos")
+LARGEST_PX = 320  # longer side of what a detector sees; the whole ones of torchvision would take 1,067
+
+
 def main() -> None:
     register()
     register_resolvers()
     with tempfile.TemporaryDirectory() as folder:
         write_images(Path(folder) / "images")
-        for name in sys.argv[1:] or FAMILIES:
-            write_checkpoint(name, Path(folder) / "model.ckpt")
+        for name in sys.argv[1:] or [*FAMILIES, *DETECTORS, *detector_names()]:
+            write = write_detector if "/" in name or name in detector_names() else write_checkpoint
+            write(name, Path(folder) / "model.ckpt")
             results = [try_export(Path(folder), format) for format in ("onnx", "torch")]
             print(f"| {name} | {' | '.join(results)} |", flush=True)
 
@@ -53,13 +66,62 @@ def write_images(folder: Path) -> None:
 
 def write_checkpoint(name: str, file: Path) -> None:
     """Of ten classes, for images of the size that the pretrained weights would have."""
+    record = record_of(file, preprocessing_of(name, None), f"backbone={name}")
+    save(untrained_task(task_class(record.task_name), record), file)
+
+
+def write_detector(name: str, file: Path, size_px: int = LARGEST_PX) -> None:
+    """Of ten classes; it finds boxes everywhere, with all kinds of scores."""
+    backbone, _, head = name.partition("/")
+    preprocessing = preprocessing_of(backbone, None)
+    if preprocessing.resize_mode == "stretch":  # SSD
+        preprocessing = replace(preprocessing, keeps_shape=True)
+    else:
+        preprocessing = preprocessing.keeping_shape(size_px, None, "fit")
+    chosen = (f"backbone={backbone}", f"head={head or 'torchvision'}", "head.norms=train")
+    record = record_of(file, preprocessing, "task=detection", *chosen)
+    task = untrained_task(task_class(record.task_name), replace(record, network={"max_detections": 100}))
+    assert isinstance(task.model, DetectorNetwork)
+    scatter_scores(task.model)
+    save(task, file)
+
+
+def record_of(file: Path, preprocessing: Preprocessing, *overrides: str) -> RunRecord:
     torch.manual_seed(0)
     with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        cfg = hydra.compose("train", [f"backbone={name}", "backbone.weights=null", f"output_dir={file.parent}"])
+        cfg = hydra.compose("train", [*overrides, "backbone.weights=null", f"output_dir={file.parent}"])
     classes = [str(digit) for digit in range(10)]
-    record = TrainingRun(train_config(cfg)).record_of(classes, preprocessing_of(name, None), "")
-    weights = untrained_task(task_class(record.task_name), record).state_dict()
-    torch.save({"state_dict": weights, CHECKPOINT_KEY: record.to_dict()}, file)
+    return TrainingRun(train_config(cfg)).record_of(classes, preprocessing, "")
+
+
+def save(task: FineTuneTask, file: Path) -> None:
+    torch.save({"state_dict": task.state_dict(), CHECKPOINT_KEY: task.record.to_dict()}, file)
+
+
+def scatter_scores(model: DetectorNetwork, std: float = 1.5, shift: float = -1.0) -> None:
+    """Give logits of classes this spread: random weights find nothing, or say the same everywhere."""
+    noise_BCHW = torch.randint(0, 256, (2, 3, 96, 128), dtype=torch.uint8)
+    net, seen = model.net, {}
+    layers = [module for name, module in net.named_modules() if is_class_layer(name, module)]
+    for layer in layers:
+        layer.register_forward_hook(lambda layer, _, output: seen.update({layer: output.std()}))
+    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
+    with torch.no_grad():
+        for norm in norms:
+            norm.momentum = 1.0
+        model(noise_BCHW)
+        model.eval()(noise_BCHW)
+        for layer in layers:
+            layer._forward_hooks.clear()
+            layer.weight.mul_(std / seen[layer])
+            layer.bias.fill_(shift)
+
+
+def is_class_layer(name: str, module: nn.Module) -> bool:
+    """The last one in front of the scores of classes."""
+    if name.endswith(("cls_logits", "cls_score")):
+        return True
+    return "classification_head.module_list" in name and isinstance(module, nn.Conv2d) and module.groups == 1
 
 
 def try_export(folder: Path, format: str) -> str:

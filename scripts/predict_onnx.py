@@ -1,6 +1,8 @@
 """Predictions of a file from src.export, with numpy, Pillow and onnxruntime alone: to copy into a service.
 
-python predict_onnx.py model.onnx <folder or image> [predictions.csv], whose columns are those of src.predict.
+python predict_onnx.py model.onnx <folder or image> [predictions.csv [folder for images with their boxes]]
+
+The columns are those of src.predict: a row per image, or per box of a detector.
 """
 
 import csv
@@ -10,33 +12,41 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
 SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff",
     ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2",
 )  # fmt: skip
+CORNERS = ("x1", "y1", "x2", "y2")
 DRAFT_MARGIN = 3  # a JPEG may come reduced while its shorter side has this many times the pixels that are needed
 
 
-def decode(path: Path, needed_px: int) -> np.ndarray:
-    """RGB uint8 [1, 3, H, W], upright by its EXIF tag, transparency over white; see src/data/decode.py."""
+def decode(path: Path, needed_px: int) -> tuple[np.ndarray, list[float]]:
+    """RGB uint8 [1, 3, H, W], upright by its EXIF tag, transparency over white; see src/data/decode.py.
+
+    And how many times as many pixels width and height of the file have: large JPEGs come reduced.
+    """
     with Image.open(path) as file:
         image: Image.Image = file
         if image.width * image.height > 180e6 or max(image.size) > 1000 * min(image.size):
             raise ValueError(f"{image.width} x {image.height} pixels are too many, or too thin")
+        whole_wh = image.size
         image.draft(None, (DRAFT_MARGIN * needed_px, DRAFT_MARGIN * needed_px))
+        scale = [whole / reduced for whole, reduced in zip(whole_wh, image.size, strict=True)]
+        scale = scale[::-1] if image.getexif().get(0x0112, 1) in (5, 6, 7, 8) else scale
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith(("I", "F")) or image.mode == "LAB":
             raise ValueError(f"images of mode {image.mode} are for src.predict")
         if image.has_transparency_data:
             rgba = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-        return np.asarray(image.convert("RGB")).transpose(2, 0, 1)[None]
+        pixels = np.asarray(image.convert("RGB")).transpose(2, 0, 1)[None]
+        return np.ascontiguousarray(pixels), scale
 
 
 class Model:
-    """Of a class per image, of classes that reach their thresholds, or of numbers: the outputs and facts tell which."""
+    """Of a class per image, of classes that reach their thresholds, of numbers, or of boxes: the outputs tell which."""
 
     def __init__(self, file: str) -> None:
         self.session = onnxruntime.InferenceSession(file)
@@ -45,17 +55,36 @@ class Model:
         names, self.thresholds, self.preprocessing = (json.loads(metadata[key]) for key in keys)
         answer = ["prediction"] if self.thresholds else ["prediction", "confidence"]
         self.names, self.columns = names, ["path", *answer, "ood_score", "error", *(f"prob:{name}" for name in names)]
-        if self.session.get_outputs()[0].name == "values":
+        self.kind = self.session.get_outputs()[0].name
+        if self.kind == "boxes":
+            self.columns = ["path", *CORNERS, "prediction", "score", "error"]
+        if self.kind == "values":
             self.names = [f"predicted:{n}" if n in ("path", "label", "ood_score", "error") else n for n in names]
             self.columns = ["path", *self.names, "error"]
 
-    def predict(self, path: Path) -> dict[str, str]:
+    def predict(self, path: Path) -> list[dict[str, str]]:
         try:
-            images = np.ascontiguousarray(decode(path, self.preprocessing["resize_px"]))
+            images, scale = decode(path, self.preprocessing["resize_px"])
         except Exception as error:  # decoders raise whatever they like
             reason = str(error).replace(repr(str(path)), "").strip(" :") or type(error).__name__
-            return {"path": str(path), "error": reason}
-        first, *ood = (output[0] for output in self.session.run(None, {"images": images}))
+            return [{"path": str(path), "error": reason}]
+        outputs = self.session.run(None, {"images": images})
+        if self.kind == "boxes":
+            found = self.boxes(outputs[0] * np.array(scale * 2, dtype=np.float32), *outputs[1:])
+            return [{"path": str(path), **row} for row in found] or [{"path": str(path)}]
+        return [self.row(path, *(output[0] for output in outputs))]
+
+    def boxes(self, corners: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> list[dict[str, str]]:
+        """Those whose score reaches the threshold of their class, the best first; in pixels of the upright file."""
+        least = np.array(self.thresholds or [0.5] * len(self.names), dtype=np.float32)
+        return [
+            {name: f"{side:.2f}" for name, side in zip(CORNERS, box, strict=True)}
+            | {"prediction": self.names[label], "score": f"{score:.6f}"}
+            for box, score, label in zip(corners.tolist(), scores, labels, strict=True)
+            if score >= least[label]
+        ]
+
+    def row(self, path: Path, first: np.ndarray, *ood: np.ndarray) -> dict[str, str]:
         if not ood:
             return {"path": str(path), **{name: f"{x:.6g}" for name, x in zip(self.names, first, strict=True)}}
         row = {"path": str(path), "ood_score": f"{ood[0]:.4f}"}
@@ -66,7 +95,21 @@ class Model:
         return {**row, "prediction": self.names[int(first.argmax())], "confidence": f"{first.max():.6f}"}
 
 
-def main(model_file: str, images: str, output: str = "predictions.csv") -> None:
+def draw(path: Path, rows: list[dict[str, str]], file: Path) -> None:
+    """The image with its boxes, as JPEG; the same class has the same colour."""
+    with Image.open(path) as opened:
+        image = ImageOps.exif_transpose(opened).convert("RGB")
+    brush, width = ImageDraw.Draw(image), max(1, max(image.size) // 320)
+    for row in rows:
+        if row.get("prediction"):
+            left, top, right, bottom = (float(row[name]) for name in CORNERS)
+            color = f"hsl({sum(row['prediction'].encode()) * 47 % 360}, 90%, 50%)"
+            brush.rectangle((left, top, max(right - 1, left), max(bottom - 1, top)), outline=color, width=width)
+            brush.text((left + width, top), f"{row['prediction']} {float(row['score']):.2f}", fill=color)
+    image.save(file, quality=90)
+
+
+def main(model_file: str, images: str, output: str = "predictions.csv", drawn: str = "") -> None:
     given, paths, file = Path(images), [Path(images)], Path(output)
     if given.is_dir():
         paths = sorted(p for p in given.rglob("*") if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
@@ -76,6 +119,8 @@ def main(model_file: str, images: str, output: str = "predictions.csv") -> None:
         columns = file.open("rb").readline().strip().split(b",") if file.is_file() else [b""]
         if columns[0] != b"path" or b"error" not in columns:
             sys.exit(f"'{output}' is there already and is no earlier output: give another name; of images, a folder.")
+    if drawn and (Path(drawn).is_file() or (Path(drawn).is_dir() and any(Path(drawn).iterdir()))):
+        sys.exit(f"'{drawn}' is there already, with something in it: give another name.")
     try:
         model, stream = Model(model_file), file.open("w", newline="", encoding="utf-8")
     except Exception as error:  # onnxruntime has errors of its own; other .onnx files lack the facts
@@ -83,8 +128,13 @@ def main(model_file: str, images: str, output: str = "predictions.csv") -> None:
     with stream:
         writer = csv.DictWriter(stream, model.columns)
         writer.writeheader()
-        writer.writerows(map(model.predict, paths))
+        for number, path in enumerate(paths, start=1):
+            rows = model.predict(path)
+            writer.writerows(rows)
+            if drawn and not rows[0].get("error"):
+                Path(drawn).mkdir(exist_ok=True)
+                draw(path, rows, Path(drawn) / f"{number:05d}_{path.stem}.jpg")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:]) if len(sys.argv) in (3, 4) else sys.exit(__doc__)
+    main(*sys.argv[1:]) if len(sys.argv) in (3, 4, 5) else sys.exit(__doc__)

@@ -22,7 +22,6 @@ MAX_NAME = 200  # bytes: file systems take 255, and files of the run have names 
 def register_resolvers() -> None:
     OmegaConf.register_new_resolver("run_dir", run_dir, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("job_dir", job_dir, replace=True)
-    OmegaConf.register_new_resolver("norms_for", lambda weights: "train" if weights is None else "frozen", replace=True)
 
 
 def run_dir(resume: str | None, name: str) -> str:

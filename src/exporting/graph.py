@@ -22,9 +22,20 @@ def trace(model: ExportedModel, backbone: str) -> ExportedProgram:
     sizes = {place: Dim.DYNAMIC for place in ((2, 3) if model.takes_one else (0, 2, 3))}
     try:
         with quiet(), torch.no_grad():
-            return torch.export.export(model.eval(), (example,), dynamic_shapes=(sizes,))
+            program = torch.export.export(model.eval(), (example,), dynamic_shapes=(sizes,))
     except Exception as error:  # of torch.export's many kinds, all of which mean this
         raise cannot_export(backbone, "torch.export", error) from error
+    forget_assertions(program)
+    return program
+
+
+def forget_assertions(program: ExportedProgram) -> None:
+    """Whether sizes are within their limits is known of our own graphs, and a reader should not have to trust texts."""
+    for node in list(program.graph.nodes):
+        if node.target is torch.ops.aten._assert_scalar.default:
+            program.graph.erase_node(node)
+    program.graph.eliminate_dead_code()
+    program.graph_module.recompile()
 
 
 def write_onnx(program: ExportedProgram, output_names: list[str], backbone: str, file: Path) -> None:

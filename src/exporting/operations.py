@@ -11,7 +11,7 @@ import torch
 # Of ATen: what networks are made of. None takes the name of a file (from_file does), or gives memory that was another's
 # (empty does).
 OPERATIONS = """
-__and__ __or__ __xor__ _assert_scalar _assert_tensor_metadata _scaled_dot_product_flash_attention_for_cpu _softmax _log_softmax
+__and__ __or__ __xor__ _assert_tensor_metadata _scaled_dot_product_flash_attention_for_cpu _softmax _log_softmax
 _native_batch_norm_legit _native_batch_norm_legit_no_training _to_copy _unsafe_view abs acos adaptive_avg_pool1d
 adaptive_avg_pool2d _adaptive_avg_pool2d adaptive_max_pool2d add addcdiv addcmul addmm alias all alpha_dropout amax
 amin any arange argmax argmin argsort asin atan atan2 avg_pool1d avg_pool2d baddbmm batch_norm bernoulli

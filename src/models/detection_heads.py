@@ -33,7 +33,7 @@ class NewDetector:
 
 # (network of torchvision, its name, side of the images in pixels, K classes without the background) -> detector
 DetectionHeadFactory = Callable[[nn.Module, str, int, int], NewDetector]
-Norms = Literal["frozen", "train"]
+Norms = Literal["frozen", "train"] | None  # None: the caller says it
 Channels = Annotated[int, at_least(32)]
 Convs = Annotated[int, at_least(1, at_most=8)]
 Stride = Literal[4, 8, 16, 32]

@@ -58,6 +58,13 @@ class DetectorNetwork(AdaptedNetwork):
         with self._asked_for(losses=False):
             return self._packed(images, self.net(self._normalised(images)))
 
+    @property
+    def loss_names(self) -> list[str]:
+        """Those of the parts of `losses`."""
+        if isinstance(self.net, GeneralizedRCNN):
+            return ["loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg"]
+        return ["classification", "bbox_regression", *(["bbox_ctrness"] if isinstance(self.net, FCOS) else [])]
+
     def losses(self, images: Images, targets: BoxTargets) -> dict[str, Tensor]:
         """The parts of the loss by torchvision's names; their sum is what is minimised.
 

@@ -82,7 +82,7 @@ class HeadSettings(TypedDict, total=False):
     anchor_strides: Positive
     proposals: Count
     samples: Count
-    norms: Annotated[str, one_of("frozen", "train")]
+    norms: Annotated[str | None, one_of("frozen", "train")]
 
 
 class LossSettings(TypedDict, total=False):

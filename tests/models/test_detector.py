@@ -42,7 +42,7 @@ def test_every_family_trains_a_step(name: str, head: DetectionHeadFactory) -> No
     for batch in (targets, [targets[1]] * 3):
         optimizer.zero_grad()
         losses = model.losses(images, batch)
-        assert all(loss.isfinite() for loss in losses.values())
+        assert all(loss.isfinite() for loss in losses.values()) and set(losses) == set(model.loss_names)
         sum(losses.values(), torch.zeros(())).backward()
         assert not [key for key, parameter in model.named_parameters() if parameter.grad is None]
         optimizer.step()

@@ -45,12 +45,12 @@ def test_a_checkpoint_answers_as_predict_does(scenes_run: Run, command: Any, tmp
     scene(7, 96).crop((0, 0, 96, 50)).save(folder / "turned.png", exif=exif)
     scene(3).resize((200, 200)).save(folder / "zoomed.png")
     ckpt, output = f"ckpt={scenes_run.directory}", tmp_path / "p.csv"
-    typed = (f"images={folder}", f"output={output}", "accelerator=cpu", "score_threshold=0.03")
+    typed = (f"images={folder}", f"output={output}", "accelerator=cpu", "score_threshold=0.05")
     answer: Answer = command("predict", ckpt, *typed)
     assert answer.status == 0, answer.err
     with output.open(newline="") as lines:
         rows = [row for row in csv.DictReader(lines) if row["x1"]]
-    model = load_model(str(scenes_run.directory), None, "cpu", score_threshold=0.03)
+    model = load_model(str(scenes_run.directory), None, "cpu", score_threshold=0.05)
     paths = sorted(folder.iterdir())
     images = [read_pixels(path.open("rb"), model.facts.preprocessing, model.size_px, 50) for path in paths]
     assert images[2][1] == (50, 96) and len({pixels.shape for pixels, _ in images}) == 2

@@ -37,7 +37,7 @@ def network_facts(network: dict[str, Any]) -> list[str]:
     facts = [f"At most {network['max_detections']} boxes are found in an image"]
     if "finest_stride" in network:
         facts.append(
-            f"Feature maps begin at stride {network['finest_stride']}: {100 - FEW_PERCENT} % of the boxes have sides of "
-            f"at least {LARGE_PX} px at the network's size. head.strides=[4, 8, 16] begins finer, at twice the time"
+            f"Feature maps begin at stride {network['finest_stride']}: {100 - FEW_PERCENT} % of the boxes have sides "
+            f"of at least {LARGE_PX} px at the network's size. head.strides=[4, 8, 16] begins finer, at twice the time"
         )
     return facts

@@ -63,8 +63,10 @@ class DetectionTask(FineTuneTask):
 
     @classmethod
     def adapt(cls, net: nn.Module, record: RunRecord, head: Callable[..., Any], channels_last: bool) -> DetectorNetwork:
-        strides = {name: value for name, value in record.network.items() if name == "finest_stride"}
-        detector = head(net, record.backbone_name, record.preprocessing.crop_px, len(record.class_names), **strides)
+        chosen = {name: value for name, value in record.network.items() if name == "finest_stride"}
+        if record.setting("head.norms") is None:
+            chosen["norms"] = "train" if record.setting("backbone.weights") is None else "frozen"
+        detector = head(net, record.backbone_name, record.preprocessing.crop_px, len(record.class_names), **chosen)
         return DetectorNetwork(detector, record.preprocessing, channels_last, record.network["max_detections"])
 
     @property
@@ -86,6 +88,8 @@ class DetectionTask(FineTuneTask):
         self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
         self.val_boxes, self.test_boxes = (BoxMetrics(len(self.class_names)) for _ in range(2))
         self.batch_loss = torch.zeros(())
+        for name in self.model.loss_names:
+            setattr(self, f"train_{name}", MeanMetric())
 
     @property
     def metric_names(self) -> list[str]:

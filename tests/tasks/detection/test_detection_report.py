@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Answer, Run, Runner
+from conftest import SCENES, Answer, Run, Runner
 from support.box_evidence import evidence_of, table_of
 from support.box_scenes import detections_of, truth_of
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -102,7 +102,7 @@ def test_runs_are_compared_image_by_image(scenes_run: Run, tmp_path: Path, comma
 
 def test_a_monitor_that_val_cannot_measure_ends_in_one_message_before_training(trained: Runner) -> None:
     with pytest.raises(ConfigError, match=r"task.monitor='val/ap_large' cannot be measured: none of the 7 images of"):
-        trained("task=detection", "data.scenes=60", "data.scene_px=64", "task.monitor=val/ap_large")
+        trained(*SCENES, "task.monitor=val/ap_large")
 
 
 @pytest.mark.parametrize(
