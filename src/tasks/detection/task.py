@@ -4,11 +4,9 @@ Shapes: B images, D rows for the boxes that are found in one, N images of a spli
 """
 
 import logging
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -27,7 +25,6 @@ from src.evaluation.evidence import Evidence
 from src.evaluation.prediction import Outputs, Prediction
 from src.models.detector import DetectorNetwork
 from src.runs.record import RunRecord
-from src.settings.errors import ConfigError
 from src.tasks.detection.agreement import compare
 from src.tasks.detection.answers import BoxAnswers, calibrated_layer, fitted_calibration, match_evidence, true_boxes
 from src.tasks.detection.drawn import draw_batch, draw_confusion, draw_some
@@ -37,7 +34,7 @@ from src.tasks.detection.metrics import BoxMetrics
 from src.tasks.detection.network import network_facts, network_for_boxes
 from src.tasks.detection.prediction import DetectionPrediction
 from src.tasks.detection.tiles import merged_tiles
-from src.tasks.detection.zero_ap import is_zero, warn_of_zeros
+from src.tasks.detection.zero_ap import is_zero, require_measurable, warn_of_zeros
 from src.training.task import FineTuneTask
 
 log = logging.getLogger(__name__)
@@ -74,15 +71,7 @@ class DetectionTask(FineTuneTask):
         return network_facts(self.record.network)
 
     def require_measurable(self, labels: Boxes) -> None:
-        nothing = {"detections": np.zeros((len(labels), 0, 6), dtype=np.float32)}
-        matches = match_evidence(Evidence("val", np.arange(len(labels)), nothing, labels), len(self.class_names))
-        name = self.monitor.removeprefix("val/")
-        if math.isnan(BoxMetrics.measure(matches).get(name, 0.0)):
-            raise ConfigError(
-                f"task.monitor='{self.monitor}' cannot be measured: none of the {len(labels):,} images of val has a "
-                "box that counts for it. Put images with boxes into val (data.val_fraction, or the data's own split), "
-                "or monitor the loss: task.monitor=val/loss task.mode=min."
-            )
+        require_measurable(self.monitor, labels)
 
     def configure_metrics(self) -> None:
         self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
