@@ -37,7 +37,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture
-def pages(colors_run: Run, colors: Path, command, tmp_path: Path) -> list[Path]:
+def pages(colors_run: Run, scenes_run: Run, colors: Path, command, tmp_path: Path) -> list[Path]:
     """Of a run, of an evaluation, of a comparison, of data checks without and with boxes."""
     run = colors_run.directory
     command("evaluate", f"ckpt={run}", f"report={tmp_path}/report", "accelerator=cpu")
