@@ -23,6 +23,7 @@ from src.evaluation.boxes.precision_recall import best_thresholds, mean_scores
 from src.evaluation.boxes.zero_reasons import why_zero
 from src.evaluation.evidence import Evidence
 from src.evaluation.prediction import Outputs, Prediction
+from src.models.by_shape import loss_and_outputs_by_shape
 from src.models.detector import DetectorNetwork
 from src.runs.record import RunRecord
 from src.tasks.detection.agreement import compare
@@ -33,7 +34,7 @@ from src.tasks.detection.exported import ExportedDetector, limits_of
 from src.tasks.detection.metrics import BoxMetrics
 from src.tasks.detection.network import network_facts, network_for_boxes
 from src.tasks.detection.prediction import DetectionPrediction
-from src.tasks.detection.tiles import merged_tiles
+from src.tasks.detection.tiles import in_pixels, merged_tiles
 from src.tasks.detection.zero_ap import is_zero, require_measurable, warn_of_zeros
 from src.training.task import FineTuneTask
 
@@ -93,8 +94,7 @@ class DetectionTask(FineTuneTask):
 
         A score that is no number makes no box, so it is the losses that tell of one: of these images all is NaN.
         """
-        parts, outputs_BD6 = self.model.losses_and_outputs(batch["image"], batch["label"])
-        self.batch_loss = torch.stack(list(parts.values())).sum()
+        self.batch_loss, outputs_BD6 = loss_and_outputs_by_shape(self.model, batch["image"], batch["label"])
         if not self.batch_loss.isfinite():
             outputs_BD6[self.suspects(batch)] = torch.nan
         return in_pixels(outputs_BD6, torch.stack([target["size_wh"] for target in batch["label"]]))
@@ -182,9 +182,3 @@ class DetectionTask(FineTuneTask):
     def predictions_of(self, evidence: Evidence) -> Iterator[Prediction]:
         for start in range(0, len(evidence), 1024):
             yield from self.predictions(torch.from_numpy(evidence.arrays["detections"][start : start + 1024]))
-
-
-def in_pixels(outputs_BD6: Tensor, sizes_B2: Tensor) -> Tensor:
-    """Outputs whose boxes are shares of the image's sides, with boxes in pixels of images of these widths, heights."""
-    boxes_BD4 = outputs_BD6[..., :4] * sizes_B2.repeat(1, 2)[:, None]
-    return torch.cat([boxes_BD4, outputs_BD6[..., 4:]], dim=-1)
