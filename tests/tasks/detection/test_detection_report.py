@@ -18,6 +18,7 @@ from src.settings.errors import ConfigError
 from src.tasks.detection import report as part
 from src.tasks.detection.answers import BoxAnswers, calibrated_layer
 
+
 def test_metrics_and_what_the_checkpoint_carries(scenes_run: Run) -> None:
     metrics, found = scenes_run.metrics, scenes_run.checkpoint()["finetune"]["calibration"]
     names = ("ap", "ap50", "ap75", "ar", "loss", "dece", "dece_uncalibrated", "precision", "recall", "f1")
