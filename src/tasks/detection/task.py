@@ -32,7 +32,7 @@ from src.tasks.detection.drawn import draw_batch, draw_confusion, draw_some
 from src.tasks.detection.export import DetectionOutputs
 from src.tasks.detection.exported import ExportedDetector, limits_of
 from src.tasks.detection.metrics import BoxMetrics
-from src.tasks.detection.network import network_facts, network_for_boxes
+from src.tasks.detection.network import loss_names, network_facts, network_for_boxes
 from src.tasks.detection.prediction import DetectionPrediction
 from src.tasks.detection.tiles import in_pixels, merged_tiles
 from src.tasks.detection.zero_ap import is_zero, require_measurable, warn_of_zeros
@@ -62,7 +62,7 @@ class DetectionTask(FineTuneTask):
     @classmethod
     def adapt(cls, net: nn.Module, record: RunRecord, head: Callable[..., Any], channels_last: bool) -> DetectorNetwork:
         chosen = {name: value for name, value in record.network.items() if name == "finest_stride"}
-        if record.setting("head.norms") is None:
+        if record.config["head"].get("norms", ...) is None:
             chosen["norms"] = "train" if record.setting("backbone.weights") is None else "frozen"
         detector = head(net, record.backbone_name, record.preprocessing.crop_px, len(record.class_names), **chosen)
         return DetectorNetwork(detector, record.preprocessing, channels_last, record.network["max_detections"])
@@ -78,7 +78,7 @@ class DetectionTask(FineTuneTask):
         self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
         self.val_boxes, self.test_boxes = (BoxMetrics(len(self.class_names)) for _ in range(2))
         self.batch_loss = torch.zeros(())
-        for name in self.model.loss_names:
+        for name in loss_names(self.model.net):
             setattr(self, f"train_{name}", MeanMetric())
 
     @property
@@ -102,13 +102,9 @@ class DetectionTask(FineTuneTask):
     def suspects(self, batch: Batch) -> Tensor:
         """Those whose own losses are not finite, in inference mode: a batch has one loss for all."""
         training = self.training
-        self.eval()
-        losses = [
-            self.model.losses_and_outputs([image], [target])[0].values()
-            for image, target in zip(batch["image"], batch["label"], strict=True)
-        ]
+        finite_B = self.eval().model.finite_images(batch["image"], batch["label"])
         self.train(training)
-        return torch.tensor([not all(loss.isfinite() for loss in parts) for parts in losses], device=self.device)
+        return ~finite_B
 
     def keep(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
         return {"detections": outputs.float()}
