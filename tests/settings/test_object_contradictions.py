@@ -58,7 +58,7 @@ def test_a_whole_detector_brings_its_head(name: str, tmp_path: Path) -> None:
 
 def test_the_shorter_side_may_be_limited_further() -> None:
     check_settings(compose("output_dir=x", "task=detection", "data.image_size_px=128", "data.resize_px=96"), {})
-    with pytest.raises(ConfigError, match="data.resize_px=96 is smaller than the crop"):
+    with pytest.raises(ConfigError, match=r"data\.resize_px=96 is smaller than the crop"):
         check_settings(compose("output_dir=x", "data.image_size_px=128", "data.resize_px=96"), {})
 
 
