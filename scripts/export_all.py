@@ -41,7 +41,7 @@ FAMILIES = (
 
 
 DETECTORS = ("squeezenet1_1/fcos", "squeezenet1_1/retinanet", "squeezenet1_1/faster_rcnn", "swin_t/fcos")
-LARGEST_PX = 320  # longer side of what a detector sees; the whole ones of torchvision would take 1,067
+LARGEST_PX = 160  # longer side of what a detector sees; the whole ones of torchvision would take 1,067
 
 
 def main() -> None:
@@ -70,19 +70,19 @@ def write_checkpoint(name: str, file: Path) -> None:
     save(untrained_task(task_class(record.task_name), record), file)
 
 
-def write_detector(name: str, file: Path, size_px: int = LARGEST_PX) -> None:
-    """Of ten classes; it finds boxes everywhere, with all kinds of scores."""
+def write_detector(name: str, file: Path, size_px: int = LARGEST_PX, shift: float = -1.0, *overrides: str) -> None:
+    """Of ten classes; it finds boxes everywhere, with all kinds of scores, fewer with a lower `shift`."""
     backbone, _, head = name.partition("/")
     preprocessing = preprocessing_of(backbone, None)
     if preprocessing.resize_mode == "stretch":  # SSD
         preprocessing = replace(preprocessing, keeps_shape=True)
     else:
         preprocessing = preprocessing.keeping_shape(size_px, None, "fit")
-    chosen = (f"backbone={backbone}", f"head={head or 'torchvision'}", "head.norms=train")
+    chosen = (f"backbone={backbone}", f"head={head or 'torchvision'}", "head.norms=train", *overrides)
     record = record_of(file, preprocessing, "task=detection", *chosen)
     task = untrained_task(task_class(record.task_name), replace(record, network={"max_detections": 100}))
     assert isinstance(task.model, DetectorNetwork)
-    scatter_scores(task.model)
+    scatter_scores(task.model, shift)
     save(task, file)
 
 
@@ -98,8 +98,8 @@ def save(task: FineTuneTask, file: Path) -> None:
     torch.save({"state_dict": task.state_dict(), CHECKPOINT_KEY: task.record.to_dict()}, file)
 
 
-def scatter_scores(model: DetectorNetwork, std: float = 1.5, shift: float = -1.0) -> None:
-    """Give logits of classes this spread: random weights find nothing, or say the same everywhere."""
+def scatter_scores(model: DetectorNetwork, shift: float) -> None:
+    """Spread the logits of classes: random weights find nothing, or say the same everywhere."""
     noise_BCHW = torch.randint(0, 256, (2, 3, 96, 128), dtype=torch.uint8)
     net, seen = model.net, {}
     layers = [module for name, module in net.named_modules() if is_class_layer(name, module)]
@@ -113,7 +113,7 @@ def scatter_scores(model: DetectorNetwork, std: float = 1.5, shift: float = -1.0
         model.eval()(noise_BCHW)
         for layer in layers:
             layer._forward_hooks.clear()
-            layer.weight.mul_(std / seen[layer])
+            layer.weight.mul_(1.5 / seen[layer])
             layer.bias.fill_(shift)
 
 

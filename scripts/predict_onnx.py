@@ -18,6 +18,7 @@ SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff",
     ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2",
 )  # fmt: skip
+LEAST_PX = 0.01  # side of a box
 CORNERS = ("x1", "y1", "x2", "y2")
 DRAFT_MARGIN = 3  # a JPEG may come reduced while its shorter side has this many times the pixels that are needed
 
@@ -81,7 +82,7 @@ class Model:
             {name: f"{side:.2f}" for name, side in zip(CORNERS, box, strict=True)}
             | {"prediction": self.names[label], "score": f"{score:.6f}"}
             for box, score, label in zip(corners.tolist(), scores, labels, strict=True)
-            if score >= least[label]
+            if score >= least[label] and min(box[2] - box[0], box[3] - box[1]) >= LEAST_PX
         ]
 
     def row(self, path: Path, first: np.ndarray, *ood: np.ndarray) -> dict[str, str]:
@@ -105,7 +106,8 @@ def draw(path: Path, rows: list[dict[str, str]], file: Path) -> None:
             left, top, right, bottom = (float(row[name]) for name in CORNERS)
             color = f"hsl({sum(row['prediction'].encode()) * 47 % 360}, 90%, 50%)"
             brush.rectangle((left, top, max(right - 1, left), max(bottom - 1, top)), outline=color, width=width)
-            brush.text((left + width, top), f"{row['prediction']} {float(row['score']):.2f}", fill=color)
+            text = f"{row['prediction']} {float(row['score']):.2f}"
+            brush.text((left + width, top), text, fill=color, font_size=max(10, max(image.size) // 45))
     image.save(file, quality=90)
 
 

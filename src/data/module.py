@@ -49,7 +49,7 @@ class ImageDataModule(ImageSource):
 
     def val_dataloader(self) -> DataLoader[Batch]:
         # Whether a network can memorise some batches is seen on these.
-        overfits = self.trainer is not None and self.trainer.overfit_batches
+        overfits = self.trainer is not None and self.trainer.overfit_batches  # type: ignore[attr-defined]
         return self.loader("train" if overfits else "val")
 
     def test_dataloader(self) -> DataLoader[Batch]:

@@ -57,9 +57,14 @@ def parity_images(images: str | None, data: ImageDataModule | None, preprocessin
         chosen = [Image.fromarray(grey_HW).convert("RGB") for grey_HW in grey_NHW]
         what = "of the embedded digits, for want of others,"
     resized = [chosen[i % len(chosen)].resize(size) for i, size in enumerate(ODD_SIZES)]
-    plain = [Image.new("RGB", (120, 90), color) for color in ("black", "gray", "white")]  # nothing is on them
-    log.info("Comparing on %d %s, %d scaled to other sizes, and plain ones", len(chosen), what, len(resized))
-    return [*chosen, *plain, *resized]
+    log.info("Comparing on %d %s, %d scaled to other sizes, and 2 of noise", len(chosen), what, len(resized))
+    return [*chosen, *images_of_nothing(), *resized]
+
+
+def images_of_nothing() -> list[Image.Image]:
+    """Faint noise: of one colour they would have equal scores at many places, of which rounding would choose some."""
+    noise = np.random.default_rng(0).integers(-6, 7, (90, 120, 3))
+    return [Image.fromarray((level + noise).astype(np.uint8)) for level in (30, 128)]
 
 
 def test_images(

@@ -58,13 +58,6 @@ class DetectorNetwork(AdaptedNetwork):
         with self._asked_for(losses=False):
             return self._packed(images, self.net(self._normalised(images)))
 
-    @property
-    def loss_names(self) -> list[str]:
-        """Those of the parts of `losses`."""
-        if isinstance(self.net, GeneralizedRCNN):
-            return ["loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg"]
-        return ["classification", "bbox_regression", *(["bbox_ctrness"] if isinstance(self.net, FCOS) else [])]
-
     def losses(self, images: Images, targets: BoxTargets) -> dict[str, Tensor]:
         """The parts of the loss by torchvision's names; their sum is what is minimised.
 
@@ -85,6 +78,11 @@ class DetectorNetwork(AdaptedNetwork):
         with self._one_backbone_pass(), torch.random.fork_rng(devices=devices):
             torch.manual_seed(_SAMPLING_SEED)
             return self.losses(images, targets), self(images)
+
+    def finite_images(self, images: Images, targets: BoxTargets) -> Tensor:
+        """Which images alone have finite losses, bool [B]; in inference mode."""
+        parts = [self.losses_and_outputs([image], [target])[0] for image, target in zip(images, targets, strict=True)]
+        return torch.stack([torch.stack(list(part.values())).isfinite().all() for part in parts])
 
     def _normalised(self, images: Images) -> list[Tensor]:
         if isinstance(images, Tensor):

@@ -120,3 +120,11 @@ def test_weights_without_end_have_no_metrics(boxes: tuple[str, ...], tmp_path: P
         "trainer.gradient_clip_val=null", "on_nonfinite_loss=skip",
     )  # fmt: skip
     assert run.metrics["val/ap"] is None and run.metrics["test/ap"] is None and run.metrics["val/loss"] is None
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:You requested to overfit")  # Lightning: it does not shuffle then
+def test_two_batches_are_memorised(tmp_path: Path) -> None:
+    """With nothing but debug=overfit, whose 30 epochs the tests' own settings would shorten."""
+    run = run_train(tmp_path / "run", "task=detection", "debug=overfit", "trainer.max_epochs=30", "test=false")
+    assert run.metrics["val/ap50"] > 0.9

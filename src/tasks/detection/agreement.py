@@ -79,18 +79,15 @@ def largest_difference(one: Answer, other: Answer, limits: Limits) -> float:
 def dropped_by_rounding(one: Answer, other: Answer, limits: Limits) -> npt.NDArray[np.bool_]:
     """Which boxes of `one` the other may lack: bool [M].
 
-    Slivers; those at the end of what is kept; those that overlap a better box by just about what is allowed; and those
-    in whose place the other answer has a box of the same score.
+    Slivers; those at the end of what is kept; and those that overlap a better box by just about what is allowed.
     """
     lowest = other.scores[-1] if len(other.scores) >= limits.most else 0.0
     near_end_M = one.scores <= max(limits.floor, lowest) + TIE
     ious_MM = iou_of_class(one, one)
     better_MM = np.arange(len(one.scores))[:, None] > np.arange(len(one.scores))
     at_limit_M = ((ious_MM > limits.most_iou - NEAR_IOU) & better_MM).any(axis=1)
-    ties_MN = np.abs(one.scores[:, None] - other.scores) <= TIE
-    replaced_M = ((iou_of_class(one, other) > limits.most_iou - NEAR_IOU) & ties_MN).any(axis=1)
     sliver_M = (one.boxes_xyxy[:, 2:] - one.boxes_xyxy[:, :2]).min(axis=1, initial=np.inf) < SLIVER_PX
-    return sliver_M | near_end_M | at_limit_M | replaced_M
+    return sliver_M | near_end_M | at_limit_M
 
 
 def counterparts(one: Answer, other: Answer, least_iou: float) -> npt.NDArray[np.int64]:

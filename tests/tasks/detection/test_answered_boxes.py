@@ -20,7 +20,7 @@ NAMES = ["cat", "dog"]
 # Found, a wrong class with a higher score than a right one, missed, a false alarm, one in a crowd; an image of nothing.
 TRUTH = truth_of([[(*A, 0), (*B, 1), (*C, 1), (60, 60, 100, 100, 0, 1)], []])
 FOUND = [
-    [(*B, 0.9, 0), (*A, 0.8, 0), (61, 61, 70, 70, 0.7, 0), (*B, 0.6, 1), (*NOWHERE, 0.1, 1)],
+    [(*B, 0.9, 0), (*A, 0.8, 0), (61, 61, 70, 70, 0.7, 0), (*B, 0.6, 1), (*C, 0.1, 1)],
     [(*NOWHERE, 0.95, 1)],
 ]
 
