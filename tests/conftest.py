@@ -125,7 +125,7 @@ def colors_run(colors: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 SCENES = (
     "task=detection", "data.scenes=60", "data.scene_px=64", "data.batch_size=8", "head.strides=[8,16]",
-    "head.channels=32", "head.convs=1",
+    "head.channels=64", "head.convs=1",
 )  # fmt: skip
 
 
