@@ -27,8 +27,6 @@ def check(cfg: DictConfig) -> None:
     output = output_folder(cfg.output, "output", ("check.csv", "check.html"), cfg.overwrite)
 
     with importing():
-        import numpy as np
-
         from src.build.data import build_data_to_check
         from src.data.checking.annotations import other_notes
         from src.data.checking.box_lines import box_counts
@@ -44,10 +42,9 @@ def check(cfg: DictConfig) -> None:
     datamodule = build_data_to_check(data, cfg.task.targets)
     datamodule.require_found()
     table = datamodule.table
-    rows = np.unique(np.concatenate(list(table.splits.values())))
-    log.info("Looking at %s images", f"{len(rows):,}")
+    log.info("Looking at %s images", f"{len(table.rows_in_splits):,}")
     start = time.perf_counter()
-    facts = look_at_images(table, rows, datamodule.num_workers)
+    facts = look_at_images(table, table.rows_in_splits, datamodule.num_workers)
     found = find_all(datamodule, facts, cfg.tiny_px, cfg.near_duplicate_bits)
     reasons = reasons_against(table, found)
     log.info("Done in %.1f s", time.perf_counter() - start)
@@ -59,8 +56,8 @@ def check(cfg: DictConfig) -> None:
         write_page(output / "check.html", table, found, reasons, overview, notes, boxes)
     except OSError as error:
         raise ConfigError(f"output='{output}' cannot be written: {error.strerror}.") from error
-    show([*overview, *notes, "", *finding_lines(table, found)])
-    show(["", f"Images: {output / 'check.html'}, all findings: {output / 'check.csv'}", ""])
+    where = f"Images: {output / 'check.html'}, all findings: {output / 'check.csv'}"
+    show([*overview, *notes, "", *finding_lines(table, found), "", where, ""])
     if reasons:
         show(["Training is not advisable:", *(f"  - {reason}" for reason in reasons)])
         sys.exit(NOT_ADVISABLE)

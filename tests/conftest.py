@@ -123,13 +123,19 @@ def colors_run(colors: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     )  # fmt: skip
 
 
+SCENES = (
+    "task=detection", "data.scenes=60", "data.scene_px=64", "data.batch_size=8", "head.strides=[8,16]",
+    "head.channels=64", "head.convs=1",
+)  # fmt: skip
+
+
 @pytest.fixture(scope="session")
 def scenes_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """One run on scenes of digits, 64 pixels, whose boxes have low scores and are many: it was hardly trained."""
+    """One run on scenes of digits, with TensorBoard; some boxes are found, with low scores, some classes are not."""
     directory = tmp_path_factory.mktemp("scenes_run") / "run"
     return run_train(
-        directory, "task=detection", "data.scenes=40", "data.scene_px=64", "head.strides=[4,8,16]", "data.batch_size=8",
-        "trainer.max_epochs=8", "optimizer.lr=3e-3", "test=false",
+        directory, *SCENES, "trainer.max_epochs=6", "augment=none", "logger=tensorboard",
+        "+callbacks.figures.every_n_epochs=3",
     )  # fmt: skip
 
 

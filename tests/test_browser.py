@@ -37,14 +37,16 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture
-def pages(colors_run: Run, colors: Path, command, tmp_path: Path) -> list[Path]:
-    """Of a run, of an evaluation, of a comparison, of a data check."""
+def pages(colors_run: Run, scenes_run: Run, colors: Path, command, tmp_path: Path) -> list[Path]:
+    """Of a run, of an evaluation, of a comparison, of data checks without and with boxes."""
     run = colors_run.directory
     command("evaluate", f"ckpt={run}", f"report={tmp_path}/report", "accelerator=cpu")
     command("compare", f"runs={run}", str(run), f"output={tmp_path}/comparison.html")
     command("check", f"data.root={colors}", f"output={tmp_path}/check")
-    names = ("report/index.html", "comparison.html", "check/check.html")
-    return [run / "report" / "index.html", *(tmp_path / name for name in names)]
+    command("check", "task=detection", "data.scenes=40", f"output={tmp_path}/boxes", "data.cache=none")
+    names = ("report/index.html", "comparison.html", "check/check.html", "boxes/check.html")
+    first, last = (one / "report" / "index.html" for one in (run, scenes_run.directory))
+    return [first, *(tmp_path / name for name in names), last]
 
 
 def test_pages_load_without_a_complaint(browser: Any, pages: list[Path]) -> None:

@@ -39,6 +39,16 @@ TASKS = {
     "classification": ["data=folder", "data.root=images"],
     "multilabel": ["task=multilabel", "data.file=table.csv", "data.label_columns=tags"],
     "regression": ["task=regression", "data.file=table.csv", "data.label_columns=[red,blue]"],
+    "detection": [
+        "task=detection",
+        "data.scenes=60",
+        "data.scene_px=64",
+        "data.image_size_px=64",
+        "head.strides=[8,16]",
+        "trainer.max_epochs=6",
+        "optimizer.lr=3e-4",
+        "augment=none",
+    ],
 }
 SMALL = [
     "trainer=cpu", "trainer.max_epochs=2", "data.image_size_px=32", "data.batch_size=8", "data.num_workers=0",

@@ -33,7 +33,7 @@ def build_datamodule(settings: TrainConfig, preprocessing: Preprocessing | None 
     backbone, data = settings.backbone, settings.data
     if preprocessing is None:
         preprocessing = preprocessing_of(backbone.name, find_weights(backbone.name, backbone.weights))
-        if settings.task.targets in MOVE_WITH_PIXELS and not preprocessing.keeps_shape:
+        if settings.task.targets in MOVE_WITH_PIXELS and preprocessing.resize_mode == "crop":
             preprocessing = preprocessing.with_size(WHOLE_IMAGE_PX, None)  # a classifier's own is for one object
     datamodule = told(instantiated(data, settings.task.targets, preprocessing, settings.augment, settings.seed, None))
     if isinstance(targets := datamodule.table.targets, Boxes):

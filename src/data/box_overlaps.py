@@ -13,7 +13,8 @@ Floats = npt.NDArray[np.float32]
 
 
 def alike_pairs(boxes_xyxy: Floats, image_M: Rows, least_iou: float) -> npt.NDArray[np.int64]:
-    """Pairs of boxes of one image whose IoU is larger than that, int64 [P, 2], the lower one first, sorted.
+    """Pairs of boxes of one image (or of whatever else `image_M` counts) whose IoU is larger than that, int64 [P, 2],
+    the lower one first, sorted.
 
     Boxes with so large an IoU begin at nearly the same x: after sorting by it, each is compared with its neighbours
     alone, so the time grows with M log M and not with the square of what an image has.
@@ -49,14 +50,17 @@ def unmatched(
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Which boxes of one image have no partner among those of another, and the other way round: bool [m] and [n].
 
-    A partner has the same class and an IoU of at least 0.5; from the largest IoU down, each box gets one.
+    A partner has the same class and an IoU of more than 0.5; from the largest IoU down, each box gets one.
     """
-    iou_mn = iou(boxes_xyxy.astype(np.float64)[:, None], others_xyxy.astype(np.float64)[None])
-    iou_mn[classes[:, None] != other_classes[None]] = 0
-    one_P, other_P = np.nonzero(iou_mn >= SAME_PLACE)
-    order = np.argsort(-iou_mn[one_P, other_P], kind="stable")
+    count = len(boxes_xyxy)
+    both, of_both = np.concatenate([boxes_xyxy, others_xyxy]), np.concatenate([classes, other_classes])
+    one_P, other_P = alike_pairs(both, of_both, SAME_PLACE).T
+    across = (one_P < count) & (other_P >= count)
+    one_P, other_P = one_P[across], other_P[across]
+    order = np.argsort(-iou(both[one_P].astype(np.float64), both[other_P].astype(np.float64)), kind="stable")
+    one_P, other_P = one_P[order], other_P[order] - count
     left_m, left_n = np.ones(len(boxes_xyxy), dtype=np.bool_), np.ones(len(others_xyxy), dtype=np.bool_)
-    for one, other in zip(one_P[order].tolist(), other_P[order].tolist(), strict=True):
+    for one, other in zip(one_P.tolist(), other_P.tolist(), strict=True):
         if left_m[one] and left_n[other]:
             left_m[one] = left_n[other] = False
     return left_m, left_n

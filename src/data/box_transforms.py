@@ -25,7 +25,7 @@ def training_box_transform(preprocessing: Preprocessing, augmentation: Augmentat
         fill = {Image.Image: preprocessing.padding_color, "others": 0}
         steps.append(v2.RandomZoomOut(fill, side_range=ZOOM_OUT, p=augmentation.zoom_out))
     if augmentation.iou_crop:
-        steps.append(v2.RandomApply([v2.RandomIoUCrop()], p=augmentation.iou_crop))
+        steps.append(v2.RandomApply([ObjectCrop()], p=augmentation.iou_crop))
     if steps:
         steps.append(resized(preprocessing))
     steps += flip_steps(augmentation)
@@ -34,6 +34,16 @@ def training_box_transform(preprocessing: Preprocessing, augmentation: Augmentat
     steps += [*color_steps(augmentation), v2.PILToTensor()]
     steps.append(v2.SanitizeBoundingBoxes(min_size=LEAST_SIDE_PX))  # last: all else may leave a box without area
     return Transform(resized(preprocessing), v2.Compose(steps), preprocessing.resize_px)
+
+
+class ObjectCrop(v2.RandomIoUCrop):
+    """torchvision's (SSD, arXiv 1512.02325), which cannot cut images of a few pixels on a side: they stay whole."""
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        if min(size_of_image(flat_inputs)) * self.min_scale < 1:
+            return {}
+        params: dict[str, Any] = super().make_params(flat_inputs)
+        return params
 
 
 class ScaleJitter(v2.Transform):

@@ -97,7 +97,10 @@ class Boxes(Targets):
         return np.array(found, dtype=np.bool_)
 
     def is_other(self, row: int, other: int) -> bool:
-        return any(left.any() for left in unmatched(*self.shares(row), *self.shares(other)))
+        (one, classes), (others, other_classes) = self.shares(row), self.shares(other)
+        if np.array_equal(one, others) and np.array_equal(classes, other_classes):
+            return False
+        return any(left.any() for left in unmatched(one, classes, others, other_classes))
 
     def contradicts(self, row: int, other: int) -> bool:
         (one, classes), (others, other_classes) = self.shares(row), self.shares(other)

@@ -79,6 +79,7 @@ class ImageSource(LightningDataModule):
             augmentation,
             horizontal_flip=augmentation.horizontal_flip if mirror_safe else 0.0,
             crop_scale_min=augmentation.crop_scale_min if crop_safe else None,
+            iou_crop=augmentation.iou_crop if crop_safe else 0.0,
         )
         self.seed, self.batch_size, self.balanced_sampling = seed, batch_size, balanced_sampling
         self.num_workers = workers_that_fit(available_workers() if num_workers is None else num_workers)

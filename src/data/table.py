@@ -53,6 +53,11 @@ class ImageTable:
     def labels(self) -> npt.NDArray[Any]:
         return self.targets.values
 
+    @property
+    def rows_in_splits(self) -> Rows:
+        """Each once, ascending."""
+        return np.unique(np.concatenate(list(self.splits.values())))
+
     def file(self, row: int) -> Path | None:
         """Where the image lies; None if it is no file."""
         return None if self.root is None else self.root / self.paths[row]

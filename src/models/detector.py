@@ -79,6 +79,11 @@ class DetectorNetwork(AdaptedNetwork):
             torch.manual_seed(_SAMPLING_SEED)
             return self.losses(images, targets), self(images)
 
+    def finite_images(self, images: Images, targets: BoxTargets) -> Tensor:
+        """Which images alone have finite losses, bool [B]; in inference mode."""
+        parts = [self.losses_and_outputs([image], [target])[0] for image, target in zip(images, targets, strict=True)]
+        return torch.stack([torch.stack(list(part.values())).isfinite().all() for part in parts])
+
     def _normalised(self, images: Images) -> list[Tensor]:
         if isinstance(images, Tensor):
             return list(self.normalise(images))

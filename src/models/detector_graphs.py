@@ -45,7 +45,7 @@ class OneStageGraph:
             return torch.cat(anchors_by_level(self.net.anchor_generator, pixels_13hw, maps))
         grids, size = [list(one.shape[-2:]) for one in maps], list(pixels_13hw.shape[-2:])
         shares_A4 = self.net.anchor_generator._grid_default_boxes(grids, size)
-        (centers_A2, sides_A2), size_wh = shares_A4.split(2, dim=1), torch.tensor([size[1], size[0]])
+        (centers_A2, sides_A2), size_wh = torch.split(shares_A4, 2, dim=1), torch.tensor([size[1], size[0]])
         corners = (centers_A2 - 0.5 * sides_A2) * size_wh, (centers_A2 + 0.5 * sides_A2) * size_wh
         return torch.cat(corners, dim=1)
 
@@ -57,7 +57,7 @@ class OneStageGraph:
         places = self.net.anchor_generator.num_anchors_per_location()
         counts = [one.shape[-2] * one.shape[-1] * count for one, count in zip(maps, places, strict=True)]
         classes, scores, indices, start = scores_AK.shape[1], [], [], 0
-        for scores_aK in scores_AK.split(counts):
+        for scores_aK in torch.split(scores_AK, counts):
             best_k, indices_k = highest(scores_aK.flatten(), self.net.topk_candidates)
             scores.append(best_k)
             indices.append(indices_k + start * classes)
@@ -96,4 +96,5 @@ def clipped(boxes_M4: Tensor, size_2: Tensor) -> Tensor:
 def nms_by_class(boxes_M4: Tensor, scores_M: Tensor, labels_M: Tensor, most_iou: float) -> Tensor:
     """As torchvision's batched_nms does for up to 1,000 boxes: classes are moved so far apart that they never meet."""
     largest = torch.cat([boxes_M4.flatten(), boxes_M4.new_zeros(1)]).max()
-    return nms(boxes_M4 + (labels_M.to(boxes_M4) * (largest + 1))[:, None], scores_M, most_iou)
+    kept_M: Tensor = nms(boxes_M4 + (labels_M.to(boxes_M4) * (largest + 1))[:, None], scores_M, most_iou)
+    return kept_M

@@ -35,7 +35,7 @@ class PillowResize(nn.Module):
         """Whole numbers 0..255, float32 [B, 3, S, S], of images uint8 [B, 3, H, W]."""
         sizes_2 = sizes_of(images_BCHW)
         new_sizes_2 = self.new_sizes(sizes_2)
-        new_height_1, new_width_1 = new_sizes_2.split(1)
+        new_height_1, new_width_1 = torch.split(new_sizes_2, 1)
         kept = self.kept(new_height_1), self.kept(new_width_1)
         resized_BCSS = self.resampled(images_BCHW, sizes_2, new_sizes_2, *kept)
         if self.mode == "fit":
@@ -48,7 +48,7 @@ class PillowResize(nn.Module):
         self, images_BCHW: Tensor, sizes_2: Tensor, new_sizes_2: Tensor, kept_h: Tensor, kept_w: Tensor
     ) -> Tensor:
         """float64 [B, 3, h, w]: these rows and columns of the scaled image; beyond it is something finite."""
-        (height_1, width_1), (new_height_1, new_width_1) = sizes_2.split(1), new_sizes_2.split(1)
+        (height_1, width_1), (new_height_1, new_width_1) = torch.split(sizes_2, 1), torch.split(new_sizes_2, 1)
         rows_hH = self.weights(torch.arange(images_BCHW.shape[2]), height_1, new_height_1, kept_h)
         columns_wW = self.weights(torch.arange(images_BCHW.shape[3]), width_1, new_width_1, kept_w)
         pixels_BCHW = images_BCHW.double()
@@ -97,9 +97,9 @@ class PillowResizeWhole(PillowResize):
         """
         sizes_2 = sizes_of(images_BCHW)
         new_sizes_2 = self.new_sizes(sizes_2)
-        kept_h, kept_w = (torch.arange(self.padded(size_1)) for size_1 in new_sizes_2.split(1))
+        kept_h, kept_w = (torch.arange(self.padded(size_1)) for size_1 in torch.split(new_sizes_2, 1))
         resized_BChw = self.resampled(images_BCHW, sizes_2, new_sizes_2, kept_h, kept_w)
-        new_height_1, new_width_1 = new_sizes_2.split(1)
+        new_height_1, new_width_1 = torch.split(new_sizes_2, 1)
         inside_hw = inside(kept_h, new_height_1)[:, None] & inside(kept_w, new_width_1)
         return resized_BChw.float(), inside_hw, new_sizes_2
 

@@ -54,7 +54,7 @@ class Preprocessing:
         """
         crop_px = self.crop_px if image_size_px is None else image_size_px
         shorter_px = resize_px or (self.resize_px if image_size_px is None else crop_px)
-        mode = resize_mode or "fit"
+        mode = resize_mode or (self.resize_mode if self.resize_mode != "crop" else "fit")
         return replace(self, resize_px=min(shorter_px, crop_px), crop_px=crop_px, resize_mode=mode, keeps_shape=True)
 
     def as_dict(self) -> dict[str, Any]:

@@ -48,9 +48,8 @@ def draw_boxes(
             if doubled:
                 draw.line(outline(corners, 2 * width + 2), fill=ink, width=wide, joint="curve")
         if text:
-            above = top - height_of(draw, text, letters)
-            y = bottom if dashed else above if above >= 0 else top
-            label(draw, (left, y), text, color, letters, drawn.height)
+            y = bottom if dashed else top - text_box(draw, text, letters)[3]
+            label(draw, (left, y), text, color, letters, drawn.size)
     return drawn
 
 
@@ -69,17 +68,22 @@ def draw_corners(draw: ImageDraw.ImageDraw, corners: tuple[float, float, float, 
 
 
 def label(
-    draw: ImageDraw.ImageDraw, corner: tuple[float, float], text: str, color: str, letters: object, bottom: float
+    draw: ImageDraw.ImageDraw,
+    corner: tuple[float, float],
+    text: str,
+    color: str,
+    letters: object,
+    size: tuple[int, int],
 ) -> None:
-    """Text below this corner, or above the lower edge `bottom` of the image, and never above its upper edge."""
-    left, top, right, low = draw.textbbox((0, 0), text, font=letters)  # type: ignore[arg-type]
-    x, y = corner[0], max(min(corner[1], bottom - height_of(draw, text, letters)), 0)
-    draw.rectangle((x, y, x + right - left + 4, y + low - top + 4), fill=color)
+    """Text on a ground of this colour, below and right of the corner, moved into the image, which has this size."""
+    left, top, width, height = text_box(draw, text, letters)
+    x, y = (max(min(at, most - side), 0) for at, most, side in zip(corner, size, (width, height), strict=True))
+    draw.rectangle((x, y, x + width, y + height), fill=color)
     ink = DARK if color in LIGHT_GROUNDS else LIGHT
     draw.text((x + 2 - left, y + 2 - top), text, fill=ink, font=letters)  # type: ignore[arg-type]
 
 
-def height_of(draw: ImageDraw.ImageDraw, text: str, letters: object) -> float:
-    """Of a text with its ground."""
-    _, top, _, low = draw.textbbox((0, 0), text, font=letters)  # type: ignore[arg-type]
-    return low - top + 4
+def text_box(draw: ImageDraw.ImageDraw, text: str, letters: object) -> tuple[float, float, float, float]:
+    """Where its ink begins, left and at the top, and width and height of it with its ground."""
+    left, top, right, bottom = draw.textbbox((0, 0), text, font=letters)  # type: ignore[arg-type]
+    return left, top, right - left + 4, bottom - top + 4

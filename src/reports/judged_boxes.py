@@ -12,7 +12,8 @@ from src.reports.drawn_boxes import draw_boxes
 
 Kind = Literal["true", "right", "missed", "wrong"]
 SIDE_PX = 480  # longer side of a drawing
-TEXTS_PER_SIDE = 28  # lines of text that would fill it
+TEXTS_PER_SIDE = 28, 40  # lines of text that would fill it, with few and with many boxes
+FEW = 15
 
 
 class Style(NamedTuple):
@@ -46,10 +47,11 @@ def draw_judged(image: Image.Image, judged: JudgedBoxes, scale: float = 1.0, sid
     factor = side_px / max(image.size)
     size = max(round(image.width * factor), 1), max(round(image.height * factor), 1)
     drawn = image.convert("RGB").resize(size, Image.Resampling.BICUBIC)
+    text_px = side_px // TEXTS_PER_SIDE[len(judged.kinds) > FEW]
     for kind, style in STYLES.items():
         mine = [m for m, one in enumerate(judged.kinds) if one == kind]
         boxes_M4 = judged.boxes_xyxy[mine] * np.float32(scale * factor)
-        texts, colors, text_px = [judged.texts[m] for m in mine], [style.color] * len(mine), side_px // TEXTS_PER_SIDE
+        texts, colors = [judged.texts[m] for m in mine], [style.color] * len(mine)
         drawn = draw_boxes(drawn, boxes_M4, texts, colors, style.corners, style.doubled, text_px)
     return drawn
 
@@ -62,7 +64,7 @@ def draw_legend() -> Image.Image:
         box_14 = np.array([[24, row * index + 18, 120, row * index + 66]], dtype=np.float32)
         canvas = draw_boxes(canvas, box_14, [""], [style.color], style.corners, style.doubled)
         ImageDraw.Draw(canvas).text((160, row * index + row / 2), style.words, "white", font(27), anchor="lm")
-    return canvas
+    return canvas.crop((0, 0, 520, canvas.height))
 
 
 def draw_grid(images: Sequence[Image.Image], texts: Sequence[str], side_px: int, columns: int) -> Image.Image:

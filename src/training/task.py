@@ -75,7 +75,9 @@ class FineTuneTask(OptionalParts):
 
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Of a training batch. `loss` is minimised, the others are logged as `train/<name>`."""
+        """Of a training batch. `loss` is minimised, the others are logged as `train/<name>`: of each of these
+        `configure_metrics` makes a mean `train_<name>`, so that a resumed run goes on counting.
+        """
 
     @abstractmethod
     def keep(self, outputs: Any, batch: Batch) -> dict[str, Tensor]:
@@ -136,7 +138,9 @@ class FineTuneTask(OptionalParts):
         self.train_loss.update(loss.detach(), weight=size)
         self.log("train/loss", self.train_loss, on_step=False, on_epoch=True, batch_size=size)
         for name, value in losses.items():
-            self.log(f"train/{name}", value, on_step=False, on_epoch=True, batch_size=size)
+            mean = getattr(self, f"train_{name}")
+            mean.update(value.detach(), weight=size)
+            self.log(f"train/{name}", mean, on_step=False, on_epoch=True, batch_size=size)
         self.count_training()
         return loss
 

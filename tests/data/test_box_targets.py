@@ -28,9 +28,9 @@ ALL = np.arange(3)
 
 def test_what_is_said_of_boxes() -> None:
     assert [BOXES.text(row) for row in range(3)] == ["cat 1;dog 1", "", "cat 1;dog 1"]
-    assert BOXES.counts(ALL).tolist() == [2, 2]  # images
+    assert BOXES.counts(ALL).tolist() == [1, 2]  # images; crowds do not count
     assert BOXES.size(1) == (10, 20) and BOXES.largest_count == 2
-    assert BOXES.describe(ALL) == "Classes in train: dog 2, cat 2 (images that show it; 4 boxes, 1 without boxes)"
+    assert BOXES.describe(ALL) == "Classes in train: dog 2, cat 1 (images that show it; 4 boxes, 1 without boxes)"
     places_m, positions_m = BOXES.places(np.array([2, 0]))
     assert places_m.tolist() == [2, 3, 0, 1] and positions_m.tolist() == [0, 0, 1, 1]
 

@@ -11,6 +11,7 @@ from src.models.detection_heads import DetectionHeadFactory, faster_rcnn, fcos, 
 from src.models.detector import DetectorNetwork
 from src.models.freeze import set_trainable, trained_modules
 from src.models.torchvision_detectors import own_head
+from src.tasks.detection.network import loss_names
 from src.training.phases import ParameterGroups
 
 # With random weights, constant norms would let the signal die away.
@@ -42,7 +43,7 @@ def test_every_family_trains_a_step(name: str, head: DetectionHeadFactory) -> No
     for batch in (targets, [targets[1]] * 3):
         optimizer.zero_grad()
         losses = model.losses(images, batch)
-        assert all(loss.isfinite() for loss in losses.values())
+        assert all(loss.isfinite() for loss in losses.values()) and set(losses) == set(loss_names(model.net))
         sum(losses.values(), torch.zeros(())).backward()
         assert not [key for key, parameter in model.named_parameters() if parameter.grad is None]
         optimizer.step()
@@ -89,13 +90,13 @@ def _check_format(outputs: Tensor, num_classes: int) -> None:
 @pytest.mark.parametrize(("name", "head"), FAMILIES[:4])
 def test_outputs_are_sorted_shares_with_ids_without_background(name: str, head: DetectionHeadFactory) -> None:
     torch.manual_seed(0)
-    model = detector(name, head, max_detections=7).eval()
+    model = detector(name, head, max_detections=100).eval()
     for layer in model.affine_layers:  # of random weights all scores are low
         if layer.bias is not None and head is retinanet:
             nn.init.constant_(layer.bias, -1.0)
     images, _ = images_and_targets()
     outputs = model(images)
-    assert outputs.shape == (3, 7, 6)
+    assert outputs.shape == (3, 100, 6)
     _check_format(outputs, 3)
 
 

@@ -86,7 +86,7 @@ def predict(scenes_run: Run, command: Any, tmp_path: Path, monkeypatch: pytest.M
 
     def call(images: str, *arguments: str) -> list[dict[str, str]]:
         typed = (f"ckpt={scenes_run.directory}", f"images={images}", "accelerator=cpu", "num_workers=0")
-        answer: Answer = command("predict", *typed, "output=p.csv", "score_threshold=0.25", *arguments)
+        answer: Answer = command("predict", *typed, "output=p.csv", "score_threshold=0.05", *arguments)
         assert answer.status == 0, answer.err
         return rows_of(tmp_path / "p.csv")
 

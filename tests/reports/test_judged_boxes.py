@@ -31,7 +31,7 @@ def test_boxes_keep_their_places_where_the_image_is_scaled() -> None:
     assert abs(columns.min() - 20 * 0.5 * 4) <= 2 and abs(rows.max() - 60 * 0.5 * 4) <= 2
 
 
-@pytest.mark.parametrize("box", [(0, 0, 30, 30), (70, 70, 100, 100), (0, 70, 10, 100)])
+@pytest.mark.parametrize("box", [(0, 0, 30, 30), (90, 70, 100, 100), (0, 70, 10, 100)])
 @pytest.mark.parametrize("dashed", [False, True])
 def test_texts_stay_in_the_image(box: tuple[int, ...], dashed: bool) -> None:
     """Above a box or, of missed ones, below it; within it at the edges."""
@@ -39,7 +39,7 @@ def test_texts_stay_in_the_image(box: tuple[int, ...], dashed: bool) -> None:
     boxes_14 = np.array([box], dtype=np.float32)
     texts = [np.asarray(draw_boxes(image, boxes_14, [text], ["#ff0000"], dashed=dashed)) for text in ("", "dog")]
     changed = np.argwhere((texts[0] != texts[1]).any(axis=2))
-    assert len(changed) > 50 and np.ptp(changed[:, 0]) >= 8  # the whole height of the text
+    assert np.ptp(changed[:, 0]) >= 8 and np.ptp(changed[:, 1]) >= 16  # the whole text
 
 
 def test_the_legend_names_all_kinds_and_a_grid_takes_any_shape() -> None:

@@ -45,12 +45,12 @@ def test_a_checkpoint_answers_as_predict_does(scenes_run: Run, command: Any, tmp
     scene(7, 96).crop((0, 0, 96, 50)).save(folder / "turned.png", exif=exif)
     scene(3).resize((200, 200)).save(folder / "zoomed.png")
     ckpt, output = f"ckpt={scenes_run.directory}", tmp_path / "p.csv"
-    typed = (f"images={folder}", f"output={output}", "accelerator=cpu", "score_threshold=0.2")
+    typed = (f"images={folder}", f"output={output}", "accelerator=cpu", "score_threshold=0.05")
     answer: Answer = command("predict", ckpt, *typed)
     assert answer.status == 0, answer.err
     with output.open(newline="") as lines:
         rows = [row for row in csv.DictReader(lines) if row["x1"]]
-    model = load_model(str(scenes_run.directory), None, "cpu", score_threshold=0.2)
+    model = load_model(str(scenes_run.directory), None, "cpu", score_threshold=0.05)
     paths = sorted(folder.iterdir())
     images = [read_pixels(path.open("rb"), model.facts.preprocessing, model.size_px, 50) for path in paths]
     assert images[2][1] == (50, 96) and len({pixels.shape for pixels, _ in images}) == 2
@@ -63,6 +63,31 @@ def test_a_checkpoint_answers_as_predict_does(scenes_run: Run, command: Any, tmp
             assert box["box_xyxy"] == pytest.approx([float(row[c]) for c in ("x1", "y1", "x2", "y2")], abs=0.05)
     assert len(rows) > 4
     assert model.answers(outputs, top_k=1) == [{"boxes": one["boxes"][:1]} for one in model.answers(outputs)]
+
+
+@pytest.mark.slow
+def test_an_exported_file_answers_as_predict_does(scenes_run: Run, command: Any, tmp_path: Path) -> None:
+    """From the real exporter, for images of other sizes than the network's."""
+    folder = write_scenes(tmp_path / "images", 3)
+    scene(5).resize((301, 200)).save(folder / "wide.png")
+    ckpt, output, file = f"ckpt={scenes_run.directory}", tmp_path / "p.csv", tmp_path / "model.onnx"
+    for name, *typed in (
+        ("predict", f"output={output}", "accelerator=cpu", "score_threshold=0.05"),
+        ("export", f"output={file}", "test_images=0"),
+    ):
+        answer: Answer = command(name, ckpt, f"images={folder}", *typed)
+        assert answer.status == 0, answer.err
+    with output.open(newline="") as lines:
+        rows = [row for row in csv.DictReader(lines) if row["x1"]]
+    model = load_model(None, str(file), "cpu", score_threshold=0.05)
+    found = []
+    for path in sorted(folder.iterdir()):
+        pixels, size_wh = read_pixels(path.open("rb"), model.facts.preprocessing, model.size_px, 50)
+        found += model.answers(model.compute([pixels], [size_wh]))[0]["boxes"]
+    assert [box["prediction"] for box in found] == [row["prediction"] for row in rows] and len(rows) > 4
+    for box, row in zip(found, rows, strict=True):
+        assert box["score"] == pytest.approx(float(row["score"]), abs=1e-3)
+        assert box["box_xyxy"] == pytest.approx([float(row[c]) for c in ("x1", "y1", "x2", "y2")], abs=0.1)
 
 
 @pytest.fixture(scope="module")

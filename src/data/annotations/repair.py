@@ -33,7 +33,7 @@ def repaired(
     outside = (begin.astype(np.float32) >= end.astype(np.float32)).any(axis=1)
     # The first that applies comes last.
     for which, kind in (
-        (beyond, "beyond"), (swapped, "swapped"), (outside, "outside"), (~sized, "no_image_size"), (empty, "no_size"),
+        (beyond, "beyond"), (swapped, "swapped"), (outside, "outside"), (empty, "no_size"), (~sized, "no_image_size"),
         (broken, "not_a_number"),
     ):  # fmt: skip
         kinds[which] = kind

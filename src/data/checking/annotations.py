@@ -12,6 +12,7 @@ from src.data.formats.boxes import BoxDataModule
 from src.data.module import ImageDataModule
 from src.files.printable import printable
 
+OF_BAD_IMAGES = ("unreadable", "no_image_size")  # kinds that only say again that an image cannot be read
 REPAIRED = ("swapped", "beyond")  # kinds whose box is there, as it was put right
 
 
@@ -45,7 +46,7 @@ def annotation_findings(datamodule: ImageDataModule, problems: Collection[int]) 
     rows = {path: row for row, path in enumerate(datamodule.table.paths.tolist()) if path in wanted}
     places = places_of(datamodule, {(one.source, one.number) for one in found if one.kind in REPAIRED})
     findings = [as_finding(one, rows.get(one.image), places) for one in found]
-    return [one for one in findings if one.kind != "unreadable" or one.row not in problems]
+    return [one for one in findings if one.kind not in OF_BAD_IMAGES or one.row not in problems]
 
 
 def as_finding(one: BoxFinding, row: int | None, places: dict[tuple[str, int], int]) -> Finding:

@@ -69,7 +69,7 @@ def too_small_boxes(targets: Boxes, rows: Rows, preprocessing: Preprocessing, si
         Finding(
             "too_small",
             int(rows[positions_m[m]]),
-            detail=f"{targets.names[targets.class_ids[places_m[m]]]}, {sides_m2[m, 0]:.2g} x {sides_m2[m, 1]:.2g} "
+            detail=f"{targets.names[targets.class_ids[places_m[m]]]}, {sides_m2[m, 0]:.3g} x {sides_m2[m, 1]:.3g} "
             f"pixels at the network's size of {size_px}",
             boxes=(int(places_m[m]),),
         )

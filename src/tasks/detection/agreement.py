@@ -91,7 +91,7 @@ def dropped_by_rounding(one: Answer, other: Answer, limits: Limits) -> npt.NDArr
     better_MM = np.arange(len(one.scores))[:, None] > np.arange(len(one.scores))
     at_limit_M = ((ious_MM > limits.most_iou - NEAR_IOU) & better_MM).any(axis=1)
     sliver_M = (one.boxes_xyxy[:, 2:] - one.boxes_xyxy[:, :2]).min(axis=1, initial=np.inf) < SLIVER_PX
-    return sliver_M | near_end_M | at_limit_M
+    return np.asarray(sliver_M | near_end_M | at_limit_M)
 
 
 def counterparts(one: Answer, other: Answer, least_iou: float) -> npt.NDArray[np.int64]:

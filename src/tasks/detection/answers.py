@@ -67,9 +67,12 @@ def with_calibrated_scores(matches: Matches, calibration: ScoreCalibration) -> M
 
 
 def fitted_calibration(val: Evidence, class_names: list[str]) -> dict[str, float]:
-    """What val teaches: slope and shift of the scores, and of each class the threshold with the best F1 at IoU 0.5."""
+    """What val teaches: slope and shift of the scores, and of each class the threshold with the best F1 at IoU 0.5.
+
+    Where val has nothing to find, scores stay as trained: whatever is predicted there is wrong.
+    """
     matches = match_evidence(val, len(class_names))
-    found = fit_score_calibration(matches)
+    found = fit_score_calibration(matches) if matches.countable().any() else ScoreCalibration()
     # Rounded as predictions compare them.
     thresholds_K = best_thresholds(with_calibrated_scores(matches, found)).astype(np.float32)
     values = {SLOPE: found.slope, SHIFT: found.offset, "images": float(len(val))}

@@ -13,7 +13,7 @@ from src.data.table import ImageTable
 from src.evaluation.boxes.confusion import count_box_confusions
 from src.evaluation.boxes.matches import RIGHT, WRONG
 from src.evaluation.evidence import Evidence
-from src.reports.confusion_matrix import draw_confusions
+from src.reports.confusion_matrix import TABLE_CLASSES, draw_confusions
 from src.reports.drawn_boxes import color_of, draw_boxes
 from src.reports.judged_boxes import SIDE_PX, JudgedBoxes, Kind, draw_grid, draw_judged
 from src.tasks.detection.answers import BoxAnswers
@@ -67,7 +67,12 @@ def draw_some(table: ImageTable, answers: BoxAnswers, evidence: Evidence) -> Ima
 
 
 def draw_confusion(answers: BoxAnswers, class_names: list[str]) -> Image.Image:
-    return draw_confusions(count_box_confusions(answers.accepted), [*class_names, BACKGROUND])
+    """Of very many classes those that are mistaken for each other lie side by side."""
+    counts, names = count_box_confusions(answers.accepted), [*class_names, BACKGROUND]
+    if len(names) <= TABLE_CLASSES:
+        return draw_confusions(counts, names)
+    order = [k for k in counts.neighbouring_order() if k < len(class_names)] + [len(class_names)]
+    return draw_confusions(counts.renumbered(np.argsort(order), len(names)), [names[k] for k in order])
 
 
 def draw_batch(

@@ -4,6 +4,9 @@ import math
 from typing import Any
 
 import numpy as np
+from torch import nn
+from torchvision.models.detection import FCOS
+from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 
 from src.data.box_sides import sides_at_network
 from src.data.boxes import Boxes
@@ -37,7 +40,14 @@ def network_facts(network: dict[str, Any]) -> list[str]:
     facts = [f"At most {network['max_detections']} boxes are found in an image"]
     if "finest_stride" in network:
         facts.append(
-            f"Feature maps begin at stride {network['finest_stride']}: {100 - FEW_PERCENT} % of the boxes have sides of "
-            f"at least {LARGE_PX} px at the network's size. head.strides=[4, 8, 16] begins finer, at twice the time"
+            f"Feature maps begin at stride {network['finest_stride']}: {100 - FEW_PERCENT} % of the boxes have sides "
+            f"of at least {LARGE_PX} px at the network's size. head.strides=[4, 8, 16] begins finer, at twice the time"
         )
     return facts
+
+
+def loss_names(net: nn.Module) -> list[str]:
+    """Of the parts of a detector's loss, as torchvision calls them."""
+    if isinstance(net, GeneralizedRCNN):
+        return ["loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg"]
+    return ["classification", "bbox_regression", *(["bbox_ctrness"] if isinstance(net, FCOS) else [])]

@@ -4,11 +4,9 @@ Shapes: B images, D rows for the boxes that are found in one, N images of a spli
 """
 
 import logging
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -25,25 +23,19 @@ from src.evaluation.boxes.precision_recall import best_thresholds, mean_scores
 from src.evaluation.boxes.zero_reasons import why_zero
 from src.evaluation.evidence import Evidence
 from src.evaluation.prediction import Outputs, Prediction
+from src.models.by_shape import loss_and_outputs_by_shape
 from src.models.detector import DetectorNetwork
 from src.runs.record import RunRecord
-from src.settings.errors import ConfigError
 from src.tasks.detection.agreement import compare
-from src.tasks.detection.answers import (
-    BoxAnswers,
-    calibrated_layer,
-    fitted_calibration,
-    match_evidence,
-    true_boxes,
-)
+from src.tasks.detection.answers import BoxAnswers, calibrated_layer, fitted_calibration, match_evidence, true_boxes
 from src.tasks.detection.drawn import draw_batch, draw_confusion, draw_some
 from src.tasks.detection.export import DetectionOutputs
 from src.tasks.detection.exported import ExportedDetector, limits_of
 from src.tasks.detection.metrics import BoxMetrics
-from src.tasks.detection.network import network_facts, network_for_boxes
+from src.tasks.detection.network import loss_names, network_facts, network_for_boxes
 from src.tasks.detection.prediction import DetectionPrediction
-from src.tasks.detection.tiles import merged_tiles
-from src.tasks.detection.zero_ap import is_zero, warn_of_zeros
+from src.tasks.detection.tiles import in_pixels, merged_tiles
+from src.tasks.detection.zero_ap import is_zero, require_measurable, warn_of_zeros
 from src.training.task import FineTuneTask
 
 log = logging.getLogger(__name__)
@@ -70,7 +62,7 @@ class DetectionTask(FineTuneTask):
     @classmethod
     def adapt(cls, net: nn.Module, record: RunRecord, head: Callable[..., Any], channels_last: bool) -> DetectorNetwork:
         chosen = {name: value for name, value in record.network.items() if name == "finest_stride"}
-        if record.setting("head.norms") is None:
+        if record.config["head"].get("norms", ...) is None:
             chosen["norms"] = "train" if record.setting("backbone.weights") is None else "frozen"
         detector = head(net, record.backbone_name, record.preprocessing.crop_px, len(record.class_names), **chosen)
         return DetectorNetwork(detector, record.preprocessing, channels_last, record.network["max_detections"])
@@ -80,20 +72,14 @@ class DetectionTask(FineTuneTask):
         return network_facts(self.record.network)
 
     def require_measurable(self, labels: Boxes) -> None:
-        nothing = {"detections": np.zeros((len(labels), 0, 6), dtype=np.float32)}
-        matches = match_evidence(Evidence("val", np.arange(len(labels)), nothing, labels), len(self.class_names))
-        name = self.monitor.removeprefix("val/")
-        if math.isnan(BoxMetrics.measure(matches).get(name, 0.0)):
-            raise ConfigError(
-                f"task.monitor='{self.monitor}' cannot be measured: none of the {len(labels):,} images of val has a "
-                "box that counts for it. Put images with boxes into val (data.val_fraction, or the data's own split), "
-                "or monitor the loss: task.monitor=val/loss task.mode=min."
-            )
+        require_measurable(self.monitor, labels)
 
     def configure_metrics(self) -> None:
         self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
         self.val_boxes, self.test_boxes = (BoxMetrics(len(self.class_names)) for _ in range(2))
         self.batch_loss = torch.zeros(())
+        for name in loss_names(self.model.net):
+            setattr(self, f"train_{name}", MeanMetric())
 
     @property
     def metric_names(self) -> list[str]:
@@ -108,8 +94,7 @@ class DetectionTask(FineTuneTask):
 
         A score that is no number makes no box, so it is the losses that tell of one: of these images all is NaN.
         """
-        parts, outputs_BD6 = self.model.losses_and_outputs(batch["image"], batch["label"])
-        self.batch_loss = torch.stack(list(parts.values())).sum()
+        self.batch_loss, outputs_BD6 = loss_and_outputs_by_shape(self.model, batch["image"], batch["label"])
         if not self.batch_loss.isfinite():
             outputs_BD6[self.suspects(batch)] = torch.nan
         return in_pixels(outputs_BD6, torch.stack([target["size_wh"] for target in batch["label"]]))
@@ -117,13 +102,9 @@ class DetectionTask(FineTuneTask):
     def suspects(self, batch: Batch) -> Tensor:
         """Those whose own losses are not finite, in inference mode: a batch has one loss for all."""
         training = self.training
-        self.eval()
-        losses = [
-            self.model.losses_and_outputs([image], [target])[0].values()
-            for image, target in zip(batch["image"], batch["label"], strict=True)
-        ]
+        finite_B = self.eval().model.finite_images(batch["image"], batch["label"])
         self.train(training)
-        return torch.tensor([not all(loss.isfinite() for loss in parts) for parts in losses], device=self.device)
+        return ~finite_B
 
     def keep(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
         return {"detections": outputs.float()}
@@ -197,9 +178,3 @@ class DetectionTask(FineTuneTask):
     def predictions_of(self, evidence: Evidence) -> Iterator[Prediction]:
         for start in range(0, len(evidence), 1024):
             yield from self.predictions(torch.from_numpy(evidence.arrays["detections"][start : start + 1024]))
-
-
-def in_pixels(outputs_BD6: Tensor, sizes_B2: Tensor) -> Tensor:
-    """Outputs whose boxes are shares of the image's sides, with boxes in pixels of images of these widths, heights."""
-    boxes_BD4 = outputs_BD6[..., :4] * sizes_B2.repeat(1, 2)[:, None]
-    return torch.cat([boxes_BD4, outputs_BD6[..., 4:]], dim=-1)

@@ -1,6 +1,6 @@
-"""The boxes of a large image from those of its tiles, which overlap.
+"""From boxes in shares of an image to pixels, and from those of tiles, which overlap, to the boxes of a large image.
 
-Shapes: T tiles, D rows for the boxes of each, M boxes.
+Shapes: B images, T tiles, D rows for the boxes of each, M boxes.
 """
 
 import torch
@@ -9,6 +9,12 @@ from torchvision.ops import batched_nms
 
 MERGE_IOU = 0.6  # as FCOS removes doubles, the mildest of the networks: one tile's boxes stay as they are
 AT_EDGE = 0.02  # shares of a tile's side: boxes that end so near to its edge are taken to be cut by it
+
+
+def in_pixels(outputs_BD6: Tensor, sizes_B2: Tensor) -> Tensor:
+    """Outputs whose boxes are shares of the image's sides, with boxes in pixels of images of these widths, heights."""
+    boxes_BD4 = outputs_BD6[..., :4] * sizes_B2.repeat(1, 2)[:, None]
+    return torch.cat([boxes_BD4, outputs_BD6[..., 4:]], dim=-1)
 
 
 def merged_tiles(outputs_TD6: Tensor, places_T4: Tensor) -> Tensor:

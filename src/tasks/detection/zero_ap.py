@@ -1,16 +1,34 @@
-"""What the log says where AP is 0, of all boxes or of a class."""
+"""What is said where AP cannot be measured, or is 0, of all boxes or of a class."""
 
 import logging
+import math
 
 import numpy as np
 
+from src.data.boxes import Boxes
 from src.evaluation.boxes.average_precision import metrics_per_class
 from src.evaluation.boxes.matches import ALL, RIGHT, Matches
 from src.evaluation.boxes.zero_reasons import why_class_is_zero, why_zero
+from src.evaluation.evidence import Evidence
+from src.settings.errors import ConfigError
+from src.tasks.detection.answers import match_evidence
+from src.tasks.detection.metrics import BoxMetrics
 
 log = logging.getLogger(__name__)
 
 TOLD_CLASSES = 5
+
+
+def require_measurable(monitor: str, val: Boxes) -> None:
+    """Raise ConfigError if these true boxes leave the metric undefined, whatever is predicted."""
+    nothing = np.zeros((len(val), 0, 6), dtype=np.float32)
+    matches = match_evidence(Evidence("val", np.arange(len(val)), {"detections": nothing}, val), len(val.names))
+    if math.isnan(BoxMetrics.measure(matches).get(monitor.removeprefix("val/"), 0.0)):
+        raise ConfigError(
+            f"task.monitor='{monitor}' cannot be measured: none of the {len(val):,} images of val has a box that "
+            "counts for it. Put images with boxes into val (data.val_fraction, or the data's own split), or monitor "
+            "the loss: task.monitor=val/loss task.mode=min."
+        )
 
 
 def is_zero(matches: Matches) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Answer, Run, Runner, run_train
+from conftest import SCENES, Answer, Run, Runner
 from support.box_evidence import evidence_of, table_of
 from support.box_scenes import detections_of, truth_of
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -17,21 +17,6 @@ from src.reports.run_report import RunReport
 from src.settings.errors import ConfigError
 from src.tasks.detection import report as part
 from src.tasks.detection.answers import BoxAnswers, calibrated_layer
-
-SMALL = (
-    "task=detection", "data.scenes=60", "data.scene_px=64", "data.batch_size=8", "head.strides=[8,16]",
-    "head.channels=32", "head.convs=1",
-)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def scenes_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """With TensorBoard; some boxes are found, and some classes are not."""
-    directory = tmp_path_factory.mktemp("scenes") / "run"
-    return run_train(
-        directory, *SMALL, "trainer.max_epochs=6", "augment=none", "logger=tensorboard",
-        "+callbacks.figures.every_n_epochs=3",
-    )  # fmt: skip
 
 
 def test_metrics_and_what_the_checkpoint_carries(scenes_run: Run) -> None:
@@ -117,7 +102,7 @@ def test_runs_are_compared_image_by_image(scenes_run: Run, tmp_path: Path, comma
 
 def test_a_monitor_that_val_cannot_measure_ends_in_one_message_before_training(trained: Runner) -> None:
     with pytest.raises(ConfigError, match=r"task.monitor='val/ap_large' cannot be measured: none of the 7 images of"):
-        trained(*SMALL, "task.monitor=val/ap_large")
+        trained(*SCENES, "task.monitor=val/ap_large")
 
 
 @pytest.mark.parametrize(
