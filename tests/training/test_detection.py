@@ -169,7 +169,7 @@ def test_the_best_checkpoint_is_what_was_measured(
 @pytest.mark.slow
 @pytest.mark.parametrize("head", ["fcos", "retinanet", "faster_rcnn"])
 def test_bfloat16_trains(boxes: tuple[str, ...], tmp_path: Path, head: str) -> None:
-    settings = (*boxes, f"head={head}", "trainer.max_epochs=3", "optimizer.lr=1e-3")
+    settings = (*boxes, f"head={head}", "trainer.max_epochs=1")
     wide = run_train(tmp_path / "wide", *settings)
     narrow = run_train(tmp_path / "narrow", *settings, "trainer.precision=bf16-mixed")
-    assert narrow.metrics["last/val/loss"] == pytest.approx(wide.metrics["last/val/loss"], rel=0.03)
+    assert narrow.metrics["last/val/loss"] == pytest.approx(wide.metrics["last/val/loss"], rel=0.05)
