@@ -380,7 +380,7 @@ def test_a_good_onnx_file(tmp_path: Path) -> None:
     ("file", "text"),
     [
         ({"value": float("nan")}, "numbers that are not finite"),
-        ({"last": "Identity"}, "128 where probabilities are asked for"),
+        ({"last": "Identity"}, "128 where probabilities of 0 to 1 are asked for"),
         ({"batch": 1}, "cannot compute"),
         ({"to": TensorProto.DOUBLE}, "float64 where float32 is asked for"),
     ],

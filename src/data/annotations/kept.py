@@ -110,7 +110,7 @@ def save(found: CheckedBoxes, file: Path, stamped: Path | None) -> None:
         elif value is not None:
             arrays[field.name] = packed(value)
     with file.open("wb") as stream:
-        np.savez(stream, allow_pickle=False, **arrays)
+        np.savez(stream, **arrays)
 
 
 def load(file: Path) -> CheckedBoxes:
