@@ -34,7 +34,8 @@ class NewDetector:
 # (network of torchvision, its name, side of the images in pixels, K classes without the background) -> detector
 DetectionHeadFactory = Callable[[nn.Module, str, int, int], NewDetector]
 Norms = Literal["frozen", "train"] | None  # None: the caller says it
-Channels = Annotated[int, at_least(32)]
+# With one channel to a group a map of one place could not be normalised.
+Channels = Annotated[int, at_least(64)]
 Convs = Annotated[int, at_least(1, at_most=8)]
 Stride = Literal[4, 8, 16, 32]
 AnchorStrides = Annotated[float, more_than(0)]

@@ -76,7 +76,7 @@ class HeadSettings(TypedDict, total=False):
     hidden_features: Count
     start: Annotated[str, one_of("small", "pretrained"), ReadByUs]
     targets: Annotated[Targets, ReadByUs]
-    channels: Annotated[int, at_least(32)]
+    channels: Annotated[int, at_least(64)]
     convs: Annotated[int, at_least(1, at_most=8)]
     strides: list[Annotated[int, one_of("4", "8", "16", "32")]] | None
     anchor_strides: Positive

@@ -12,7 +12,7 @@ SHAPES = ((64, 48), (48, 64), (64, 32), (64, 64))  # width, height
 # A training on it in seconds.
 QUICK = (
     "task=detection", "data=csv", "data.image_size_px=64", "data.batch_size=3", "head.strides=[8, 16]",
-    "head.channels=32", "data.val_fraction=0.25", "data.test_fraction=0.2",
+    "data.val_fraction=0.25", "data.test_fraction=0.2",
 )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """What holds for every training holds for detectors: freezing, resuming, averages, losses that are not finite."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from conftest import Run, compose, run_train
 from lightning import LightningModule, Trainer
 from support.painted_boxes import QUICK, painted_boxes
-from support.resumed import assert_same_end
+from support.resumed import assert_same, assert_same_end
 from support.slow import slow
 from support.watching import TRUSTED, Stop, stopped, watched
 
@@ -67,7 +68,7 @@ EVERYTHING = (
     ("settings", "step"),
     [
         (EVERYTHING, 9),
-        slow(("head=faster_rcnn", "trainer.accumulate_grad_batches=2", "data.cache=images"), 4),
+        slow(("head=faster_rcnn", "trainer.accumulate_grad_batches=2", "data.cache=images"), 2),
         slow(("freeze=head_only", "data.num_workers=2", "scheduler=plateau"), 9),
         slow(("head=retinanet", "freeze.phases=[{train: 50%, epochs: 1}, {train: all}]", "ema_decay=0.9"), 4),
     ],
@@ -128,3 +129,47 @@ def test_two_batches_are_memorised(tmp_path: Path) -> None:
     """With nothing but debug=overfit, whose 30 epochs the tests' own settings would shorten."""
     run = run_train(tmp_path / "run", "task=detection", "debug=overfit", "trainer.max_epochs=30", "test=false")
     assert run.metrics["val/ap50"] > 0.9
+
+
+@pytest.mark.slow
+def test_finding_a_rate_leaves_nothing_behind(boxes: tuple[str, ...], tmp_path: Path) -> None:
+    """A run at the rate that was found is the same, random numbers of the network's sampling included."""
+    settings = (*boxes, "head=faster_rcnn", "augment=boxes_strong", "trainer.max_epochs=1")
+    found = run_train(tmp_path / "found", *settings, "lr_find=true", "batch_size_find=true", "data.batch_size=2")
+    rate = found.checkpoint()["finetune"]["rates"]["phase_1"]
+    assert (found.directory / "report" / "lr_find_phase_1.csv").exists() and 1e-6 < rate < 10
+    size = found.checkpoint()["finetune"]["config"]["data"]["batch_size"]
+    typed = run_train(tmp_path / "typed", *settings, f"optimizer.lr={rate}", f"data.batch_size={size}")
+    assert_same(found.checkpoint("last")["state_dict"], typed.checkpoint("last")["state_dict"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("ema_decay=0.9", "trainer.accumulate_grad_batches=3", "trainer.gradient_clip_val=0.1"),
+        ("soup=2", "optimizer=sgd", "optimizer.lr=1e-3", "freeze=head_then_all", "freeze.phases.0.epochs=1"),
+        ("head=faster_rcnn", "param_groups.layer_decay=0.7", "freeze.phases=[{train: 50%}]"),
+        ("data.batch_size=1", "data.resize_mode=stretch", "scheduler=plateau"),
+    ],
+)
+def test_the_best_checkpoint_is_what_was_measured(
+    boxes: tuple[str, ...], tmp_path: Path, command, settings: tuple[str, ...]
+) -> None:
+    run = run_train(tmp_path / "run", *boxes, "trainer.max_epochs=3", "data.cache=images", *settings)
+    answer = command("evaluate", f"ckpt={run.directory}", "split=val", f"output={tmp_path}/val.json")
+    assert answer.status == 0, answer.err
+    alone = json.loads((tmp_path / "val.json").read_text())
+    for name in ("val/ap", "val/ap50", "val/ar", "val/loss"):
+        assert run.metrics[name] == pytest.approx(alone[name], rel=1e-4), name
+    losses = [float(row["train/loss"]) for row in run.csv("epochs.csv")]
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", ["fcos", "retinanet", "faster_rcnn"])
+def test_bfloat16_trains(boxes: tuple[str, ...], tmp_path: Path, head: str) -> None:
+    settings = (*boxes, f"head={head}", "trainer.max_epochs=1")
+    wide = run_train(tmp_path / "wide", *settings)
+    narrow = run_train(tmp_path / "narrow", *settings, "trainer.precision=bf16-mixed")
+    assert narrow.metrics["last/val/loss"] == pytest.approx(wide.metrics["last/val/loss"], rel=0.05)

@@ -88,4 +88,4 @@ def test_of_other_entries_nothing_is_built(run: Run, tmp_path: Path) -> None:
     checkpoint = run.checkpoint()
     checkpoint["finetune"]["network"]["channels"] = 10**9
     torch.save(checkpoint, tmp_path / "more.ckpt")
-    assert TrainedModel.open(str(tmp_path / "more.ckpt")).task.model.net.backbone.out_channels == 32
+    assert TrainedModel.open(str(tmp_path / "more.ckpt")).task.model.net.backbone.out_channels == 64
