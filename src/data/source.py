@@ -24,6 +24,7 @@ from src.files.csv_files import write_csv_file
 from src.models.preprocessing import Preprocessing
 from src.settings.errors import ConfigError
 from src.settings.nodes import MOVE_WITH_PIXELS, Augmentation, DataSettings
+from src.settings.options import tasks_for
 from src.settings.plain_values import LONGEST_NAME
 
 
@@ -111,7 +112,7 @@ class ImageSource(LightningDataModule):
         if table.targets.kind != self.targets:
             raise ConfigError(
                 f"task: it needs {WORDS[self.targets]} per image, and these data have "
-                f"{WORDS[table.targets.kind]}: choose the task for them, or data=csv."
+                f"{WORDS[table.targets.kind]}: choose {tasks_for(table.targets.kind)}, or other data."
             )
         if long := next((name for name in table.class_names if len(name) > LONGEST_NAME), None):
             raise ConfigError(f"The class '{long[:40]}...' has a name of {len(long)} characters, over {LONGEST_NAME}.")

@@ -46,7 +46,9 @@ def require_objects(prediction: type[Prediction], **settings: object) -> None:
     """Raise ConfigError if one of these settings, which need boxes with scores, is given where none are predicted."""
     given = next((f"{name}={value}" for name, value in settings.items() if value is not None), None)
     if given is not None and not issubclass(prediction, FoundObjects):
-        raise ConfigError(f"{given} is for models that find objects with boxes, and this one predicts otherwise.")
+        raise ConfigError(
+            f"{given} is for models that find objects with boxes, and this one predicts otherwise: leave it out."
+        )
 
 
 def maps_folder(output: str, overwrite: bool, given: str, images: Sequence[Path], ckpt: str) -> Path:

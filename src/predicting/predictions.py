@@ -30,7 +30,7 @@ class Predictor:
     def __init__(self, model: TrainedModel, how: HowToPredict) -> None:
         self.model, self.how, self.answers = model, how, Answers(model, how)
         self.readable: list[str] = []  # paths
-        self.unreadable = self.abstained = self.unusual = 0
+        self.unreadable = self.abstained = self.unusual = self.found = 0
 
     def write(self, output: Path, folder: Path, paths: list[str], spreadsheet_safe: bool) -> None:
         """To `<output>.part`, which becomes `output` when all images are done."""
@@ -65,6 +65,7 @@ class Predictor:
         answer = prediction.abstaining(self.how.abstain_below)
         self.readable.append(result.path)
         self.abstained += answer is not prediction
+        self.found += len(prediction.boxes_xyxy) if isinstance(prediction, FoundObjects) else 0
         score = prediction.ood_score
         self.unusual += score is not None and usual is not None and score > usual
         return result._replace(prediction=answer)
@@ -79,6 +80,8 @@ class Predictor:
         log.info("%d images in %.1f s, %d could not be read: %s", images, seconds, self.unreadable, output)
         if self.unreadable == images:
             log.warning("There is not one prediction: the column error of %s says why.", output)
+        elif issubclass(self.model.task.prediction, FoundObjects) and not self.found:
+            log.warning("Not one box has a score that suffices: a low score_threshold, such as 0.01, shows more.")
         if self.how.abstain_below is not None:
             log.info(
                 "No prediction for %d images: their confidence is below %g.", self.abstained, self.how.abstain_below

@@ -19,10 +19,14 @@ def finds_objects(settings: TrainConfig) -> bool:
 
 def object_problems(settings: TrainConfig) -> Iterator[str]:
     moves, augment = finds_objects(settings), settings.augment
-    for name in FOR_WHOLE_IMAGES if moves else FOR_OBJECTS:
-        if value := getattr(augment, name):
-            which = f"{'not ' if moves else 'only '}for task.targets={', '.join(MOVE_WITH_PIXELS)}"
-            yield f"augment.{name}={value} is {which}."
+    names = FOR_WHOLE_IMAGES if moves else FOR_OBJECTS
+    if given := [f"augment.{name}={value}" for name in names if (value := getattr(augment, name))]:
+        is_are, it = ("is", "it") if len(given) == 1 else ("are", "them")
+        only, instead = ("not", "augment=boxes") if moves else ("only", "another augment=, such as light,")
+        yield (
+            f"{' and '.join(given)} {is_are} {only} for task.targets={', '.join(MOVE_WITH_PIXELS)}: choose {instead} "
+            f"or leave {it} out."
+        )
     yield from network_problems(settings) if moves else ()
     if not moves and settings.backbone.name in DETECTORS:
         yield (
@@ -35,7 +39,10 @@ def network_problems(settings: TrainConfig) -> Iterator[str]:
     """Of networks that find objects."""
     head, data, targets = settings.head, settings.data, settings.task.targets
     if settings.loss:
-        yield f"loss: the networks of task.targets={targets} have losses of their own: leave it out with loss=null."
+        yield (
+            f"loss: the networks of task.targets={targets} have losses of their own, and {settings.loss['_target_']} "
+            "would do nothing: leave loss= out."
+        )
     if data.get("cache") == "features":
         yield "data.cache=features keeps what a classifier's head gets, and this task has no such: use images or none."
     if data.get("resize_mode") == "crop":

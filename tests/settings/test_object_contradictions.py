@@ -29,7 +29,7 @@ MISTAKES = [
     (["task=detection", "+head.start=pretrained"], "head.start=pretrained is for one class per image"),
     (["task=detection", "compile=true"], "compile=true is not for networks that find objects"),
     (["task=detection", "trainer=fsdp", "trainer.devices=2"], "trainer.strategy=fsdp cannot cut a detector yet"),
-    (["task=detection", "loss=cross_entropy"], "have losses of their own: leave it out with loss=null"),
+    (["task=detection", "loss=cross_entropy"], "have losses of their own"),
     (["task=detection", "data.cache=features"], "use images or none"),
     (["task=detection", "data.resize_mode=crop"], "would cut objects off: use fit or stretch"),
     (["task=detection", "augment=boxes", "augment.mixup=0.2"], "augment.mixup=0.2 is not for task.targets=boxes"),

@@ -67,7 +67,12 @@ def json_files(root: Path) -> list[Path]:
 
 
 def looks_like_coco(path: Path) -> bool:
-    """Whether its beginning or end names parts of COCO's; an empty or short file counts, so that it is told about."""
+    """Whether its beginning or end names parts of COCO's, or its name says so; an empty file counts too.
+
+    What then lacks parts is told about when it is read: no split may go missing in silence.
+    """
+    if path.name.lower().endswith(".coco.json"):
+        return True
     try:
         with path.open("rb") as content:
             ends = content.read(PEEK)

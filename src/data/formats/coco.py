@@ -1,12 +1,13 @@
 """COCO json: one file for each split, or one that is cut."""
 
 from pathlib import Path
-from typing import Unpack
+from typing import Annotated, Unpack
 
 from src.data.annotations.coco_json import read_coco
 from src.data.annotations.raw import RawBoxes
 from src.data.formats.boxes import BoxDataModule
 from src.data.source import DataArguments
+from src.settings.rules import one_of
 
 
 class CocoDataModule(BoxDataModule):
@@ -22,7 +23,7 @@ class CocoDataModule(BoxDataModule):
         root: str,
         file: str | None = None,
         image_folder: str | None = None,
-        without_boxes: str = "keep",
+        without_boxes: Annotated[str, one_of("keep", "drop")] = "keep",
         **settings: Unpack[DataArguments],
     ) -> None:
         super().__init__(root=root, without_boxes=without_boxes, **settings)

@@ -27,7 +27,8 @@ CLASSES = {
     "csv": "src.data.formats.csv_table.CsvDataModule",
 }
 LOOKED_FOR = (
-    "a json with images and annotations (COCO), a data.yaml with names or a folder 'labels' with .txt files (YOLO), "
+    "a json with images and annotations (COCO), a data.yaml with names or a folder 'labels' with .txt files "
+    "of a class and numbers (YOLO), "
     f".xml files with <annotation> (Pascal VOC), a table with the columns {', '.join(COLUMNS[0])} (csv)"
 )
 

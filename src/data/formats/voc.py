@@ -1,12 +1,13 @@
 """Pascal VOC: an xml file for each image."""
 
 from pathlib import Path
-from typing import Unpack
+from typing import Annotated, Unpack
 
 from src.data.annotations.raw import RawBoxes
 from src.data.annotations.voc_xml import read_voc
 from src.data.formats.boxes import BoxDataModule
 from src.data.source import DataArguments
+from src.settings.rules import one_of
 
 
 class VocDataModule(BoxDataModule):
@@ -21,7 +22,7 @@ class VocDataModule(BoxDataModule):
         *,
         root: str,
         annotation_folder: str | None = None,
-        without_boxes: str = "keep",
+        without_boxes: Annotated[str, one_of("keep", "drop")] = "keep",
         **settings: Unpack[DataArguments],
     ) -> None:
         super().__init__(root=root, without_boxes=without_boxes, **settings)

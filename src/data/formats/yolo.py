@@ -1,12 +1,13 @@
 """YOLO's txt files: images, a file of lines for each, and mostly a data.yaml."""
 
 from pathlib import Path
-from typing import Unpack
+from typing import Annotated, Unpack
 
 from src.data.annotations.raw import RawBoxes
 from src.data.annotations.yolo_txt import read_yolo
 from src.data.formats.boxes import BoxDataModule
 from src.data.source import DataArguments
+from src.settings.rules import one_of
 
 
 class YoloDataModule(BoxDataModule):
@@ -21,7 +22,7 @@ class YoloDataModule(BoxDataModule):
         *,
         root: str,
         file: str | None = None,
-        without_boxes: str = "keep",
+        without_boxes: Annotated[str, one_of("keep", "drop")] = "keep",
         **settings: Unpack[DataArguments],
     ) -> None:
         super().__init__(root=root, without_boxes=without_boxes, **settings)
