@@ -68,7 +68,8 @@ class TwoStageGraph:
             chosen = nms(boxes_k4, best_k, rpn.nms_thresh)
             boxes.append(boxes_k4[chosen])
             scores.append(best_k[chosen])
-        _, order = torch.cat(scores).sort(descending=True, stable=True)  # many are 1.0 in float32
+        # Many may be 1.0 in float32: these stay in order, on the CPU and in ONNX, which has no other stable sort.
+        _, order = torch.cat(scores).sort(descending=True)
         return torch.cat(boxes)[order[: rpn.post_nms_top_n()]]
 
     def pooled(self, maps: list[Tensor], proposals_P4: Tensor) -> Tensor:
