@@ -17,6 +17,7 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 from torch import nn
+from torchvision.transforms.functional import pil_to_tensor
 
 from src.build.task import untrained_task
 from src.cli.run_dir import register_resolvers
@@ -41,6 +42,7 @@ FAMILIES = (
 
 
 DETECTORS = ("squeezenet1_1/fcos", "squeezenet1_1/retinanet", "squeezenet1_1/faster_rcnn", "swin_t/fcos")
+SIZES = ((160, 120), (50, 64), (120, 160), (64, 160))  # width and height of images that scores are spread on
 LARGEST_PX = 160  # longer side of what a detector sees; the whole ones of torchvision would take 1,067
 
 
@@ -57,11 +59,16 @@ def main() -> None:
 
 
 def write_images(folder: Path) -> None:
-    """Four digits, 200 pixels wide."""
     folder.mkdir()
+    for i, image in enumerate(digit_images()):
+        image.save(folder / f"{i}.png")
+
+
+def digit_images() -> list[Image.Image]:
+    """Four digits, 200 pixels wide."""
     with np.load(DIGITS_FILE) as file:
-        for i, grey_HW in enumerate(file["images"][:4]):
-            Image.fromarray(grey_HW.astype(np.uint8) * 15).resize((200, 150)).save(folder / f"{i}.png")
+        digits_NHW = file["images"][:4].astype(np.uint8) * 15
+    return [Image.fromarray(digit_HW).convert("RGB").resize((200, 150)) for digit_HW in digits_NHW]
 
 
 def write_checkpoint(name: str, file: Path) -> None:
@@ -100,17 +107,21 @@ def save(task: FineTuneTask, file: Path) -> None:
 
 def scatter_scores(model: DetectorNetwork, shift: float) -> None:
     """Spread the logits of classes: random weights find nothing, or say the same everywhere."""
-    noise_BCHW = torch.randint(0, 256, (2, 3, 96, 128), dtype=torch.uint8)
+    batches = [torch.stack([pil_to_tensor(image.resize(size)) for image in digit_images()]) for size in SIZES]
     net, seen = model.net, {}
     layers = [module for name, module in net.named_modules() if is_class_layer(name, module)]
     for layer in layers:
-        layer.register_forward_hook(lambda layer, _, output: seen.update({layer: output.std()}))
+        seen[layer] = torch.zeros(())
+        layer.register_forward_hook(lambda layer, _, out: seen.update({layer: torch.maximum(seen[layer], out.std())}))
     norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
     with torch.no_grad():
         for norm in norms:
-            norm.momentum = 1.0
-        model(noise_BCHW)
-        model.eval()(noise_BCHW)
+            norm.momentum = None  # the mean of all batches
+            norm.reset_running_stats()
+        for batch_BCHW in batches:
+            model.train()(batch_BCHW)
+        for batch_BCHW in batches:
+            model.eval()(batch_BCHW)
         for layer in layers:
             layer._forward_hooks.clear()
             layer.weight.mul_(1.5 / seen[layer])

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 
 from src.cli.progress import progress_bar
 from src.evaluation.prediction import Outputs
-from src.exporting.parity import Reference
+from src.exporting.parity import Reference, joined
 from src.exporting.run import Runner
 from src.models.preprocessing import Preprocessing
 from src.tasks.lookup import part_of
@@ -54,20 +53,6 @@ class Comparison:
         values = task.metrics_of(self.reference.layer.undo(found), self.labels, torch.tensor(self.sizes_wh))
         main = part_of(task.record.task_name, "report").EXPORTED
         return {key: float(values[key]) for key in (f"test/{name}" for name in main)}
-
-
-def joined(parts: Sequence[Outputs]) -> Outputs:
-    """Of all images. Where they have different numbers of rows (boxes), what is missing is -1, which is no class."""
-    together = {}
-    for name, first in parts[0].items():
-        arrays = [part[name] for part in parts]
-        if first.ndim > 1:
-            most = max(array.shape[1] for array in arrays)
-            beyond = [[(0, 0), (0, most - array.shape[1])] + [(0, 0)] * (first.ndim - 2) for array in arrays]
-            pairs = zip(arrays, beyond, strict=True)
-            arrays = [np.pad(array, width, constant_values=-1) for array, width in pairs]
-        together[name] = np.concatenate(arrays)
-    return together
 
 
 def print_table(compared: Comparison, split: str, checkpoint: Path, parts: dict[str, Path]) -> None:

@@ -24,7 +24,7 @@ def trace(model: ExportedModel, backbone: str) -> ExportedProgram:
         with quiet(), torch.no_grad():
             program = torch.export.export(model.eval(), (example,), dynamic_shapes=(sizes,))
     except Exception as error:  # of torch.export's many kinds, all of which mean this
-        raise cannot_export(backbone, "torch.export", error) from error
+        raise cannot_export(backbone, "torch.export", error, model.advice) from error
     forget_assertions(program)
     return program
 
@@ -87,9 +87,9 @@ def write_program(program: ExportedProgram, facts: dict[str, Any], file: Path) -
         torch.export.save(program, file, extra_files={"finetune.json": json.dumps(facts)})
 
 
-def cannot_export(backbone: str, tool: str, error: Exception) -> ConfigError:
+def cannot_export(backbone: str, tool: str, error: Exception, advice: str = "") -> ConfigError:
     reason = first_line(error)[:300]
-    return ConfigError(f"{backbone} cannot be exported: {tool} of torch {torch.__version__} says: {reason}")
+    return ConfigError(f"{backbone} cannot be exported: {tool} of torch {torch.__version__} says: {reason}{advice}")
 
 
 @contextmanager

@@ -60,14 +60,15 @@ def check_parity(
     batches = [[image] for image in images]
     if not takes_one:
         batches += [[image, ImageOps.mirror(image), ImageOps.flip(image)] for image in images[-4:]]
-    largest, same, count = 0.0, 0, 0
+    answers: list[tuple[Outputs, Outputs]] = []
     for batch in batches:
         expected, found = reference.outputs(batch), reference.outputs_of(run, batch)
         if not reference.is_fit(found, len(batch)):
             shapes = ", ".join(f"{name} {value.shape}" for name, value in found.items())
             raise RunStopped(f"{output} was not written: its answers are {shapes} or not finite.")
-        alike, difference = task.compare(expected, found)
-        largest, same, count = max(largest, difference), same + alike, count + len(batch)
+        answers.append((expected, found))
+    count, (expected, found) = sum(map(len, batches)), map(joined, zip(*answers, strict=True))
+    same, largest = task.compare(expected, found)
     text = (
         f"{same} of {count} answers as the checkpoint's, largest difference {largest:.1e} {reference.layer.unit_text} "
         f"(allowed: all, and {TOLERANCE:g})"
@@ -75,3 +76,17 @@ def check_parity(
     if same < count or largest > TOLERANCE:
         raise RunStopped(f"{output} was not written, since it answers otherwise than the checkpoint: {text}.")
     log.info("Parity: %s", text)
+
+
+def joined(parts: Sequence[Outputs]) -> Outputs:
+    """Of all images. Where they have different numbers of rows (boxes), what is missing is -1, which is no class."""
+    together = {}
+    for name, first in parts[0].items():
+        arrays = [part[name] for part in parts]
+        if first.ndim > 1:
+            most = max(array.shape[1] for array in arrays)
+            beyond = [[(0, 0), (0, most - array.shape[1])] + [(0, 0)] * (first.ndim - 2) for array in arrays]
+            pairs = zip(arrays, beyond, strict=True)
+            arrays = [np.pad(array, width, constant_values=-1) for array, width in pairs]
+        together[name] = np.concatenate(arrays)
+    return together

@@ -82,10 +82,10 @@ def anchors_by_level(generator: Any, pixels_13hw: Tensor, maps: Sequence[Tensor]
     return anchors
 
 
-def highest(scores: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """The `most` highest along the last axis and their places; where there are fewer, -1 at some place."""
-    best, places = nn.functional.pad(scores, (0, most), value=-1.0).topk(most)
-    return best, torch.where(best < 0, 0, places)
+def highest(scores: Tensor, most: int, missing: float = -1.0) -> tuple[Tensor, Tensor]:
+    """The `most` highest along the last axis and their places; where there are fewer, `missing` at place 0."""
+    best, places = nn.functional.pad(scores, (0, most), value=missing).topk(most)
+    return best, torch.where(best <= missing, 0, places)
 
 
 def clipped(boxes_M4: Tensor, size_2: Tensor) -> Tensor:

@@ -14,6 +14,8 @@ from torchvision.ops.poolers import _setup_scales
 from src.models.detector import SMALLEST_PX, are_large
 from src.models.detector_graphs import Found, anchors_by_level, clipped, highest, nms_by_class
 
+MISSING = -1e30  # the logit of what is not there
+
 
 class TwoStageGraph:
     """Proposals of each level, and then a class and a better box for each of them."""
@@ -56,17 +58,18 @@ class TwoStageGraph:
         boxes, scores = [], []
         for level, anchors_A4 in enumerate(anchors_by_level(rpn.anchor_generator, pixels_13hw, maps)):
             logits_A1, deltas_A4 = concat_box_prediction_layers([objectness[level]], [deltas[level]])
-            # Chosen by probabilities, which are above 0, where torchvision takes logits: the order is the same.
-            best_k, anchors_k = highest(torch.sigmoid(logits_A1.float().flatten()), rpn.pre_nms_top_n())
+            logits_k, anchors_k = highest(logits_A1.float().flatten(), rpn.pre_nms_top_n(), MISSING)
+            best_k = torch.sigmoid(logits_k)
             boxes_k4 = rpn.box_coder.decode_single(deltas_A4[anchors_k].float(), anchors_A4[anchors_k])
             boxes_k4 = clipped(boxes_k4, size_2)
-            kept = ((best_k >= rpn.score_thresh) & are_large(boxes_k4, rpn.min_size)).nonzero().flatten()
+            there_k = (logits_k > MISSING) & (best_k >= rpn.score_thresh)
+            kept = (there_k & are_large(boxes_k4, rpn.min_size)).nonzero().flatten()
             boxes_k4, best_k = boxes_k4[kept], best_k[kept]
             chosen = nms(boxes_k4, best_k, rpn.nms_thresh)
             boxes.append(boxes_k4[chosen])
             scores.append(best_k[chosen])
-        order = torch.cat(scores).argsort(descending=True)[: rpn.post_nms_top_n()]
-        return torch.cat(boxes)[order]
+        _, order = torch.cat(scores).sort(descending=True, stable=True)  # many are 1.0 in float32
+        return torch.cat(boxes)[order[: rpn.post_nms_top_n()]]
 
     def pooled(self, maps: list[Tensor], proposals_P4: Tensor) -> Tensor:
         """float32 [P, C, 7, 7], each of the map that fits the size of the proposal."""

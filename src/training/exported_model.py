@@ -23,6 +23,7 @@ class ExportedModel(nn.Module):
     """
 
     takes_one: ClassVar[bool] = False  # image per call, [1, 3, H, W]
+    advice: ClassVar[str] = ""  # for networks of which no graph can be had
 
     def __init__(
         self,

@@ -110,7 +110,7 @@ def save(found: CheckedBoxes, file: Path, stamped: Path | None) -> None:
         elif value is not None:
             arrays[field.name] = packed(value)
     with file.open("wb") as stream:
-        np.savez(stream, **arrays)
+        np.savez(stream, **arrays)  # type: ignore[arg-type]  # its keyword allow_pickle is none of them
 
 
 def load(file: Path) -> CheckedBoxes:

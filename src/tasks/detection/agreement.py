@@ -13,6 +13,9 @@ from src.evaluation.prediction import TIE, Floats, Outputs
 SAME_IOU = 0.99  # of a box and its counterpart
 SAME_OBJECT_IOU = 0.5  # of two boxes around one object
 SLIVER_PX = 0.1  # side of a box of which rounding decides whether it is there at all
+# Of all boxes: where two faint ones that exclude each other have equal scores up to rounding, either of them may stay,
+# and with it or without it others that it excludes.
+FAINT_SHARE = 0.01
 NEAR_IOU = 1e-3  # boxes that overlap by the most that is allowed, give or take this, may go or stay
 
 
@@ -58,22 +61,23 @@ def same_objects(one: Answer, other: Answer, limits: Limits) -> bool:
     return True
 
 
-def largest_difference(one: Answer, other: Answer, limits: Limits) -> float:
-    """Of the scores of a box and its counterpart; a box that has none counts with its whole score.
+def differences(one: Answer, other: Answer, limits: Limits) -> tuple[float, list[float]]:
+    """The largest one of the scores of a box and its counterpart, where an answer without one counts with its whole
+    score; and the scores of boxes below the thresholds that have none.
 
     Boxes that rounding alone can add or drop do not count, and neither does their order where scores are this near.
     """
-    largest = 0.0
+    largest, faint = 0.0, []
     for a, b in ((one, other), (other, one)):
-        if not len(a.scores):
-            continue
         partner_M = counterparts(a, b, SAME_IOU)
         has_one = partner_M >= 0
-        largest = max(largest, float(np.abs(a.scores[has_one] - b.scores[partner_M[has_one]]).max(initial=0.0)))
-        alone = ~has_one & ~dropped_by_rounding(a, b, limits)
-        largest = max(largest, float(a.scores[alone].max(initial=0.0)))
+        alone = a.kept(~has_one & ~dropped_by_rounding(a, b, limits))
+        answers = alone.scores >= limits.thresholds[alone.class_ids] - TIE
+        apart = np.abs(a.scores[has_one] - b.scores[partner_M[has_one]])
+        largest = max([largest, *apart.tolist(), *alone.scores[answers].tolist()])
+        faint += alone.scores[~answers].tolist()
     ordered = all((np.diff(answer.scores) <= TIE).all() for answer in (one, other))
-    return largest if ordered else 1.0
+    return largest if ordered else 1.0, faint
 
 
 def dropped_by_rounding(one: Answer, other: Answer, limits: Limits) -> npt.NDArray[np.bool_]:
@@ -113,7 +117,12 @@ def iou_of_class(one: Answer, other: Answer) -> Floats:
 
 
 def compare(expected: Outputs, found: Outputs, limits: Limits) -> tuple[int, float]:
-    """Of several images: how many have the same objects, and the largest difference of a score."""
+    """Of several images: how many have the same objects, and the largest difference of a score.
+
+    Boxes below the thresholds that have no counterpart count if they are more than FAINT_SHARE of all boxes.
+    """
     pairs = [(Answer.of(expected, n), Answer.of(found, n)) for n in range(len(expected["labels"]))]
     same = sum(same_objects(one, other, limits) for one, other in pairs)
-    return same, max(largest_difference(one, other, limits) for one, other in pairs)
+    largest, faint = zip(*(differences(one, other, limits) for one, other in pairs), strict=True)
+    alone, boxes = [score for scores in faint for score in scores], sum(len(a.scores) + len(b.scores) for a, b in pairs)
+    return same, max([*largest, *(alone if len(alone) > FAINT_SHARE * boxes else [])])

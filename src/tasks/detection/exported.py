@@ -29,6 +29,11 @@ class ExportedDetector(ExportedModel):
     """
 
     takes_one = True
+    advice = (
+        " A detector sees images of many shapes, and some networks (Swin, MaxViT) compute otherwise in each. Take a "
+        "convolutional one, such as backbone=squeezenet1_1 or resnet50, or train with data.resize_mode=stretch: all "
+        "images are then of one shape."
+    )
 
     def __init__(self, network: Any, *others: Any, **more: Any) -> None:
         self.size_divisible: int = network.net.transform.size_divisible

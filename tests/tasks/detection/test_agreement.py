@@ -1,5 +1,6 @@
 """How far the answers of a checkpoint and of its exported file are apart."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ FAINT = (5, 60, 40, 90, 0.2, 0)
 
 
 def outputs(*boxes: Any) -> dict[str, np.ndarray]:
-    rows_D6 = np.array([*boxes, *[(0, 0, 0, 0, 0, -1)] * (6 - len(boxes))], dtype=np.float32)
+    rows_D6 = np.array([*boxes, *[(0, 0, 0, 0, 0, -1)] * (110 - len(boxes))], dtype=np.float32)
     return {"boxes": rows_D6[None, :, :4], "scores": rows_D6[None, :, 4], "labels": rows_D6[None, :, 5]}
 
 
@@ -59,6 +60,19 @@ def test_rounding_decides_between_equal_scores() -> None:
     four = [CAT, DOG, FAINT, (100, 100, 120, 120, 0.1, 1)]
     assert compare(outputs(*four), outputs(*four[:3], (130, 100, 150, 120, 0.10002, 1)), LIMITS)[1] < 1e-4
     assert compare(outputs(*four), outputs(*four[:3], (130, 100, 150, 120, 0.11, 1)), LIMITS)[1] > 0.1
+
+
+def test_a_few_faint_boxes_may_be_others() -> None:
+    """Of many, where scores are equal up to rounding; answers may not."""
+    faint = [(20 * i, 0, 20 * i + 10, 10, 0.3 - 0.001 * i, 1) for i in range(100)]
+    limits = replace(LIMITS, most=200)
+
+    def moved(*places: int) -> list[Any]:
+        return [changed(box, y1=3, y2=13) if i in places else box for i, box in enumerate(faint)]
+
+    assert compare(outputs(CAT, *faint), outputs(CAT, *moved(50)), limits) == (1, 0.0)
+    assert compare(outputs(CAT, *faint), outputs(CAT, *moved(50, 51)), limits)[1] == pytest.approx(0.25)
+    assert compare(outputs(CAT, *faint), outputs(changed(CAT, y2=60), *faint), limits)[1] == pytest.approx(0.9)
 
 
 def test_nothing_found_twice_is_the_same() -> None:
