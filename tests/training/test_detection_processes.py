@@ -82,6 +82,6 @@ def test_ap_is_that_of_one_process(two: Path, plan: str, command) -> None:
         assert answer.status == 0, answer.err
         alone = json.loads((two / f"{plan}.json").read_text())
         wanted = {name: value for name, value in alone.items() if name.startswith(f"{split}/ap")}
-        assert len(wanted) > 3
+        assert len(wanted) > 3 and (wanted[f"{split}/ap"] > 0 or plan == "ssdlite")  # from random weights
         if plan != "retinanet":  # evaluated in float32 here
             assert {name: run.metrics[name] for name in wanted} == pytest.approx(wanted, abs=1e-6, nan_ok=True)
