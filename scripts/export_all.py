@@ -42,7 +42,13 @@ FAMILIES = (
 
 
 DETECTORS = ("squeezenet1_1/fcos", "squeezenet1_1/retinanet", "squeezenet1_1/faster_rcnn", "swin_t/fcos")
-SIZES = ((160, 120), (50, 64), (120, 160), (64, 160))  # width and height of images that scores are spread on
+SIZES = (
+    (160, 120),
+    (160, 160),
+    (98, 160),
+    (160, 38),
+    (53, 160),
+)  # width and height of images that scores are spread on
 LARGEST_PX = 160  # longer side of what a detector sees; the whole ones of torchvision would take 1,067
 
 

@@ -34,7 +34,7 @@ class TwoStageGraph:
     def __call__(self, pixels_13hw: Tensor, size_2: Tensor) -> Found:
         """As OneStageGraph."""
         maps = self.net.backbone(pixels_13hw)
-        proposals_P4 = self.proposals(pixels_13hw, list(maps.values()), size_2)
+        proposals_P4, there_P = self.proposals(pixels_13hw, list(maps.values()), size_2)
         pooled = self.pooled(self.seen(maps), proposals_P4)
         logits_PK, deltas_P4K = self.heads.box_predictor(self.heads.box_head(pooled.to(pixels_13hw.dtype)))
         scores_PK = torch.softmax(logits_PK.float(), dim=-1)
@@ -42,7 +42,8 @@ class TwoStageGraph:
         boxes_M4 = clipped(boxes_PK4[:, 1:].flatten(0, 1), size_2)
         scores_M = scores_PK[:, 1:].flatten()
         labels_M = torch.arange(1, scores_PK.shape[1]).expand(scores_PK[:, 1:].shape).flatten()
-        kept = ((scores_M > self.heads.score_thresh) & are_large(boxes_M4, SMALLEST_PX)).nonzero().flatten()
+        there_M = there_P[:, None].expand(scores_PK[:, 1:].shape).flatten() & (scores_M > self.heads.score_thresh)
+        kept = (there_M & are_large(boxes_M4, SMALLEST_PX)).nonzero().flatten()
         boxes_M4, scores_M, labels_M = boxes_M4[kept], scores_M[kept], labels_M[kept]
         chosen_M = nms_by_class(boxes_M4, scores_M, labels_M, self.heads.nms_thresh)[: self.heads.detections_per_img]
         return boxes_M4[chosen_M], scores_M[chosen_M], labels_M[chosen_M]
@@ -51,8 +52,11 @@ class TwoStageGraph:
         """By the second stage, which leaves out the coarsest."""
         return [one for name, one in maps.items() if name in self.heads.box_roi_pool.featmap_names]
 
-    def proposals(self, pixels_13hw: Tensor, maps: list[Tensor], size_2: Tensor) -> Tensor:
-        """Suppressed in each level for itself, as torchvision does for more than 1,000 boxes."""
+    def proposals(self, pixels_13hw: Tensor, maps: list[Tensor], size_2: Tensor) -> tuple[Tensor, Tensor]:
+        """The best ones, always as many, and which of them are there.
+
+        Suppressed in each level for itself, as torchvision does for more than 1,000 boxes.
+        """
         rpn = self.net.rpn
         objectness, deltas = rpn.head(maps)
         boxes, scores = [], []
@@ -68,19 +72,20 @@ class TwoStageGraph:
             chosen = nms(boxes_k4, best_k, rpn.nms_thresh)
             boxes.append(boxes_k4[chosen])
             scores.append(best_k[chosen])
-        # Many may be 1.0 in float32: these stay in order, on the CPU and in ONNX, which has no other stable sort.
-        _, order = torch.cat(scores).sort(descending=True)
-        return torch.cat(boxes)[order[: rpn.post_nms_top_n()]]
+        # Networks that have convolutions over proposals can only be exported if there is a fixed number of them.
+        best_P, order_P = highest(torch.cat(scores), rpn.post_nms_top_n())
+        boxes_P4 = torch.cat([*boxes, pixels_13hw.new_ones(1, 4, dtype=torch.float32)])[order_P]
+        return boxes_P4, best_P >= 0
 
     def pooled(self, maps: list[Tensor], proposals_P4: Tensor) -> Tensor:
         """float32 [P, C, 7, 7], each of the map that fits the size of the proposal."""
         pool = self.heads.box_roi_pool
         rois_P5 = torch.cat([torch.zeros_like(proposals_P4[:, :1]), proposals_P4], dim=1)
         levels_P = pool.map_levels([proposals_P4])
-        parts, places = [], []
+        parts = []
         for level, one in enumerate(maps):
             places_p = (levels_P == level).nonzero().flatten()
-            places.append(places_p)
             size, scale = pool.output_size, pool.scales[level]
             parts.append(roi_align(one.float(), rois_P5[places_p], size, scale, pool.sampling_ratio))
-        return torch.cat(parts)[torch.cat(places).argsort()]
+        by_level_P = (levels_P * len(levels_P) + torch.arange(len(levels_P))).argsort()
+        return torch.cat(parts)[by_level_P.argsort()]
