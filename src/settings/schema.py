@@ -170,6 +170,9 @@ class CheckConfig:
     trainer: Annotated[dict[str, Any], nodes.TrainerSettings] = field(default_factory=dict)
 
 
+UNREAD = ("loss", "head", "augment", "param_groups", "trainer")  # of CheckConfig
+
+
 def register() -> None:
     """Make the schemas and the backbones known to Hydra. `conf/backbone/*.yaml` wins over the generated options."""
     store = ConfigStore.instance()

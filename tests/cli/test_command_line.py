@@ -142,7 +142,7 @@ def test_evaluate_changes_its_own_data() -> None:
                 "freeze.phases.0.optimizer.lr is not there yet: +freeze.phases.0.optimizer.lr=<value> adds it.",
             ),
             (["~callbacks.image_grid", "debug=fast_dev_run"], "~callbacks.image_grid takes away what is not there."),
-            (["data.root=x"], "It is a setting of data=csv, data=folder, data=torchvision."),
+            (["data.root=x"], "It is a setting of data=auto, data=coco, data=csv, data=folder"),
             (["~data"], "data._target_=None names nothing that can be built"),
             (["name=${x}"], "${x} stands for no setting."),
             (["data.num_workers=`id`"], "data.num_workers='`id`' is not a whole number."),
