@@ -73,7 +73,8 @@ def as_runner(model: Any) -> Any:
     return lambda images_NCHW: [output.detach().numpy() for output in model(torch.from_numpy(images_NCHW))]
 
 
-WHOLE = mostly_slow([*DETECTORS, *detector_names()], *DETECTORS[:3])
+# Of random weights of SSD300 many scores are equal, and their order is arbitrary: scripts/export_all.py scatters them.
+WHOLE = mostly_slow([*DETECTORS, *(name for name in detector_names() if name != "ssd300_vgg16")], *DETECTORS[:3])
 
 
 @pytest.mark.parametrize("name", WHOLE)
@@ -152,8 +153,14 @@ def test_an_onnx_file_answers_as_predict_does(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shift", [-1.0, -30.0])
-@pytest.mark.parametrize("name", [*DETECTORS[:3], "ssdlite320_mobilenet_v3_large"])
+@pytest.mark.parametrize(
+    ("name", "shift"),
+    [
+        *((name, -1.0) for name in (*DETECTORS[:3], "ssdlite320_mobilenet_v3_large")),
+        # Scores of classes that are one softmax do not all fall together: these two alone can find nothing anywhere.
+        *((name, -30.0) for name in DETECTORS if name.endswith(("fcos", "retinanet"))),
+    ],
+)
 def test_exported_files(tmp_path: Path, name: str, shift: float, command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both formats are written and have passed their comparison; also with nothing found anywhere."""
     model = opened(tmp_path, name, 64, shift, "data.scenes=10")
