@@ -156,7 +156,7 @@ def test_an_onnx_file_answers_as_predict_does(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("name", "shift"),
     [
-        *((name, -1.0) for name in (*DETECTORS[:3], "ssdlite320_mobilenet_v3_large")),
+        *((name, -1.0) for name in DETECTORS[:3]),  # torchvision's own take minutes: scripts/export_all.py
         # Scores of classes that are one softmax do not all fall together: these two alone can find nothing anywhere.
         *((name, -30.0) for name in DETECTORS if name.endswith(("fcos", "retinanet"))),
     ],
