@@ -29,7 +29,6 @@ class CocoDataModule(BoxDataModule):
         super().__init__(root=root, without_boxes=without_boxes, **settings)
         self.file = None if file is None else Path(file).expanduser()
         self.image_folder = None if image_folder is None else Path(image_folder).expanduser()
-        self.read_on_error = self.on_error  # what is kept of the reading depends on it
 
     def read_annotations(self) -> RawBoxes:
-        return read_coco(self.root, self.file, self.image_folder, self.read_on_error)
+        return read_coco(self.root, self.file, self.image_folder, self.on_error)

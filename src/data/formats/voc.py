@@ -27,7 +27,6 @@ class VocDataModule(BoxDataModule):
     ) -> None:
         super().__init__(root=root, without_boxes=without_boxes, **settings)
         self.annotation_folder = None if annotation_folder is None else Path(annotation_folder).expanduser()
-        self.read_on_error = self.on_error  # what is kept of the reading depends on it
 
     def read_annotations(self) -> RawBoxes:
-        return read_voc(self.root, self.annotation_folder, self.read_on_error)
+        return read_voc(self.root, self.annotation_folder, self.on_error)

@@ -29,7 +29,6 @@ class YoloDataModule(BoxDataModule):
         self.file = None if file is None else Path(file).expanduser()
         # A yaml may lie outside root, whose files are watched.
         self.file_changed = None if self.file is None or not self.file.is_file() else self.file.stat().st_mtime_ns
-        self.read_on_error = self.on_error  # what is kept of the reading depends on it
 
     def read_annotations(self) -> RawBoxes:
-        return read_yolo(self.root, self.file, self.read_on_error)
+        return read_yolo(self.root, self.file, self.on_error)
