@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from src.data.targets import Rows
+from src.evaluation.boxes.overlaps import iou
 
 SAME_PLACE = 0.5  # IoU from which two boxes are about one object
 Floats = npt.NDArray[np.float32]
@@ -34,15 +35,6 @@ def alike_pairs(boxes_xyxy: Floats, image_M: Rows, least_iou: float) -> npt.NDAr
         found.append(np.sort(np.stack([order[same], order[same + offset]], axis=1), axis=1))
     pairs = np.concatenate(found)
     return pairs[np.lexsort(pairs.T[::-1])]
-
-
-def iou(boxes_xyxy: npt.NDArray[np.float64], others_xyxy: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Intersection over union of each box and its counterpart; 0 where neither has an area. Broadcasts to [..., 4]."""
-    low = np.maximum(boxes_xyxy[..., :2], others_xyxy[..., :2])
-    high = np.minimum(boxes_xyxy[..., 2:], others_xyxy[..., 2:])
-    both = np.prod(np.maximum(high - low, 0), axis=-1)
-    areas = [np.prod(one[..., 2:] - one[..., :2], axis=-1) for one in (boxes_xyxy, others_xyxy)]
-    return np.asarray(both / np.maximum(areas[0] + areas[1] - both, 1e-12))
 
 
 def unmatched(

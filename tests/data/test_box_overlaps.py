@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from src.data.box_overlaps import alike_pairs, iou, unmatched
+from src.data.box_overlaps import alike_pairs, unmatched
 from src.data.boxes import Boxes
+from src.evaluation.boxes.overlaps import iou
 
 
 def test_iou_of_boxes_and_their_counterparts() -> None:

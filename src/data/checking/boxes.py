@@ -7,12 +7,13 @@ import math
 
 import numpy as np
 
-from src.data.box_overlaps import alike_pairs, iou
+from src.data.box_overlaps import alike_pairs
 from src.data.box_sides import LEAST_SIDE_PX, sides_at_network
 from src.data.boxes import Boxes
 from src.data.checking.kinds import Finding
 from src.data.table import ImageTable
 from src.data.targets import Rows
+from src.evaluation.boxes.overlaps import iou
 from src.models.preprocessing import Preprocessing
 
 SAME_BOX = 0.95  # IoU of boxes above which they are about one object

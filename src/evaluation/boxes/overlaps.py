@@ -59,8 +59,20 @@ def _pairs(image_D: Ints, counts_N: Ints) -> Iterator[tuple[Ints, Ints]]:
 
 
 def _iou(boxes_P4: Floats, others_P4: Floats, crowd_P: Bools) -> Floats:
-    low, high = np.maximum(boxes_P4[:, :2], others_P4[:, :2]), np.minimum(boxes_P4[:, 2:], others_P4[:, 2:])
-    common_P = np.prod(np.maximum(high - low, 0), axis=1)
-    area_P, other_P = (np.prod(np.maximum(one[:, 2:] - one[:, :2], 0), axis=1) for one in (boxes_P4, others_P4))
-    iou_P: Floats = common_P / np.maximum(np.where(crowd_P, area_P, area_P + other_P - common_P), 1e-12)
-    return iou_P
+    common_P = intersection(boxes_P4, others_P4)
+    inside_P: Floats = common_P / np.maximum(np.prod(np.maximum(boxes_P4[:, 2:] - boxes_P4[:, :2], 0), axis=1), 1e-12)
+    return np.where(crowd_P, inside_P, iou(boxes_P4, others_P4))
+
+
+def iou(boxes_xyxy: Floats, others_xyxy: Floats) -> Floats:
+    """Intersection over union of each box and its counterpart; 0 where neither has an area. Broadcasts to [..., 4]."""
+    both = intersection(boxes_xyxy, others_xyxy)
+    areas = [np.prod(np.maximum(one[..., 2:] - one[..., :2], 0), axis=-1) for one in (boxes_xyxy, others_xyxy)]
+    return np.asarray(both / np.maximum(areas[0] + areas[1] - both, 1e-12))
+
+
+def intersection(boxes_xyxy: Floats, others_xyxy: Floats) -> Floats:
+    """What a box and its counterpart have in common, in square pixels."""
+    low = np.maximum(boxes_xyxy[..., :2], others_xyxy[..., :2])
+    high = np.minimum(boxes_xyxy[..., 2:], others_xyxy[..., 2:])
+    return np.asarray(np.prod(np.maximum(high - low, 0), axis=-1))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from src.evaluation.boxes.overlaps import iou
 from src.evaluation.prediction import TIE, Floats, Outputs
 
 SAME_IOU = 0.99  # of a box and its counterpart
@@ -108,11 +109,7 @@ def counterparts(one: Answer, other: Answer, least_iou: float) -> npt.NDArray[np
 
 def iou_of_class(one: Answer, other: Answer) -> Floats:
     """[M, N]; 0 of different classes."""
-    a, b = one.boxes_xyxy[:, None].astype(np.float64), other.boxes_xyxy[None].astype(np.float64)
-    sides_MN2 = np.clip(np.minimum(a, b)[..., 2:] - np.maximum(a, b)[..., :2], 0, None)
-    both_MN = sides_MN2.prod(axis=2)
-    areas = [np.prod(boxes[..., 2:] - boxes[..., :2], axis=-1) for boxes in (a, b)]
-    ious_MN = both_MN / np.maximum(areas[0] + areas[1] - both_MN, 1e-9)
+    ious_MN = iou(one.boxes_xyxy[:, None].astype(np.float64), other.boxes_xyxy[None].astype(np.float64))
     return np.where(one.class_ids[:, None] == other.class_ids[None], ious_MN, 0).astype(np.float32)
 
 

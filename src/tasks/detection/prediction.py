@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from src.evaluation.boxes.overlaps import iou
 from src.evaluation.found_objects import FoundObjects
 from src.evaluation.prediction import TOLERANCE, Floats, Outputs, PredictionFacts
 from src.reports.judged_boxes import JudgedBoxes, Kind, draw_judged
@@ -141,16 +142,9 @@ class DetectionPrediction(FoundObjects):
         if len(self) != len(other) or not np.array_equal(self.class_ids, other.class_ids):
             return False
         near = np.abs(self.numbers - other.numbers) <= TOLERANCE
-        return bool((near & (paired_iou(self.boxes_xyxy, other.boxes_xyxy) > SAME_IOU)).all())
+        boxes, others = self.boxes_xyxy.astype(np.float64), other.boxes_xyxy.astype(np.float64)
+        return bool((near & (iou(boxes, others) > SAME_IOU)).all())
 
     def difference(self, other: Self, unit: Floats) -> float:
         """Of the scores; as large as can be where the numbers of boxes differ."""
         return float(np.abs(self.numbers - other.numbers).max(initial=0)) if len(self) == len(other) else 1.0
-
-
-def paired_iou(boxes_xyxy: Floats, others_xyxy: Floats) -> Floats:
-    """Intersection over union of each box and its counterpart, [M]."""
-    low, high = np.maximum(boxes_xyxy, others_xyxy)[:, :2], np.minimum(boxes_xyxy, others_xyxy)[:, 2:]
-    both_M = np.prod(np.clip(high - low, 0, None), axis=1)
-    areas_M = sum(np.prod(one[:, 2:] - one[:, :2], axis=1) for one in (boxes_xyxy, others_xyxy))
-    return np.asarray(both_M / np.maximum(areas_M - both_M, 1e-9), dtype=np.float32)
