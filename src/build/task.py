@@ -39,7 +39,7 @@ def build_task(kind: type[FineTuneTask], run: TrainingRun, datamodule: ImageData
         record = replace(record, network=kind.network_for(table.targets.take(rows), record))
     task = kind(
         model=build_model(kind, settings, record, run.reads_weights),
-        loss=build_loss(settings.loss, len(record.class_names), table.targets.counts(rows), len(rows)),
+        loss=build_loss(settings.loss, len(record.class_names), table.targets.examples(rows), len(rows)),
         plan=TrainingPlan(
             monitor=settings.task.monitor,
             phases=build_phases(run),

@@ -5,13 +5,18 @@ Shapes: N images, M boxes, K classes. Boxes are x1, y1, x2, y2 in pixels of the 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from src.data.box_overlaps import unmatched
-from src.data.targets import Kind, Rows, Targets
+from src.data.targets import Kind, Rows, Targets, rarest
+from src.models.preprocessing import Preprocessing
+from src.settings.nodes import Augmentation
+
+if TYPE_CHECKING:
+    from src.data.transforms import Transform
 
 Floats = npt.NDArray[np.float32]
 
@@ -72,10 +77,7 @@ class Boxes(Targets):
 
     def strata(self, rows: Rows) -> npt.NDArray[np.int64]:
         """The rarest class that each image shows; one more group for images without boxes."""
-        present_NK = self.present(rows)
-        counts_K = present_NK.sum(axis=0)
-        rarity_NK = np.where(present_NK, counts_K, len(rows) + 1)
-        return np.where(present_NK.any(axis=1), rarity_NK.argmin(axis=1), len(self.names)).astype(np.int64)
+        return rarest(self.present(rows))
 
     def digest(self, rows: Rows) -> bytes:
         boxes_m, _ = self.places(rows)
@@ -152,3 +154,8 @@ class Boxes(Targets):
 
     def stack(self, samples: Sequence[Any]) -> list[Any]:
         return list(samples)
+
+    def training_transform(self, preprocessing: Preprocessing, augmentation: Augmentation) -> "Transform":
+        from src.data.box_transforms import training_box_transform
+
+        return training_box_transform(preprocessing, augmentation)

@@ -72,6 +72,7 @@ class ImageDataset(Dataset[Batch]):
     ) -> None:
         self.table, self.rows, self.transform, self.seed = table, rows, transform, seed
         self.substitute, self.prepared = substitute, prepared
+        self.sample = table.targets.sample if substitute else table.targets.evaluation_sample
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -107,9 +108,9 @@ class ImageDataset(Dataset[Batch]):
 
     def prepare(self, position: int, row: int) -> tuple[Image.Image, Any]:
         if self.prepared is not None and (kept := self.prepared(position)) is not None:
-            return kept, self.table.targets.sample(row, kept.size)
+            return kept, self.sample(row, kept.size)
         image = self.table.read(row, self.transform.needed_px)
-        return self.transform.prepare(image, self.table.targets.sample(row, image.size))
+        return self.transform.prepare(image, self.sample(row, image.size))
 
 
 class Collate:

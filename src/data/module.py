@@ -10,7 +10,6 @@ import torch
 from lightning import Trainer
 from torch.utils.data import DataLoader
 
-from src.data.box_transforms import training_box_transform
 from src.data.cache.features import FeatureDataset, FrozenNetwork, cached_features
 from src.data.cache.images import cached_images
 from src.data.cache.plan import is_partial
@@ -108,7 +107,7 @@ class ImageDataModule(ImageSource):
 
     def transform_of(self, training: bool, keep: bool = False) -> Transform:
         if training and self.preprocessing.keeps_shape:
-            return training_box_transform(self.preprocessing, self.augmentation)
+            return self.table.targets.training_transform(self.preprocessing, self.augmentation)
         if training:
             return training_transform(self.preprocessing, self.augmentation, keep)
         return evaluation_transform(self.preprocessing)

@@ -6,12 +6,17 @@ Shapes: N images, K classes, T numbers, P pairs of images. `rows` are int64 indi
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
-Kind = Literal["classes", "tags", "numbers", "boxes"]  # the words of task.targets
+if TYPE_CHECKING:
+    from src.data.transforms import Transform
+    from src.models.preprocessing import Preprocessing
+    from src.settings.nodes import Augmentation
+
+Kind = Literal["classes", "tags", "numbers", "boxes", "masks", "instances"]  # the words of task.targets
 Rows = npt.NDArray[np.int64]
 
 MAX_BINS = 10  # of numbers, for spreading them evenly over splits
@@ -24,6 +29,8 @@ WORDS: dict[str, str] = {
     "tags": "several classes",
     "numbers": "numbers",
     "boxes": "boxes",
+    "masks": "a class for each pixel",
+    "instances": "objects with masks",
 }  # ... per image
 
 
@@ -56,6 +63,10 @@ class Targets:
     @abstractmethod
     def counts(self, rows: Rows) -> npt.NDArray[np.int64] | None:
         """Images that show each class, int64 [K]; None where there is nothing to count."""
+
+    def examples(self, rows: Rows) -> npt.NDArray[np.int64] | None:
+        """What the network learns each class from, by which losses weigh rare ones: images, int64 [K]."""
+        return self.counts(rows)
 
     def strata(self, rows: Rows) -> npt.NDArray[Any]:
         """What splits spread evenly: a group of each image, int64 [N], or 0 and 1 for each class, uint8 [N, K]."""
@@ -95,9 +106,25 @@ class Targets:
         """
         return self.values[row]
 
+    def evaluation_sample(self, row: int, size_wh: tuple[int, int]) -> Any:
+        """The same where the network is measured, and nothing moves: what its answer is compared with."""
+        return self.sample(row, size_wh)
+
+    def training_transform(self, preprocessing: "Preprocessing", augmentation: "Augmentation") -> "Transform":
+        """Of images that keep their shape, and of what moves with them."""
+        raise NotImplementedError
+
     def stack(self, samples: Sequence[Any]) -> npt.NDArray[Any] | list[Any]:
         """The samples of a batch as one array, also of none; a list where they do not stack."""
         return np.stack(samples) if samples else self.values[:0]
+
+
+def rarest(present_NK: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """The rarest class that each image shows, [N]; K for those that show none."""
+    images, classes = present_NK.shape
+    rarity_NK = np.where(present_NK, present_NK.sum(axis=0), images + 1)
+    groups_N = np.where(present_NK.any(axis=1), rarity_NK.argmin(axis=1), classes)
+    return np.asarray(groups_N, dtype=np.int64)
 
 
 @dataclass(frozen=True)

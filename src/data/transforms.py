@@ -11,6 +11,7 @@ from typing import Any
 
 from PIL import Image
 from torch import Tensor
+from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
@@ -78,13 +79,18 @@ def training_transform(preprocessing: Preprocessing, augmentation: Augmentation,
 
 def flip_steps(augmentation: Augmentation) -> list[v2.Transform]:
     """Flips and rotation."""
+    steps = mirror_steps(augmentation)
+    if augmentation.rotation_degrees:
+        steps.append(v2.RandomRotation(augmentation.rotation_degrees, interpolation=InterpolationMode.BILINEAR))
+    return steps
+
+
+def mirror_steps(augmentation: Augmentation) -> list[v2.Transform]:
     steps: list[v2.Transform] = []
     if augmentation.horizontal_flip:
         steps.append(v2.RandomHorizontalFlip(augmentation.horizontal_flip))
     if augmentation.vertical_flip:
         steps.append(v2.RandomVerticalFlip(augmentation.vertical_flip))
-    if augmentation.rotation_degrees:
-        steps.append(v2.RandomRotation(augmentation.rotation_degrees, interpolation=InterpolationMode.BILINEAR))
     return steps
 
 
@@ -98,7 +104,7 @@ def resized(preprocessing: Preprocessing) -> v2.Compose:
     side = preprocessing.crop_px
     interpolation = InterpolationMode(preprocessing.interpolation)
     if preprocessing.resize_mode == "stretch":
-        return v2.Compose([v2.Resize([side, side], interpolation=interpolation, antialias=True)])
+        return v2.Compose([Scale(partial(squeezed_to, side), interpolation)])
     if preprocessing.keeps_shape:
         return v2.Compose([Scale(partial(fitted_into, side, preprocessing.resize_px), interpolation)])
     if preprocessing.resize_mode == "fit":
@@ -113,6 +119,11 @@ def refuse_thin(shorter_px: int, image: Image.Image) -> Image.Image:
     """The image itself; raises UnreadableImage where scaling the shorter side would make it huge."""
     scaled_size(image.size, shorter_px)
     return image
+
+
+def squeezed_to(side_px: int, sides: tuple[int, int]) -> list[int]:
+    """A square, whatever the image's sides are."""
+    return [side_px, side_px]
 
 
 def shrunk_to(shorter_px: int, sides: tuple[int, int]) -> list[int]:
@@ -132,7 +143,17 @@ class Scale(v2.Transform):
         return {"size": self.new_sides(size_of_image(flat_inputs))}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        return self._call_kernel(F.resize, inpt, params["size"], interpolation=self.interpolation, antialias=True)
+        return resized_to(self, inpt, params["size"], self.interpolation)
+
+
+def resized_to(transform: v2.Transform, inpt: Any, size: list[int], interpolation: InterpolationMode) -> Any:
+    """Of an image, and of what moves with it. torchvision's masks would move by half a pixel of the coarser grid: its
+    `nearest` takes the corner of what a pixel becomes, and not the middle as antialiasing does.
+    """
+    if isinstance(inpt, tv_tensors.Mask):
+        exact = F.resize_image(inpt.as_subclass(Tensor)[None], size, interpolation=InterpolationMode.NEAREST_EXACT)
+        return tv_tensors.wrap(exact[0], like=inpt)
+    return transform._call_kernel(F.resize, inpt, size, interpolation=interpolation, antialias=True)
 
 
 class PadTo(v2.Transform):

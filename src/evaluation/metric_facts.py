@@ -36,6 +36,8 @@ FACTS = {
     "precision": MetricFacts("precision at the thresholds, mean of the classes", "max", "share"),
     "recall": MetricFacts("recall at the thresholds, mean of the classes", "max", "share"),
     "dece": MetricFacts("calibration error of the scores of boxes", "min"),
+    "miou": MetricFacts("intersection over union of pixels, mean of the classes", "max", "share", hub="mean_iou"),
+    "dice": MetricFacts("Dice, the F1 of a class's pixels, mean of the classes", "max", "share"),
     "f1_macro": MetricFacts("F1, mean of the classes", "max", "share"),
     "f1_micro": MetricFacts("F1 of all decisions together", "max", "share"),
     "mae": MetricFacts("mean absolute error", "min", hub="mae"),

@@ -22,8 +22,8 @@ Share = Annotated[float, at_least(0, at_most=1)]
 Positive = Annotated[float, more_than(0)]
 PositiveOrZero = Annotated[float, at_least(0)]
 SidePx = Annotated[int, at_least(1, at_most=LARGEST_PX)]
-MOVE_WITH_PIXELS = ("boxes",)  # targets that images are transformed with
-TARGETS = ("classes", "tags", "numbers", "boxes")
+MOVE_WITH_PIXELS = ("boxes", "masks", "instances")  # targets that images are transformed with
+TARGETS = ("classes", "tags", "numbers", "boxes", "masks", "instances")
 Targets = Annotated[str, one_of(*TARGETS)]  # what the network learns of each image
 
 

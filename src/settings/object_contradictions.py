@@ -1,4 +1,4 @@
-"""What of the settings cannot go together where the network finds objects, or only there. Imports no torch."""
+"""What of the settings cannot go together where the network says what is where, or only there. Imports no torch."""
 
 from collections.abc import Iterator
 
@@ -7,26 +7,26 @@ from src.settings.nodes import MOVE_WITH_PIXELS
 from src.settings.options import options_of, tasks_for
 from src.settings.schema import TrainConfig
 
-FOR_WHOLE_IMAGES = ("crop_scale_min", "policy", "erasing", "mixup", "cutmix")  # augmentation that knows no objects
-FOR_OBJECTS = ("zoom_out", "iou_crop", "scale_jitter")
+OBJECTS = ("boxes", "instances")  # whose networks have losses of their own
+# Augmentation that is not for all targets.
+FOR_TARGETS = {
+    **dict.fromkeys(("crop_scale_min", "policy", "erasing", "mixup", "cutmix"), ("classes", "tags", "numbers")),
+    **dict.fromkeys(("zoom_out", "iou_crop"), OBJECTS),
+    "scale_jitter": MOVE_WITH_PIXELS,
+}
+USUAL_AUGMENT = {"boxes": "boxes", "instances": "boxes", "masks": "pixels"}
 OWN_HEAD = "src.models.torchvision_detectors.own_head"  # of a whole detector
 GROUPS = 32  # channels of a pyramid are normalised in so many groups
 
 
-def finds_objects(settings: TrainConfig) -> bool:
-    return settings.task.targets in MOVE_WITH_PIXELS
-
-
 def object_problems(settings: TrainConfig) -> Iterator[str]:
-    moves, augment = finds_objects(settings), settings.augment
-    names = FOR_WHOLE_IMAGES if moves else FOR_OBJECTS
-    if given := [f"augment.{name}={value}" for name in names if (value := getattr(augment, name))]:
+    targets, augment = settings.task.targets, settings.augment
+    others = [name for name, able in FOR_TARGETS.items() if targets not in able]
+    if given := [f"augment.{name}={value}" for name in others if (value := getattr(augment, name))]:
         is_are, it = ("is", "it") if len(given) == 1 else ("are", "them")
-        only, instead = ("not", "augment=boxes") if moves else ("only", "another augment=, such as light,")
-        yield (
-            f"{' and '.join(given)} {is_are} {only} for task.targets={', '.join(MOVE_WITH_PIXELS)}: choose {instead} "
-            f"or leave {it} out."
-        )
+        instead = f"augment={USUAL_AUGMENT.get(targets, 'light')}"
+        yield f"{' and '.join(given)} {is_are} not for task.targets={targets}: choose {instead}, or leave {it} out."
+    moves = targets in MOVE_WITH_PIXELS
     yield from network_problems(settings) if moves else ()
     if not moves and settings.backbone.name in DETECTORS:
         yield (
@@ -36,9 +36,9 @@ def object_problems(settings: TrainConfig) -> Iterator[str]:
 
 
 def network_problems(settings: TrainConfig) -> Iterator[str]:
-    """Of networks that find objects."""
+    """Of networks that say what is where."""
     head, data, targets = settings.head, settings.data, settings.task.targets
-    if settings.loss:
+    if settings.loss and targets in OBJECTS:
         yield (
             f"loss: the networks of task.targets={targets} have losses of their own, and {settings.loss['_target_']} "
             "would do nothing: leave loss= out."
@@ -46,7 +46,7 @@ def network_problems(settings: TrainConfig) -> Iterator[str]:
     if data.get("cache") == "features":
         yield "data.cache=features keeps what a classifier's head gets, and this task has no such: use images or none."
     if data.get("resize_mode") == "crop":
-        yield "data.resize_mode=crop would cut objects off: use fit or stretch."
+        yield "data.resize_mode=crop would cut off what is at the edges: use fit or stretch."
     if settings.backbone.weights is None and head.get("norms") == "frozen":
         yield (
             "head.norms=frozen keeps the BatchNorm of pretrained weights, and backbone.weights=null gives random ones, "
@@ -55,9 +55,9 @@ def network_problems(settings: TrainConfig) -> Iterator[str]:
     if (channels := head.get("channels", 0)) % GROUPS:
         yield f"head.channels={channels} must be a multiple of {GROUPS}."
     if settings.compile:
-        yield "compile=true is not for networks that find objects: shapes change from image to image. Leave it out."
+        yield "compile=true is not for networks that say what is where: shapes change with the images. Leave it out."
     if settings.trainer.get("strategy") == "fsdp":
-        yield "trainer.strategy=fsdp cannot cut a detector yet, and these fit one device: use trainer=ddp."
+        yield "trainer.strategy=fsdp cannot cut such a network yet, and these fit one device: use trainer=ddp."
     yield from pairing_problems(settings)
 
 

@@ -13,7 +13,9 @@ from PIL import Image
 from src.data.formats.digit_images import digit_pixels
 
 DIGITS = (2, 6)  # least and most of a scene
-SIDES_PX = (16, 40)  # of a digit's square; the ink is smaller
+SIDES_PX = (16, 40)  # of a digit's square, where it is found as an object; the ink is smaller
+LARGE_SIDES_PX = (32, 64)  # where its pixels are to be found
+FOLDERS = {SIDES_PX: "digit_scenes", LARGE_SIDES_PX: "large_digit_scenes"}  # as paths begin
 INK = 0.35  # share of full black from which a pixel belongs to a digit
 MAX_OVERLAP = 0.05  # intersection over union of two boxes
 TRIES = 20  # to find a place
@@ -46,21 +48,23 @@ def pools(scenes: int) -> dict[int, npt.NDArray[np.int64]]:
     return {row: digits[split] for split, rows in shared_out(scenes).items() for row in rows.tolist()}
 
 
-def scene_path(number: int) -> str:
+def scene_path(number: int, sides_px: tuple[int, int] = SIDES_PX) -> str:
     """What a scene, which is no file, is called."""
-    return f"digit_scenes/{number:04d}"
+    return f"{FOLDERS[sides_px]}/{number:04d}"
 
 
 def scene_at(path: str, scenes: int, side_px: int) -> Image.Image | None:
     """The scene that is called so, of so many; None if none is."""
-    found = re.fullmatch(r"digit_scenes/(\d{4,9})", path)
-    if found is None or int(found[1]) >= scenes:
+    found = re.fullmatch(rf"({'|'.join(FOLDERS.values())})/(\d{{4,9}})", path)
+    if found is None or int(found[2]) >= scenes:
         return None
-    return Image.fromarray(draw_scene(int(found[1]), pools(scenes)[int(found[1])], side_px).pixels)
+    sides_px = next(sides for sides, folder in FOLDERS.items() if folder == found[1])
+    number = int(found[2])
+    return Image.fromarray(draw_scene(number, pools(scenes)[number], side_px, sides_px).pixels)
 
 
-def draw_scene(number: int, pool: npt.NDArray[np.int64], side_px: int) -> Scene:
-    """The scene of this number, always the same, of digits from the `pool`."""
+def draw_scene(number: int, pool: npt.NDArray[np.int64], side_px: int, sides_px: tuple[int, int] = SIDES_PX) -> Scene:
+    """The scene of this number, always the same, of digits from the `pool` whose squares have such sides."""
     random = np.random.default_rng([number, side_px])
     canvas = ground(random, side_px)
     instances = np.zeros((side_px, side_px), dtype=np.uint8)
@@ -68,7 +72,7 @@ def draw_scene(number: int, pool: npt.NDArray[np.int64], side_px: int) -> Scene:
     boxes: list[tuple[int, int, int, int]] = []
     for _ in range(random.integers(DIGITS[0], DIGITS[1] + 1)):
         digit = int(random.choice(pool))
-        ink = inked(digit, int(random.integers(SIDES_PX[0], SIDES_PX[1] + 1)))
+        ink = inked(digit, int(random.integers(sides_px[0], sides_px[1] + 1)))
         color = random.uniform(0.6, 1.0, 3)
         if (place := find_place(random, ink >= INK, boxes, side_px)) is None:
             continue

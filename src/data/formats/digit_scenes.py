@@ -1,6 +1,6 @@
 """Scenes of the handwritten digits that the repository carries: data for tasks that say what is where."""
 
-from functools import partial
+from dataclasses import dataclass
 from typing import Annotated, Unpack
 
 import numpy as np
@@ -9,46 +9,98 @@ from PIL import Image
 
 from src.data.boxes import Boxes
 from src.data.formats.digit_images import DIGITS_FILE
-from src.data.formats.digit_scene import SIDES_PX, draw_scene, pools, scene_path, shared_out
+from src.data.formats.digit_scene import (
+    LARGE_SIDES_PX,
+    SIDES_PX,
+    Scene,
+    draw_scene,
+    pools,
+    scene_path,
+    shared_out,
+)
+from src.data.masks import Mask, Masks, count_pixels
 from src.data.module import ImageDataModule
 from src.data.source import DataArguments
 from src.data.table import ImageTable, string_column
+from src.data.targets import Classes, Targets
 from src.settings.plain_values import LARGEST_PX
 from src.settings.rules import at_least
+
+DIGITS = list("0123456789")
+GROUND = "background"  # the class of the pixels that belong to no digit, 0
 
 
 class DigitScenesDataModule(ImageDataModule):
     """`scenes` square images of `scene_px` pixels, each with two to six digits of ten classes.
 
-    No digit is in scenes of two splits.
+    No digit is in scenes of two splits. Where each pixel has a class, digits are larger.
     """
 
     def __init__(
         self,
         scenes: Annotated[int, at_least(20)],
-        scene_px: Annotated[int, at_least(SIDES_PX[1] + 1, at_most=LARGEST_PX)],
+        scene_px: Annotated[int, at_least(LARGE_SIDES_PX[1] + 1, at_most=LARGEST_PX)],
         **settings: Unpack[DataArguments],
     ) -> None:
         super().__init__(**settings)
         self.scenes, self.scene_px = scenes, scene_px
 
     def scan(self) -> ImageTable:
-        with np.load(DIGITS_FILE) as file:
-            digit_classes = file["labels"].astype(np.int64)
-        splits, pool_of = shared_out(self.scenes), pools(self.scenes)
-        drawn = [draw_scene(row, pool_of[row], self.scene_px) for row in range(self.scenes)]
+        pixels = self.targets == "masks"
+        drawing = Drawing(pools(self.scenes), self.scene_px, LARGE_SIDES_PX if pixels else SIDES_PX)
+        drawn = [drawing.scene(row) for row in range(self.scenes)]
+        targets = self.masks(drawing, drawn) if pixels else self.boxes(drawn)
+        paths = string_column(scene_path(row, drawing.sides_px) for row in range(self.scenes))
+        notes: list[str] = []
+        found = self.split_plan.split(shared_out(self.scenes), targets, paths, notes)
+        return ImageTable(paths, targets, found, read_row=drawing.image, notes=notes)
+
+    def boxes(self, drawn: list[Scene]) -> Boxes:
         counts_N = np.array([len(scene.digits) for scene in drawn])
         values = np.stack([np.cumsum(counts_N) - counts_N, counts_N, *np.full((2, self.scenes), self.scene_px)], axis=1)
-        labels_M = digit_classes[np.concatenate([scene.digits for scene in drawn])]
-        labels = self.as_known("data=digit_scenes", labels_M, list("0123456789"))
+        labels_M = digit_classes()[np.concatenate([scene.digits for scene in drawn])]
+        labels = self.as_known("data=digit_scenes", labels_M, DIGITS)
         boxes_xyxy = np.concatenate([scene.boxes_xyxy for scene in drawn])
-        targets = Boxes(values, labels.names, boxes_xyxy, labels.values, np.zeros(len(boxes_xyxy), dtype=np.bool_))
-        paths = string_column(map(scene_path, range(self.scenes)))
-        notes: list[str] = []
-        found = self.split_plan.split(splits, targets, paths, notes)
-        read = partial(read_scene, pool_of, self.scene_px)
-        return ImageTable(paths, targets, found, read_row=read, notes=notes)
+        return Boxes(values, labels.names, boxes_xyxy, labels.values, np.zeros(len(boxes_xyxy), dtype=np.bool_))
+
+    def masks(self, drawing: "Drawing", drawn: list[Scene]) -> Targets:
+        known: Classes = self.as_known("data=digit_scenes", np.arange(len(DIGITS) + 1), [GROUND, *DIGITS])
+        read = SceneMasks(drawing, known.values.astype(np.uint8))
+        counts = [count_pixels(read.mask_of(scene), len(known.names)) for scene in drawn]
+        rows, sides = np.arange(self.scenes)[:, None], np.full((self.scenes, 2), self.scene_px)
+        return Masks(np.concatenate([rows, sides, counts], axis=1), known.names, read)
 
 
-def read_scene(pool_of: dict[int, npt.NDArray[np.int64]], scene_px: int, row: int) -> Image.Image:
-    return Image.fromarray(draw_scene(row, pool_of[row], scene_px).pixels)
+@dataclass(frozen=True)
+class Drawing:
+    """How scenes are drawn: of which digits each, `side_px` pixels large, with digits of such sides."""
+
+    pool_of: dict[int, npt.NDArray[np.int64]]
+    side_px: int
+    sides_px: tuple[int, int]
+
+    def scene(self, row: int) -> Scene:
+        return draw_scene(row, self.pool_of[row], self.side_px, self.sides_px)
+
+    def image(self, row: int) -> Image.Image:
+        return Image.fromarray(self.scene(row).pixels)
+
+
+@dataclass(frozen=True)
+class SceneMasks:
+    """Masks of scenes by row; `ids` uint8 [11]: what the ground and the ten digits count as."""
+
+    drawing: Drawing
+    ids: Mask
+
+    def __call__(self, row: int) -> Mask:
+        return self.mask_of(self.drawing.scene(row))
+
+    def mask_of(self, scene: Scene) -> Mask:
+        ids_of_instances = np.concatenate([self.ids[:1], self.ids[1 + digit_classes()[scene.digits]]])
+        return np.asarray(ids_of_instances[scene.instances])
+
+
+def digit_classes() -> npt.NDArray[np.int64]:
+    with np.load(DIGITS_FILE) as file:
+        return np.asarray(file["labels"], dtype=np.int64)

@@ -1,0 +1,52 @@
+"""What a segmenter says of a batch, in small: what metrics, calibration and report are made of.
+
+Shapes: B images, K classes, P pixels of an image that are looked at closely, H and W pixels of a file.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from src.data.masks import VOID
+from src.data.samplers import mixed_seed
+from src.models.segmenter import answers_at
+
+LOGITS_OF_IMAGE = 16384  # that are kept of it: 256 pixels of 64 classes
+PIXELS = (16, 256)  # fewest and most
+
+
+def confusion_of(truth_HW: Tensor, found_HW: Tensor, classes: int) -> Tensor:
+    """Pixels by true class (rows) and found class, int64 [K, K], without void ones."""
+    known = truth_HW != VOID
+    pairs = truth_HW[known].long() * classes + found_HW[known].long()
+    return torch.bincount(pairs, minlength=classes**2).view(classes, classes)
+
+
+def sampled_pixels(logits_Khw: Tensor, truth_HW: Tensor, row: int) -> tuple[Tensor, Tensor]:
+    """Logits float32 [P, K] and true classes uint8 [P] of some pixels: always the same of the image in this row."""
+    classes, (height, width) = len(logits_Khw), truth_HW.shape
+    number = min(max(LOGITS_OF_IMAGE // classes, PIXELS[0]), PIXELS[1])
+    generator = torch.Generator().manual_seed(mixed_seed(row))
+    places_P2 = torch.rand(number, 2, generator=generator).to(logits_Khw.device)
+    ys, xs = (places_P2[:, 0] * height).long(), (places_P2[:, 1] * width).long()
+    # As enlarging does it: the middle of each pixel, in shares of the image.
+    middles = torch.stack([(xs + 0.5) / width, (ys + 0.5) / height], dim=1) * 2 - 1
+    grid = middles.view(1, 1, number, 2).to(logits_Khw.dtype)
+    values = torch.nn.functional.grid_sample(
+        logits_Khw[None], grid, mode="bilinear", padding_mode="border", align_corners=False
+    )
+    return values[0, :, 0].T, truth_HW[ys, xs]
+
+
+def evidence_of(logits: Sequence[Tensor], masks: Sequence[Tensor], rows: Sequence[int]) -> dict[str, Tensor]:
+    """`confusion` int32 [B, K, K], `logits` float16 [B, P, K] and `truth` uint8 [B, P] of some pixels."""
+    confusions, some, truths = [], [], []
+    for logits_Khw, mask_HW, row in zip(logits, masks, rows, strict=True):
+        found_HW, _ = answers_at(logits_Khw, mask_HW.shape)
+        confusions.append(confusion_of(mask_HW, found_HW, len(logits_Khw)).int())
+        values_PK, truth_P = sampled_pixels(logits_Khw, mask_HW, row)
+        # Relative to the highest, so that 16 bits do.
+        some.append((values_PK - values_PK.amax(dim=1, keepdim=True)).half())
+        truths.append(truth_P)
+    return {"confusion": torch.stack(confusions), "logits": torch.stack(some), "truth": torch.stack(truths)}
