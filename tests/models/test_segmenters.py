@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.slow import mostly_slow
+from support.slow import mostly_slow, one_in
 from torch import Tensor, nn
 from torchvision import models
 
@@ -92,9 +92,10 @@ def test_a_head_over_a_classifier_trains_a_step(head: str, name: str) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "make", [partial(deeplabv3, name="squeezenet1_1"), partial(own_pixels, name="deeplabv3_resnet50")]
-)
+DEEPLABS = [partial(deeplabv3, name="squeezenet1_1"), partial(own_pixels, name="deeplabv3_resnet50")]
+
+
+@pytest.mark.parametrize("make", one_in(2, DEEPLABS))
 def test_deeplab_trains_on_a_single_image(make: Any) -> None:
     name = make.keywords["name"]
     net = build_backbone(name, None, 64)
