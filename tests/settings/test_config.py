@@ -17,8 +17,9 @@ from support.slow import one_in
 
 from src.build.task import build_phases
 from src.runs.run import TrainingRun
-from src.settings.check import check_settings
+from src.settings.check import check_settings, leaves
 from src.settings.errors import ConfigError
+from src.settings.options import task_names
 from src.settings.project import CONF_DIR, PROJECT_ROOT
 from src.settings.rules import is_declared
 from src.settings.schema import TrainConfig, train_config
@@ -332,3 +333,14 @@ def test_constraints_pin_every_direct_dependency() -> None:
     pinned = {text.split("==")[0] for text in project["tool"]["uv"]["constraint-dependencies"]}
     direct = {text.split(">=")[0] for text in project["project"]["dependencies"]}
     assert direct <= pinned
+
+
+@pytest.mark.parametrize("name", task_names())
+def test_what_a_task_brings_holds(name: str) -> None:
+    """No group that is composed after it takes it back, as the trainer did with the clipping of gradients."""
+    brought = yaml.safe_load((CONF_DIR / "task" / f"{name}.yaml").read_text())
+    brought.pop("defaults", None)
+    brought = brought if "task" in brought else {"task": brought}  # which stands without its group
+    composed = OmegaConf.to_container(compose("output_dir=x", f"task={name}"), resolve=True)
+    values = list(leaves(brought))
+    assert values and all(dict(leaves(composed))[key] == value for key, value in values), values
