@@ -3,9 +3,11 @@
 import logging
 import os
 import shutil
+import signal
 import sys
 from multiprocessing.queues import Queue
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -52,13 +54,29 @@ def workers_that_fit(
     return fitting
 
 
-def end_when_a_batch_is_lost(worker: int) -> None:
-    """A DataLoader's `worker_init_fn`: a worker that cannot hand a batch over ends, and the training with it.
+def begin_worker(worker: int) -> None:
+    """A DataLoader's `worker_init_fn`."""
+    _end_when_a_batch_is_lost()
+    for name in ("SIGTERM", "SIGBREAK", "SIGUSR1"):
+        if hasattr(signal, name):  # each system has its own
+            signal.signal(getattr(signal, name), _heed_the_next)
+
+
+def _end_when_a_batch_is_lost() -> None:
+    """A worker that cannot hand a batch over ends, and the training with it.
 
     Python would only print why, and the training would wait for that batch without end.
     """
     # A private door of multiprocessing: it calls this in the thread that sends.
     Queue._on_queue_feeder_error = staticmethod(_end)  # type: ignore[attr-defined]
+
+
+def _heed_the_next(number: int, frame: FrameType | None) -> None:
+    """Who tells a whole group of processes to end means the training, which needs its workers until it has saved.
+
+    They end with it. Only one that hangs then is told again, by torch and by Python.
+    """
+    signal.signal(number, signal.SIG_DFL)
 
 
 def _end(error: Exception, batch: Any) -> None:
