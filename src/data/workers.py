@@ -7,7 +7,7 @@ import signal
 import sys
 from multiprocessing.queues import Queue
 from pathlib import Path
-from types import FrameType
+from threading import Thread
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -57,9 +57,7 @@ def workers_that_fit(
 def begin_worker(worker: int) -> None:
     """A DataLoader's `worker_init_fn`."""
     _end_when_a_batch_is_lost()
-    for name in ("SIGTERM", "SIGBREAK", "SIGUSR1"):
-        if hasattr(signal, name):  # each system has its own
-            signal.signal(getattr(signal, name), _heed_the_next)
+    _end_with_the_training()
 
 
 def _end_when_a_batch_is_lost() -> None:
@@ -71,12 +69,25 @@ def _end_when_a_batch_is_lost() -> None:
     Queue._on_queue_feeder_error = staticmethod(_end)  # type: ignore[attr-defined]
 
 
-def _heed_the_next(number: int, frame: FrameType | None) -> None:
-    """Who tells a whole group of processes to end means the training, which needs its workers until it has saved.
+def _end_with_the_training() -> None:
+    """Signals are for the training: who sends one to a whole group of processes wants it to save, and until then it
+    needs its workers.
 
-    They end with it. Only one that hangs then is told again, by torch and by Python.
+    SIGTERM is heeded from the training alone, which so ends a worker that hangs; not under macOS, where nobody can tell
+    who sent it.
     """
-    signal.signal(number, signal.SIG_DFL)
+    for name in ("SIGUSR1", "SIGBREAK"):
+        if hasattr(signal, name):  # each system has its own
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # of this thread, and of those that it starts
+        Thread(target=_wait_for_the_training, daemon=True).start()
+
+
+def _wait_for_the_training() -> None:
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def _end(error: Exception, batch: Any) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -74,6 +75,9 @@ def test_a_lost_worker_ends_the_run_with_a_message(dataset: Dataset[Any], how: s
         list(loader)
 
 
+SAYS_WHO = pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="nobody can tell who sent a signal")
+
+
 class Stopped(Killed):
     """As a cluster does it: each process of the group is told."""
 
@@ -83,6 +87,7 @@ class Stopped(Killed):
         return position
 
 
+@SAYS_WHO
 def test_a_worker_goes_on_when_the_whole_group_is_told_to_end() -> None:
     """The training saves first, and it needs its batches until then."""
     loader = DataLoader(Stopped(), num_workers=1, collate_fn=list, worker_init_fn=begin_worker)
@@ -90,6 +95,24 @@ def test_a_worker_goes_on_when_the_whole_group_is_told_to_end() -> None:
         assert list(loader) == [[position] for position in range(8)]
 
 
+class Hangs(Killed):
+    def __getitem__(self, position: int) -> int:
+        if position:
+            time.sleep(600)
+        return position
+
+
+def test_the_training_can_end_a_worker_that_hangs() -> None:
+    loader = DataLoader(Hangs(), num_workers=1, collate_fn=list, worker_init_fn=begin_worker)
+    batches: Any = iter(loader)
+    assert next(batches) == [0]
+    worker = batches._workers[0]
+    worker.terminate()
+    worker.join(20)
+    assert worker.exitcode == 0
+
+
+@SAYS_WHO
 @pytest.mark.slow
 def test_sigterm_for_the_whole_group_saves_the_run(colors: Path, tmp_path: Path) -> None:
     given = ["data=folder", f"data.root={colors}", "data.image_size_px=32", "trainer=cpu", "logger=none"]
