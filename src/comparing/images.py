@@ -103,7 +103,7 @@ def changed_images(answers: Answers, before: Run, run: Run, split: str) -> Chang
         hint = ""
         if not old.keys() & new.keys() and names:
             one, other = (next(path for path in side if Path(path).name == min(names)) for side in (old, new))
-            hint = f" Names of files agree, but not their folders, e.g. '{one}' and '{other}': train on the same data.root."
+            hint = f" File names agree, but not their folders, e.g. '{one}' and '{other}': train on the same data.root."
         raise ConfigError(f"'{before.folder}' and '{run.folder}' share no image with the same label.{hint}")
     errors_2N = np.array([[side[path].error for path in shared] for side in (old, new)])
     differences_N = errors_2N[1] - errors_2N[0]

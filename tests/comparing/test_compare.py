@@ -266,4 +266,4 @@ def test_images_that_lie_in_other_folders(tmp_path: Path, run_compare: Compare) 
     assert run_compare(one, other).status == 0  # image 2 is in both
     file.write_text(file.read_text().replace("\n2.", "\nimages/2."))
     answer = run_compare(one, other)
-    assert answer.status == 1 and "Names of files agree, but not their folders, e.g. '0.png' and" in answer.err, answer
+    assert answer.status == 1 and "File names agree, but not their folders, e.g. '0.png' and" in answer.err, answer
