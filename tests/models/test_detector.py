@@ -30,6 +30,7 @@ FAMILIES = [
     slow("resnet18", fcos),
     slow("swin_t", fcos),
 ]
+SOME = [*FAMILIES[:3], slow("ssdlite320_mobilenet_v3_large", untrained)]
 
 
 @pytest.mark.parametrize(("name", "head"), FAMILIES)
@@ -87,7 +88,7 @@ def _check_format(outputs: Tensor, num_classes: int) -> None:
     assert boxes.min() >= 0 and boxes.max() <= 1 and (boxes[..., 2:] >= boxes[..., :2]).all()
 
 
-@pytest.mark.parametrize(("name", "head"), FAMILIES[:4])
+@pytest.mark.parametrize(("name", "head"), SOME)
 def test_outputs_are_sorted_shares_with_ids_without_background(name: str, head: DetectionHeadFactory) -> None:
     torch.manual_seed(0)
     model = detector(name, head, max_detections=100).eval()
@@ -137,7 +138,7 @@ def test_a_batch_in_one_tensor_answers_as_a_list() -> None:
         assert torch.equal(model(images[0].expand(2, -1, -1, -1)), model([images[0], images[0]]))
 
 
-@pytest.mark.parametrize(("name", "head"), [*FAMILIES[:4], slow("ssd300_vgg16", untrained)])
+@pytest.mark.parametrize(("name", "head"), [*SOME, slow("ssd300_vgg16", untrained)])
 def test_bfloat16_moves_no_box(name: str, head: DetectionHeadFactory) -> None:
     """In bfloat16 numbers above 256 are 2 or 4 apart: anchors and boxes are computed in float32."""
     torch.manual_seed(0)
@@ -168,7 +169,7 @@ def frozen_by_name(model: DetectorNetwork, train: str) -> None:
             module.training = False
 
 
-@pytest.mark.parametrize(("name", "head"), [*FAMILIES[:4], slow("fasterrcnn_resnet50_fpn_v2", untrained)])
+@pytest.mark.parametrize(("name", "head"), [*SOME, slow("fasterrcnn_resnet50_fpn_v2", untrained)])
 def test_a_frozen_detector_still_gives_losses(name: str, head: DetectionHeadFactory) -> None:
     torch.manual_seed(0)
     model = detector(name, head)
