@@ -11,6 +11,8 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from src.models.preprocessing import Preprocessing
+
 Kind = Literal["classes", "tags", "numbers", "boxes"]  # the words of task.targets
 Rows = npt.NDArray[np.int64]
 
@@ -69,6 +71,10 @@ class Targets:
         """Whether two copies of an image contradict each other, bool [P]; `near`: they are only nearly the same."""
         different = np.asarray(self.values[rows] != self.values[others])
         return np.asarray(different.any(axis=tuple(range(1, different.ndim))))
+
+    def dropped(self, rows: Rows, preprocessing: Preprocessing) -> str:
+        """A sentence about what of these images' targets a network of this size cannot be trained on, if anything."""
+        return ""
 
     def describe(self, rows: Rows) -> str:
         """How they are spread over the images of train, in one line."""

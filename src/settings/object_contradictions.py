@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from src.settings.backbones import DETECTORS
 from src.settings.nodes import MOVE_WITH_PIXELS
-from src.settings.options import options_of, tasks_for
+from src.settings.options import chosen_as, options_of, tasks_for
 from src.settings.schema import TrainConfig
 
 FOR_WHOLE_IMAGES = ("crop_scale_min", "policy", "erasing", "mixup", "cutmix")  # augmentation that knows no objects
@@ -40,8 +40,8 @@ def network_problems(settings: TrainConfig) -> Iterator[str]:
     head, data, targets = settings.head, settings.data, settings.task.targets
     if settings.loss:
         yield (
-            f"loss: the networks of task.targets={targets} have losses of their own, and {settings.loss['_target_']} "
-            "would do nothing: leave loss= out."
+            f"{chosen_as('loss', settings.loss)} would do nothing: the networks of task.targets={targets} have losses "
+            "of their own. Leave loss= out."
         )
     if data.get("cache") == "features":
         yield "data.cache=features keeps what a classifier's head gets, and this task has no such: use images or none."

@@ -210,3 +210,20 @@ def test_freeze_plans_and_layer_decay_know_a_pyramid() -> None:
     optimizer = ParameterGroups(layer_decay=0.5).build(lambda groups: torch.optim.SGD(groups, lr=1.0), model)
     rates = {group["lr"] for group in optimizer.param_groups}
     assert max(rates) == 1.0 and len(rates) == len(model.blocks) + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "head"), [("squeezenet1_1", faster_rcnn), slow("fasterrcnn_mobilenet_v3_large_320_fpn", untrained)]
+)
+def test_a_thin_first_image_changes_nothing_for_later_ones(name: str, head: DetectionHeadFactory) -> None:
+    """torchvision guesses the strides of the maps from the first batch, by the sizes that its images had unpadded."""
+    answers = []
+    image = torch.randint(0, 256, (1, 3, 128, 128), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    for first in ((128, 128), (8, 8)):
+        torch.manual_seed(0)
+        model = detector(name, head).eval()
+        with torch.inference_mode():
+            model(torch.zeros(1, 3, *first, dtype=torch.uint8))
+            answers.append(model(image))
+    assert (answers[0][..., 5] >= 0).any()
+    torch.testing.assert_close(*answers)

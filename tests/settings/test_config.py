@@ -44,7 +44,10 @@ OPTIONS = [
     for file in sorted((CONF_DIR / group).glob("*.yaml"))
 ]
 
-OF_BOXES = ("head=fcos", "head=retinanet", "head=faster_rcnn", "augment=boxes", "augment=boxes_strong")
+OF_BOXES = (
+    *("head=fcos", "head=retinanet", "head=faster_rcnn", "augment=boxes", "augment=boxes_strong"),
+    *(f"data={name}" for name in ("auto", "coco", "voc", "yolo", "digit_scenes")),
+)
 GO_WITH = {
     **dict.fromkeys(OF_BOXES, ("task=detection",)),
     "head=torchvision": ("task=detection", "backbone=ssd300_vgg16"),
@@ -195,7 +198,7 @@ def test_every_option_says_what_it_is_and_when_to_take_it(group: str) -> None:
             (["task=regression", "data.fil=x"], ["Did you mean 'data.file'?"]),
             (
                 ["loss=bce"],
-                ["BCEWithLogitsLoss is for task.targets=tags, and this task has task.targets=classes"],
+                ["loss=bce is for task.targets=tags, and this task has task.targets=classes"],
             ),
             (
                 ["task=regression", "data=digits", "data.balanced_sampling=true"],
