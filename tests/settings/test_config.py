@@ -50,6 +50,7 @@ OF_BOXES = (
 )
 GO_WITH = {
     **dict.fromkeys(OF_BOXES, ("task=detection",)),
+    "experiment=boxes": ("task=detection",),
     "head=torchvision": ("task=detection", "backbone=ssd300_vgg16"),
 }
 
