@@ -27,9 +27,7 @@ TARGET_KINDS = {
     "tags": TargetKind("several classes"),
     "numbers": TargetKind("numbers"),
     "boxes": TargetKind("boxes", True, True, ("auto", "coco", "voc", "yolo", "digit_scenes"), "boxes", _OF_OBJECTS),
-    "masks": TargetKind(
-        "a class for each pixel", True, False, ("digit_scenes",), "pixels", ("scale_jitter", "crop_px")
-    ),
+    "masks": TargetKind("a class for each pixel", True, False, ("digit_scenes",), "pixels", _OF_PIXELS),
     "instances": TargetKind("objects with masks", True, True, ("coco", "yolo", "digit_scenes"), "boxes", _OF_OBJECTS),
 }
 MOVE_WITH_PIXELS = tuple(kind for kind, facts in TARGET_KINDS.items() if facts.moves)

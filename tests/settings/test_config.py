@@ -53,6 +53,7 @@ GO_WITH = {
     **dict.fromkeys(OF_BOXES, ("task=detection",)),
     **dict.fromkeys((*(f"head={name}" for name in OF_PIXELS), "augment=pixels", "loss=pixels"), ("task=segmentation",)),
     "head=torchvision_pixels": ("task=segmentation", "backbone=fcn_resnet50"),
+    "experiment=boxes": ("task=detection",),
     "head=torchvision": ("task=detection", "backbone=ssd300_vgg16"),
 }
 
