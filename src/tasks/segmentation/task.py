@@ -4,7 +4,7 @@ Shapes: B images, K classes, P pixels of an image that are looked at closely, H 
 of the network's map.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from src.tasks.segmentation.answers import evidence_of
 from src.tasks.segmentation.export import SegmentationOutputs
 from src.tasks.segmentation.metrics import PixelMetrics
 from src.tasks.segmentation.prediction import SegmentationPrediction
+from src.tasks.segmentation.tiles import blended_tiles
 from src.training.task import FineTuneTask
 
 AUXILIARY_SHARE = 0.5  # of the second loss, as in torchvision's reference training
@@ -131,8 +132,14 @@ class SegmentationTask(FineTuneTask):
     def placed(self, outputs: Any, sizes_wh: Tensor) -> Any:
         return self.output_layer().of_images(outputs, sizes_wh.tolist())
 
-    def predictions(self, outputs: Any, threshold: float | None = None) -> Sequence[SegmentationPrediction]:
-        return SegmentationPrediction.of(outputs, self.output_layer())
+    def merged(self, outputs: Tensor, places_xyxy: Tensor) -> Any:
+        return [blended_tiles(outputs, places_xyxy, self.temperature)]
+
+    def predictions(self, outputs: Any, threshold: float | None = None) -> Iterator[SegmentationPrediction]:
+        """One after the other: images may be large, and there are no thresholds."""
+        layer = self.output_layer()
+        for one in outputs:
+            yield from SegmentationPrediction.of(layer.as_arrays(one), layer)
 
 
 def known_pixels(evidence: Evidence) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
