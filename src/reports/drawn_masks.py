@@ -83,6 +83,19 @@ def with_legend(image: Image.Image, names: Sequence[tuple[int, str]]) -> Image.I
     return canvas
 
 
+def draw_column(images: Sequence[Image.Image], texts: Sequence[str]) -> Image.Image:
+    """Images one below the other, each under its text."""
+    line, gap = 24, 8
+    width = max((image.width for image in images), default=1)
+    canvas = Image.new("RGB", (width, sum(image.height + line + gap for image in images) or 1), "white")
+    draw, top = ImageDraw.Draw(canvas), 0
+    for image, text in zip(images, texts, strict=True):
+        draw.text((2, top + line / 2), fitted(text, width, font(15)), INK, font(15), anchor="lm")
+        canvas.paste(image, (0, top + line))
+        top += image.height + line + gap
+    return canvas
+
+
 def html_legend(names: Sequence[tuple[int, str]]) -> str:
     keys = (
         f'<span class="key"><i style="background: rgb{color_of_class(class_id)}"></i>{escape(name)}</span>'
