@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from conftest import Answer, Run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from src.build.trained_model import TrainedModel
 from src.evaluation.pixels.confusion import image_metrics, pixel_intervals
 from src.files.csv_files import read_csv_file, write_csv_file
 
@@ -45,6 +47,9 @@ def test_the_page_says_which_classes_no_image_shows(pixels_run: Run, page: str) 
     (iou,) = (float(row["iou"]) for row in classes if row["class"] == "background")
     assert low < iou < high and not any(f"test/iou/{name}" in intervals for name in absent)
     assert f"{low:.4f}..{high:.4f}" in page and "percent of the pixels of the row" in page
+    (row,) = re.findall(r'<th class="text" title="background">background</th>(.*?)</tr>', page)
+    (recall,) = (float(row["recall"]) for row in classes if row["class"] == "background")
+    assert re.findall(r">([^<]+)</td>", row)[0] == f"{100 * recall:.0f}"
     assert "random pixels of each image" in page  # calibration
     commands = re.search(r"<pre>(python -m src\.evaluate.*?)</pre>", page, re.DOTALL)
     assert commands is not None and "src.predict" in commands[1] and "src.explain" not in commands[1]
@@ -63,6 +68,18 @@ def test_tensorboard_has_masks_of_training_and_validation(pixels_run: Run) -> No
     steps = {tag: [image.step for image in read.Images(tag)] for tag in read.Tags()["images"]}
     assert len(steps["train/images"]) == 1 and len(steps["val/masks"]) == len(steps["val/confusion"]) == 2
     assert {"test/masks", "test/confusion", "report/worst_images", "report/reliability"} <= set(steps)
+
+
+def test_looking_at_an_image_leaves_the_training_as_it_was(pixels_run: Run) -> None:
+    """Figures are drawn between epochs."""
+    task: Any = TrainedModel.open(str(pixels_run.directory)).task
+    image = torch.randint(0, 256, (3, 72, 72), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    seen = task.look_at(image)
+    task.train()
+    before, random = [module.training for module in task.modules()], torch.get_rng_state()
+    assert torch.equal(task.look_at(image), seen) and seen.shape[0] == 11
+    assert any(before) and [module.training for module in task.modules()] == before
+    assert torch.equal(torch.get_rng_state(), random)
 
 
 def test_evaluate_gives_the_same_metrics_and_page(pixels_run: Run, command: Any, tmp_path: Path) -> None:
