@@ -10,8 +10,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from src.data.box_overlaps import LEAST_SIDE_PX
-from src.data.box_sides import sides_at_network
+from src.data.box_sides import LEAST_SIDE_PX
 from src.data.boxes import Boxes
 from src.data.checking.boxes import SMALL_PX
 from src.data.checking.look import Facts
@@ -46,7 +45,7 @@ class BoxCounts:
         places, positions = targets.places(rows)
         crowd = targets.crowd[places]
         classes = targets.class_ids[places]
-        sides = sides_at_network(targets, rows, preprocessing)[~crowd]
+        sides = targets.sides_at_network(rows, preprocessing)[~crowd]
         return cls(
             targets.names, rows, np.bincount(positions[~crowd], minlength=len(rows)), places[~crowd], positions[~crowd],
             classes[~crowd], sides.min(axis=1), sides.max(axis=1),
