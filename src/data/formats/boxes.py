@@ -2,10 +2,9 @@
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Unpack
+from typing import Annotated, ClassVar, Unpack
 
 import numpy as np
-import numpy.typing as npt
 
 from src.data.annotations.checked import CheckedBoxes, check_boxes
 from src.data.annotations.class_names import as_model_spells
@@ -13,9 +12,9 @@ from src.data.annotations.findings import BoxFindings
 from src.data.annotations.kept import kept_boxes
 from src.data.annotations.raw import RawBoxes
 from src.data.boxes import Boxes
+from src.data.given_splits import group_numbers, rows_of_given
 from src.data.module import ImageDataModule
 from src.data.source import DataArguments
-from src.data.splits import SPLITS
 from src.data.table import ImageTable
 from src.data.targets import Rows
 from src.files.printable import printable
@@ -82,7 +81,8 @@ class BoxDataModule(ImageDataModule):
         targets, rows = self.boxes_of(found, notes), self.rows_to_use(found, notes)
         groups_N = None if found.groups is None else group_numbers(found.groups[rows], notes)
         paths, targets = found.paths[rows], targets.take(rows)
-        given = self.given_splits(found.splits[rows], notes)
+        needs_train = self.known_classes is None and self.split_plan.file is None
+        given = rows_of_given(found.splits[rows], f"data.root='{self.root}'", needs_train, notes)
         splits = self.split_plan.split(given, targets, paths, notes, groups_N)
         if self.known_classes is None and not targets.counts(splits["train"]).sum():
             raise ConfigError(f"data.root='{self.root}': no image to train on has a box.")
@@ -112,30 +112,3 @@ class BoxDataModule(ImageDataModule):
             if not kept:
                 return np.flatnonzero(has_boxes)
         return np.arange(len(has_boxes))
-
-    def given_splits(self, splits: npt.NDArray[Any], notes: list[str]) -> dict[str, Rows]:
-        """Rows of each split that the data say; `all` if they say none."""
-        given = {name: rows for name in SPLITS if len(rows := np.flatnonzero(splits == name))}
-        if not given:
-            return {"all": np.arange(len(splits))}
-        if left_out := len(splits) - sum(map(len, given.values())):
-            notes.append(f"{left_out:,} images are in no split: they are left out.")
-        if "train" not in given and self.known_classes is None and self.split_plan.file is None:
-            raise ConfigError(
-                f"data.root='{self.root}' has images for {' and '.join(given)}, and none for train: bring some, or "
-                "say with data.split_file=<table with the columns path and split> which images are which."
-            )
-        return given
-
-
-def group_numbers(groups: npt.NDArray[Any], notes: list[str]) -> npt.NDArray[np.int64] | None:
-    """A number for each group, int64 [N]; images without a group are a group each. None if there are no groups."""
-    alone = groups == ""
-    if alone.all():
-        notes.append("The column with the groups is empty.")
-        return None
-    _, numbers_N = np.unique(groups, return_inverse=True)
-    numbers_N[alone] = len(groups) + np.arange(int(alone.sum()))
-    if alone.any():
-        notes.append(f"{int(alone.sum()):,} images have no group: each is a group of its own.")
-    return numbers_N.astype(np.int64)
