@@ -97,12 +97,12 @@ def named_by(
         )
         return {code: name for code, name in BINARY.items() if code in shares}
     between = [code for code in shares if 0 < code < FULL]
-    if len(between) >= SMEARED_VALUES and FULL in shares and sum(shares[one] for one in between) < SMEARED_SHARE:
+    smeared = 1 - shares.get(0, 0) - shares.get(FULL, 0)
+    if len(between) >= SMEARED_VALUES and FULL in shares and smeared < SMEARED_SHARE:
         raise ConfigError(
-            f"{where}: its masks have the values 0 and 255, and {len(between)} others on "
-            f"{percent(sum(shares[one] for one in between))} of the pixels: edges that were smeared by resizing or by "
-            "a JPEG. Make the masks anew without interpolation; or name 0 and 255 in a table (data.classes=<file>), "
-            "and the others are void."
+            f"{where}: its masks have the values 0 and 255, and {len(between)} others on {percent(smeared)} of the "
+            "pixels: edges that were smeared by resizing or by a JPEG. Make the masks anew without interpolation; or "
+            "name 0 and 255 in a table (data.classes=<file>), and the others are void."
         )
     return {code: str(code) for code in shares if code != OTHERS and not is_color(code)}
 
