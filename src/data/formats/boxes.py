@@ -13,6 +13,7 @@ from src.data.annotations.findings import BoxFindings
 from src.data.annotations.kept import kept_boxes
 from src.data.annotations.raw import RawBoxes
 from src.data.boxes import Boxes
+from src.data.instances import Instances
 from src.data.module import ImageDataModule
 from src.data.source import DataArguments
 from src.data.splits import SPLITS
@@ -20,6 +21,7 @@ from src.data.table import ImageTable
 from src.data.targets import Rows
 from src.files.printable import printable
 from src.settings.errors import ConfigError
+from src.settings.options import tasks_for
 from src.settings.rules import one_of
 
 
@@ -51,6 +53,11 @@ class BoxDataModule(ImageDataModule):
         """
 
     @property
+    def wants_outlines(self) -> bool:
+        """Whether the pixels of each object matter, and not its box alone."""
+        return self.targets == "instances"
+
+    @property
     def findings(self) -> BoxFindings:
         """What was found to be wrong when the files were read."""
         return self.found.findings
@@ -61,7 +68,8 @@ class BoxDataModule(ImageDataModule):
             if not self.root.is_dir():
                 raise ConfigError(f"data.root='{self.root}' is not a folder.")
             own = {name: value for name, value in vars(self).items() if name not in self._of_all_formats}
-            settings = f"{type(self).__qualname__} {self.max_megapixels} {self.on_error} {sorted(own.items())}"
+            how = f"{self.max_megapixels} {self.on_error} {self.wants_outlines}"
+            settings = f"{type(self).__qualname__} {how} {sorted(own.items())}"
             self._found = kept_boxes(
                 self.cache,
                 self.root,
@@ -99,7 +107,27 @@ class BoxDataModule(ImageDataModule):
         classes = self.as_known(f"data.root='{self.root}'", found.class_M, names)
         counts_N = np.bincount(found.image_M, minlength=len(found.paths))
         values = np.column_stack([np.cumsum(counts_N) - counts_N, counts_N, found.sizes_wh]).astype(np.int64)
+        if self.wants_outlines:
+            crowd_M = found.crowd_M | self.without_outline(found, notes)
+            assert found.outlines is not None
+            return Instances(values, classes.names, found.boxes_xyxy, classes.values, crowd_M, found.outlines)
         return Boxes(values, classes.names, found.boxes_xyxy, classes.values, found.crowd_M)
+
+    def without_outline(self, found: CheckedBoxes, notes: list[str]) -> npt.NDArray[np.bool_]:
+        """Which objects have a box alone, [M]. Raises ConfigError if none has more."""
+        missing_M = np.ones(len(found.class_M), dtype=np.bool_) if found.outlines is None else ~found.outlines.present
+        if len(missing_M) and missing_M.all():
+            raise ConfigError(
+                f"data.root='{self.root}': its objects have boxes alone, and this task learns their outlines. Bring "
+                "data with them (COCO json with `segmentation`, YOLO's label files with polygons), or choose "
+                f"{tasks_for('boxes')}."
+            )
+        if count := int((missing_M & ~found.crowd_M).sum()):
+            notes.append(
+                f"{count:,} of {len(missing_M):,} objects have a box alone and no outline: nobody trains on them, and "
+                "they count neither as found nor as missed."
+            )
+        return missing_M
 
     def rows_to_use(self, found: CheckedBoxes, notes: list[str]) -> Rows:
         """All images, or those with boxes (data.without_boxes=drop)."""
