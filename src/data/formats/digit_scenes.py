@@ -10,9 +10,11 @@ from PIL import Image
 from src.data.boxes import Boxes
 from src.data.formats.digit_images import DIGITS_FILE
 from src.data.formats.digit_scene import (
-    LARGE_SIDES_PX,
+    OBJECTS,
+    PIXELS,
     SIDES_PX,
     Scene,
+    digit_sides,
     draw_scene,
     pools,
     scene_path,
@@ -41,18 +43,18 @@ class DigitScenesDataModule(ImageDataModule):
     def __init__(
         self,
         scenes: Annotated[int, at_least(20)],
-        scene_px: Annotated[int, at_least(LARGE_SIDES_PX[1] + 1, at_most=LARGEST_PX)],
+        scene_px: Annotated[int, at_least(SIDES_PX[1] + 1, at_most=LARGEST_PX)],
         **settings: Unpack[DataArguments],
     ) -> None:
         super().__init__(**settings)
         self.scenes, self.scene_px = scenes, scene_px
 
     def scan(self) -> ImageTable:
-        pixels = self.targets == "masks"
-        drawing = Drawing(pools(self.scenes), self.scene_px, LARGE_SIDES_PX if pixels else SIDES_PX)
+        kind = PIXELS if self.targets == "masks" else OBJECTS
+        drawing = Drawing(pools(self.scenes), self.scene_px, digit_sides(kind, self.scene_px))
         drawn = [drawing.scene(row) for row in range(self.scenes)]
-        targets = self.masks(drawing, drawn) if pixels else self.boxes(drawn)
-        paths = string_column(scene_path(row, drawing.sides_px) for row in range(self.scenes))
+        targets = self.masks(drawing, drawn) if kind == PIXELS else self.boxes(drawn)
+        paths = string_column(scene_path(row, kind) for row in range(self.scenes))
         notes: list[str] = []
         found = self.split_plan.split(shared_out(self.scenes), targets, paths, notes)
         return ImageTable(paths, targets, found, read_row=drawing.image, notes=notes)
