@@ -25,8 +25,8 @@ from src.data.formats.digit_images import DIGITS_FILE
 from src.export import export
 from src.models.detector import DetectorNetwork
 from src.models.preprocessing import Preprocessing
-from src.models.torchvision_detectors import detector_names
 from src.models.weights import preprocessing_of
+from src.models.whole_networks import detector_names
 from src.runs.record import CHECKPOINT_KEY, RunRecord
 from src.runs.run import TrainingRun
 from src.settings.project import CONF_DIR

@@ -1,6 +1,8 @@
-"""BatchNorm as constants: a detector sees few images at once, too few to estimate statistics from."""
+"""BatchNorm where few images are seen at once, too few to estimate statistics from."""
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models.segmentation.deeplabv3 import ASPPPooling
 from torchvision.ops import FrozenBatchNorm2d
 
 
@@ -16,3 +18,28 @@ def freeze_norms(net: nn.Module) -> None:
                 frozen.to(module.running_mean.device)
             frozen.load_state_dict(module.state_dict())
             net.set_submodule(name, frozen)
+
+
+class BatchNormOfOne(nn.BatchNorm2d):
+    """With its running statistics where a batch has one value per channel, which has no deviation."""
+
+    @classmethod
+    def like(cls, norm: nn.BatchNorm2d) -> "BatchNormOfOne":
+        new = cls(norm.num_features, norm.eps, norm.momentum)
+        new.load_state_dict(norm.state_dict())
+        return new
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.training and input.numel() == input.shape[1]:
+            return F.batch_norm(
+                input, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
+            )
+        return super().forward(input)
+
+
+def bear_batches_of_one(net: nn.Module) -> None:
+    """DeepLab normalises the mean of each image over the batch, which one image alone does not have."""
+    for pooling in [module for module in net.modules() if isinstance(module, ASPPPooling)]:
+        for place, module in enumerate(pooling):
+            if isinstance(module, nn.BatchNorm2d):
+                pooling[place] = BatchNormOfOne.like(module)

@@ -5,7 +5,7 @@ Shapes: B images, C channels, H and W pixels, h and w places of a feature map.
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -61,8 +61,8 @@ def find_levels(net: nn.Module, name: str, image_size_px: int) -> list[Level]:
     found = {level.stride: level for level in seen if level.stride in STRIDES and in_trunk(level)}
     if len(found) < 3:
         raise ConfigError(
-            f"backbone.name='{name}' has no feature maps at several scales, and a detector needs them to find small "
-            "and large objects. Take a convolutional network or a Swin Transformer: backbone=squeezenet1_1, "
+            f"backbone.name='{name}' has no feature maps at several scales, which say what is where: small things "
+            "and large ones. Take a convolutional network or a Swin Transformer: backbone=squeezenet1_1, "
             "mobilenet_v3_large, resnet50, convnext_tiny, swin_t, or any other classifier but the ViTs."
         )
     return [found[stride] for stride in sorted(found)]
@@ -120,6 +120,26 @@ def chosen_levels(levels: Sequence[Level], strides: Sequence[int] | None, finest
     return [level for level in levels if level.stride in strides]
 
 
+def level_body(net: nn.Module, levels: Mapping[str, Level]) -> fx.GraphModule:
+    """A classifier up to the last of these levels, which gives their maps by name.
+
+    The names in its state dict are the classifier's.
+    """
+    if isinstance(net, SqueezeNet):
+        # The one network with a first convolution without padding; its maps are then image / stride.
+        net.features[0].padding = (1, 1)
+    both = create_feature_extractor(net, {level.name: name for name, level in levels.items()})
+    # One graph for training and inference, since the layers themselves know their mode; the pair of graphs would be in
+    # training mode once copied.
+    return fx.GraphModule(both, both.eval_graph)
+
+
+def in_front(maps: Mapping[str, Tensor], behind: Sequence[bool]) -> Iterator[tuple[str, Tensor]]:
+    """Maps [B, C, h, w] by name; of some the channels come last."""
+    for (name, one), last in zip(maps.items(), behind, strict=True):
+        yield name, one.permute(0, 3, 1, 2) if last else one
+
+
 class FeaturePyramid(nn.Module):
     """The body of a classifier up to its last level, and a feature pyramid over its levels (Lin et al. 2017).
 
@@ -133,13 +153,7 @@ class FeaturePyramid(nn.Module):
         super().__init__()
         if channels % GROUPS:
             raise ConfigError(f"head.channels={channels} must be a multiple of {GROUPS}.")
-        if isinstance(net, SqueezeNet):
-            # The one network with a first convolution without padding; its maps are then image / stride.
-            net.features[0].padding = (1, 1)
-        both = create_feature_extractor(net, {level.name: str(i) for i, level in enumerate(levels)})
-        # One graph for training and inference, since the layers themselves know their mode; the pair of graphs would
-        # be in training mode once copied.
-        self.body = fx.GraphModule(both, both.eval_graph)
+        self.body = level_body(net, {str(i): level for i, level in enumerate(levels)})
         self.behind = [level.channels_behind for level in levels]
         self.fpn = FeaturePyramidNetwork(
             [level.channels for level in levels], channels, LastLevelMaxPool(), norm_layer=group_norm
@@ -151,12 +165,7 @@ class FeaturePyramid(nn.Module):
 
     def forward(self, images_BCHW: Tensor) -> "OrderedDict[str, Tensor]":
         """Maps float [B, out_channels, h, w], the finest first, of normalised images float [B, 3, H, W]."""
-        maps = self.body(images_BCHW)
-        in_front = (
-            (name, maps_BCHW.permute(0, 3, 1, 2) if behind else maps_BCHW)
-            for (name, maps_BCHW), behind in zip(maps.items(), self.behind, strict=True)
-        )
-        pyramid: OrderedDict[str, Tensor] = self.fpn(OrderedDict(in_front))
+        pyramid: OrderedDict[str, Tensor] = self.fpn(OrderedDict(in_front(self.body(images_BCHW), self.behind)))
         return pyramid
 
 

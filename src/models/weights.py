@@ -14,15 +14,11 @@ from torchvision.models.vision_transformer import VisionTransformer, interpolate
 
 from src.models.catalogue import TRAINED_WITH_HALF, check_image_size, classifier_names, find_head, new_network
 from src.models.preprocessing import Preprocessing
-from src.models.torchvision_detectors import (
-    class_dependent,
-    detector_names,
-    detector_preprocessing,
-    new_detector,
-    with_eps_in_variances,
-)
+from src.models.torchvision_detectors import detector_preprocessing, with_eps_in_variances
+from src.models.torchvision_segmenters import segmenter_preprocessing
 from src.models.weight_names import current_names, fitting_network, without_prefix
 from src.models.weights_file import existing_file, read_state_dict
+from src.models.whole_networks import class_dependent, detector_names, new_whole, segmenter_names, whole_names
 from src.settings.errors import ConfigError
 from src.settings.project import PROJECT_ROOT
 
@@ -37,9 +33,9 @@ def find_weights(name: str, weights: str | None) -> Weights:
     A run stands for its best checkpoint. Relative paths are looked for in the working directory, then in the project.
     Raises ConfigError, naming what is allowed.
     """
-    if name not in (*classifier_names(), *detector_names()):
+    if name not in (*classifier_names(), *whole_names()):
         raise ConfigError(
-            f"backbone.name='{name}' is not a torchvision classifier, and no detector. "
+            f"backbone.name='{name}' is no classifier, detector or segmenter of torchvision. "
             "python -m src.train --help lists them."
         )
     if weights is None:
@@ -62,6 +58,8 @@ def preprocessing_of(name: str, weights: Weights) -> Preprocessing:
     """The evaluation preset of these weights; files and random weights take that of torchvision's default weights."""
     if name in detector_names():
         return detector_preprocessing(name)
+    if name in segmenter_names():
+        return segmenter_preprocessing(name)
     default = models.get_model_weights(name)["DEFAULT"]
     preset = (weights if isinstance(weights, WeightsEnum) else default).transforms()
     half = name in TRAINED_WITH_HALF
@@ -80,10 +78,10 @@ def build_backbone(name: str, weights: Weights, image_size_px: int) -> nn.Module
     Raises ConfigError if the weights cannot be had or do not fit, or if the network cannot take images of this size.
     """
     check_image_size(name, image_size_px)
-    net = new_detector(name) if name in detector_names() else new_network(name, image_size_px)
+    net = new_whole(name) if name in whole_names() else new_network(name, image_size_px)
     if weights is None:
         return net
-    left_out = tuple(class_dependent(name)) if name in detector_names() else _replaced_in_classifiers(net)
+    left_out = tuple(class_dependent(name)) if name in whole_names() else _replaced_in_classifiers(net)
     state_dict = _pretrained_state_dict(name, weights)
     if isinstance(weights, Path):
         state_dict = without_prefix(state_dict, _needed_names(net, left_out), str(weights))

@@ -5,7 +5,7 @@ import reprlib
 from pathlib import Path
 from typing import Any
 
-from src.settings.backbones import BACKBONES, DETECTORS
+from src.settings.backbones import BACKBONES, OWN_HEADS
 from src.settings.errors import ConfigError
 from src.settings.nodes import TARGETS
 from src.settings.options import task_names
@@ -70,7 +70,7 @@ ENTRIES: Rules = {
     "config": (is_mapping, "settings"),
     "config.backbone": (is_mapping, "settings"),
     "config.backbone.name": (
-        lambda name: isinstance(name, str) and name in (*BACKBONES, *DETECTORS),
+        lambda name: isinstance(name, str) and name in (*BACKBONES, *OWN_HEADS),
         "a network of torchvision",
     ),
     "config.backbone.weights": (lambda name: name is None or isinstance(name, str), "a name"),

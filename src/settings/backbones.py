@@ -1,4 +1,4 @@
-"""The names of the networks: torchvision's classifiers and detectors.
+"""The names of the networks: torchvision's classifiers, detectors and segmenters.
 
 Imports no torch, so that a mistyped one is told at once.
 """
@@ -22,3 +22,11 @@ fasterrcnn_mobilenet_v3_large_320_fpn fasterrcnn_mobilenet_v3_large_fpn fasterrc
 fasterrcnn_resnet50_fpn_v2 fcos_resnet50_fpn retinanet_resnet50_fpn retinanet_resnet50_fpn_v2 ssd300_vgg16
 ssdlite320_mobilenet_v3_large
 """.split()  # noqa: SIM905
+
+# torchvision.models.list_models(module=torchvision.models.segmentation); the same test.
+SEGMENTERS = """
+deeplabv3_mobilenet_v3_large deeplabv3_resnet101 deeplabv3_resnet50 fcn_resnet101 fcn_resnet50 lraspp_mobilenet_v3_large
+""".split()  # noqa: SIM905
+
+# Networks with heads of their own: the head's option that is them.
+OWN_HEADS = {**dict.fromkeys(DETECTORS, "torchvision"), **dict.fromkeys(SEGMENTERS, "torchvision_pixels")}

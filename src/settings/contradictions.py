@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from src.evaluation.metric_facts import facts_of
-from src.settings.backbones import DETECTORS
+from src.settings.backbones import OWN_HEADS
 from src.settings.nodes import MOVE_WITH_PIXELS
 from src.settings.object_contradictions import OBJECTS, object_problems
 from src.settings.options import options_of
@@ -63,7 +63,7 @@ def head_problems(settings: TrainConfig) -> Iterator[str]:
     targets, of_head = settings.task.targets, settings.head.get("targets")
     moves = targets in MOVE_WITH_PIXELS
     wanted = targets if moves else None
-    if of_head != wanted and settings.backbone.name not in DETECTORS:  # object_contradictions.py has these
+    if of_head != wanted and settings.backbone.name not in OWN_HEADS:  # object_contradictions.py has these
         able = [name for name, option in options_of("head").items() if option.get("targets") == wanted]
         yield (
             f"head: {settings.head['_target_']} is for {of_head or 'scores and numbers'}, and this task has "

@@ -90,6 +90,7 @@ class LossSettings(TypedDict, total=False):
     class_weights: Annotated[str | None, one_of("inverse", "effective"), ReadByUs]
     label_smoothing: Share
     gamma: PositiveOrZero
+    dice_share: Share
     tau: PositiveOrZero
     delta: Positive
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from src.settings.backbones import DETECTORS
+from src.settings.backbones import OWN_HEADS
 from src.settings.nodes import MOVE_WITH_PIXELS
 from src.settings.options import options_of, tasks_for
 from src.settings.schema import TrainConfig
@@ -15,7 +15,6 @@ FOR_TARGETS = {
     "scale_jitter": MOVE_WITH_PIXELS,
 }
 USUAL_AUGMENT = {"boxes": "boxes", "instances": "boxes", "masks": "pixels"}
-OWN_HEAD = "src.models.torchvision_detectors.own_head"  # of a whole detector
 GROUPS = 32  # channels of a pyramid are normalised in so many groups
 
 
@@ -28,11 +27,7 @@ def object_problems(settings: TrainConfig) -> Iterator[str]:
         yield f"{' and '.join(given)} {is_are} not for task.targets={targets}: choose {instead}, or leave {it} out."
     moves = targets in MOVE_WITH_PIXELS
     yield from network_problems(settings) if moves else ()
-    if not moves and settings.backbone.name in DETECTORS:
-        yield (
-            f"backbone.name='{settings.backbone.name}' is a whole detector: choose {tasks_for(*MOVE_WITH_PIXELS)}, or "
-            "a classifier such as backbone=resnet50."
-        )
+    yield from whole_network_problems(settings)
 
 
 def network_problems(settings: TrainConfig) -> Iterator[str]:
@@ -62,23 +57,36 @@ def network_problems(settings: TrainConfig) -> Iterator[str]:
 
 
 def pairing_problems(settings: TrainConfig) -> Iterator[str]:
-    """A whole detector has its own head; the others are built over a classifier."""
-    name, target = settings.backbone.name, settings.head["_target_"]
-    options = {node["_target_"]: option for option, node in options_of("head").items()}
-    for_objects = {option for option, node in options_of("head").items() if node.get("targets") in MOVE_WITH_PIXELS}
-    others = for_objects - {options[OWN_HEAD]}
-    if name in DETECTORS and target in options and target != OWN_HEAD:
+    """A whole network has its own head; the others are built over a classifier."""
+    name, targets, heads = settings.backbone.name, settings.task.targets, options_of("head")
+    chosen = next((option for option, node in heads.items() if node["_target_"] == settings.head["_target_"]), None)
+    fitting = [option for option, node in heads.items() if node.get("targets") == targets]
+    others = [option for option in fitting if option not in OWN_HEADS.values()]
+    own = OWN_HEADS.get(name)
+    if own is not None and own not in fitting:
+        return  # whole_network_problems
+    if own is not None and chosen not in (None, own):
         yield (
-            f"head={options[target]} goes with classifiers, and backbone.name='{name}' is a whole detector with a head "
-            f"of its own: give backbone={name} without head=."
+            f"head={chosen} goes with classifiers, and backbone.name='{name}' is a whole network with a head of its "
+            f"own: give backbone={name} without head=."
         )
-    elif name not in DETECTORS and target == OWN_HEAD:
+    elif own is None and chosen in OWN_HEADS.values():
+        whole = [name for name, head in OWN_HEADS.items() if head in fitting]
         yield (
-            f"head=torchvision is that of a whole detector, and backbone.name='{name}' is a classifier: choose "
-            f"head={', '.join(sorted(others))}, or backbone={', '.join(DETECTORS)}."
+            f"head={chosen} is that of a whole network, and backbone.name='{name}' is a classifier: choose "
+            f"head={', '.join(sorted(others))}, or backbone={', '.join(whole)}."
         )
-    elif name.startswith("vit_") and options.get(target) in others:
+    elif name.startswith("vit_") and chosen in others:
         yield (
-            f"backbone.name='{name}' has no feature maps at several scales, and a detector needs them to find small "
-            "and large objects: take a convolutional network or a Swin Transformer, e.g. backbone=resnet50 or swin_t."
+            f"backbone.name='{name}' has no feature maps at several scales, which say what is where: take a "
+            "convolutional network or a Swin Transformer, e.g. backbone=resnet50 or swin_t."
+        )
+
+
+def whole_network_problems(settings: TrainConfig) -> Iterator[str]:
+    name, targets = settings.backbone.name, settings.task.targets
+    if (own := OWN_HEADS.get(name)) and (wanted := options_of("head")[own]["targets"]) != targets:
+        yield (
+            f"backbone.name='{name}' is a whole network for task.targets={wanted}, and this task has "
+            f"task.targets={targets}: choose {tasks_for(wanted)}, or a classifier such as backbone=resnet50."
         )

@@ -7,7 +7,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from src.settings import nodes
-from src.settings.backbones import BACKBONES, DETECTORS
+from src.settings.backbones import BACKBONES, OWN_HEADS
 from src.settings.project import CONF_DIR
 from src.settings.rules import at_least, more_than, one_of
 
@@ -182,8 +182,8 @@ def register() -> None:
     for name in BACKBONES:
         if not (CONF_DIR / "backbone" / f"{name}.yaml").exists():
             store.store(group="backbone", name=name, node={"name": name, "weights": "DEFAULT"}, package="backbone")
-    for name in DETECTORS:  # which bring their heads
-        node = {"defaults": [{"override /head": "torchvision"}], "backbone": {"name": name, "weights": "DEFAULT"}}
+    for name, head in OWN_HEADS.items():
+        node = {"defaults": [{"override /head": head}], "backbone": {"name": name, "weights": "DEFAULT"}}
         store.store(group="backbone", name=name, node=node, package="_global_")
 
 

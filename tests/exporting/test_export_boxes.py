@@ -26,7 +26,7 @@ from src.exporting.parity import Reference
 from src.exporting.run import load_program, open_exported
 from src.models.pillow_resize import PillowResizeWhole
 from src.models.preprocessing import Preprocessing
-from src.models.torchvision_detectors import detector_names
+from src.models.whole_networks import detector_names
 from src.serving.models import load_model
 from src.settings.project import PROJECT_ROOT
 

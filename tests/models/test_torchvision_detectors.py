@@ -8,14 +8,9 @@ from torch import Tensor, nn
 from torchvision import models
 
 from src.models.detector import DetectorNetwork
-from src.models.torchvision_detectors import (
-    class_dependent,
-    detector_names,
-    new_detector,
-    own_head,
-    with_eps_in_variances,
-)
+from src.models.torchvision_detectors import own_head, with_eps_in_variances
 from src.models.weights import build_backbone, find_weights, preprocessing_of
+from src.models.whole_networks import class_dependent, detector_names, new_whole
 from src.settings.backbones import DETECTORS
 from src.settings.errors import ConfigError
 
@@ -30,7 +25,7 @@ def test_list_of_detectors_is_torchvisions() -> None:
 @pytest.mark.parametrize("name", DETECTORS)
 def test_only_the_predictors_depend_on_the_classes(name: str) -> None:
     with torch.device("meta"):
-        new = own_head(new_detector(name), name, 320, 5)
+        new = own_head(new_whole(name), name, 320, 5)
         model = DetectorNetwork(new, preprocessing_of(name, None), channels_last=True, max_detections=10)
     assert new.head_names == list(dict.fromkeys(key.rpartition(".")[0] for key in class_dependent(name)))
     assert len(new.head_names) == (6 if name.startswith("ssd") else 1 if "rcnn" not in name else 2)
@@ -43,7 +38,7 @@ def published(name: str) -> dict[str, Tensor]:
     """A file as torchvision publishes it: 91 classes, no counters; variances so small that eps is felt."""
     torch.manual_seed(1)
     size = 1e-3 if name == SMALL else 1e-5
-    state: dict[str, Tensor] = new_detector(name).state_dict()
+    state: dict[str, Tensor] = new_whole(name).state_dict()
     for key in [key for key in state if key.endswith("running_var")]:
         state[key] = size * (torch.rand_like(state[key]) + 0.1)
         state[key.replace("running_var", "weight")] = state[key].sqrt()
@@ -62,7 +57,7 @@ def test_everything_but_the_predictors_is_loaded(name: str, tmp_path: Path) -> N
 
 
 def test_a_file_of_any_number_of_classes_is_loaded_and_mistakes_are_told(tmp_path: Path) -> None:
-    state = new_detector(SMALL, 8).state_dict()
+    state = new_whole(SMALL, 8).state_dict()
     torch.save({"model": state}, tmp_path / "w.pth")
     net = build_backbone(SMALL, tmp_path / "w.pth", 320)
     kept = [key for key in state if key not in class_dependent(SMALL)]
@@ -134,7 +129,7 @@ def test_preprocessing_is_that_of_the_weights(name: str, size_px: int, mode: str
 def test_weights_and_heads_that_do_not_fit_are_told() -> None:
     with pytest.raises(ConfigError, match="Allowed: COCO_V1, DEFAULT, null"):
         find_weights(SMALL, "IMAGENET1K_V1")
-    with pytest.raises(ConfigError, match="not a torchvision classifier, and no detector"):
+    with pytest.raises(ConfigError, match="is no classifier, detector or segmenter of torchvision"):
         find_weights("maskrcnn_resnet50_fpn", None)
     with pytest.raises(ConfigError, match=r"backbone.name='resnet18' is a classifier.*Take head=fcos"):
         own_head(models.resnet18(), "resnet18", 64, 2)

@@ -11,11 +11,11 @@ from src.settings.errors import ConfigError
 from src.settings.without_effect import void_settings
 
 MISTAKES = [
-    (["task=detection", "head=torchvision"], "that of a whole detector, and backbone.name='squeezenet1_1'"),
+    (["task=detection", "head=torchvision"], "that of a whole network, and backbone.name='squeezenet1_1'"),
     (["task=detection", "backbone=ssd300_vgg16", "head=fcos"], "give backbone=ssd300_vgg16 without head="),
     (["task=detection", "backbone=ssd300_vgg16", "head=linear"], "give backbone=ssd300_vgg16 without head="),
     (["task=detection", "head=linear"], "choose head=faster_rcnn or head=fcos or head=retinanet"),
-    (["backbone=ssd300_vgg16"], "backbone.name='ssd300_vgg16' is a whole detector: choose task=detection"),
+    (["backbone=ssd300_vgg16"], "backbone.name='ssd300_vgg16' is a whole network for task.targets=boxes"),
     (["head=fcos"], "is for boxes, and this task has task.targets=classes"),
     (["task=detection", "backbone=vit_b_16"], "backbone.name='vit_b_16' has no feature maps at several scales"),
     (["task=detection", "backbone.weights=null", "head.norms=frozen"], "set head.norms=train"),
@@ -27,13 +27,27 @@ MISTAKES = [
     (["task=detection", "head=faster_rcnn", "head.proposals=0"], "head.proposals=0 is out of range"),
     (["task=detection", "head=retinanet", "head.anchor_strides=0"], "head.anchor_strides=0 is out of range"),
     (["task=detection", "+head.start=pretrained"], "head.start=pretrained is for one class per image"),
-    (["task=detection", "compile=true"], "compile=true is not for networks that find objects"),
-    (["task=detection", "trainer=fsdp", "trainer.devices=2"], "trainer.strategy=fsdp cannot cut a detector yet"),
+    (["task=detection", "compile=true"], "compile=true is not for networks that say what is where"),
+    (["task=detection", "trainer=fsdp", "trainer.devices=2"], "trainer.strategy=fsdp cannot cut such a network yet"),
     (["task=detection", "loss=cross_entropy"], "have losses of their own"),
     (["task=detection", "data.cache=features"], "use images or none"),
-    (["task=detection", "data.resize_mode=crop"], "would cut objects off: use fit or stretch"),
+    (["task=detection", "data.resize_mode=crop"], "would cut off what is at the edges: use fit or stretch"),
     (["task=detection", "augment=boxes", "augment.mixup=0.2"], "augment.mixup=0.2 is not for task.targets=boxes"),
-    (["augment=boxes_strong", "augment.zoom_out=0", "augment.iou_crop=0"], "augment.scale_jitter=0.5 is only for"),
+    (
+        ["augment=boxes_strong", "augment.zoom_out=0", "augment.iou_crop=0"],
+        "augment.scale_jitter=0.5 is not for task.targets=classes",
+    ),
+    (
+        ["task=segmentation", "head=torchvision_pixels"],
+        "choose head=deeplabv3, fcn, lraspp, pyramid, or",
+    ),
+    (["task=segmentation", "backbone=fcn_resnet50", "head=pyramid"], "give backbone=fcn_resnet50 without head="),
+    (["task=segmentation", "backbone=ssd300_vgg16"], "is a whole network for task.targets=boxes, and this task has"),
+    (["task=detection", "backbone=fcn_resnet50"], "is a whole network for task.targets=masks, and this task has"),
+    (["task=segmentation", "head=fcos"], "is for boxes, and this task has task.targets=masks: choose head="),
+    (["task=segmentation", "loss=cross_entropy"], "is for task.targets=classes, and this task has task.targets=masks"),
+    (["task=segmentation", "loss.dice_share=2"], "loss.dice_share=2 is out of range"),
+    (["task=segmentation", "augment=boxes_strong"], "not for task.targets=masks: choose augment=pixels"),
 ]
 
 

@@ -15,19 +15,19 @@ from src.data.folders.split_names import listed, same_text
 from src.settings.errors import ConfigError
 
 
-def read_yolo(root: Path, file: Path | None = None, on_error: str = "skip") -> RawBoxes:
+def read_yolo(root: Path, file: Path | None = None, on_error: str = "skip", outlines: bool = False) -> RawBoxes:
     """Boxes of the images that `file` (data.yaml; None = the one in root, if there is one) names, or of all below root.
 
     An image without label file, or with an empty one, is an image without boxes. Names of images are relative to root,
     where they lie below it. Lines that cannot be understood are left out and counted (on_error=skip), or raise
-    ConfigError (fail); a data.yaml that cannot be does so always.
+    ConfigError (fail); a data.yaml that cannot be does so always. With `outlines` polygons are kept too.
     """
     if not root.is_dir():
         raise ConfigError(f"data.root='{root}' is not a folder.")
     settings, images = described(root, file)
     if not images.files:
         raise ConfigError(f"data.root='{root}': there are no images{' where data.yaml says' * bool(settings.places)}.")
-    columns, problems = ColumnsOfBoxes(), Problems(f"data.root='{root}'", on_error)
+    columns, problems = ColumnsOfBoxes(outlines), Problems(f"data.root='{root}'", on_error)
     ids = None if settings.names is None else set(settings.names)
     lines = LabelLines(columns, ids, settings.keypoints, problems)
     notes = settings.notes + images.notes + read_labels(root, images, lines)

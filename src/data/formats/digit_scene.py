@@ -15,7 +15,7 @@ from src.data.formats.digit_images import digit_pixels
 DIGITS = (2, 6)  # least and most of a scene
 SIDES_PX = (16, 40)  # of a digit's square, where it is found as an object; the ink is smaller
 LARGE_SIDES_PX = (32, 64)  # where its pixels are to be found
-FOLDERS = {SIDES_PX: "digit_scenes", LARGE_SIDES_PX: "large_digit_scenes"}  # as paths begin
+OBJECTS, PIXELS = "digit_scenes", "large_digit_scenes"  # kinds of scenes, as their paths begin
 INK = 0.35  # share of full black from which a pixel belongs to a digit
 MAX_OVERLAP = 0.05  # intersection over union of two boxes
 TRIES = 20  # to find a place
@@ -48,19 +48,24 @@ def pools(scenes: int) -> dict[int, npt.NDArray[np.int64]]:
     return {row: digits[split] for split, rows in shared_out(scenes).items() for row in rows.tolist()}
 
 
-def scene_path(number: int, sides_px: tuple[int, int] = SIDES_PX) -> str:
+def digit_sides(kind: str, side_px: int) -> tuple[int, int]:
+    """Of the squares of digits in a scene of this kind and size, least and most."""
+    return SIDES_PX if kind == OBJECTS else (LARGE_SIDES_PX[0], min(LARGE_SIDES_PX[1], side_px - 1))
+
+
+def scene_path(number: int, kind: str = OBJECTS) -> str:
     """What a scene, which is no file, is called."""
-    return f"{FOLDERS[sides_px]}/{number:04d}"
+    return f"{kind}/{number:04d}"
 
 
 def scene_at(path: str, scenes: int, side_px: int) -> Image.Image | None:
     """The scene that is called so, of so many; None if none is."""
-    found = re.fullmatch(rf"({'|'.join(FOLDERS.values())})/(\d{{4,9}})", path)
+    found = re.fullmatch(rf"({OBJECTS}|{PIXELS})/(\d{{4,9}})", path)
     if found is None or int(found[2]) >= scenes:
         return None
-    sides_px = next(sides for sides, folder in FOLDERS.items() if folder == found[1])
     number = int(found[2])
-    return Image.fromarray(draw_scene(number, pools(scenes)[number], side_px, sides_px).pixels)
+    scene = draw_scene(number, pools(scenes)[number], side_px, digit_sides(found[1], side_px))
+    return Image.fromarray(scene.pixels)
 
 
 def draw_scene(number: int, pool: npt.NDArray[np.int64], side_px: int, sides_px: tuple[int, int] = SIDES_PX) -> Scene:

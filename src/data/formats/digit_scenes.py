@@ -10,16 +10,20 @@ from PIL import Image
 from src.data.boxes import Boxes
 from src.data.formats.digit_images import DIGITS_FILE
 from src.data.formats.digit_scene import (
-    LARGE_SIDES_PX,
+    OBJECTS,
+    PIXELS,
     SIDES_PX,
     Scene,
+    digit_sides,
     draw_scene,
     pools,
     scene_path,
     shared_out,
 )
-from src.data.masks import Mask, Masks, count_pixels
+from src.data.instances import Instances
+from src.data.masks import GROUND, Mask, Masks, count_pixels
 from src.data.module import ImageDataModule
+from src.data.outlines import Outlines
 from src.data.source import DataArguments
 from src.data.table import ImageTable, string_column
 from src.data.targets import Classes, Targets
@@ -27,7 +31,6 @@ from src.settings.plain_values import LARGEST_PX
 from src.settings.rules import at_least
 
 DIGITS = list("0123456789")
-GROUND = "background"  # the class of the pixels that belong to no digit, 0
 
 
 class DigitScenesDataModule(ImageDataModule):
@@ -39,18 +42,18 @@ class DigitScenesDataModule(ImageDataModule):
     def __init__(
         self,
         scenes: Annotated[int, at_least(20)],
-        scene_px: Annotated[int, at_least(LARGE_SIDES_PX[1] + 1, at_most=LARGEST_PX)],
+        scene_px: Annotated[int, at_least(SIDES_PX[1] + 1, at_most=LARGEST_PX)],
         **settings: Unpack[DataArguments],
     ) -> None:
         super().__init__(**settings)
         self.scenes, self.scene_px = scenes, scene_px
 
     def scan(self) -> ImageTable:
-        pixels = self.targets == "masks"
-        drawing = Drawing(pools(self.scenes), self.scene_px, LARGE_SIDES_PX if pixels else SIDES_PX)
+        kind = PIXELS if self.targets == "masks" else OBJECTS
+        drawing = Drawing(pools(self.scenes), self.scene_px, digit_sides(kind, self.scene_px))
         drawn = [drawing.scene(row) for row in range(self.scenes)]
-        targets = self.masks(drawing, drawn) if pixels else self.boxes(drawn)
-        paths = string_column(scene_path(row, drawing.sides_px) for row in range(self.scenes))
+        targets = self.masks(drawing, drawn) if kind == PIXELS else self.boxes(drawn)
+        paths = string_column(scene_path(row, kind) for row in range(self.scenes))
         notes: list[str] = []
         found = self.split_plan.split(shared_out(self.scenes), targets, paths, notes)
         return ImageTable(paths, targets, found, read_row=drawing.image, notes=notes)
@@ -61,7 +64,11 @@ class DigitScenesDataModule(ImageDataModule):
         labels_M = digit_classes()[np.concatenate([scene.digits for scene in drawn])]
         labels = self.as_known("data=digit_scenes", labels_M, DIGITS)
         boxes_xyxy = np.concatenate([scene.boxes_xyxy for scene in drawn])
-        return Boxes(values, labels.names, boxes_xyxy, labels.values, np.zeros(len(boxes_xyxy), dtype=np.bool_))
+        columns = values, labels.names, boxes_xyxy, labels.values, np.zeros(len(boxes_xyxy), dtype=np.bool_)
+        if self.targets != "instances":
+            return Boxes(*columns)
+        masks = (scene.instances == m + 1 for scene in drawn for m in range(len(scene.digits)))
+        return Instances(*columns, Outlines.of_masks(masks))
 
     def masks(self, drawing: "Drawing", drawn: list[Scene]) -> Targets:
         known: Classes = self.as_known("data=digit_scenes", np.arange(len(DIGITS) + 1), [GROUND, *DIGITS])

@@ -11,7 +11,7 @@ from src.data.given_splits import group_numbers, rows_of_given
 from src.data.mask_files.class_files import find_class_file, read_class_file
 from src.data.mask_files.class_table import ClassTable
 from src.data.mask_files.codes import FULL, text_of
-from src.data.mask_files.findings import MaskFindings
+from src.data.mask_files.findings import MOST_UNNAMED, MaskFindings
 from src.data.mask_files.found_pairs import find_pairs
 from src.data.mask_files.kept import kept_masks
 from src.data.mask_files.meaning import Meaning, find_meaning
@@ -27,6 +27,8 @@ from src.data.table import ImageTable
 from src.data.targets import Rows
 from src.files.printable import printable
 from src.settings.errors import ConfigError
+
+LISTED_VALUES = 20  # without a name
 
 
 class MaskDataModule(ImageDataModule):
@@ -69,7 +71,6 @@ class MaskDataModule(ImageDataModule):
 
     @property
     def findings(self) -> MaskFindings | None:
-        """What was found to be wrong when the masks were read."""
         _ = self.table
         return self._findings
 
@@ -143,15 +144,21 @@ class MaskDataModule(ImageDataModule):
 
 
 def unnamed(found: ScannedMasks, meaning: Meaning) -> MaskFindings:
-    """A finding for each value without a name, at the first image that has it."""
-    findings, every = [], max(int(found.count_R.sum()), 1)
-    for code in meaning.unnamed:
-        which = found.code_R == code
-        images, share = found.image_R[which], float(found.count_R[which].sum()) / every
-        detail = f"{text_of(code)}: {percent(share)} of all pixels, in {len(images):,} masks"
-        image = int(images[0])
-        path, mask = str(found.paths[image]), str(found.masks[image])
+    """A finding for each of the most frequent values without a name, at the first image that has it; and for all."""
+    places_R = np.searchsorted(meaning.codes, found.code_R)
+    shares_V = np.bincount(places_R, found.count_R, len(meaning.codes)) / max(int(found.count_R.sum()), 1)
+    places = np.flatnonzero(np.isin(meaning.codes, meaning.unnamed))
+    findings = []
+    for place in places[np.argsort(-shares_V[places], kind="stable")][:LISTED_VALUES].tolist():
+        images = found.image_R[places_R == place]
+        value, share = text_of(int(meaning.codes[place])), percent(shares_V[place])
+        detail = f"{value}: {share} of all pixels, in {len(images):,} masks"
+        path, mask = str(found.paths[images[0]]), str(found.masks[images[0]])
         findings.append(BoxFinding("value_without_name", path, mask, NO_NUMBER, detail))
+    if (total := float(shares_V[places].sum())) > MOST_UNNAMED or len(places) > LISTED_VALUES:
+        detail = f"{len(places):,} values on {percent(total)} of all pixels"
+        kind = "many_without_name" if total > MOST_UNNAMED else "value_without_name"
+        findings.append(BoxFinding(kind, "", "", NO_NUMBER, detail))
     return MaskFindings.of(findings)
 
 

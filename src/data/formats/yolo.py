@@ -31,4 +31,4 @@ class YoloDataModule(BoxDataModule):
         self.file_changed = None if self.file is None or not self.file.is_file() else self.file.stat().st_mtime_ns
 
     def read_annotations(self) -> RawBoxes:
-        return read_yolo(self.root, self.file, self.on_error)
+        return read_yolo(self.root, self.file, self.on_error, self.wants_outlines)

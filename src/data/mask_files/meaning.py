@@ -11,10 +11,10 @@ import numpy as np
 from src.data.folders.split_names import listed
 from src.data.mask_files.class_table import ClassTable, is_void
 from src.data.mask_files.codes import COLOR, FULL, OTHERS, VOID_VALUE, Codes, is_color, text_of
-from src.data.masks import MOST_CLASSES, VOID, Mask, percent
+from src.data.masks import GROUND, MOST_CLASSES, VOID, Mask, percent
 from src.settings.errors import ConfigError
 
-BINARY = {0: "background", FULL: "foreground"}
+BINARY = {0: GROUND, FULL: "foreground"}
 LISTED_VALUES = 300  # in the log
 MOST_NAMELESS = 0.5  # share of all pixels from which a table is not that of these masks
 # Of masks of two values without a table: so many values between them, on so small a share of the pixels, are edges that
@@ -49,7 +49,7 @@ def find_meaning(
     shares = dict(zip(codes.tolist(), (pixels / max(int(pixels.sum()), 1)).tolist(), strict=True))
     notes = list[str]()
     names = named_by(table, where, shares, ignored, known, notes)
-    void = void_codes(where, names, table, ignored or (), notes)
+    void = void_codes(where, codes.tolist(), names, table, ignored or (), notes)
     unnamed = [code for code in shares if code not in names and code not in void]
     require_table(where, table, shares, unnamed)
     in_order = list(table.names.values()) if table else [names[code] for code in sorted(names)]
@@ -108,12 +108,17 @@ def named_by(
 
 
 def void_codes(
-    where: str, names: dict[int, str], table: ClassTable | None, ignored: Sequence[int | str], notes: list[str]
+    where: str,
+    codes: list[int],
+    names: dict[int, str],
+    table: ClassTable | None,
+    ignored: Sequence[int | str],
+    notes: list[str],
 ) -> set[int]:
     """255, unless it is a class of its own; what the table calls void; and data.ignore_values."""
     void = {code for code, name in names.items() if table is not None and is_void(name)}
     for one in ignored:
-        fitting = {code for code, name in names.items() if name == str(one) or text_of(code) == str(one)}
+        fitting = {code for code in codes if str(one) in (names.get(code), text_of(code))}
         if not fitting and not isinstance(one, int):
             known = listed(dict.fromkeys(names.values()))
             raise ConfigError(f"data.ignore_values: '{one}' is no class and no value of {where}. It has: {known}.")
