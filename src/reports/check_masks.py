@@ -36,8 +36,8 @@ def mask_sections(table: ImageTable, counts: PixelCounts) -> list[str]:
         for n, classes in chosen.items()
     ]
     return [
-        section("Pixels", note, html_table(columns, rows)),
         section("Images with their masks", f'<ul class="cards drawn">{"".join(cards)}</ul>'),
+        section("Pixels", note, html_table(columns, rows)),
     ]
 
 

@@ -17,6 +17,7 @@ from src.data.targets import Rows
 
 FEW_PIXELS = 0.001  # share of the training pixels below which a class is listed
 MOSTLY_VOID = 0.5  # share of an image
+SHOWN = 5  # classes with the most pixels and with the fewest
 MAX_LISTED = 0.2  # share of all images up to which each that is mostly void is listed: more are meant
 
 
@@ -85,7 +86,8 @@ class PixelCounts:
         """In a column `width` characters wide what is counted, then the numbers."""
         yield f"{'pixels':{width}s} {self.every:,}, void {percent(self.void_N.sum() / self.every)}"
         rows = list(self.class_rows())
-        shown = rows if len(rows) <= 12 else [*rows[:6], *rows[-6:]]
-        between = f", {len(rows) - 12} more" if len(rows) > 12 else ""
-        listed = ", ".join(f"{name} {share}" for name, share, *_ in shown)
-        yield f"{'of each class':{width}s} {listed}{between}"
+        ends = [(rows[:SHOWN], "most frequent"), (rows[-SHOWN:], "rarest")]
+        if len(rows) <= 2 * SHOWN:
+            ends = [(rows, "of each class")]
+        for some, what in ends:
+            yield f"{what:{width}s} {', '.join(f'{name} {share}' for name, share, *_ in some)}"

@@ -16,6 +16,7 @@ from src.settings.options import tasks_for
 MAX_UNREADABLE = 0.02  # of all images: more is most often a wrong data.root or an interrupted download
 MAX_LEAKED = 0.01  # of val or of test: more, and the metrics look better than they are
 MAX_CONFLICTS = 0.001  # of all images: the same bytes under two labels
+MAX_WITHOUT_MASK = 0.5  # of all images: fewer may be what somebody got round to
 MAX_DROPPED_BOXES = 0.02  # of all boxes: more is most often a wrong format, or sizes of other images
 DROPPED = [
     kind for kind, (severity, *_) in BOX_KINDS.items()
@@ -23,7 +24,7 @@ DROPPED = [
 ]  # fmt: skip
 UNUSABLE = [
     kind for kind, (severity, *_) in MASK_KINDS.items()
-    if severity == "error" and kind not in ("value_without_name", "many_without_name", *OF_READING)
+    if severity == "error" and kind not in ("value_without_name", "many_without_name", "mask_missing", *OF_READING)
 ]  # fmt: skip
 
 
@@ -85,21 +86,25 @@ def too_many_dropped(targets: Boxes, counts: Counter[str]) -> list[str]:
 
 def of_masks(images: int, counts: Counter[str]) -> list[str]:
     """Reasons, of so many images with a mask: many others have none that can be used, or many pixels no name."""
-    unnamed = []
+    found = []
     if counts["many_without_name"]:
-        unnamed = [
+        found.append(
             f"Values without a name are on more than {MOST_UNNAMED:.0%} of all pixels: name them "
             "(data.classes=<table>), or say that they are void (data.ignore_values=[...])."
-        ]
+        )
+    if (missing := counts["mask_missing"]) > MAX_WITHOUT_MASK * (images + missing):
+        found.append(
+            f"{missing:,} of {images + missing:,} images have no mask; the limit is {MAX_WITHOUT_MASK:.0%}: are all "
+            "masks there, and called like their images?"
+        )
     unusable = sum(counts[kind] for kind in UNUSABLE)
-    if unusable <= MAX_UNREADABLE * (images + unusable):
-        return unnamed
-    said = ", ".join(f"{kind} {counts[kind]:,}" for kind in UNUSABLE if counts[kind])
-    return [
-        *unnamed,
-        f"{unusable:,} of {images + unusable:,} images have no mask that can be used ({said}); the limit is "
-        f"{MAX_UNREADABLE:.0%}: are these the masks of these images, and all of them?",
-    ]
+    if unusable > MAX_UNREADABLE * (images + unusable):
+        said = ", ".join(f"{kind} {counts[kind]:,}" for kind in UNUSABLE if counts[kind])
+        found.append(
+            f"{unusable:,} of {images + unusable:,} masks cannot be used ({said}); the limit is {MAX_UNREADABLE:.0%}: "
+            "are these the masks of these images, as they were made?"
+        )
+    return found
 
 
 def leaks_into(table: ImageTable, found: list[Finding], split: str) -> str:

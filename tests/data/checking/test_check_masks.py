@@ -82,7 +82,7 @@ def test_everything_that_is_wrong_with_masks(check: Check, tmp_path: Path) -> No
     of = {row["kind"]: row for row in rows}
     assert of["value_without_name"]["detail"].startswith("77: 0.0012 % of all pixels, in 1 masks")
     assert of["mask_lossy"]["file"] == "masks/train/2.png" and of["mask_lossy"]["severity"] == "error"
-    assert answer.status == 2 and "4 of 51 images have no mask that can be used (mask_missing 1" in answer.out
+    assert answer.status == 2 and "3 of 50 masks cannot be used (mask_unreadable 1" in answer.out
 
 
 def test_values_without_a_name_on_many_pixels(check: Check, tmp_path: Path) -> None:
