@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from src.evaluation.intervals import Floats, Interval, Ints, bootstrap
 
+VOID = 255  # the class id of pixels of which nobody says what they show
 Counts = npt.NDArray[np.int64] | Floats  # [K, K] pixels
 
 

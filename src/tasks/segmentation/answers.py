@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from src.data.masks import VOID
 from src.data.samplers import mixed_seed
+from src.evaluation.pixels.confusion import VOID
 from src.models.segmenter import answers_at
 
 LOGITS_OF_IMAGE = 16384  # that are kept of it: 256 pixels of 64 classes
@@ -46,7 +46,7 @@ def evidence_of(logits: Sequence[Tensor], masks: Sequence[Tensor], rows: Sequenc
         found_HW, _ = answers_at(logits_Khw, mask_HW.shape)
         confusions.append(confusion_of(mask_HW, found_HW, len(logits_Khw)).int())
         values_PK, truth_P = sampled_pixels(logits_Khw, mask_HW, row)
-        # Relative to the highest, so that 16 bits do.
-        some.append((values_PK - values_PK.amax(dim=1, keepdim=True)).half())
+        some.append(values_PK - values_PK.amax(dim=1, keepdim=True))  # so that 16 bits do
         truths.append(truth_P)
-    return {"confusion": torch.stack(confusions), "logits": torch.stack(some), "truth": torch.stack(truths)}
+    logits_BPK = torch.stack(some).half()  # autocast on the CPU stacks none of 16 bits
+    return {"confusion": torch.stack(confusions), "logits": logits_BPK, "truth": torch.stack(truths)}
