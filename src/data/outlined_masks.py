@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from src.data.masks import VOID, Mask
+from src.data.masks import Mask
 from src.data.outlines import Outlines
 from src.data.targets import Rows
+from src.evaluation.pixels.confusion import VOID
 
 
 @dataclass(frozen=True)

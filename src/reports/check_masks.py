@@ -9,8 +9,9 @@ from PIL import Image
 
 from src.data.checking.masks import PixelCounts
 from src.data.decode import UnreadableImage
-from src.data.masks import SHOWN_SHARE, VOID, Mask, Masks, percent
+from src.data.masks import SHOWN_SHARE, Mask, Masks, percent
 from src.data.table import ImageTable
+from src.evaluation.pixels.confusion import VOID
 from src.reports.drawn_masks import draw_mask, html_legend
 from src.reports.parts import encoded, html_table, section
 

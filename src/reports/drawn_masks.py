@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from src.data.masks import VOID, Mask
+from src.data.masks import Mask
+from src.evaluation.pixels.confusion import VOID
 from src.reports.drawing import INK, fitted, font
 
 COLOR_SHARE, BLACK_SHARE = 0.55, 0.35  # of a mask over an image; of class 0, which would hide it
@@ -80,6 +81,19 @@ def with_legend(image: Image.Image, names: Sequence[tuple[int, str]]) -> Image.I
         draw.rectangle((left, top, left + swatch, top + swatch), fill=color_of_class(class_id), outline=INK)
         place = (left + swatch + gap, top + swatch / 2)
         draw.text(place, fitted(name, width - swatch - 3 * gap, letters), INK, letters, anchor="lm")
+    return canvas
+
+
+def draw_column(images: Sequence[Image.Image], texts: Sequence[str]) -> Image.Image:
+    """Images one below the other, each under its text."""
+    line, gap = 24, 8
+    width = max((image.width for image in images), default=1)
+    canvas = Image.new("RGB", (width, sum(image.height + line + gap for image in images) or 1), "white")
+    draw, top = ImageDraw.Draw(canvas), 0
+    for image, text in zip(images, texts, strict=True):
+        draw.text((2, top + line / 2), fitted(text, width, font(15)), INK, font(15), anchor="lm")
+        canvas.paste(image, (0, top + line))
+        top += image.height + line + gap
     return canvas
 
 

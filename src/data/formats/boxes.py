@@ -72,7 +72,7 @@ class BoxDataModule(ImageDataModule):
             if not self.root.is_dir():
                 raise ConfigError(f"data.root='{self.root}' is not a folder.")
             own = {name: value for name, value in vars(self).items() if name not in self._of_all_formats}
-            how = f"{self.max_megapixels} {self.on_error} {self.wants_outlines}"
+            how = f"{self.max_megapixels} {self.on_error} {self.targets}"
             settings = f"{type(self).__qualname__} {how} {sorted(own.items())}"
             self._found = kept_boxes(
                 self.cache,

@@ -20,11 +20,12 @@ from src.data.mask_files.pairs import Pairs
 from src.data.mask_files.pixels import PixelReader
 from src.data.mask_files.reader import MaskFiles
 from src.data.mask_files.scanned import ScannedMasks, scan_masks
-from src.data.masks import VOID, Masks, percent
+from src.data.masks import Masks, percent
 from src.data.module import ImageDataModule
 from src.data.source import DataArguments
 from src.data.table import ImageTable
 from src.data.targets import Rows
+from src.evaluation.pixels.confusion import VOID
 from src.files.printable import printable
 from src.settings.errors import ConfigError
 

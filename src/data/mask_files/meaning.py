@@ -11,7 +11,8 @@ import numpy as np
 from src.data.folders.split_names import listed
 from src.data.mask_files.class_table import ClassTable, is_void
 from src.data.mask_files.codes import COLOR, FULL, OTHERS, VOID_VALUE, Codes, is_color, text_of
-from src.data.masks import GROUND, MOST_CLASSES, VOID, Mask, percent
+from src.data.masks import GROUND, MOST_CLASSES, Mask, percent
+from src.evaluation.pixels.confusion import VOID
 from src.settings.errors import ConfigError
 
 BINARY = {0: GROUND, FULL: "foreground"}

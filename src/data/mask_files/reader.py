@@ -10,7 +10,8 @@ import numpy.typing as npt
 from src.data.decode import UnreadableImage
 from src.data.mask_files.codes import Codes
 from src.data.mask_files.pixels import PixelReader, turned_upright
-from src.data.masks import VOID, Mask
+from src.data.masks import Mask
+from src.evaluation.pixels.confusion import VOID
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from PIL import Image
 from support.mask_folders import SIZE_WH, Mask, image_of, mask_of, write_masks, write_pair
 
 from src.data.formats.masks import MaskDataModule
-from src.data.masks import VOID, Masks
+from src.data.masks import Masks
+from src.evaluation.pixels.confusion import VOID
 from src.models.preprocessing import Preprocessing
 from src.settings.errors import ConfigError
 from src.settings.nodes import Augmentation
