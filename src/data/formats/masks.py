@@ -48,7 +48,7 @@ class MaskDataModule(ImageDataModule):
         mask_folder: str | None = None,
         mask_suffix: str | None = None,
         classes: str | None = None,
-        ignore_values: list[int | str] | None = None,
+        ignore_values: int | str | list[int | str] | None = None,
         path_column: str = "path",
         mask_column: str = "mask",
         split_column: str | None = "split",
@@ -65,7 +65,8 @@ class MaskDataModule(ImageDataModule):
         self.root = Path(root).expanduser() if root is not None else Path(file or "").expanduser().parent
         self.image_folder = None if image_folder is None else Path(image_folder).expanduser()
         self.mask_folder = None if mask_folder is None else Path(mask_folder).expanduser()
-        self.mask_suffix, self.ignore_values = mask_suffix, ignore_values
+        self.mask_suffix = mask_suffix
+        self.ignored = [ignore_values] if isinstance(ignore_values, int | str) else list(ignore_values or ())
         self.class_file = None if classes is None else Path(classes).expanduser()
         self.columns = PairColumns(path_column, mask_column, split_column, group_column)
         self._findings: MaskFindings | None = None
@@ -92,8 +93,8 @@ class MaskDataModule(ImageDataModule):
         pixels = np.bincount(places_R, found.count_R, len(codes)).astype(np.int64)
         if not len(codes):
             raise ConfigError(f"{self.where}: no mask can be used. " + printable(" ".join(found.findings.notes())))
-        meaning = find_meaning(self.where, codes, pixels, table, self.ignore_values, self.known_classes)
-        masks = self.masks_of(found, meaning, reader, notes)
+        meaning = find_meaning(self.where, codes, pixels, table, self.ignored, self.known_classes)
+        masks = self.masks_of(found, meaning, reader, table is not None, notes)
         rows = np.flatnonzero(masks.pixels(np.arange(len(masks))).sum(axis=1))
         self._findings = MaskFindings.joined(
             [found.findings, unnamed(found, meaning), without_classes(found, np.setdiff1d(np.arange(len(masks)), rows))]
@@ -123,10 +124,13 @@ class MaskDataModule(ImageDataModule):
         one = 1 if 1 in names and FULL not in names else FULL
         return PixelReader(frozenset() if table is None else table.colors, one, self.max_megapixels)
 
-    def masks_of(self, found: ScannedMasks, meaning: Meaning, reader: PixelReader, notes: list[str]) -> Masks:
-        """Of all images. Raises ConfigError for classes that a trained model lacks."""
+    def masks_of(
+        self, found: ScannedMasks, meaning: Meaning, reader: PixelReader, named: bool, notes: list[str]
+    ) -> Masks:
+        """Of all images; `named`: by a table. Raises ConfigError for classes that a trained model lacks."""
         names = as_model_spells(meaning.names, self.known_classes, notes)
-        classes = self.as_known(self.where, np.arange(len(names)), names)
+        unnamed = "" if named else " (no table names the values of its masks: data.classes=<file>)"
+        classes = self.as_known(f"{self.where}{unnamed}", np.arange(len(names)), names)
         ids_of_V = np.append(classes.values, VOID)[np.minimum(meaning.ids, len(names))]
         columns_R = np.where(ids_of_V == VOID, 3, 4 + ids_of_V)[np.searchsorted(meaning.codes, found.code_R)]
         values = np.zeros((len(found.paths), 4 + len(classes.names)), dtype=np.int64)

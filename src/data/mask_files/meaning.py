@@ -41,7 +41,7 @@ def find_meaning(
     codes: Codes,
     pixels: Codes,
     table: ClassTable | None,
-    ignored: Sequence[int | str] | None,
+    ignored: Sequence[int | str],
     known: list[str] | None,
 ) -> Meaning:
     """`where` names the data in messages; `pixels` int64 [V] of each code; `ignored`: data.ignore_values; `known`: the
@@ -50,7 +50,7 @@ def find_meaning(
     shares = dict(zip(codes.tolist(), (pixels / max(int(pixels.sum()), 1)).tolist(), strict=True))
     notes = list[str]()
     names = named_by(table, where, shares, ignored, known, notes)
-    void = void_codes(where, codes.tolist(), names, table, ignored or (), notes)
+    void = void_codes(where, codes.tolist(), names, table, ignored, notes)
     unnamed = [code for code in shares if code not in names and code not in void]
     require_table(where, table, shares, unnamed)
     in_order = list(table.names.values()) if table else [names[code] for code in sorted(names)]
@@ -79,7 +79,7 @@ def named_by(
     table: ClassTable | None,
     where: str,
     shares: dict[int, float],
-    ignored: Sequence[int | str] | None,
+    ignored: Sequence[int | str],
     known: list[str] | None,
     notes: list[str],
 ) -> dict[int, str]:
@@ -90,7 +90,7 @@ def named_by(
             first = ", ".join(f"{code} = {names[code]}" for code in in_place[:3])
             notes.append(f"{table.file.name} has colours, and the masks have values: they are read as {first}, ...")
         return names
-    of_two = set(shares) <= set(BINARY) and FULL not in (ignored or ())
+    of_two = set(shares) <= set(BINARY) and FULL not in ignored
     if of_two and (FULL in shares or known == list(BINARY.values())):
         notes.append(
             f"{where}: the masks have the values 0 and 255 alone, and are read as two classes, background and "

@@ -126,6 +126,8 @@ def test_ignored_values(tmp_path: Path) -> None:
     assert masks_of(module).names == ["0", "1", "3"] and "no mask has the value 11" in notes_of(module)
     (tmp_path / "classes.yaml").write_text("[a, b, c, d]".join(["classes: ", ""]))
     assert masks_of(data(tmp_path, ignore_values=["b"])).names == ["a", "c", "d"]
+    assert masks_of(data(tmp_path, ignore_values="b")).names == ["a", "c", "d"]
+    assert masks_of(data(tmp_path, ignore_values=3)).names == ["a", "b", "c"]
     with pytest.raises(ConfigError, match="'e' is no class and no value"):
         _ = data(tmp_path, ignore_values=["e"]).table
 
@@ -285,6 +287,9 @@ def test_known_classes_go_by_name(tmp_path: Path) -> None:
     assert np.array_equal(found.mask(0), np.array([2, 1, 3])[mask_of(0)])
     assert found.pixels(np.array([0]))[0].tolist() == np.bincount(found.mask(0).reshape(-1)).tolist()
     with pytest.raises(ConfigError, match="classes that the model lacks: road"):
+        _ = data(tmp_path, known_classes=["car", "ground"]).table
+    (tmp_path / "classes.yaml").unlink()
+    with pytest.raises(ConfigError, match=r"no table names the values of its masks.*lacks: 0, 1, 2"):
         _ = data(tmp_path, known_classes=["car", "ground"]).table
 
 
