@@ -9,6 +9,7 @@ from src.evaluation.found_objects import FoundObjects
 from src.files.outputs import IMAGE_SOFTWARE
 from src.files.whole_files import replaced
 from src.reports.drawn_boxes import color_of, draw_boxes
+from src.reports.drawn_masks import painted
 
 SMALL_PX = 400  # longer side: smaller images are drawn enlarged, for the letters
 SOFTWARE_TAG = 0x0131  # of EXIF
@@ -23,11 +24,12 @@ def drawn_name(number: int, path: str) -> str:
 def draw_found(file: Path, prediction: FoundObjects, drawn: Path) -> None:
     """The image of `file` with its boxes, as JPEG that says whose it is, so that it can be written over."""
     image = read_rgb(file)
+    colors = [color_of(k) for k in prediction.class_ids.tolist()]
+    image = painted(image, prediction.crops, colors)
     factor = max(1, SMALL_PX // max(image.size))
     if factor > 1:
         image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
     texts = [f"{name} {score:.2f}" for name, score in zip(prediction.names, prediction.numbers.tolist(), strict=True)]
-    colors = [color_of(k) for k in prediction.class_ids.tolist()]
     image = draw_boxes(image, prediction.boxes_xyxy * factor, texts, colors)
     if max(image.size) > MOST_JPEG_PX:
         image.thumbnail((MOST_JPEG_PX, MOST_JPEG_PX))

@@ -1,0 +1,23 @@
+"""The last layer of a detector with masks.
+
+Shapes: B images, D rows for boxes, S side of a mask in its box.
+"""
+
+import torch
+from torch import Tensor
+
+from src.evaluation.prediction import Outputs
+from src.models.mask_detector import box_columns, mask_columns
+from src.tasks.detection.export import DetectionOutputs
+
+
+class InstanceSegmentationOutputs(DetectionOutputs):
+    """As of DetectionOutputs, and `masks` float32 [B, D, S, S]: for each cell of a box, the probability that it is the
+    object's, 0..1.
+    """
+
+    def forward(self, outputs: Tensor) -> dict[str, Tensor]:
+        return {**super().forward(box_columns(outputs)), "masks": mask_columns(outputs)}
+
+    def undo(self, outputs: Outputs) -> Tensor:
+        return torch.cat([super().undo(outputs), torch.from_numpy(outputs["masks"]).flatten(2)], dim=-1)
