@@ -9,7 +9,7 @@ from src.evaluation.found_objects import FoundObjects
 from src.files.outputs import IMAGE_SOFTWARE
 from src.files.whole_files import replaced
 from src.reports.drawn_boxes import color_of, draw_boxes
-from src.reports.drawn_masks import painted
+from src.reports.painted_objects import painted
 
 SMALL_PX = 400  # longer side: smaller images are drawn enlarged, for the letters
 SOFTWARE_TAG = 0x0131  # of EXIF

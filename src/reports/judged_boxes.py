@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from src.evaluation.pixels.pasting import pasted
 from src.reports.drawing import INK, fitted, font
 from src.reports.drawn_boxes import draw_boxes
-from src.reports.drawn_masks import painted
+from src.reports.painted_objects import painted
 
 Kind = Literal["true", "right", "missed", "wrong"]
 SIDE_PX = 480  # longer side of a drawing
