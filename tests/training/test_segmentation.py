@@ -106,6 +106,15 @@ def test_the_best_checkpoint_is_what_was_measured(tmp_path: Path, command) -> No
         assert run.metrics[name] == pytest.approx(alone[name], rel=1e-4), name
 
 
+@pytest.mark.slow
+def test_bfloat16_trains(tmp_path: Path) -> None:
+    wide, narrow = (
+        run_train(tmp_path / precision, *QUICK, "trainer.max_epochs=1", f"trainer.precision={precision}")
+        for precision in ("32-true", "bf16-mixed")
+    )
+    assert narrow.metrics["last/val/loss"] == pytest.approx(wide.metrics["last/val/loss"], rel=0.05)
+
+
 def test_metrics_of_pixels_counted_by_hand() -> None:
     truth = torch.tensor([[0, 0, 1, 1], [0, 2, 255, 255]], dtype=torch.uint8)
     found = torch.tensor([[0, 1, 1, 1], [0, 3, 3, 0]], dtype=torch.uint8)

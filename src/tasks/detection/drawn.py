@@ -16,8 +16,8 @@ from src.evaluation.evidence import Evidence
 from src.evaluation.pixels.crops import Crop
 from src.reports.confusion_matrix import TABLE_CLASSES, draw_confusions
 from src.reports.drawn_boxes import color_of, draw_boxes
-from src.reports.painted_objects import painted
 from src.reports.judged_boxes import SIDE_PX, JudgedBoxes, Kind, draw_grid, draw_judged
+from src.reports.painted_objects import painted
 from src.tasks.detection.answers import BoxAnswers
 
 BACKGROUND = "background"

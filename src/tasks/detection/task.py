@@ -161,10 +161,10 @@ class DetectionTask(FineTuneTask):
             f"{split}/boxes": draw_some(table, answers, evidence),
         }
 
-    def placed(self, outputs: Tensor, sizes_wh: Tensor) -> Tensor:
+    def placed(self, outputs: Tensor, sizes_wh: Tensor) -> Any:
         return in_pixels(outputs, sizes_wh.to(outputs.device))
 
-    def merged(self, outputs: Tensor, places_xyxy: Tensor) -> Tensor:
+    def merged(self, outputs: Tensor, places_xyxy: Tensor) -> Any:
         return merged_tiles(outputs, places_xyxy.to(outputs.device))
 
     def compare(self, expected: Outputs, found: Outputs) -> tuple[int, float]:

@@ -22,7 +22,7 @@ from src.tasks.detection.answers import calibrated_layer
 from src.tasks.detection.metrics import BoxMetrics
 from src.tasks.detection.task import DetectionTask
 from src.tasks.detection.zero_ap import require_measurable
-from src.tasks.instance_segmentation.export import InstanceSegmentationOutputs
+from src.tasks.instance_segmentation.export import InstanceSegmentationOutputs, PlacedOutputs
 from src.tasks.instance_segmentation.prediction import InstanceSegmentationPrediction
 from src.training.exported_model import ExportedModel
 
@@ -82,12 +82,16 @@ class InstanceSegmentationTask(DetectionTask):
     def exported(self, half: bool = False) -> ExportedModel:
         raise ConfigError("Networks with masks cannot be exported yet: serve and predict use the checkpoint itself.")
 
-    def merged(self, outputs: Tensor, places_xyxy: Tensor) -> Tensor:
-        raise ConfigError("tile_px: masks that lie in several tiles cannot be joined yet. Leave it out.")
+    def placed(self, outputs: Tensor, sizes_wh: Tensor) -> PlacedOutputs:
+        return PlacedOutputs(super().placed(outputs, sizes_wh), sizes_wh)
+
+    def merged(self, outputs: Tensor, places_xyxy: Tensor) -> PlacedOutputs:
+        return PlacedOutputs(super().merged(outputs, places_xyxy), places_xyxy[:, 2:].amax(dim=0)[None])
 
     def predictions_of(self, evidence: Evidence) -> Iterator[Prediction]:
         for start in range(0, len(evidence), IMAGES_AT_ONCE):
             some = slice(start, start + IMAGES_AT_ONCE)
             rows_BD6, masks_BDSS = evidence.arrays["detections"][some], evidence.arrays["masks"][some]
             masks = masks_BDSS.reshape(*masks_BDSS.shape[:2], -1).astype(np.float32) / FULL
-            yield from self.predictions(torch.from_numpy(np.concatenate([rows_BD6, masks], axis=-1)))
+            rows = torch.from_numpy(np.concatenate([rows_BD6, masks], axis=-1))
+            yield from self.predictions(PlacedOutputs(rows, torch.from_numpy(evidence.labels.values[some, 2:])))

@@ -46,7 +46,7 @@ def evidence_of(logits: Sequence[Tensor], masks: Sequence[Tensor], rows: Sequenc
         found_HW, _ = answers_at(logits_Khw, mask_HW.shape)
         confusions.append(confusion_of(mask_HW, found_HW, len(logits_Khw)).int())
         values_PK, truth_P = sampled_pixels(logits_Khw, mask_HW, row)
-        # Relative to the highest, so that 16 bits do.
-        some.append((values_PK - values_PK.amax(dim=1, keepdim=True)).half())
+        some.append(values_PK - values_PK.amax(dim=1, keepdim=True))  # so that 16 bits do
         truths.append(truth_P)
-    return {"confusion": torch.stack(confusions), "logits": torch.stack(some), "truth": torch.stack(truths)}
+    logits_BPK = torch.stack(some).half()  # autocast on the CPU stacks none of 16 bits
+    return {"confusion": torch.stack(confusions), "logits": logits_BPK, "truth": torch.stack(truths)}
