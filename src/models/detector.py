@@ -18,6 +18,7 @@ from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.models.detection.ssd import SSD
 
 from src.models.adapted import AdaptedNetwork
+from src.models.batching import Batching
 from src.models.detection_heads import NewDetector
 from src.models.preprocessing import Preprocessing
 
@@ -46,7 +47,7 @@ class DetectorNetwork(AdaptedNetwork):
         super().__init__(detector.net, detector.head_names, preprocessing, channels_last)
         self.max_detections = max_detections
         net: Any = detector.net
-        net.transform = _Batching(detector.size_divisible, self.memory_format)
+        net.transform = Batching(detector.size_divisible, self.memory_format)
         chooser = net.roi_heads if isinstance(net, GeneralizedRCNN) else net
         chooser.detections_per_img, chooser.score_thresh = max_detections, SCORE_FLOOR
         _compute_boxes_in_float32(net)
@@ -150,27 +151,6 @@ class DetectorNetwork(AdaptedNetwork):
             yield
         finally:
             del backbone.forward  # the instance's; that of the class stays
-
-
-class _Batching(nn.Module):
-    """In the place of torchvision's transform: images of different sizes become one batch; nothing is resized."""
-
-    def __init__(self, size_divisible: int, memory_format: torch.memory_format) -> None:
-        super().__init__()
-        self.size_divisible, self.memory_format = size_divisible, memory_format
-
-    def forward(self, images: list[Tensor], targets: Any = None) -> tuple[ImageList, Any]:
-        sizes = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
-        height, width = (
-            -(-max(side) // self.size_divisible) * self.size_divisible for side in zip(*sizes, strict=True)
-        )
-        batch_BCHW = images[0].new_zeros(len(images), 3, height, width).to(memory_format=self.memory_format)
-        for place_CHW, image_CHW in zip(batch_BCHW, images, strict=True):
-            place_CHW[:, : image_CHW.shape[-2], : image_CHW.shape[-1]].copy_(image_CHW)
-        return ImageList(batch_BCHW, sizes), targets
-
-    def postprocess(self, result: Any, image_sizes: Any, original_image_sizes: Any) -> Any:
-        return result
 
 
 def are_objects(boxes_M4: Tensor, labels_M: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ PIXELS = "pixels"  # column with the size of a mask
 
 @dataclass(frozen=True, eq=False)
 class InstanceSegmentationPrediction(DetectionPrediction):
-    """`crops`: the pixels of each object in those of the upright image, which has the size `size_wh`, if that is known."""
+    """`crops`: the pixels of each object in those of the upright image, whose size is `size_wh`, if that is known."""
 
     uses: ClassVar = DetectionPrediction.uses | {"masks"}
     error_words: ClassVar = "1 - F1 of an image's masks at IoU 0.5"
