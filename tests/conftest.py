@@ -160,8 +160,8 @@ def objects_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """One run with the masks of objects, with TensorBoard; boxes have low scores."""
     directory = tmp_path_factory.mktemp("objects_run") / "run"
     return run_train(
-        directory, *OBJECTS, "trainer.max_epochs=3", "augment=none", "logger=tensorboard",
-        "+callbacks.figures.every_n_epochs=2",
+        directory, *OBJECTS, "trainer.max_epochs=8", "augment=none", "logger=tensorboard",
+        "+callbacks.figures.every_n_epochs=4",
     )  # fmt: skip
 
 

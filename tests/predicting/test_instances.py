@@ -27,15 +27,16 @@ def test_rows_json_masks_and_drawn_images_say_the_same(predict: Any, tmp_path: P
     scene(1).resize((90, 60)).save(folder / "wide.png")
     answer: Answer = predict("images=images", "masks=masks", "draw=drawn")
     assert answer.status == 0, answer.err
-    rows = read_csv_file(tmp_path / "predictions.csv")
+    rows = [row for row in read_csv_file(tmp_path / "predictions.csv") if row["prediction"]]
     answer = predict("images=images", "output=found.json")
     assert answer.status == 0, answer.err
     found = json.loads((tmp_path / "found.json").read_text())
     assert len(found["annotations"]) == len(rows) > 3
     numbers = {image["file_name"]: image["id"] for image in found["images"]}
     for path, size in (("0.png", (64, 64)), ("wide.png", (90, 60))):
-        mine = [row for row in rows if row["path"] == path]
-        masks = [one for one in found["annotations"] if one["image_id"] == numbers[path]]
+        mine = [row for row in rows if row["path"] == f"images/{path}"]
+        masks = [one for one in found["annotations"] if one["image_id"] == numbers[f"images/{path}"]]
+        assert masks
         assert [int(row["pixels"]) for row in mine] == [one["area"] for one in masks]
         pixels = [coco_mask.decode(one["segmentation"]) for one in masks]
         assert [int(mask.sum()) for mask in pixels] == [one["area"] for one in masks]
