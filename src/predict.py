@@ -8,7 +8,7 @@ import time
 from omegaconf import DictConfig
 
 from src.cli.command import Command, importing
-from src.predicting.output import drawn_folder, predictions_file
+from src.predicting.output import drawn_folder, mask_folder, predictions_file
 
 
 def predict(cfg: DictConfig) -> None:
@@ -19,7 +19,7 @@ def predict(cfg: DictConfig) -> None:
     Columns: path, error, and those of the task's prediction (src/tasks/*/prediction.py). An image that cannot be read
     has an error and nothing else; one whose confidence is below `abstain_below` has no prediction. With `embeddings`,
     `<output>.npz` has what the head gets of each readable image: path [N], embedding [N, C]. With `draw`, that folder
-    has the images with their boxes.
+    has the images with what is said about their places; with `masks`, that one has a mask for each.
     """
     from src.data.given_images import find_images
 
@@ -30,6 +30,9 @@ def predict(cfg: DictConfig) -> None:
     draw = None
     if cfg.draw is not None:
         draw = drawn_folder(cfg.draw, cfg.overwrite, cfg.images, folder, paths, cfg.ckpt)
+    masks = None
+    if cfg.masks is not None:
+        masks = mask_folder(cfg.masks, cfg.overwrite, cfg.images, files, cfg.ckpt)
 
     with importing():
         from src.build.trained_model import TrainedModel
@@ -39,7 +42,7 @@ def predict(cfg: DictConfig) -> None:
 
     tiling = None if cfg.tile_px is None else Tiling(cfg.tile_px, cfg.tile_overlap)
     how = HowToPredict(
-        cfg.abstain_below, cfg.score_threshold, tiling, draw, cfg.embeddings, cfg.batch_size, cfg.num_workers
+        cfg.abstain_below, cfg.score_threshold, tiling, draw, masks, cfg.embeddings, cfg.batch_size, cfg.num_workers
     )
     predictor = Predictor(TrainedModel.open(cfg.ckpt, cfg.accelerator, cfg.trust), how)
     start = time.perf_counter()

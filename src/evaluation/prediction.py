@@ -47,6 +47,10 @@ class Prediction(ABC):
     error_words: ClassVar[str] = ""  # what an error is, where it is not just right or wrong
     can_abstain: ClassVar[bool] = False
     says_where: ClassVar[bool] = False  # so that it can be `drawn`
+    # Settings of src.predict that not every kind of prediction can follow; `output` stands for COCO results.
+    uses: ClassVar[frozenset[str]] = frozenset()
+    nothing_found: ClassVar[str] = ""  # what is told where every prediction `is_empty`
+    no_heat_maps: ClassVar[str] = ""  # why src.explain has none, and what shows more
     numbers: Floats
     ood_score: float | None
 
@@ -93,6 +97,24 @@ class Prediction(ABC):
         Raises ValueError as `read`.
         """
         raise NotImplementedError
+
+    def drawn_on(self, image: "Image.Image") -> "Image.Image":
+        """The whole upright image with what is said about its places: a copy, enlarged if it is small."""
+        raise NotImplementedError
+
+    def as_mask(self) -> "Image.Image":
+        """What is said about each pixel of the whole upright image, as numbers of a PNG's pixels."""
+        raise NotImplementedError
+
+    @classmethod
+    def mask_labels(cls, class_names: list[str]) -> list[str]:
+        """What the numbers of masks mean, as lines of CVAT's labelmap.txt: `name:red,green,blue::`, from 0 on."""
+        return []
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it says that there is nothing."""
+        return False
 
     @abstractmethod
     def rows(self) -> list[dict[str, str]]:

@@ -16,6 +16,7 @@ RESULTS_BEGIN = '{"info": {"contributor": "torchvision-finetune"}'  # of COCO re
 BEGINNING = 4096  # bytes that are looked at
 # Columns by which csv files of ours are known.
 COLUMNS = ({"path", "error"}, {"kind", "severity", "path", "other_path"})
+LABELS_BEGIN = "# label:color_rgb:parts:actions (torchvision-finetune)"  # of what numbers of masks mean
 FACTS = ("format_version", "class_names", "ood_score_p99")  # among what exported files say of themselves
 
 
@@ -114,7 +115,11 @@ def is_ours(file: Path) -> bool:
     except (OSError, ValueError, zipfile.BadZipFile, RecursionError):
         return False
     text = begin.decode("utf-8", errors="replace")
-    return GENERATOR in text or any(columns <= set(text.splitlines()[0].split(",")) for columns in COLUMNS)
+    return (
+        GENERATOR in text
+        or text.startswith(LABELS_BEGIN)
+        or any(columns <= set(text.splitlines()[0].split(",")) for columns in COLUMNS)
+    )
 
 
 def is_our_json(values: Any) -> bool:

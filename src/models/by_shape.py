@@ -5,6 +5,7 @@ detector's head moves scores by several points). So images of one shape are comp
 """
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -12,12 +13,16 @@ from torch import Tensor
 from src.models.detector import BoxTargets, DetectorNetwork, Images
 
 
-def outputs_by_shape(network: Callable[[Tensor], Tensor], images: Images) -> Tensor:
-    """The network's outputs [B, ...], in order."""
+def outputs_by_shape(network: Callable[[Tensor], Tensor], images: Images) -> Tensor | list[Tensor]:
+    """The network's outputs [B, ...], in order; a list of [...] each where they differ in shape as the images do."""
     if isinstance(images, Tensor):
         return network(images)
     groups = groups_by_shape(images)
-    return in_order([network(torch.stack([images[b] for b in group])) for group in groups], groups)
+    found = [network(torch.stack([images[b] for b in group])) for group in groups]
+    if len({outputs.shape[1:] for outputs in found}) == 1:
+        return in_order(found, groups)
+    of_image = dict(zip(chain(*groups), chain(*found), strict=True))
+    return [of_image[b] for b in range(len(images))]
 
 
 def loss_and_outputs_by_shape(model: DetectorNetwork, images: Images, targets: BoxTargets) -> tuple[Tensor, Tensor]:

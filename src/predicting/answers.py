@@ -17,7 +17,7 @@ from src.evaluation.prediction import Prediction
 from src.models.by_shape import outputs_by_shape
 from src.models.classifier import pooled
 from src.models.preprocessing import Preprocessing
-from src.predicting.output import require_confidence, require_objects
+from src.predicting.output import MaskFolder, require_confidence, require_use
 from src.predicting.results import Result
 from src.predicting.tiles import Tiling
 from src.settings.errors import ConfigError
@@ -30,14 +30,16 @@ class HowToPredict:
     """The settings of src.predict.
 
     `abstain_below`: no prediction where the confidence is less; `score_threshold`: of boxes, instead of the model's
-    own; `tiling`: of images larger than a tile; `draw`: the folder for images with their boxes; `keep_embeddings`: what
-    the head gets, of each image; `batch_size`: None = as many as `usual_batch_size` says.
+    own; `tiling`: of images larger than a tile; `draw`: the folder for images with what is said drawn on them; `masks`:
+    the one for masks; `keep_embeddings`: what the head gets, of each image; `batch_size`: None = as many as
+    `usual_batch_size` says.
     """
 
     abstain_below: float | None = None
     score_threshold: float | None = None
     tiling: Tiling | None = None
     draw: Path | None = None
+    masks: MaskFolder | None = None
     keep_embeddings: bool = False
     batch_size: int | None = None
     num_workers: int | None = None
@@ -53,18 +55,19 @@ class Answers:
         prediction = model.task.prediction
         require_confidence(prediction.can_abstain, how.abstain_below)
         tile_px = how.tiling and how.tiling.side_px
-        require_objects(prediction, score_threshold=how.score_threshold, tile_px=tile_px, draw=how.draw)
+        masks = how.masks and how.masks.folder
+        require_use(prediction, score_threshold=how.score_threshold, tile_px=tile_px, draw=how.draw, masks=masks)
         if how.keep_embeddings:
             require_vectors(model)
         self.model, self.how = model, how
         self.batch_size = how.batch_size or usual_batch_size(model.preprocessing)
         self.embeddings: list[Tensor] = []
 
-    def of(self, folder: Path, paths: list[str]) -> Iterator[list[Result]]:
-        """Of all images, in order; within torch.inference_mode."""
+    def of(self, folder: Path, paths: list[str]) -> Iterator[Iterator[Result]]:
+        """Of all images, in order, as they are asked for; within torch.inference_mode."""
         return self.of_batches(folder, paths) if self.how.tiling is None else self.of_tiles(folder, paths)
 
-    def of_batches(self, folder: Path, paths: list[str]) -> Iterator[list[Result]]:
+    def of_batches(self, folder: Path, paths: list[str]) -> Iterator[Iterator[Result]]:
         task, on_gpu = self.model.task, self.model.device.type == "cuda"
         batches = image_batches(folder, paths, self.model.preprocessing, self.batch_size, self.how.num_workers, on_gpu)
         for batch in batches:
@@ -76,12 +79,12 @@ class Answers:
                     handle.remove()
                 found = iter(task.predictions(task.placed(outputs, batch.sizes_wh), self.how.score_threshold))
             sizes = iter(batch.sizes_wh.tolist())
-            yield [
+            yield (
                 Result(path, next(found), tuple(next(sizes))) if error is None else Result(path, error=error)
                 for path, error in zip(batch.paths, batch.errors, strict=True)
-            ]
+            )
 
-    def of_tiles(self, folder: Path, paths: list[str]) -> Iterator[list[Result]]:
+    def of_tiles(self, folder: Path, paths: list[str]) -> Iterator[Iterator[Result]]:
         """One image after the other, so that no more than one is in memory."""
         transform = evaluation_transform(self.model.preprocessing)
         for path in paths:
@@ -89,7 +92,7 @@ class Answers:
                 result = self.of_image_in_tiles(path, folder / path, transform)
             except UnreadableImage as error:
                 result = Result(path, error=str(error))
-            yield [result]
+            yield iter([result])
 
     def of_image_in_tiles(self, path: str, file: Path, transform: Transform) -> Result:
         assert self.how.tiling is not None
@@ -103,7 +106,7 @@ class Answers:
                 for some in (places[i : i + self.batch_size] for i in range(0, len(places), self.batch_size))
             ]
             outputs = task.merged(torch.cat(parts), torch.tensor(places))
-        return Result(path, task.predictions(outputs, self.how.score_threshold)[0], size_wh)
+        return Result(path, next(iter(task.predictions(outputs, self.how.score_threshold))), size_wh)
 
     def see_features(self, features: Tensor) -> None:
         self.embeddings.append(pooled(features).float().cpu())

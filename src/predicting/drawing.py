@@ -3,14 +3,13 @@
 from pathlib import Path
 
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from src.data.decode import read_rgb
-from src.evaluation.found_objects import FoundObjects
-from src.files.outputs import IMAGE_SOFTWARE
+from src.evaluation.prediction import Prediction
+from src.files.outputs import IMAGE_SOFTWARE, LABELS_BEGIN
 from src.files.whole_files import replaced
-from src.reports.drawn_boxes import color_of, draw_boxes
 
-SMALL_PX = 400  # longer side: smaller images are drawn enlarged, for the letters
 SOFTWARE_TAG = 0x0131  # of EXIF
 MOST_JPEG_PX = 65535  # side
 
@@ -20,18 +19,33 @@ def drawn_name(number: int, path: str) -> str:
     return f"{number:05d}_{Path(path).stem[:50]}.jpg"
 
 
-def draw_found(file: Path, prediction: FoundObjects, drawn: Path) -> None:
-    """The image of `file` with its boxes, as JPEG that says whose it is, so that it can be written over."""
-    image = read_rgb(file)
-    factor = max(1, SMALL_PX // max(image.size))
-    if factor > 1:
-        image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
-    texts = [f"{name} {score:.2f}" for name, score in zip(prediction.names, prediction.numbers.tolist(), strict=True)]
-    colors = [color_of(k) for k in prediction.class_ids.tolist()]
-    image = draw_boxes(image, prediction.boxes_xyxy * factor, texts, colors)
+def draw_found(file: Path, prediction: Prediction, drawn: Path) -> None:
+    """The image of `file` with what is said, as JPEG that says whose it is, so that it can be written over."""
+    image = prediction.drawn_on(read_rgb(file))
     if max(image.size) > MOST_JPEG_PX:
         image.thumbnail((MOST_JPEG_PX, MOST_JPEG_PX))
     facts = Image.Exif()
     facts[SOFTWARE_TAG] = IMAGE_SOFTWARE
     with replaced(drawn) as part:
         image.save(part, quality=90, subsampling=0, exif=facts)  # thin lines keep their colour
+
+
+def save_mask(prediction: Prediction, file: Path) -> None:
+    """As PNG, in folders that are made if need be."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_png(prediction.as_mask(), file)
+
+
+def save_png(image: Image.Image, file: Path) -> None:
+    """As PNG that says whose it is, so that it can be written over."""
+    facts = PngInfo()
+    facts.add_text("Software", IMAGE_SOFTWARE)
+    with replaced(file) as part:
+        image.save(part, pnginfo=facts)
+
+
+def write_labels(file: Path, labels: list[str]) -> None:
+    """Beside masks, if there is something to say about their numbers."""
+    if labels:
+        with replaced(file) as part:
+            part.write_text("\n".join([LABELS_BEGIN, *labels, ""]), encoding="utf-8")

@@ -8,19 +8,16 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from src.build.trained_model import TrainedModel
 from src.cli.progress import progress_bar
 from src.data.dataset import FileDataset, collate_files
 from src.data.transforms import evaluation_transform
-from src.evaluation.found_objects import FoundObjects
 from src.evaluation.prediction import Prediction
 from src.files.csv_files import CsvWriter
-from src.files.outputs import IMAGE_SOFTWARE
-from src.files.whole_files import GrowingFile, made_folder, replaced
+from src.files.whole_files import GrowingFile, made_folder
+from src.predicting.drawing import save_png
 from src.predicting.output import PAGE, TABLE
 from src.reports.heat_maps import draw_explanation, write_page
 from src.settings.errors import ConfigError, did_you_mean
@@ -36,12 +33,8 @@ class Explainer:
     """
 
     def __init__(self, model: TrainedModel, class_name: str | None) -> None:
-        if issubclass(model.task.prediction, FoundObjects):
-            raise ConfigError(
-                "There are no heat maps of models that find objects: Grad-CAM weighs channels by their mean gradient "
-                "over the whole image, which says little about one box. python -m src.predict with draw=<dir> draws "
-                "the boxes."
-            )
+        if why := model.task.prediction.no_heat_maps:
+            raise ConfigError(why)
         self.task, self.preprocessing = model.task, model.preprocessing
         self.wanted = None if class_name is None else find_class(class_name, self.task.class_names)
         self.rows: list[dict[str, str]] = []
@@ -89,7 +82,7 @@ class Explainer:
             sure = {key: f" {float(row[key]):.0%}" for key in ("confidence", "explained_probability") if key in row}
             said, explained = row["prediction"] or "nothing", f"for {row['explained']}"
             titles = (said + sure.get("confidence", ""), explained + sure.get("explained_probability", ""))
-            save(draw_explanation(image_CHW.permute(1, 2, 0).numpy(), heat_HW.numpy(), *titles), output / name)
+            save_png(draw_explanation(image_CHW.permute(1, 2, 0).numpy(), heat_HW.numpy(), *titles), output / name)
             rows.append({**row, "file": name})
         return rows
 
@@ -101,7 +94,7 @@ def predict(task: FineTuneTask, images_BCHW: Tensor) -> Sequence[Prediction]:
     if not len(images_BCHW):
         return []
     with torch.inference_mode():
-        return task.predictions(task(images_BCHW.to(task.device)))
+        return list(task.predictions(task(images_BCHW.to(task.device))))
 
 
 def find_class(name: str, class_names: list[str]) -> int:
@@ -109,11 +102,3 @@ def find_class(name: str, class_names: list[str]) -> int:
         hint, names = did_you_mean(name, class_names), ", ".join(class_names[:50])
         raise ConfigError(f"class_name='{name}' is unknown to this model.{hint} It knows: {names}.")
     return class_names.index(name)
-
-
-def save(image: Image.Image, file: Path) -> None:
-    """As PNG that says whose it is, so that it can be written over."""
-    facts = PngInfo()
-    facts.add_text("Software", IMAGE_SOFTWARE)
-    with replaced(file) as part:
-        image.save(part, pnginfo=facts)

@@ -1,10 +1,12 @@
 """Where src.predict and src.explain may write, and whether answers can be left out. No torch."""
 
+import os
 import re
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from src.evaluation.found_objects import FoundObjects
 from src.evaluation.prediction import Prediction
 from src.files.outputs import output_file, output_folder
 from src.files.whole_files import part_of
@@ -12,6 +14,18 @@ from src.predicting.drawing import drawn_name
 from src.settings.errors import ConfigError
 
 TABLE, PAGE = "explanations.csv", "index.html"
+OBJECTS, PLACES = "find objects with boxes", "find objects, or say a class for each pixel"
+NEEDS = {"score_threshold": OBJECTS, "output": OBJECTS, "draw": PLACES, "tile_px": PLACES, "masks": "answer with masks"}
+
+LABELS = "labelmap.txt"  # beside masks: what their numbers mean
+
+
+@dataclass(frozen=True)
+class MaskFolder:
+    """Where masks go: `names` of all images, in order, with / for subfolders."""
+
+    folder: Path
+    names: list[str]
 
 
 def predictions_file(output: str, overwrite: bool, embeddings: bool, images: Sequence[Path], *reads: str) -> Path:
@@ -42,13 +56,13 @@ def require_confidence(can_abstain: bool, below: float | None) -> None:
         )
 
 
-def require_objects(prediction: type[Prediction], **settings: object) -> None:
-    """Raise ConfigError if one of these settings, which need boxes with scores, is given where none are predicted."""
-    given = next((f"{name}={value}" for name, value in settings.items() if value is not None), None)
-    if given is not None and not issubclass(prediction, FoundObjects):
-        raise ConfigError(
-            f"{given} is for models that find objects with boxes, and this one predicts otherwise: leave it out."
-        )
+def require_use(prediction: type[Prediction], **settings: object) -> None:
+    """Raise ConfigError if one of these settings is given (is not None), and the prediction has no use for it."""
+    for name, value in settings.items():
+        if value is not None and name not in prediction.uses:
+            raise ConfigError(
+                f"{name}={value} is for models that {NEEDS[name]}, and this one predicts otherwise: leave it out."
+            )
 
 
 def maps_folder(output: str, overwrite: bool, given: str, images: Sequence[Path], ckpt: str) -> Path:
@@ -70,6 +84,31 @@ def drawn_folder(draw: str, overwrite: bool, given: str, folder: Path, paths: Se
     names = {drawn_name(number, path) for number, path in enumerate(paths, start=1)}
     reads: list[str | Path] = [given, ckpt, *(folder / path for path in paths if Path(path).name in names)]
     return output_folder(draw, "draw", names, overwrite, reads)
+
+
+def mask_folder(masks: str, overwrite: bool, given: str, images: Sequence[Path], ckpt: str) -> MaskFolder:
+    """The folder for masks of these images; else as `maps_folder`."""
+    folder, names = apart(masks, "masks", given), mask_names(images)
+    read = {os.path.realpath(image) for image in images}
+    if lost := next((name for name in names if os.path.realpath(folder / name) in read), None):
+        raise ConfigError(f"masks='{masks}': {folder / lost} is one of the images and would be lost: name another.")
+    output_folder(masks, "masks", {*names, LABELS}, overwrite, [given, ckpt])
+    return MaskFolder(folder, names)
+
+
+def mask_names(images: Sequence[Path]) -> list[str]:
+    """As the images are called and lie below their common folder, so that twin folders match: `sub/a.png` of
+    `sub/a.jpg`. Where that is the name of two, which may be one in capital letters, the mask of `a.jpg` is `a.jpg.png`.
+    """
+    places = [os.path.abspath(image) for image in images]  # noqa: PTH100, "..", and no links
+    common = os.path.commonpath([os.path.dirname(place) for place in places])  # noqa: PTH120
+    below = [Path(os.path.relpath(place, common)).as_posix() for place in places]
+    stems = Counter(stem_of(place).casefold() for place in set(below))
+    return [f"{place if stems[stem_of(place).casefold()] > 1 else stem_of(place)}.png" for place in below]
+
+
+def stem_of(place: str) -> str:
+    return place.removesuffix(Path(place).suffix)
 
 
 def apart(output: str, setting: str, given: str) -> Path:

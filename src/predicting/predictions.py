@@ -9,11 +9,10 @@ import torch
 
 from src.build.trained_model import TrainedModel
 from src.cli.progress import progress_bar
-from src.evaluation.found_objects import FoundObjects
 from src.files.whole_files import GrowingFile, made_folder, replaced
 from src.predicting.answers import Answers, HowToPredict
-from src.predicting.drawing import draw_found, drawn_name
-from src.predicting.output import require_objects
+from src.predicting.drawing import draw_found, drawn_name, save_mask, write_labels
+from src.predicting.output import LABELS, require_use
 from src.predicting.results import Result, results_writer
 
 log = logging.getLogger(__name__)
@@ -35,10 +34,11 @@ class Predictor:
     def write(self, output: Path, folder: Path, paths: list[str], spreadsheet_safe: bool) -> None:
         """To `<output>.part`, which becomes `output` when all images are done."""
         task = self.model.task
-        require_objects(task.prediction, output=output if output.suffix.lower() == ".json" else None)
+        require_use(task.prediction, output=output if output.suffix.lower() == ".json" else None)
         with (
             GrowingFile(output) as file,
             made_folder(self.how.draw or output.parent),
+            made_folder(self.how.masks.folder if self.how.masks else output.parent),
             torch.inference_mode(),
             progress_bar() as progress,
         ):
@@ -50,9 +50,11 @@ class Predictor:
                     number += 1
                     writer.write(self.counted(result))
                     self.draw(number, folder, result)
+                    progress.update(bar, advance=1)
                 file.keep()
-                progress.update(bar, advance=len(results))
             writer.end()
+        if self.how.masks is not None:
+            write_labels(self.how.masks.folder / LABELS, task.prediction.mask_labels(task.class_names))
         if self.how.keep_embeddings:
             self.write_embeddings(output.with_suffix(".npz"))
 
@@ -65,14 +67,19 @@ class Predictor:
         answer = prediction.abstaining(self.how.abstain_below)
         self.readable.append(result.path)
         self.abstained += answer is not prediction
-        self.found += len(prediction.boxes_xyxy) if isinstance(prediction, FoundObjects) else 0
+        self.found += not prediction.is_empty
         score = prediction.ood_score
         self.unusual += score is not None and usual is not None and score > usual
         return result._replace(prediction=answer)
 
     def draw(self, number: int, folder: Path, result: Result) -> None:
-        if self.how.draw is not None and isinstance(result.prediction, FoundObjects):
+        """And write its mask, as far as that is wanted."""
+        if result.prediction is None:
+            return
+        if self.how.draw is not None:
             draw_found(folder / result.path, result.prediction, self.how.draw / drawn_name(number, result.path))
+        if self.how.masks is not None:
+            save_mask(result.prediction, self.how.masks.folder / self.how.masks.names[number - 1])
 
     def tell(self, output: Path, images: int, start: float) -> None:
         """What came of it, since `start`, and what is strange about it."""
@@ -80,8 +87,8 @@ class Predictor:
         log.info("%d images in %.1f s, %d could not be read: %s", images, seconds, self.unreadable, output)
         if self.unreadable == images:
             log.warning("There is not one prediction: the column error of %s says why.", output)
-        elif issubclass(self.model.task.prediction, FoundObjects) and not self.found:
-            log.warning("Not one box has a score that suffices: a low score_threshold, such as 0.01, shows more.")
+        elif not self.found:
+            log.warning("%s", self.model.task.prediction.nothing_found)
         if self.how.abstain_below is not None:
             log.info(
                 "No prediction for %d images: their confidence is below %g.", self.abstained, self.how.abstain_below

@@ -12,20 +12,24 @@ from src.reports.drawing import DARK_BLUE, GREY, INK, font, paste_turned, shorte
 TABLE_CLASSES = 30  # up to which it is a table
 
 
-def draw_confusions(confusions: ConfusionCounts, class_names: list[str]) -> Image.Image:
+def draw_confusions(confusions: ConfusionCounts, class_names: list[str], percent: bool = False) -> Image.Image:
     """`draw_confusion_matrix`, in which neighbouring classes share a row and a column if there are very many."""
     classes = len(class_names)
     together = -(-classes // MOST_ROWS)
     shown = confusions.renumbered(np.arange(classes) // together, -(-classes // together))
     right = int(confusions.right_counts.sum())
-    return draw_confusion_matrix(shown.matrix(), class_names[::together], right)
+    return draw_confusion_matrix(shown.matrix(), class_names[::together], right, percent)
 
 
 MOST_ROWS = 1000
 
 
-def draw_confusion_matrix(matrix_KK: npt.NDArray[np.int64], class_names: list[str], right: int) -> Image.Image:
-    """Rows: true class, columns: predicted class. Colour: share of the row; numbers: images (up to 30 classes)."""
+def draw_confusion_matrix(
+    matrix_KK: npt.NDArray[np.int64], class_names: list[str], right: int, percent: bool = False
+) -> Image.Image:
+    """Rows: true class, columns: predicted class. Colour: share of the row; numbers (up to 30 classes): what is
+    counted, or with `percent` that share.
+    """
     classes = len(class_names)
     cell = max(46, 260 // classes) if classes <= 30 else max(900 // classes, 4)
     names = [shortened(name, 20) for name in class_names] if classes <= 60 else [""] * classes
@@ -47,7 +51,8 @@ def draw_confusion_matrix(matrix_KK: npt.NDArray[np.int64], class_names: list[st
         for row, column in zip(*np.nonzero(matrix_KK), strict=True):
             color = "white" if share_KK[row, column] > 0.5 else INK
             middle = (margin + (column + 0.5) * cell, 44 + (row + 0.5) * cell)
-            draw.text(middle, str(matrix_KK[row, column]), color, font(15), anchor="mm")
+            text = percent_text(share_KK[row, column]) if percent else str(matrix_KK[row, column])
+            draw.text(middle, text, color, font(15), anchor="mm")
 
     for index, name in enumerate(names):
         middle_px = (index + 0.5) * cell
@@ -63,8 +68,12 @@ def draw_confusion_matrix(matrix_KK: npt.NDArray[np.int64], class_names: list[st
     return canvas
 
 
-def confusion_table(matrix_KK: Ints, names: list[str]) -> str:
-    """Rows: true class, columns: predicted class; HTML."""
+def percent_text(share: float) -> str:
+    return f"{100 * share:.0f}" if share >= 0.01 else "<1"
+
+
+def confusion_table(matrix_KK: Ints, names: list[str], percent: bool = False) -> str:
+    """Rows: true class, columns: predicted class; HTML. `percent`: shares of the row instead of counts."""
     head = "".join(f'<th title="{escape(name)}">{escape(name)}</th>' for name in names)
     lines = []
     for k, name in enumerate(names):
@@ -73,6 +82,7 @@ def confusion_table(matrix_KK: Ints, names: list[str]) -> str:
         for j, count in enumerate(matrix_KK[k].tolist()):
             color = "46, 125, 50" if j == k else "198, 40, 40"
             strength = 0.12 + 0.6 * count / total if count else 0.0
-            cells.append(f'<td style="background: rgba({color}, {strength:.2f})">{count or ""}</td>')
+            text = escape(percent_text(count / total)) if percent and count else count or ""
+            cells.append(f'<td style="background: rgba({color}, {strength:.2f})">{text}</td>')
         lines.append(f'<tr><th class="text" title="{escape(name)}">{escape(name)}</th>{"".join(cells)}</tr>')
     return f'<div class="scroll"><table class="matrix"><tr><th></th>{head}</tr>{"".join(lines)}</table></div>'

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 DARK_BLUE = np.array([8, 48, 107])
 INK, GREY, LIGHT_GREY, ORANGE = (30, 30, 30), (110, 110, 110), (225, 225, 225), (200, 80, 0)
+SMALL_PX = 400  # longer side that a drawing has at least, about
 FontLike = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
@@ -37,6 +38,13 @@ def paste_turned(
     ImageDraw.Draw(strip).text((2 - left, 2 - top), text, 255, of_font)
     turned = strip.rotate(90, expand=True)
     canvas.paste(color, (round(at[0] - turned.width / 2), round(at[1])), turned)
+
+
+def enlarged(image: Image.Image) -> tuple[Image.Image, int]:
+    """A small image in whole multiples of its pixels, so that letters can be read on it, and how many."""
+    factor = max(1, SMALL_PX // max(image.size))
+    size = image.width * factor, image.height * factor
+    return image.resize(size, Image.Resampling.NEAREST) if factor > 1 else image, factor
 
 
 def draw_images(images_BCHW: Iterable[ArrayLike], labels: list[str], columns: int = 8) -> Image.Image:

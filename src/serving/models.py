@@ -10,7 +10,7 @@ from pathlib import Path
 from src.evaluation.prediction import Outputs
 from src.exporting.onnx_check import ForeignPart, check_onnx
 from src.files.printable import printable
-from src.predicting.output import require_objects
+from src.predicting.output import require_use
 from src.serving.facts import ModelFacts, facts_of, parsed
 from src.serving.pixels import Pixels, Size
 from src.serving.served_model import ExportedModel, ServedModel
@@ -154,7 +154,7 @@ def load_model(
             f"{f'ckpt={ckpt}' if ckpt else f'model={model}'} needs the package {error.name}, which is not installed: "
             "uv sync --extra serve, or serve an .onnx file of src.export, which needs no torch."
         ) from error
-    require_objects(served.prediction, score_threshold=score_threshold)
+    require_use(served.prediction, score_threshold=score_threshold)
     if score_threshold is not None:
         served.facts = replace(served.facts, thresholds=[score_threshold] * len(served.facts.class_names))
     try:

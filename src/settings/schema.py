@@ -84,6 +84,7 @@ class ImagesConfig:
 class PredictConfig(ImagesConfig):
     batch_size: nodes.Count | None = MISSING  # type: ignore[assignment]
     draw: str | None = MISSING
+    masks: str | None = MISSING
     score_threshold: nodes.Share | None = MISSING
     tile_px: Annotated[int, at_least(32)] | None = MISSING
     tile_overlap: Annotated[float, at_least(0, at_most=0.9)] = MISSING

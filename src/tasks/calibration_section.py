@@ -1,6 +1,12 @@
-"""The report's section about calibrated probabilities, of tasks with scores of classes."""
+"""The report's section about calibrated probabilities, of tasks with scores of classes.
 
-import numpy as np
+Shapes: N answers, K classes.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
 
 from src.evaluation.calibration import Floats, reliability, to_probabilities
 from src.evaluation.evidence import Evidence
@@ -10,19 +16,41 @@ from src.reports.run_report import RunReport
 from src.training.scores_task import CalibratedTask
 
 
-def probabilities_of(task: CalibratedTask, evidence: Evidence, calibrated: bool = True) -> Floats:
+@dataclass(frozen=True)
+class Calibrated:
+    """`logits_NK` as trained, by which temperature they are divided, and the labels, as of src/evaluation/calibration.
+
+    `what`: of which there are N.
+    """
+
+    logits_NK: npt.NDArray[Any]
+    labels: npt.NDArray[Any]
+    temperature: float
+    one_class: bool
+    what: str = "images"
+
+    @classmethod
+    def of(cls, task: CalibratedTask, evidence: Evidence) -> "Calibrated":
+        return cls(evidence.arrays["outputs"], evidence.labels, task.temperature, task.one_class)
+
+    def probabilities(self, calibrated: bool = True) -> Floats:
+        """[N, K]."""
+        logits_NK = self.logits_NK.astype("float64")
+        return to_probabilities(logits_NK / self.temperature if calibrated else logits_NK, self.one_class)
+
+
+def probabilities_of(task: CalibratedTask, evidence: Evidence) -> Floats:
     """[N, K]."""
-    logits_NK = evidence.arrays["outputs"].astype(np.float64)
-    return to_probabilities(logits_NK / task.temperature if calibrated else logits_NK, task.one_class)
+    return Calibrated.of(task, evidence).probabilities()
 
 
-def calibration_section(report: RunReport, task: CalibratedTask, evidence: Evidence, notes: list[str]) -> str:
-    """`notes` are HTML."""
+def calibration_section(report: RunReport, answers: Calibrated, notes: list[str]) -> str:
+    """Of the split that is looked at closely; `notes` are HTML."""
     before, after = (
-        reliability(probabilities_of(task, evidence, calibrated), evidence.labels, task.one_class)
+        reliability(answers.probabilities(calibrated), answers.labels, answers.one_class)
         for calibrated in (False, True)
     )
-    temperature = task.temperature
+    temperature = answers.temperature
     tendency = "overconfident" if temperature > 1.02 else "underconfident" if temperature < 0.98 else "well calibrated"
     notes = [
         f"Temperature {temperature:.3f}, fitted on val: the network as trained is {tendency}. Expected calibration "
@@ -30,9 +58,10 @@ def calibration_section(report: RunReport, task: CalibratedTask, evidence: Evide
         "Predictions stay the same; evaluate, predict and export use the calibrated probabilities.",
         *notes,
     ]
-    if report.own_data and evidence.split == "val":
+    if report.own_data and report.split == "val":
         notes.append("The temperature was fitted on these very images, so the calibrated error is optimistic.")
-    if len(evidence) < 500:
-        notes.append(f"With {len(evidence):,} images most bins hold a handful: read the bars with that in mind.")
+    if len(answers.labels) < 500:
+        few = f"{len(answers.labels):,} {answers.what}"
+        notes.append(f"With {few} most bins hold a handful: read the bars with that in mind.")
     figure = report.figure("report/reliability", draw_reliability(before, after), "Reliability diagram")
     return section("Calibration", *(f"<p>{note}</p>" for note in notes), figure)

@@ -77,10 +77,10 @@ class OptionalParts(DistributedModule):
     def count_training(self) -> None:
         """Count in the batch that `losses` has just seen, and log it: metrics whose attributes begin with `train_`."""
 
-    def placed(self, outputs: Tensor, sizes_wh: Tensor) -> Tensor:
+    def placed(self, outputs: Any, sizes_wh: Tensor) -> Any:
         """The network's outputs with places, if there are any, in pixels of the files' upright images, int64 [B, 2]."""
         return outputs
 
-    def merged(self, outputs: Tensor, places_xyxy: Tensor) -> Tensor:
+    def merged(self, outputs: Tensor, places_xyxy: Tensor) -> Any:
         """`placed` outputs of one image, of those of its tiles at these places in it, int64 [T, 4]."""
         raise NotImplementedError

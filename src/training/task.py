@@ -1,7 +1,7 @@
 """What every task shares: the steps of training and evaluation, whatever the network says."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
 import torch
@@ -113,7 +113,7 @@ class FineTuneTask(OptionalParts):
         differences = [one.difference(other, layer.unit) for one, other in pairs]
         return sum(one.same_as(other, layer.unit) for one, other in pairs), max(differences)
 
-    def predictions(self, outputs: Tensor, threshold: float | None = None) -> Sequence[Prediction]:
+    def predictions(self, outputs: Any, threshold: float | None = None) -> Iterable[Prediction]:
         """What is said about each image, of `placed` outputs on any device.
 
         `threshold`: of all classes, instead of those that the task has.

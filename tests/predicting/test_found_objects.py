@@ -131,8 +131,9 @@ def test_drawn_images(predict: Any, tmp_path: Path) -> None:
     ("argument", "text"),
     [
         ("score_threshold=0.5", "score_threshold=0.5 is for models that find objects"),
-        ("tile_px=64", "tile_px=64 is for models that find objects"),
-        ("draw={tmp}/drawn", "/drawn is for models that find objects"),
+        ("tile_px=64", "tile_px=64 is for models that find objects, or say a class for each pixel"),
+        ("draw={tmp}/drawn", "/drawn is for models that find objects, or say a class for each pixel"),
+        ("masks={tmp}/masks", "/masks is for models that answer with masks"),
         ("output={tmp}/p.json", "/p.json is for models that find objects"),
     ],
 )

@@ -9,12 +9,12 @@ from src.evaluation.confusion import ConfusionCounts, count_confusions
 from src.evaluation.evidence import Evidence
 from src.evaluation.intervals import Interval, bootstrap, wilson_interval
 from src.reports.charts import draw_coverage
-from src.reports.confusion_matrix import TABLE_CLASSES, confusion_table, draw_confusions
 from src.reports.parts import html_table, section, share_text
 from src.reports.run_report import RunReport, Tables, TaskWords
-from src.tasks.calibration_section import calibration_section, probabilities_of
+from src.tasks.calibration_section import Calibrated, calibration_section, probabilities_of
 from src.tasks.classification.mistakes import Answers, mistakes_section, pairs_section, unusual_section
 from src.tasks.classification.task import ClassificationTask
+from src.tasks.confusion_section import confusion_section
 
 HEADLINE = ["acc", "balanced_acc", "f1", "ece"]
 EXPORTED = HEADLINE[:1]
@@ -85,34 +85,10 @@ def sections(report: RunReport, task: ClassificationTask) -> list[str]:
         section("Precision, recall and F1 per class", html_table(columns, class_rows(task, evidence), sortable=True)),
         mistakes_section(report, task, answers),
         pairs_section(answers, confusions),
-        calibration_section(report, task, evidence, []),
+        calibration_section(report, Calibrated.of(task, evidence), []),
         abstaining_section(report, answers),
         unusual_section(task, evidence, answers),
     ]
-
-
-def confusion_section(report: RunReport, confusions: ConfusionCounts, names: list[str]) -> str:
-    if len(names) <= TABLE_CLASSES:
-        report.figures["report/confusion"] = draw_confusions(confusions, names)
-        return section(
-            "Confusion matrix",
-            "<p>Rows: true class; columns: predicted.</p>",
-            confusion_table(confusions.matrix(), names),
-        )
-    order, images_K = confusions.neighbouring_order(), confusions.true_counts
-    image = draw_confusions(confusions.renumbered(np.argsort(order), len(names)), [names[k] for k in order])
-    rows = [
-        [names[true], names[predicted], f"{count:,}", share_text(count / int(images_K[true]))]
-        for true, predicted, count in confusions.most_confused(25)
-    ]
-    figure = report.figure("report/confusion", image, "Confusion matrix")
-    return section(
-        "Confusion matrix",
-        "<p>Rows: true class; columns: predicted; classes that are mistaken for each other lie side by side.</p>",
-        figure,
-        "<h3>Most common confusions</h3>" if rows else "",
-        html_table(["true", "predicted", "images", "of the class"], rows, 2, sortable=True) if rows else "",
-    )
 
 
 def abstaining_section(report: RunReport, answers: Answers) -> str:

@@ -15,6 +15,8 @@ from PIL import Image
 from src.evaluation.boxes.overlaps import iou
 from src.evaluation.found_objects import FoundObjects
 from src.evaluation.prediction import TOLERANCE, Floats, Outputs, PredictionFacts
+from src.reports.drawing import enlarged
+from src.reports.drawn_boxes import color_of, draw_boxes
 from src.reports.judged_boxes import JudgedBoxes, Kind, draw_judged
 
 CORNERS = ("x1", "y1", "x2", "y2")
@@ -30,9 +32,15 @@ class DetectionPrediction(FoundObjects):
 
     needed_columns: ClassVar = (*CORNERS, "prediction", "score")
     says_where: ClassVar = True
+    uses: ClassVar = frozenset({"score_threshold", "draw", "tile_px", "output"})
+    nothing_found: ClassVar = "Not one box has a score that suffices: a low score_threshold, such as 0.01, shows more."
     compared: ClassVar = "images"
     compared_columns: ClassVar = ("true", "found", "missed", "false_alarms", "f1")
     error_words: ClassVar = "1 - F1 of an image's boxes at IoU 0.5"
+    no_heat_maps: ClassVar = (
+        "There are no heat maps of models that find objects: Grad-CAM weighs channels by their mean gradient over the "
+        "whole image, which says little about one box. python -m src.predict with draw=<dir> draws the boxes."
+    )
     class_names: list[str]
     boxes_xyxy: Floats
     numbers: Floats
@@ -45,12 +53,19 @@ class DetectionPrediction(FoundObjects):
         names = facts.class_names
         thresholds_K = np.array(facts.thresholds or [DEFAULT_THRESHOLD] * len(names), dtype=np.float32)
         found = []
-        for boxes_D4, scores_D, labels_D in zip(outputs["boxes"], outputs["scores"], outputs["labels"], strict=True):
+        arrays = zip(outputs["boxes"], outputs["scores"], outputs["labels"], strict=True)
+        for image, (boxes_D4, scores_D, labels_D) in enumerate(arrays):
             ids_D = labels_D.astype(np.int64)
             sides_D2 = boxes_D4[:, 2:] - boxes_D4[:, :2]
             kept_D = (ids_D >= 0) & (scores_D >= thresholds_K[ids_D]) & (sides_D2 >= LEAST_PX).all(axis=1)
-            found.append(cls(names, boxes_D4[kept_D], scores_D[kept_D], ids_D[kept_D]))
+            more = cls.more_of(outputs, image, kept_D)
+            found.append(cls(names, boxes_D4[kept_D], scores_D[kept_D], ids_D[kept_D], **more))
         return found
+
+    @classmethod
+    def more_of(cls, outputs: Outputs, image: int, kept_D: npt.NDArray[np.bool_]) -> dict[str, Any]:
+        """What a prediction has beside boxes, scores and classes, of those boxes of an image."""
+        return {}
 
     @classmethod
     def output_shapes(cls, class_names: list[str]) -> dict[str, tuple[int, ...]]:
@@ -92,8 +107,22 @@ class DetectionPrediction(FoundObjects):
         judged = JudgedBoxes(boxes_M4, kinds, [box.words for box in found])
         return draw_judged(image, judged, image.width / size_wh[0], DRAWN_PX)
 
+    def drawn_on(self, image: Image.Image) -> Image.Image:
+        image, factor = enlarged(image)
+        texts = [f"{name} {score:.2f}" for name, score in zip(self.names, self.numbers.tolist(), strict=True)]
+        return draw_boxes(image, self.boxes_xyxy * factor, texts, self.colors)
+
+    @property
+    def colors(self) -> list[str]:
+        """By class."""
+        return [color_of(k) for k in self.class_ids.tolist()]
+
     def __len__(self) -> int:
         return len(self.numbers)
+
+    @property
+    def is_empty(self) -> bool:
+        return not len(self)
 
     def rows(self) -> list[dict[str, str]]:
         """One per box; an image without boxes has one with empty texts."""

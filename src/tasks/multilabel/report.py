@@ -12,7 +12,7 @@ from src.evaluation.intervals import Interval, bootstrap
 from src.reports.charts import draw_precision_recall
 from src.reports.parts import html_table, image_cards, section
 from src.reports.run_report import RunReport, Tables, TaskWords
-from src.tasks.calibration_section import calibration_section, probabilities_of
+from src.tasks.calibration_section import Calibrated, calibration_section, probabilities_of
 from src.tasks.multilabel.task import MultilabelTask
 
 Bools = npt.NDArray[np.bool_]
@@ -72,7 +72,7 @@ def sections(report: RunReport, task: MultilabelTask) -> list[str]:
         classes_section(task, evidence, shown_NK),
         curves_section(report, evidence),
         mistakes_section(report, evidence, probabilities_NK, shown_NK),
-        calibration_section(report, task, evidence, notes),
+        calibration_section(report, Calibrated.of(task, evidence), notes),
     ]
 
 

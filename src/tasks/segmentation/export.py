@@ -3,7 +3,7 @@
 Shapes: B images, K classes, H and W pixels, h and w places of the network's map.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -31,7 +31,12 @@ class SegmentationOutputs(OutputLayer):
     def undo(self, outputs: Outputs) -> Tensor:
         raise NotImplementedError
 
-    def of_images(self, logits: Sequence[Tensor], sizes_wh: Sequence[Sequence[int]]) -> list[dict[str, Tensor]]:
-        """The same of each image, [H, W] in the pixels of its file."""
-        found = [self(one[None], (height, width)) for one, (width, height) in zip(logits, sizes_wh, strict=True)]
-        return [{name: values[0] for name, values in one.items()} for one in found]
+    def of_images(self, logits: Iterable[Tensor], sizes_wh: Sequence[Sequence[int]]) -> Iterator[dict[str, Tensor]]:
+        """The same of each image, [H, W] in the pixels of its file; as they are asked for, since they may be large."""
+        for one, (width, height) in zip(logits, sizes_wh, strict=True):
+            yield {name: values[0] for name, values in self(one[None], (height, width)).items()}
+
+    @staticmethod
+    def as_arrays(found: Mapping[str, Tensor]) -> Outputs:
+        """Of one of them, with an axis of images and without torch."""
+        return {name: values[None].cpu().numpy() for name, values in found.items()}

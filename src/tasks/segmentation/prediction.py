@@ -6,14 +6,18 @@ Shapes: K classes, H and W pixels.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from src.evaluation.prediction import TOLERANCE, Floats, Prediction, PredictionFacts
+from src.reports.drawing import enlarged
+from src.reports.drawn_masks import color_of_class, draw_mask, palette_image, with_legend
 
 SHOWN_SHARE = 0.005  # classes of fewer pixels are left out of the words
+MOST_IN_LEGEND = 24  # classes
 
 
 def column_of(name: str) -> str:
@@ -23,9 +27,18 @@ def column_of(name: str) -> str:
 @dataclass(frozen=True, eq=False)
 class SegmentationPrediction(Prediction):
     """`pixels` int64 [K]: how many are of each class. `mask`: their class ids, uint8 [H, W], and `confidence`: the
-    probability of these, float32 [H, W], 0..1; None where only the counts are known.
+    probability of these, float32, 0..1, of each pixel [H, W] or of some; None where only the counts are known.
     """
 
+    needed_columns: ClassVar = ("prediction",)
+    compared: ClassVar = "images"
+    compared_columns: ClassVar = ("miou", "acc")
+    error_words: ClassVar = "1 - the IoU of an image's own pixels, mean of the classes that it shows"
+    uses: ClassVar = frozenset({"draw", "masks", "tile_px"})
+    no_heat_maps: ClassVar = (
+        "There are no heat maps of models that say a class for each pixel: where a class is, their masks say "
+        "themselves. python -m src.predict with draw=<dir> draws these over the images."
+    )
     ood_score = None
     pixels: npt.NDArray[np.int64]
     class_names: list[str]
@@ -53,7 +66,7 @@ class SegmentationPrediction(Prediction):
 
     @classmethod
     def columns(cls, class_names: list[str], wide: bool = True) -> list[str]:
-        return ["confidence", *(map(column_of, class_names) if wide else ()), "error"]
+        return ["prediction", "confidence", "error", *(map(column_of, class_names) if wide else ())]
 
     @classmethod
     def choice(cls, class_names: list[str]) -> str:
@@ -61,33 +74,65 @@ class SegmentationPrediction(Prediction):
 
     @classmethod
     def read(cls, row: Mapping[str, str]) -> Self:
+        """Shares that are not there are not known."""
         shares = {key.removeprefix("share:"): float(text) for key, text in row.items() if key.startswith("share:")}
+        names = row["prediction"].split(";") if row["prediction"] else []
+        shares = shares or dict.fromkeys(names, 1 / max(len(names), 1))
         return cls(np.round(np.array(list(shares.values())) * 1e6).astype(np.int64), list(shares))
+
+    @classmethod
+    def compared_answer(cls, row: Mapping[str, str]) -> tuple[str, float]:
+        miou, acc = (float(row[name]) for name in cls.compared_columns)
+        if not (0 <= miou <= 1 and 0 <= acc <= 1):
+            raise ValueError(f"{miou} or {acc} is no share")
+        return f"mIoU {miou:.3f}, {acc:.1%} of the pixels right", 1 - miou
+
+    @classmethod
+    def mask_labels(cls, class_names: list[str]) -> list[str]:
+        return [f"{name}:{','.join(map(str, color_of_class(k)))}::" for k, name in enumerate(class_names)]
+
+    def drawn_on(self, image: Image.Image) -> Image.Image:
+        """With the classes that are there, the largest first, below."""
+        assert self.mask is not None
+        larger, factor = enlarged(image)
+        drawn = draw_mask(larger, self.mask.repeat(factor, axis=0).repeat(factor, axis=1))
+        there = [(k, name) for k, name in self.by_share if self.pixels[k]]
+        return with_legend(drawn, there[:MOST_IN_LEGEND])
+
+    def as_mask(self) -> Image.Image:
+        assert self.mask is not None
+        return palette_image(self.mask)
 
     def rows(self) -> list[dict[str, str]]:
         sure = "" if self.confidence is None else f"{float(self.confidence.mean()):.6f}"
         shares = zip(self.class_names, self.numbers.tolist(), strict=True)
-        return [{"confidence": sure, **{column_of(name): f"{share:.6f}" for name, share in shares}}]
+        said = {"prediction": self.answer, "confidence": sure}
+        return [{**said, **{column_of(name): f"{share:.6f}" for name, share in shares}}]
 
     def as_json(self, top_k: int | None = None) -> dict[str, Any]:
         return {"shares": {name: share for name, share in self.largest if share}}
 
     @property
+    def by_share(self) -> list[tuple[int, str]]:
+        """Class ids and names, the largest share first."""
+        return [(k, self.class_names[k]) for k in np.argsort(-self.numbers, kind="stable").tolist()]
+
+    @property
     def largest(self) -> Sequence[tuple[str, float]]:
         """Classes with their shares, the largest first."""
-        order = np.argsort(-self.numbers, kind="stable").tolist()
-        return [(self.class_names[k], float(self.numbers[k])) for k in order]
+        return [(name, float(self.numbers[k])) for k, name in self.by_share]
 
     @property
     def answer(self) -> str:
-        return "; ".join(name for name, share in self.largest if share >= SHOWN_SHARE)
+        return ";".join(name for name, share in self.largest if share >= SHOWN_SHARE)
 
     @property
     def words(self) -> str:
         return "; ".join(f"{name} {share:.0%}" for name, share in self.largest if share >= SHOWN_SHARE)
 
     def error(self, label: str) -> float:
-        raise NotImplementedError
+        """What the shares say alone: a text of labels has no more (Masks.text)."""
+        raise NotImplementedError("the shares of an image's pixels do not say which of them are right")
 
     def same_as(self, other: Self, unit: Floats) -> bool:
         return bool((np.abs(self.numbers - other.numbers) <= TOLERANCE).all())

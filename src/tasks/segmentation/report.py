@@ -5,6 +5,11 @@ from src.evaluation.evidence import Evidence
 from src.evaluation.intervals import Interval
 from src.evaluation.pixels.confusion import pixel_intervals
 from src.reports.run_report import RunReport, Tables, TaskWords
+from src.tasks.calibration_section import Calibrated, calibration_section
+from src.tasks.confusion_section import confusion_section
+from src.tasks.segmentation.class_section import CLASS_COLUMNS, class_rows, classes_section
+from src.tasks.segmentation.image_section import IMAGE_COLUMNS, image_rows, worst_section
+from src.tasks.segmentation.kept import confusion_counts, known_pixels
 from src.tasks.segmentation.task import SegmentationTask
 
 HEADLINE = ["miou", "acc", "dice"]
@@ -17,13 +22,32 @@ def words(class_names: list[str]) -> TaskWords:
 
 
 def intervals(task: SegmentationTask, evidence: Evidence) -> dict[str, Interval]:
-    """Of miou, acc and dice."""
-    return pixel_intervals(evidence.arrays["confusion"], evidence.groups_N)
+    """Of miou, acc and dice, and of the IoU of each class that is there."""
+    confusions_NKK = evidence.arrays["confusion"]
+    return pixel_intervals(confusions_NKK, task.class_names, evidence.groups_N) if confusions_NKK.any() else {}
 
 
 def tables(task: SegmentationTask, table: ImageTable, evidence: Evidence) -> Tables:
-    return {}
+    """Of each split the images, which src.compare reads; of test the classes too."""
+    found = {"images": (IMAGE_COLUMNS, image_rows(table, evidence))}
+    if evidence.split == "test":
+        found["classes"] = (CLASS_COLUMNS, class_rows(evidence, task.class_names))
+    return found
 
 
 def sections(report: RunReport, task: SegmentationTask) -> list[str]:
-    return []
+    """Classes, confusion, images and calibration; of the split that is looked at closely."""
+    evidence = report.measured[-1]
+    logits_MK, truth_M = known_pixels(evidence)
+    if not len(truth_M):
+        return []
+    notes = [
+        f"By up to {evidence.arrays['truth'].shape[1]} random pixels of each image, {len(truth_M):,} in all. Pixels of "
+        "an image are much alike, so the error is less certain than as many images would make it."
+    ]
+    return [
+        classes_section(report, evidence, task.class_names),
+        confusion_section(report, confusion_counts(evidence), task.class_names, "pixels"),
+        worst_section(report, task, evidence),
+        calibration_section(report, Calibrated(logits_MK, truth_M, task.temperature, True, "pixels"), notes),
+    ]

@@ -4,26 +4,32 @@ Shapes: B images, K classes, P pixels of an image that are looked at closely, H 
 of the network's map.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric
 
 from src.data.dataset import Batch
-from src.evaluation.calibration import calibration_metrics, fit_temperature
+from src.data.table import ImageTable
+from src.evaluation.calibration import calibration_metrics, fit_temperature, to_probabilities
 from src.evaluation.evidence import Evidence
 from src.evaluation.pixels.confusion import VOID
 from src.models.by_shape import groups_by_shape
 from src.models.segmenter import SegmenterNetwork, enlarged, padded_masks
 from src.runs.record import RunRecord
+from src.tasks.confusion_section import draw_in_order
 from src.tasks.segmentation.answers import evidence_of
+from src.tasks.segmentation.drawn import draw_batch, draw_some
 from src.tasks.segmentation.export import SegmentationOutputs
+from src.tasks.segmentation.kept import confusion_counts, known_pixels
 from src.tasks.segmentation.metrics import PixelMetrics
 from src.tasks.segmentation.prediction import SegmentationPrediction
+from src.tasks.segmentation.tiles import blended_tiles
 from src.training.task import FineTuneTask
 
 AUXILIARY_SHARE = 0.5  # of the second loss, as in torchvision's reference training
@@ -124,20 +130,40 @@ class SegmentationTask(FineTuneTask):
             return {}
         return calibration_metrics(logits, truth, self.temperature, one_class=True)
 
+    def look_at(self, image_CHW: Tensor) -> Tensor:
+        """Logits [K, h, w] of one image uint8 [3, H, W], as in evaluation."""
+        training = self.training
+        with torch.inference_mode():
+            logits_1Khw: Tensor = self.eval().model(image_CHW[None].to(self.device))
+        self.train(training)
+        return logits_1Khw[0]
+
+    def draw_training_images(self, images: Sequence[Tensor], targets: Iterable[Any], texts: list[str]) -> Image.Image:
+        return draw_batch(images, targets, texts, self.class_names)
+
+    def figures(self, table: ImageTable, evidence: Evidence) -> dict[str, Image.Image]:
+        """The confusion of pixels, and some images with their truth and what is found now."""
+        split, confusions = evidence.split, confusion_counts(evidence)
+        drawn = {f"{split}/confusion": draw_in_order(confusions, self.class_names, percent=True)}
+        if not self.is_sharded:  # the other processes do not look
+            drawn[f"{split}/masks"] = draw_some(self, table, evidence)
+        return drawn
+
     def predictions_of(self, evidence: Evidence) -> Iterator[SegmentationPrediction]:
-        for confusion_KK in evidence.arrays["confusion"]:
-            yield SegmentationPrediction(confusion_KK.sum(axis=0), self.class_names)
+        """Confidences are those of some pixels."""
+        for confusion_KK, logits_PK in zip(evidence.arrays["confusion"], evidence.arrays["logits"], strict=True):
+            shares_PK = to_probabilities(logits_PK.astype(np.float64) / self.temperature, one_class=True)
+            found_K = confusion_KK.sum(axis=0, dtype=np.int64)
+            yield SegmentationPrediction(found_K, self.class_names, confidence=shares_PK.max(axis=1))
 
     def placed(self, outputs: Any, sizes_wh: Tensor) -> Any:
         return self.output_layer().of_images(outputs, sizes_wh.tolist())
 
-    def predictions(self, outputs: Any, threshold: float | None = None) -> Sequence[SegmentationPrediction]:
-        return SegmentationPrediction.of(outputs, self.output_layer())
+    def merged(self, outputs: Tensor, places_xyxy: Tensor) -> Any:
+        return [blended_tiles(outputs, places_xyxy, self.temperature)]
 
-
-def known_pixels(evidence: Evidence) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Logits float32 [M, K] and classes int64 [M] of those pixels that were kept and are not void."""
-    truth = evidence.arrays["truth"].reshape(-1)
-    logits = evidence.arrays["logits"].reshape(len(truth), -1)
-    known = truth != VOID
-    return logits[known].astype(np.float32), truth[known].astype(np.int64)
+    def predictions(self, outputs: Any, threshold: float | None = None) -> Iterator[SegmentationPrediction]:
+        """One after the other: images may be large, and there are no thresholds."""
+        layer = self.output_layer()
+        for one in outputs:
+            yield from SegmentationPrediction.of(layer.as_arrays(one), layer)
