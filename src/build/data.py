@@ -16,10 +16,11 @@ from src.models.weights import find_weights, preprocessing_of
 from src.runs.record import RunRecord
 from src.settings.errors import ConfigError, first_line
 from src.settings.kinds import require_kind
-from src.settings.nodes import MOVE_WITH_PIXELS, Augmentation, DataSettings
+from src.settings.nodes import Augmentation, DataSettings
 from src.settings.rules import wrong_values
 from src.settings.schema import TrainConfig
 from src.settings.signatures import check_targets, no_download
+from src.settings.target_kinds import MOVE_WITH_PIXELS
 from src.settings.trust import plain_config
 
 log = logging.getLogger(__name__)

@@ -6,11 +6,10 @@ Shapes: N images, m boxes.
 import numpy as np
 import numpy.typing as npt
 
+from src.data.box_overlaps import LEAST_SIDE_PX
 from src.data.boxes import Boxes
 from src.data.targets import Rows
 from src.models.preprocessing import Preprocessing
-
-LEAST_SIDE_PX = 1.0  # of a box at the network's size: smaller ones are dropped in training
 
 
 def network_scale(sizes_wh: npt.NDArray[np.int64], preprocessing: Preprocessing) -> npt.NDArray[np.float32]:

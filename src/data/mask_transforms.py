@@ -4,9 +4,9 @@ from PIL import Image
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
-from src.data.masks import VOID
 from src.data.scale_jitter import ScaleJitter
 from src.data.transforms import Transform, color_steps, mirror_steps, resized
+from src.evaluation.pixels.confusion import VOID
 from src.models.preprocessing import Preprocessing
 from src.settings.nodes import Augmentation
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from src.data.targets import Kind, Rows, Targets, rarest
+from src.evaluation.pixels.confusion import VOID
 from src.models.preprocessing import Preprocessing
 from src.settings.nodes import Augmentation
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 Mask = npt.NDArray[np.uint8]  # [H, W], class ids, VOID where nobody says what there is
 
-VOID = 255
 MOST_CLASSES = 255  # ids 0 to 254
 SHOWN_SHARE = 0.005  # of an image's pixels: classes of less are left out of its text
 NEAR_COPIES_DIFFER = 0.5  # share of the pixels

@@ -17,15 +17,16 @@ from src.data.reading import require_all_readable, require_some_readable
 from src.data.split_plan import SplitPlan
 from src.data.splits import SPLITS
 from src.data.table import ImageTable
-from src.data.targets import WORDS, Classes, Kind
+from src.data.targets import Classes, Kind
 from src.data.transforms import is_random
 from src.data.workers import available_workers, workers_that_fit
 from src.files.csv_files import write_csv_file
 from src.models.preprocessing import Preprocessing
 from src.settings.errors import ConfigError
-from src.settings.nodes import MOVE_WITH_PIXELS, Augmentation, DataSettings
+from src.settings.nodes import Augmentation, DataSettings
 from src.settings.options import tasks_for
 from src.settings.plain_values import LONGEST_NAME
+from src.settings.target_kinds import MOVE_WITH_PIXELS, TARGET_KINDS
 
 
 class DataArguments(DataSettings, total=False):
@@ -111,8 +112,8 @@ class ImageSource(LightningDataModule):
         """Raise ConfigError for other targets than the task's, for names without end, and for empty splits."""
         if table.targets.kind != self.targets:
             raise ConfigError(
-                f"task: it needs {WORDS[self.targets]} per image, and these data have "
-                f"{WORDS[table.targets.kind]}: choose {tasks_for(table.targets.kind)}, or other data."
+                f"task: it needs {TARGET_KINDS[self.targets].words} per image, and these data have "
+                f"{TARGET_KINDS[table.targets.kind].words}: choose {tasks_for(table.targets.kind)}, or other data."
             )
         if long := next((name for name in table.class_names if len(name) > LONGEST_NAME), None):
             raise ConfigError(f"The class '{long[:40]}...' has a name of {len(long)} characters, over {LONGEST_NAME}.")

@@ -6,7 +6,7 @@ Shapes: N images, K classes, T numbers, P pairs of images. `rows` are int64 indi
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,22 +16,13 @@ if TYPE_CHECKING:
     from src.models.preprocessing import Preprocessing
     from src.settings.nodes import Augmentation
 
-Kind = Literal["classes", "tags", "numbers", "boxes", "masks", "instances"]  # the words of task.targets
+Kind: TypeAlias = str  # the words of task.targets: src/settings/target_kinds.py
 Rows = npt.NDArray[np.int64]
 
 MAX_BINS = 10  # of numbers, for spreading them evenly over splits
 IMAGES_PER_BIN = 20
 SHOWN_CLASSES = 12  # in a description; of more, the largest, the middle and the smallest
 SHOWN_TARGETS = 10
-
-WORDS: dict[str, str] = {
-    "classes": "one class",
-    "tags": "several classes",
-    "numbers": "numbers",
-    "boxes": "boxes",
-    "masks": "a class for each pixel",
-    "instances": "objects with masks",
-}  # ... per image
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import Any
 
 from src.settings.backbones import BACKBONES, OWN_HEADS
 from src.settings.errors import ConfigError
-from src.settings.nodes import TARGETS
 from src.settings.options import task_names
 from src.settings.plain_values import MOST_DETECTIONS, NAMES, PREPROCESSING, Rules, is_number, is_number_or_none
+from src.settings.target_kinds import TARGET_KINDS
 
 
 def require_named_task(values: Any, file: Path) -> None:
@@ -77,7 +77,7 @@ ENTRIES: Rules = {
     "config.head": (is_mapping, "settings"),
     "config.task": (is_mapping, "settings"),
     "config.task.name": (lambda name: name in task_names(), f"one of {', '.join(task_names())}"),
-    "config.task.targets": (lambda kind: kind in TARGETS, f"one of {', '.join(TARGETS)}"),
+    "config.task.targets": (lambda kind: kind in TARGET_KINDS, f"one of {', '.join(TARGET_KINDS)}"),
     "config.task.monitor": (is_text, "the name of a metric"),
     "config.task.mode": (lambda mode: mode in ("max", "min"), "max or min"),
     "config.seed": (lambda v: isinstance(v, int), "a whole number"),

@@ -5,11 +5,11 @@ from typing import Any
 
 from src.evaluation.metric_facts import facts_of
 from src.settings.backbones import OWN_HEADS
-from src.settings.nodes import MOVE_WITH_PIXELS
-from src.settings.object_contradictions import OBJECTS, object_problems
+from src.settings.object_contradictions import object_problems
 from src.settings.options import options_of
 from src.settings.processes import process_problems
 from src.settings.schema import TrainConfig
+from src.settings.target_kinds import MOVE_WITH_PIXELS, TARGET_KINDS
 
 
 def contradictions(settings: TrainConfig) -> Iterator[str]:
@@ -49,7 +49,7 @@ def task_problems(settings: TrainConfig) -> Iterator[str]:
     if better and task.mode != better:
         yield f"task.monitor={task.monitor} is best at its {better}imum: set task.mode={better}."
     wanted = settings.loss.get("targets", task.targets)
-    if wanted != task.targets and task.targets not in OBJECTS:  # object_contradictions.py has these
+    if wanted != task.targets and not TARGET_KINDS[task.targets].own_losses:  # object_contradictions.py has these
         yield (
             f"loss: {settings.loss['_target_']} is for task.targets={wanted}, and this task has "
             f"task.targets={task.targets}: choose another loss, or another task."
@@ -73,8 +73,8 @@ def head_problems(settings: TrainConfig) -> Iterator[str]:
 
 def augment_problems(settings: TrainConfig) -> Iterator[str]:
     augment, data = settings.augment, settings.data
-    cuts = augment.crop_scale_min is not None or settings.task.targets == "masks"
-    if augment.crop_px is not None and not cuts:
+    needs_crops = "crop_scale_min" in TARGET_KINDS[settings.task.targets].changes
+    if augment.crop_px is not None and augment.crop_scale_min is None and needs_crops:
         yield (
             f"augment.crop_px={augment.crop_px} is the side of random crops, and there are none: set "
             "augment.crop_scale_min, or leave it null."

@@ -13,6 +13,7 @@ from omegaconf import MISSING
 from src.settings.options import task_names
 from src.settings.plain_values import LARGEST_PX
 from src.settings.rules import ReadByUs, at_least, more_than, one_of
+from src.settings.target_kinds import TARGET_KINDS
 
 PRECISIONS = "auto 32-true 32 bf16-mixed 16-mixed bf16-true 16-true 64-true transformer-engine".split()  # noqa: SIM905
 
@@ -22,9 +23,7 @@ Share = Annotated[float, at_least(0, at_most=1)]
 Positive = Annotated[float, more_than(0)]
 PositiveOrZero = Annotated[float, at_least(0)]
 SidePx = Annotated[int, at_least(1, at_most=LARGEST_PX)]
-MOVE_WITH_PIXELS = ("boxes", "masks", "instances")  # targets that images are transformed with
-TARGETS = ("classes", "tags", "numbers", "boxes", "masks", "instances")
-Targets = Annotated[str, one_of(*TARGETS)]  # what the network learns of each image
+Targets = Annotated[str, one_of(*TARGET_KINDS)]  # what the network learns of each image
 
 
 @dataclass

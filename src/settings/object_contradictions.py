@@ -3,27 +3,20 @@
 from collections.abc import Iterator
 
 from src.settings.backbones import OWN_HEADS
-from src.settings.nodes import MOVE_WITH_PIXELS
 from src.settings.options import options_of, tasks_for
 from src.settings.schema import TrainConfig
+from src.settings.target_kinds import MOVE_WITH_PIXELS, TARGET_KINDS
 
-OBJECTS = ("boxes", "instances")  # whose networks have losses of their own
-# Augmentation that is not for all targets.
-FOR_TARGETS = {
-    **dict.fromkeys(("crop_scale_min", "policy", "erasing", "mixup", "cutmix"), ("classes", "tags", "numbers")),
-    **dict.fromkeys(("zoom_out", "iou_crop"), OBJECTS),
-    "scale_jitter": MOVE_WITH_PIXELS,
-}
-USUAL_AUGMENT = {"boxes": "boxes", "instances": "boxes", "masks": "pixels"}
 GROUPS = 32  # channels of a pyramid are normalised in so many groups
 
 
 def object_problems(settings: TrainConfig) -> Iterator[str]:
     targets, augment = settings.task.targets, settings.augment
-    others = [name for name, able in FOR_TARGETS.items() if targets not in able]
-    if given := [f"augment.{name}={value}" for name in others if (value := getattr(augment, name))]:
+    able = TARGET_KINDS[targets].changes
+    others = [name for kind in TARGET_KINDS.values() for name in kind.changes if name not in able]
+    if given := [f"augment.{name}={value}" for name in dict.fromkeys(others) if (value := getattr(augment, name))]:
         is_are, it = ("is", "it") if len(given) == 1 else ("are", "them")
-        instead = f"augment={USUAL_AUGMENT.get(targets, 'light')}"
+        instead = f"augment={TARGET_KINDS[targets].augment}"
         yield f"{' and '.join(given)} {is_are} not for task.targets={targets}: choose {instead}, or leave {it} out."
     moves = targets in MOVE_WITH_PIXELS
     yield from network_problems(settings) if moves else ()
@@ -33,7 +26,7 @@ def object_problems(settings: TrainConfig) -> Iterator[str]:
 def network_problems(settings: TrainConfig) -> Iterator[str]:
     """Of networks that say what is where."""
     head, data, targets = settings.head, settings.data, settings.task.targets
-    if settings.loss and targets in OBJECTS:
+    if settings.loss and TARGET_KINDS[targets].own_losses:
         yield (
             f"loss: the networks of task.targets={targets} have losses of their own, and {settings.loss['_target_']} "
             "would do nothing: leave loss= out."

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from src.settings.kinds import names_a
-from src.settings.nodes import MOVE_WITH_PIXELS
 from src.settings.schema import TrainConfig
+from src.settings.target_kinds import MOVE_WITH_PIXELS
 
 
 def void_settings(settings: TrainConfig, typed: Iterable[str]) -> Iterator[str]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from src.data.masks import VOID
+from src.evaluation.pixels.confusion import VOID
 from src.settings.rules import at_least
 
 

@@ -43,8 +43,11 @@ OPTIONS = [
 ]
 
 OF_BOXES = ("head=fcos", "head=retinanet", "head=faster_rcnn", "augment=boxes", "augment=boxes_strong")
+OF_PIXELS = ("deeplabv3", "fcn", "lraspp", "pyramid")
 GO_WITH = {
     **dict.fromkeys(OF_BOXES, ("task=detection",)),
+    **dict.fromkeys((*(f"head={name}" for name in OF_PIXELS), "augment=pixels", "loss=pixels"), ("task=segmentation",)),
+    "head=torchvision_pixels": ("task=segmentation", "backbone=fcn_resnet50"),
     "head=torchvision": ("task=detection", "backbone=ssd300_vgg16"),
 }
 

@@ -10,7 +10,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from src.data.box_sides import LEAST_SIDE_PX, sides_at_network
+from src.data.box_overlaps import LEAST_SIDE_PX
+from src.data.box_sides import sides_at_network
 from src.data.boxes import Boxes
 from src.data.checking.boxes import SMALL_PX
 from src.data.checking.look import Facts

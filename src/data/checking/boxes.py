@@ -7,8 +7,8 @@ import math
 
 import numpy as np
 
-from src.data.box_overlaps import alike_pairs
-from src.data.box_sides import LEAST_SIDE_PX, sides_at_network
+from src.data.box_overlaps import LEAST_SIDE_PX, alike_pairs
+from src.data.box_sides import sides_at_network
 from src.data.boxes import Boxes
 from src.data.checking.kinds import Finding
 from src.data.table import ImageTable

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from src.evaluation.intervals import Floats, Interval, Ints, bootstrap
 
+VOID = 255  # the class id of pixels of which nobody says what they show
 Counts = npt.NDArray[Any]  # pixels, whole numbers, or weighted ones
 
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from src.data.masks import VOID
 from src.data.samplers import mixed_seed
+from src.evaluation.pixels.confusion import VOID
 from src.models.segmenter import answers_at
 
 LOGITS_OF_IMAGE = 16384  # that are kept of it: 256 pixels of 64 classes

@@ -15,10 +15,10 @@ from torch.nn import functional as F
 from torchmetrics import MeanMetric
 
 from src.data.dataset import Batch
-from src.data.masks import VOID
 from src.data.table import ImageTable
 from src.evaluation.calibration import calibration_metrics, fit_temperature, to_probabilities
 from src.evaluation.evidence import Evidence
+from src.evaluation.pixels.confusion import VOID
 from src.models.by_shape import groups_by_shape
 from src.models.segmenter import SegmenterNetwork, enlarged, padded_masks
 from src.runs.record import RunRecord
