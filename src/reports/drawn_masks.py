@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from src.data.masks import VOID, Mask
+from src.data.masks import Mask
+from src.evaluation.pixels.confusion import VOID
 from src.reports.drawing import INK, fitted, font
 
 COLOR_SHARE, BLACK_SHARE = 0.55, 0.35  # of a mask over an image; of class 0, which would hide it

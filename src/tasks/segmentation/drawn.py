@@ -12,10 +12,11 @@ from PIL import Image
 from torch import Tensor
 
 from src.data.decode import UnreadableImage
-from src.data.masks import VOID, Mask, Masks
+from src.data.masks import Mask, Masks
 from src.data.table import ImageTable
 from src.data.transforms import evaluation_transform
 from src.evaluation.evidence import Evidence
+from src.evaluation.pixels.confusion import VOID
 from src.models.segmenter import answers_at
 from src.reports.drawn_masks import draw_column, draw_mask, draw_mistakes, with_legend
 from src.reports.judged_boxes import draw_grid

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from src.data.masks import VOID
 from src.evaluation.confusion import ConfusionCounts
 from src.evaluation.evidence import Evidence
+from src.evaluation.pixels.confusion import VOID
 
 
 def known_pixels(evidence: Evidence) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
