@@ -4,10 +4,12 @@ Shapes: B images, K classes, H and W pixels of an image, h and w of the one that
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from src.models.ceil_pooling import without_ceil_pooling
 from src.models.pillow_resize import PillowResizeWhole
 from src.models.preprocessing import Preprocessing
 from src.models.segmenter import enlarged
@@ -20,6 +22,10 @@ class ExportedSegmenter(ExportedModel):
     """Takes RGB images uint8 [B, 3, H, W] of any size, all of one size, and returns `mask` uint8 [B, H, W], class ids,
     and `confidence` float32 [B, H, W], the probability of that class, in their own pixels.
     """
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        without_ceil_pooling(self.network.net)
 
     def make_resize(self, preprocessing: Preprocessing) -> nn.Module:
         return PillowResizeWhole(preprocessing, size_divisible=1)
