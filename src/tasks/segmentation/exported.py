@@ -23,6 +23,12 @@ class ExportedSegmenter(ExportedModel):
     and `confidence` float32 [B, H, W], the probability of that class, in their own pixels.
     """
 
+    advice = (
+        " Images are of many shapes, and some networks (Swin, MaxViT) compute otherwise in each. Take a convolutional "
+        "one, such as backbone=squeezenet1_1 or resnet50, or train with data.resize_mode=stretch: all images are then "
+        "of one shape."
+    )
+
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
         without_ceil_pooling(self.network.net)
@@ -33,7 +39,7 @@ class ExportedSegmenter(ExportedModel):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         pixels_B3hw, _, _ = self.resize(images)
         logits_BKhw = self.network.net(self.network.normalise(pixels_B3hw).to(self.dtype))[0].float()
-        return pixel_answers(logits_BKhw, images.shape[2:], self.outputs.temperature)
+        return pixel_answers(logits_BKhw, images.shape[2:], self.outputs.temperature or 1.0)
 
 
 def pixel_answers(logits_BKhw: Tensor, size: Sequence[int], temperature: float) -> tuple[Tensor, Tensor]:
