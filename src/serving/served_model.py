@@ -75,6 +75,8 @@ class ServedModel(ABC):
     def check(self, outputs: Outputs, count: int) -> None:
         """Raise ConfigError unless these are right for so many images."""
         for name, shape in self.prediction.output_shapes(self.facts.class_names).items():
+            if name not in outputs:
+                raise ConfigError(f"'{self.facts.file}' gives {name} that cannot be served: serve its checkpoint.")
             if what := fault_of(outputs[name], name, (count, *shape)):  # of -1 there may be any number
                 raise ConfigError(f"'{self.facts.file}' answers {name} with {what}, so it cannot be served.")
 
