@@ -63,8 +63,3 @@ def test_a_checkpoint_is_measured_as_at_the_end_of_its_run(objects_run: Run, com
     found = json.loads((tmp_path / "e.json").read_text())
     for name in ("mask_ap", "mask_ap50", "box_ap", "loss", "f1"):
         assert found[f"test/{name}"] == pytest.approx(objects_run.metrics[f"test/{name}"], abs=1e-6)
-
-
-def test_what_cannot_be_done_yet_is_told(objects_run: Run, command: Any, tmp_path: Path) -> None:
-    answer: Answer = command("export", f"ckpt={objects_run.directory}", "format=onnx", f"output={tmp_path}/m.onnx")
-    assert answer.status == 1 and "cannot be exported" in answer.err and "Traceback" not in answer.err

@@ -4,6 +4,7 @@ Shapes: N images, M true objects, D detections, P pairs, S side of a detection's
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +14,12 @@ from src.evaluation.boxes.overlaps import INSIDE_CROWD, LEAST, Found, Overlaps
 from src.evaluation.pixels.crops import Crop
 from src.evaluation.pixels.pasting import pasted
 
-Masks = npt.NDArray[np.uint8]
+Masks = npt.NDArray[Any]
 
 
 class MaskMeasure:
-    """`masks`: uint8 [N, rows, S, S], probabilities as `pasted` has them; `true_crops` of the image with this number,
-    in the order of the true boxes.
+    """`masks`: uint8 [N, rows, S, S], probabilities as `pasted` has them, or the Crops themselves, object [N, rows];
+    `true_crops` of the image with this number, in the order of the true boxes.
     """
 
     def __init__(self, masks: Masks, true_crops: Callable[[int], Sequence[Crop]]) -> None:
@@ -32,7 +33,7 @@ class MaskMeasure:
         for n, (end, count) in enumerate(zip(ends_N.tolist(), truth.counts_N.tolist(), strict=True)):
             first, last = np.searchsorted(found.image_D, (n, n + 1)).tolist()
             boxes = zip(found.row_D[first:last].tolist(), found.boxes_xyxy_D4[first:last], strict=True)
-            crops = [pasted(self.masks[n][row], box) for row, box in boxes]
+            crops = [self.crop(n, row, box) for row, box in boxes]
             true = list(self.true_crops(n))
             area_D[first:last], area_M[end - count : end] = areas(crops), areas(true)
             crowd = truth.crowd_M[end - count : end]
@@ -43,6 +44,10 @@ class MaskMeasure:
             np.array(detections, dtype=np.int32), np.array(objects, dtype=np.int32), np.array(shares, dtype=np.float64),
             area_D.astype(np.float32), area_M.astype(np.float32),
         )  # fmt: skip
+
+    def crop(self, n: int, row: int, box_4: npt.NDArray[np.float32]) -> Crop:
+        mask = self.masks[n][row]
+        return mask if isinstance(mask, Crop) else pasted(mask, box_4)
 
 
 def areas(crops: Sequence[Crop]) -> Ints:

@@ -36,6 +36,7 @@ from src.tasks.detection.network import loss_names, network_facts, network_for_b
 from src.tasks.detection.prediction import DetectionPrediction
 from src.tasks.detection.tiles import in_pixels, merged_tiles
 from src.tasks.detection.zero_ap import is_zero, require_measurable, warn_of_zeros
+from src.training.exported_model import ExportedModel
 from src.training.task import FineTuneTask
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ class DetectionTask(FineTuneTask):
     prediction: ClassVar[type[DetectionPrediction]] = DetectionPrediction
     network_kind: ClassVar[type[DetectorNetwork]] = DetectorNetwork
     main_metric: ClassVar[str] = "ap"
-    exported_model = ExportedDetector
+    exported_model: ClassVar[type[ExportedModel]] = ExportedDetector
     model: DetectorNetwork
     fitted: dict[str, float] | None = None  # at the end of a run; before that the checkpoint's holds
     told_zero = False  # why AP was 0 after an epoch

@@ -4,6 +4,7 @@ Shapes: B images, D rows for boxes, S side of a mask in its box.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,8 +34,9 @@ class InstanceSegmentationOutputs(DetectionOutputs):
     def forward(self, outputs: Tensor) -> dict[str, Tensor]:
         return {**super().forward(box_columns(outputs)), "masks": mask_columns(outputs)}
 
-    def undo(self, outputs: Outputs) -> Tensor:
-        return torch.cat([super().undo(outputs), torch.from_numpy(outputs["masks"]).flatten(2)], dim=-1)
+    def undo(self, outputs: Outputs) -> Any:
+        """Outputs [B, D, 6], and the masks as they are, of a checkpoint or of an exported file."""
+        return super().undo(outputs), outputs["masks"]
 
     def arrays(self, outputs: Tensor | PlacedOutputs) -> Outputs:
         """With the sizes of the images, where they are known."""

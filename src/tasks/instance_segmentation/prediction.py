@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from src.evaluation.boxes.overlaps import iou
+from src.evaluation.found_objects import as_coco
 from src.evaluation.pixels.crops import Crop
 from src.evaluation.pixels.pasting import FULL, pasted
 from src.evaluation.prediction import Floats, Outputs
@@ -18,6 +20,7 @@ from src.reports.drawn_masks import palette_image
 from src.reports.painted_objects import painted
 from src.tasks.detection.prediction import DetectionPrediction
 
+ROUNDED_PX = 2  # of a small mask
 SAME_IOU = 0.99  # of a mask and its counterpart in predictions that count as the same
 SIZES = "sizes_wh"  # among outputs: of the images, [B, 2]
 PIXELS = "pixels"  # column with the size of a mask
@@ -34,8 +37,11 @@ class InstanceSegmentationPrediction(DetectionPrediction):
 
     @classmethod
     def more_of(cls, outputs: Outputs, image: int, kept_D: npt.NDArray[np.bool_]) -> dict[str, Any]:
-        boxes, masks = outputs["boxes"][image][kept_D], as_bytes(outputs["masks"][image][kept_D])
-        crops = [pasted(mask, box) for mask, box in zip(masks, boxes, strict=True)]
+        boxes, masks = outputs["boxes"][image][kept_D], outputs["masks"][image][kept_D]
+        if masks.dtype == object:  # of an exported file
+            crops = masks.tolist()
+        else:
+            crops = [pasted(mask, box) for mask, box in zip(as_bytes(masks), boxes, strict=True)]
         if SIZES not in outputs:
             return {"crops": crops}
         width, height = outputs[SIZES][image].tolist()
@@ -44,6 +50,16 @@ class InstanceSegmentationPrediction(DetectionPrediction):
     @classmethod
     def output_shapes(cls, class_names: list[str]) -> dict[str, tuple[int, ...]]:
         return {**super().output_shapes(class_names), "masks": (-1, -1, -1)}
+
+    @classmethod
+    def named(cls, arrays: Sequence[npt.NDArray[Any]], class_names: list[str]) -> Outputs:
+        """A file has masks of its image's size; here they are Crops, object [1, M]."""
+        *others, masks_MHW = arrays
+        crops = np.empty((1, len(masks_MHW)), dtype=object)
+        crops[0] = [Crop.of(mask_HW > 0) for mask_HW in masks_MHW]
+        size_wh = np.array([masks_MHW.shape[:0:-1]])
+        named = zip(super().output_shapes(class_names), others, strict=True)
+        return {name: value[None].astype(np.float32) for name, value in named} | {"masks": crops, SIZES: size_wh}
 
     @classmethod
     def choice(cls, class_names: list[str]) -> str:
@@ -74,12 +90,24 @@ class InstanceSegmentationPrediction(DetectionPrediction):
 
     def as_json(self, top_k: int | None = None) -> dict[str, Any]:
         found = super().as_json(top_k)["boxes"]
-        return {"boxes": [{**one, PIXELS: crop.area} for one, crop in zip(found, self.crops, strict=False)]}
+        more = [{PIXELS: crop.area} for crop in self.crops]
+        if self.size_wh is not None:
+            more = [as_coco(crop, self.size_wh) for crop in self.crops]
+        return {"boxes": [{**one, **rest} for one, rest in zip(found, more, strict=False)]}
+
+    def unlike_masks(self, other: Self) -> bool:
+        """Whether an object has another mask than its counterpart: the same class, and just about the same box."""
+        for box, k, crop in zip(self.boxes_xyxy, self.class_ids, self.crops, strict=True):
+            ious = iou(box[None].astype(np.float64), other.boxes_xyxy.astype(np.float64))
+            ious = np.where(other.class_ids == k, ious, 0)
+            if len(ious) and ious.max() > SAME_IOU and not alike(crop, other.crops[int(ious.argmax())]):
+                return True
+        return False
 
     def same_as(self, other: Self, unit: Floats) -> bool:
         """The same objects, as of DetectionPrediction, with the same masks but for some pixels at their edges."""
         pairs = zip(self.crops, other.crops, strict=False)
-        return super().same_as(other, unit) and all(share(one, two) > SAME_IOU for one, two in pairs)
+        return super().same_as(other, unit) and all(alike(one, two) for one, two in pairs)
 
 
 def as_bytes(masks: Floats) -> npt.NDArray[np.uint8]:
@@ -87,7 +115,8 @@ def as_bytes(masks: Floats) -> npt.NDArray[np.uint8]:
     return np.asarray(np.rint(masks * FULL), dtype=np.uint8)
 
 
-def share(one: Crop, other: Crop) -> float:
-    """Intersection over union; 1 where both are empty."""
-    common, both = one.common(other), one.area + other.area
-    return common / (both - common) if both else 1.0
+def alike(one: Crop, other: Crop) -> bool:
+    """Up to rounding, which decides about single pixels at the edges."""
+    common = one.common(other)
+    union = one.area + other.area - common
+    return union - common <= max(ROUNDED_PX, (1 - SAME_IOU) * union)

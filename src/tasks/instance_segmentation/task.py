@@ -4,6 +4,7 @@ Shapes: B images, D rows for the boxes that are found in one, S side of a mask i
 """
 
 from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -11,20 +12,21 @@ from torch import Tensor
 
 from src.data.boxes import Boxes
 from src.data.dataset import Batch
-from src.data.instances import unpacked
+from src.data.instances import Instances, unpacked
+from src.evaluation.boxes.average_precision import box_metrics
 from src.evaluation.boxes.mask_overlaps import MaskMeasure
+from src.evaluation.boxes.matching import match
 from src.evaluation.evidence import Evidence
 from src.evaluation.pixels.pasting import FULL
-from src.evaluation.prediction import Prediction
+from src.evaluation.prediction import Outputs, Prediction
 from src.models.mask_detector import MaskDetectorNetwork, box_columns, mask_columns
-from src.settings.errors import ConfigError
-from src.tasks.detection.answers import calibrated_layer
+from src.tasks.detection.answers import calibrated_layer, true_boxes
 from src.tasks.detection.metrics import BoxMetrics
 from src.tasks.detection.task import DetectionTask
 from src.tasks.detection.zero_ap import require_measurable
 from src.tasks.instance_segmentation.export import InstanceSegmentationOutputs, PlacedOutputs
-from src.tasks.instance_segmentation.prediction import InstanceSegmentationPrediction
-from src.training.exported_model import ExportedModel
+from src.tasks.instance_segmentation.exported import ExportedMasks
+from src.tasks.instance_segmentation.prediction import InstanceSegmentationPrediction, as_bytes
 
 BOX_NAMES = ("ap", "ap50")  # of BoxMetrics; of masks there are all
 IMAGES_AT_ONCE = 32  # whose masks become numbers
@@ -37,7 +39,8 @@ class InstanceSegmentationTask(DetectionTask):
     Everything that detection says of boxes at an IoU is said here of masks at theirs: thresholds, calibration, errors.
     """
 
-    prediction = InstanceSegmentationPrediction
+    prediction: ClassVar[type[InstanceSegmentationPrediction]] = InstanceSegmentationPrediction
+    exported_model = ExportedMasks
     network_kind = MaskDetectorNetwork
     main_metric = "mask_ap"
 
@@ -79,14 +82,29 @@ class InstanceSegmentationTask(DetectionTask):
         assert isinstance(layer, InstanceSegmentationOutputs)
         return layer
 
-    def exported(self, half: bool = False) -> ExportedModel:
-        raise ConfigError("Networks with masks cannot be exported yet: serve and predict use the checkpoint itself.")
-
     def placed(self, outputs: Tensor, sizes_wh: Tensor) -> PlacedOutputs:
         return PlacedOutputs(super().placed(outputs, sizes_wh), sizes_wh)
 
     def merged(self, outputs: Tensor, places_xyxy: Tensor) -> PlacedOutputs:
         return PlacedOutputs(super().merged(outputs, places_xyxy), places_xyxy[:, 2:].amax(dim=0)[None])
+
+    def compare(self, expected: Outputs, found: Outputs) -> tuple[int, float]:
+        """Images that have another mask anywhere are not alike."""
+        same, largest = super().compare(expected, found)
+        layer = self.output_layer()
+        pairs = zip(*(self.prediction.of(outputs, layer) for outputs in (expected, found)), strict=True)
+        return max(same - sum(one.unlike_masks(other) for one, other in pairs), 0), largest
+
+    def metrics_of(self, outputs: Any, labels: Any, sizes_wh: Tensor) -> dict[str, Tensor]:
+        assert isinstance(labels, Instances)
+        rows_ND6, masks = outputs
+        truth = true_boxes([labels.rows_of(n) for n in range(len(labels))])
+        measure = MaskMeasure(
+            masks if masks.dtype == object else as_bytes(masks),
+            lambda n: labels.crops(n, (int(sizes_wh[n, 0]), int(sizes_wh[n, 1]))),
+        )
+        measured = box_metrics(match(rows_ND6.numpy(), truth, len(self.class_names), measure))
+        return {f"test/mask_{name}": torch.tensor(value) for name, value in measured.items()}
 
     def predictions_of(self, evidence: Evidence) -> Iterator[Prediction]:
         for start in range(0, len(evidence), IMAGES_AT_ONCE):
