@@ -168,6 +168,22 @@ def pixels_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     )  # fmt: skip
 
 
+OBJECTS = (
+    "task=instance_segmentation", "data.scenes=24", "data.scene_px=72", "data.batch_size=4", "head.strides=[8,16]",
+    "head.mask_convs=1", "head.proposals=60", "head.samples=32", "head.hidden_features=64",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def objects_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """One run with the masks of objects, with TensorBoard; boxes have low scores."""
+    directory = tmp_path_factory.mktemp("objects_run") / "run"
+    return run_train(
+        directory, *OBJECTS, "trainer.max_epochs=8", "augment=none", "logger=tensorboard",
+        "+callbacks.figures.every_n_epochs=4",
+    )  # fmt: skip
+
+
 @dataclass
 class Answer:
     status: int

@@ -24,9 +24,12 @@ class TwoStageGraph:
 
     def __call__(self, pixels_13hw: Tensor, size_2: Tensor) -> Found:
         """As OneStageGraph."""
-        maps = self.net.backbone(pixels_13hw)
+        return self.boxes(self.net.backbone(pixels_13hw), pixels_13hw, size_2)
+
+    def boxes(self, maps: dict[str, Tensor], pixels_13hw: Tensor, size_2: Tensor) -> Found:
+        """The same, of what the backbone makes of the image."""
         proposals_P4, there_P = self.proposals(pixels_13hw, list(maps.values()), size_2)
-        pooled = self.pooled(self.seen(maps), proposals_P4)
+        pooled = self.pooled(self.seen(maps), proposals_P4, self.heads.box_roi_pool)
         logits_PK, deltas_P4K = self.heads.box_predictor(self.heads.box_head(pooled.to(pixels_13hw.dtype)))
         scores_PK = torch.softmax(logits_PK.float(), dim=-1)
         boxes_PK4 = self.heads.box_coder.decode_single(deltas_P4K.float(), proposals_P4).unflatten(1, (-1, 4))
@@ -68,15 +71,15 @@ class TwoStageGraph:
         boxes_P4 = torch.cat([*boxes, pixels_13hw.new_ones(1, 4, dtype=torch.float32)])[order_P]
         return boxes_P4, best_P >= 0
 
-    def pooled(self, maps: list[Tensor], proposals_P4: Tensor) -> Tensor:
-        """float32 [P, C, 7, 7], each of the map that fits the size of the proposal."""
-        pool = self.heads.box_roi_pool
+    def pooled(self, maps: list[Tensor], proposals_P4: Tensor, pool: Any) -> Tensor:
+        """float32 [P, C, s, s] for the s of the pool, each of the map that fits the size of the proposal."""
+        levels = self.heads.box_roi_pool  # which sees the same maps as that of masks
         rois_P5 = torch.cat([torch.zeros_like(proposals_P4[:, :1]), proposals_P4], dim=1)
-        levels_P = pool.map_levels([proposals_P4])
+        levels_P = levels.map_levels([proposals_P4])
         parts = []
         for level, one in enumerate(maps):
             places_p = (levels_P == level).nonzero().flatten()
-            size, scale = pool.output_size, pool.scales[level]
+            size, scale = pool.output_size, levels.scales[level]
             parts.append(roi_align(one.float(), rois_P5[places_p], size, scale, pool.sampling_ratio))
         by_level_P = (levels_P * len(levels_P) + torch.arange(len(levels_P))).argsort()
         return torch.cat(parts)[by_level_P.argsort()]

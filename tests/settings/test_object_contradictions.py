@@ -53,6 +53,18 @@ MISTAKES = [
     (["task=detection", "backbone=fcn_resnet50"], "is a whole network for task.targets=masks, and this task has"),
     (["task=segmentation", "head=fcos"], "is for boxes, and this task has task.targets=masks: choose head="),
     (["task=segmentation", "loss=cross_entropy"], "is for task.targets=classes, and this task has task.targets=masks"),
+    (["task=instance_segmentation", "head=faster_rcnn"], "is for boxes, and this task has task.targets=instances"),
+    (
+        ["task=instance_segmentation", "head=torchvision_masks"],
+        "choose head=mask_rcnn, or backbone=maskrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2",
+    ),
+    (
+        ["task=instance_segmentation", "backbone=maskrcnn_resnet50_fpn_v2", "head=mask_rcnn"],
+        "give backbone=maskrcnn_resnet50_fpn_v2 without head=",
+    ),
+    (["task=detection", "backbone=maskrcnn_resnet50_fpn"], "is a whole network for task.targets=instances"),
+    (["task=instance_segmentation", "backbone=ssd300_vgg16"], "is a whole network for task.targets=boxes"),
+    (["task=instance_segmentation", "loss=cross_entropy"], "have losses of their own"),
     (["task=segmentation", "loss.dice_share=2"], "loss.dice_share=2 is out of range"),
     (["task=segmentation", "augment=boxes_strong"], "not for task.targets=masks: choose augment=pixels"),
 ]

@@ -13,8 +13,6 @@ import numpy.typing as npt
 from src.data.box_sides import LEAST_SIDE_PX
 from src.data.boxes import Boxes
 from src.data.checking.boxes import SMALL_PX
-from src.data.checking.look import Facts
-from src.data.module import ImageDataModule
 from src.data.table import ImageTable
 from src.data.targets import Rows
 from src.models.preprocessing import Preprocessing
@@ -90,10 +88,3 @@ class BoxCounts:
     def below(self) -> list[tuple[float, int]]:
         """Boxes with a side under 8 pixels, and under 1."""
         return [(px, int((self.shorter_M < px).sum())) for px in (SMALL_PX, LEAST_SIDE_PX)]
-
-
-def box_counts(datamodule: ImageDataModule, facts: Facts) -> BoxCounts | None:
-    """None for data without boxes."""
-    if not isinstance(datamodule.table.targets, Boxes):
-        return None
-    return BoxCounts.of(datamodule.table, facts.rows, datamodule.preprocessing)

@@ -46,14 +46,24 @@ class ExportedDetector(ExportedModel):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         pixels_1Chw, inside_hw, size_2 = self.resize(images)
         pixels_1Chw = torch.where(inside_hw, self.network.normalise(pixels_1Chw), 0.0)
-        boxes_M4, scores_M, labels_M = self.find(pixels_1Chw.to(self.dtype), size_2)
+        boxes_M4, scores_M, labels_M, more = split_off(*self.find(pixels_1Chw.to(self.dtype), size_2))
         objects = are_objects(boxes_M4, labels_M).nonzero().flatten()
         sides_4 = torch.cat([torch.full((1,), images.shape[3]), torch.full((1,), images.shape[2])]).repeat(2)
         boxes_M4 = boxes_M4[objects] / size_2.flip(0).repeat(2) * sides_4
-        rows_M6 = torch.cat([boxes_M4, scores_M[objects, None], labels_M[objects, None] - 1.0], dim=1)
-        outputs = {name: value[0] for name, value in self.outputs(rows_M6[None]).items()}
+        columns = [boxes_M4, scores_M[objects, None], labels_M[objects, None] - 1.0]
+        rows_M = torch.cat([*columns, *(values_M[objects].flatten(1) for values_M in more)], dim=1)
+        outputs = {name: value[0] for name, value in self.outputs(rows_M[None]).items()}
         outputs["labels"] = outputs["labels"].long()
+        return self.named(outputs, images)
+
+    def named(self, outputs: dict[str, Tensor], images: Tensor) -> tuple[Tensor, ...]:
+        """In the order of an exported file."""
         return tuple(outputs[name] for name in self.output_names)
+
+
+def split_off(boxes: Tensor, scores: Tensor, labels: Tensor, *more: Tensor) -> tuple[Tensor, Tensor, Tensor, Any]:
+    """What a graph gives beside boxes, scores and labels, in one."""
+    return boxes, scores, labels, more
 
 
 def graph_of(net: nn.Module) -> OneStageGraph | TwoStageGraph:

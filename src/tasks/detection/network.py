@@ -48,5 +48,6 @@ def network_facts(network: dict[str, Any]) -> list[str]:
 def loss_names(net: nn.Module) -> list[str]:
     """Of the parts of a detector's loss, as torchvision calls them."""
     if isinstance(net, GeneralizedRCNN):
-        return ["loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg"]
+        names = ["loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg"]
+        return [*names, "loss_mask"] if net.roi_heads.has_mask() else names
     return ["classification", "bbox_regression", *(["bbox_ctrness"] if isinstance(net, FCOS) else [])]
