@@ -1,6 +1,7 @@
 """Export networks with random weights in both formats, and compare: which of them can be exported.
 
-One classifier of each of torchvision's families, and every detector: the heads of ours, and whole ones of torchvision.
+One classifier of each of torchvision's families, and every detector and segmenter: the heads of ours, and whole ones
+of torchvision.
 
 python -m scripts.export_all [backbone or backbone/head ...]      prints the rows of the tables in docs/export.md
 """
@@ -25,13 +26,15 @@ from src.data.formats.digit_images import DIGITS_FILE
 from src.export import export
 from src.models.detector import DetectorNetwork
 from src.models.preprocessing import Preprocessing
+from src.models.segmenter import SegmenterNetwork
 from src.models.weights import preprocessing_of
-from src.models.whole_networks import detector_names
+from src.models.whole_networks import detector_names, segmenter_names
 from src.runs.record import CHECKPOINT_KEY, RunRecord
 from src.runs.run import TrainingRun
 from src.settings.project import CONF_DIR
 from src.settings.schema import register, train_config
 from src.tasks.lookup import task_class
+from src.tasks.segmentation.task import SegmentationTask
 from src.training.task import FineTuneTask
 
 FAMILIES = (
@@ -42,6 +45,12 @@ FAMILIES = (
 
 
 DETECTORS = ("squeezenet1_1/fcos", "squeezenet1_1/retinanet", "squeezenet1_1/faster_rcnn", "swin_t/fcos")
+SEGMENTERS = (
+    "squeezenet1_1/pyramid", "mobilenet_v3_small/lraspp", "squeezenet1_1/lraspp", "squeezenet1_1/deeplabv3",
+    "squeezenet1_1/fcn", "resnet18/pyramid", "resnet18/lraspp", "resnet18/deeplabv3", "resnet18/fcn",
+    "mobilenet_v3_small/pyramid", "mobilenet_v3_small/deeplabv3", "mobilenet_v3_small/fcn", "swin_t/pyramid",
+    *segmenter_names(),
+)  # fmt: skip
 SIZES = (
     (160, 120),
     (160, 160),
@@ -49,6 +58,7 @@ SIZES = (
     (160, 38),
     (53, 160),
 )  # width and height of images that scores are spread on
+CLASSES = [str(digit) for digit in range(10)]
 LARGEST_PX = 160  # longer side of what a detector sees; the whole ones of torchvision would take 1,067
 
 
@@ -57,8 +67,9 @@ def main() -> None:
     register_resolvers()
     with tempfile.TemporaryDirectory() as folder:
         write_images(Path(folder) / "images")
-        for name in sys.argv[1:] or [*FAMILIES, *DETECTORS, *detector_names()]:
-            write = write_detector if "/" in name or name in detector_names() else write_checkpoint
+        for name in sys.argv[1:] or [*FAMILIES, *DETECTORS, *detector_names(), *SEGMENTERS]:
+            others = write_detector if "/" in name or name in detector_names() else write_checkpoint
+            write = write_segmenter if name in SEGMENTERS else others
             write(name, Path(folder) / "model.ckpt")
             results = [try_export(Path(folder), format) for format in ("onnx", "torch")]
             print(f"| {name} | {' | '.join(results)} |", flush=True)
@@ -99,12 +110,22 @@ def write_detector(name: str, file: Path, size_px: int = LARGEST_PX, shift: floa
     save(task, file)
 
 
+def write_segmenter(name: str, file: Path, size_px: int = LARGEST_PX, *overrides: str) -> None:
+    """Of ten classes, all of which it finds somewhere."""
+    backbone, _, head = name.partition("/")
+    preprocessing = preprocessing_of(backbone, None).keeping_shape(size_px, None, "fit")
+    chosen = (f"backbone={backbone}", f"head={head or 'torchvision_pixels'}", "head.norms=train", *overrides)
+    task = untrained_task(SegmentationTask, record_of(file, preprocessing, "task=segmentation", *chosen))
+    assert isinstance(task.model, SegmenterNetwork)
+    scatter_classes(task.model)
+    save(task, file)
+
+
 def record_of(file: Path, preprocessing: Preprocessing, *overrides: str) -> RunRecord:
     torch.manual_seed(0)
     with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         cfg = hydra.compose("train", [*overrides, "backbone.weights=null", f"output_dir={file.parent}"])
-    classes = [str(digit) for digit in range(10)]
-    return TrainingRun(train_config(cfg)).record_of(classes, preprocessing, "")
+    return TrainingRun(train_config(cfg)).record_of(CLASSES, preprocessing, "")
 
 
 def save(task: FineTuneTask, file: Path) -> None:
@@ -119,19 +140,40 @@ def scatter_scores(model: DetectorNetwork, shift: float) -> None:
     for layer in layers:
         seen[layer] = torch.zeros(())
         layer.register_forward_hook(lambda layer, _, out: seen.update({layer: torch.maximum(seen[layer], out.std())}))
-    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
     with torch.no_grad():
-        for norm in norms:
-            norm.momentum = None  # the mean of all batches
-            norm.reset_running_stats()
-        for batch_BCHW in batches:
-            model.train()(batch_BCHW)
+        settle_norms(model, batches)
         for batch_BCHW in batches:
             model.eval()(batch_BCHW)
         for layer in layers:
             layer._forward_hooks.clear()
             layer.weight.mul_(1.5 / seen[layer])
             layer.bias.fill_(shift)
+
+
+def scatter_classes(model: SegmenterNetwork) -> None:
+    """Spread the logits of each class around 0 over the pixels."""
+    batches = [torch.stack([pil_to_tensor(image.resize(size)) for image in digit_images()]) for size in SIZES]
+    layers: list[nn.Conv2d] = []
+    for module in model.net.classifier.modules():
+        if isinstance(module, nn.Conv2d) and module.out_channels == len(CLASSES):
+            layers.append(module)
+    with torch.no_grad():
+        settle_norms(model, batches)
+        logits_KP = torch.cat([model.eval()(batch).transpose(0, 1).flatten(1) for batch in batches], dim=1)
+        factors_K = 2 / logits_KP.std(dim=1).clamp(min=1e-9)
+        for number, layer in enumerate(layers):
+            assert layer.bias is not None
+            layer.weight.mul_(factors_K[:, None, None, None])
+            layer.bias.mul_(factors_K).sub_(logits_KP.mean(dim=1) * factors_K if number == 0 else 0)
+
+
+def settle_norms(model: nn.Module, batches: list[torch.Tensor]) -> None:
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = None  # the mean of all batches
+        norm.reset_running_stats()
+    for batch_BCHW in batches:
+        model.train()(batch_BCHW)
 
 
 def is_class_layer(name: str, module: nn.Module) -> bool:

@@ -1,8 +1,9 @@
 """Predictions of a file from src.export, with numpy, Pillow and onnxruntime alone: to copy into a service.
 
-python predict_onnx.py model.onnx <folder or image> [predictions.csv [folder for images with their boxes]]
+python predict_onnx.py model.onnx <folder or image> [predictions.csv [folder for images with their boxes, or for masks]]
 
-The columns are those of src.predict: a row per image, or per box of a detector.
+The columns are those of src.predict: a row per image, or per box of a detector. Of a class for each pixel the folder
+gets PNGs whose pixels are numbers of classes, with a palette; without a folder they are not written.
 """
 
 import csv
@@ -19,6 +20,7 @@ SUFFIXES = (
     ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2",
 )  # fmt: skip
 LEAST_PX = 0.01  # side of a box
+SHOWN_SHARE = 0.005  # of the pixels, from which a class is named
 CORNERS = ("x1", "y1", "x2", "y2")
 DRAFT_MARGIN = 3  # a JPEG may come reduced while its shorter side has this many times the pixels that are needed
 
@@ -47,7 +49,11 @@ def decode(path: Path, needed_px: int) -> tuple[np.ndarray, list[float]]:
 
 
 class Model:
-    """Of a class per image, of classes that reach their thresholds, of numbers, or of boxes: the outputs tell which."""
+    """Of a class per image, of classes that reach their thresholds, of numbers, of boxes, or of a class for each pixel:
+    the outputs tell which. `mask`: the one of the last image, uint8 [H, W].
+    """
+
+    mask: np.ndarray
 
     def __init__(self, file: str) -> None:
         self.session = onnxruntime.InferenceSession(file)
@@ -59,6 +65,9 @@ class Model:
         self.kind = self.session.get_outputs()[0].name
         if self.kind == "boxes":
             self.columns = ["path", *CORNERS, "prediction", "score", "error"]
+        if self.kind == "mask":
+            self.palette = [part for color in json.loads(metadata["palette"]) for part in color]
+            self.columns = ["path", "prediction", "confidence", "error", *(f"share:{name}" for name in names)]
         if self.kind == "values":
             self.names = [f"predicted:{n}" if n in ("path", "label", "ood_score", "error") else n for n in names]
             self.columns = ["path", *self.names, "error"]
@@ -73,6 +82,8 @@ class Model:
         if self.kind == "boxes":
             found = self.boxes(outputs[0] * np.array(scale * 2, dtype=np.float32), *outputs[1:])
             return [{"path": str(path), **row} for row in found] or [{"path": str(path)}]
+        if self.kind == "mask":
+            return [{"path": str(path), **self.pixels(outputs[0][0], outputs[1][0], scale)}]
         return [self.row(path, *(output[0] for output in outputs))]
 
     def boxes(self, corners: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> list[dict[str, str]]:
@@ -84,6 +95,21 @@ class Model:
             for box, score, label in zip(corners.tolist(), scores, labels, strict=True)
             if score >= least[label] and min(box[2] - box[0], box[3] - box[1]) >= LEAST_PX
         ]
+
+    def pixels(self, mask: np.ndarray, confidence: np.ndarray, scale: list[float]) -> dict[str, str]:
+        """Shares of the classes in the pixels of the upright file, those of half a percent as the prediction."""
+        size = [round(side * factor) for side, factor in zip(mask.shape[::-1], scale, strict=True)]
+        self.mask = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+        shares = np.bincount(self.mask.reshape(-1), minlength=len(self.names)) / self.mask.size
+        shown = [self.names[k] for k in np.argsort(-shares, kind="stable") if shares[k] >= SHOWN_SHARE]
+        row = {"prediction": ";".join(shown), "confidence": f"{confidence.mean():.6f}"}
+        return row | {f"share:{name}": f"{share:.6f}" for name, share in zip(self.names, shares, strict=True)}
+
+    def write_mask(self, file: Path) -> None:
+        image = Image.fromarray(self.mask).convert("L")
+        image.putpalette(self.palette)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        image.save(file)
 
     def row(self, path: Path, first: np.ndarray, *ood: np.ndarray) -> dict[str, str]:
         if not ood:
@@ -133,7 +159,11 @@ def main(model_file: str, images: str, output: str = "predictions.csv", drawn: s
         for number, path in enumerate(paths, start=1):
             rows = model.predict(path)
             writer.writerows(rows)
-            if drawn and not rows[0].get("error"):
+            if drawn and not rows[0].get("error") and model.kind == "mask":
+                below = path.relative_to(given if given.is_dir() else given.parent)
+                same = sum(other.with_suffix("") == path.with_suffix("") for other in paths) > 1
+                model.write_mask(Path(drawn) / (f"{below}.png" if same else below.with_suffix(".png")))
+            elif drawn and not rows[0].get("error"):
                 Path(drawn).mkdir(exist_ok=True)
                 draw(path, rows, Path(drawn) / f"{number:05d}_{path.stem}.jpg")
 

@@ -47,6 +47,7 @@ class Prediction(ABC):
     error_words: ClassVar[str] = ""  # what an error is, where it is not just right or wrong
     can_abstain: ClassVar[bool] = False
     says_where: ClassVar[bool] = False  # so that it can be `drawn`
+    of_pixels: ClassVar[bool] = False  # an answer for each pixel, so outputs are as large as the image
     # Settings of src.predict that not every kind of prediction can follow; `output` stands for COCO results.
     uses: ClassVar[frozenset[str]] = frozenset()
     nothing_found: ClassVar[str] = ""  # what is told where every prediction `is_empty`
@@ -110,6 +111,11 @@ class Prediction(ABC):
     def mask_labels(cls, class_names: list[str]) -> list[str]:
         """What the numbers of masks mean, as lines of CVAT's labelmap.txt: `name:red,green,blue::`, from 0 on."""
         return []
+
+    @classmethod
+    def palette(cls, class_names: list[str]) -> list[list[int]] | None:
+        """The colours of the classes in masks, RGB; None if there are no masks."""
+        return None
 
     @property
     def is_empty(self) -> bool:

@@ -30,19 +30,24 @@ class Comparison:
         self.labels, self.sizes_wh = labels, [image.size for image in images]
         with progress_bar() as progress:
             bar = progress.add_task("measure", total=len(images), speed="", loss="")
-            for image in images:
-                self.answers["checkpoint"].append(self.reference.outputs([image]))
+            for n, image in enumerate(images):
+                expected = self.reference.outputs([image])
+                self.keep("checkpoint", expected, expected, n)
                 for name, run in self.runs.items():
-                    self.answers[name].append(self.reference.outputs_of(run, [image]))
+                    self.keep(name, expected, self.reference.outputs_of(run, [image]), n)
                 progress.update(bar, advance=1)
+
+    def keep(self, name: str, expected: Outputs, found: Outputs, n: int) -> None:
+        self.answers[name].append(self.reference.task.digest(expected, found, self.labels, n))
 
     def rows(self) -> dict[str, dict[str, float]]:
         """For each name the task's metrics (if there are labels), agreement with the checkpoint, largest difference."""
         answers, rows = {name: joined(parts) for name, parts in self.answers.items()}, {}
         for name, found in answers.items():
             same, difference = self.reference.task.compare(answers["checkpoint"], found)
-            shares = {"agreement": same / len(self.answers[name]), "difference": difference}
-            rows[name] = {**self.metrics(found), **shares}
+            parts_N = self.reference.task.shares_alike(found)
+            agreement = same / len(self.answers[name]) if parts_N is None else float(parts_N.mean())
+            rows[name] = {**self.metrics(found), "agreement": agreement, "difference": difference}
         return rows
 
     def metrics(self, found: Outputs) -> dict[str, float]:
@@ -50,7 +55,7 @@ class Comparison:
         if self.labels is None:
             return {}
         task = self.reference.task
-        values = task.metrics_of(self.reference.layer.undo(found), self.labels, torch.tensor(self.sizes_wh))
+        values = task.metrics_of(found, self.labels, torch.tensor(self.sizes_wh))
         main = part_of(task.record.task_name, "report").EXPORTED
         return {key: float(values[key]) for key in (f"test/{name}" for name in main)}
 

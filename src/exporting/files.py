@@ -55,6 +55,7 @@ def make_facts(task: FineTuneTask, record: RunRecord, output_names: list[str]) -
         "preprocessing": record.preprocessing.as_dict(),
         "temperature": outputs.temperature,
         "thresholds": outputs.thresholds,
+        "palette": task.prediction.palette(list(outputs.class_names)),
         "ood_score_p99": record.usual_ood_score,
         "backbone": record.backbone_name,
         "precision": "fp32",

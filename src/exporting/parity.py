@@ -1,6 +1,7 @@
 """Whether an exported file answers as its checkpoint does."""
 
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,7 +46,8 @@ class Reference:
             if found[name].dtype == object:  # what `named` made of whole masks
                 continue
             sides = found[name].shape
-            wanted = (count, *(side if side >= 0 else sides[1] for side in shape)) if len(sides) > len(shape) else None
+            own = [side if side >= 0 else sides[axis] for axis, side in enumerate(shape, 1)] if sides[1:] else []
+            wanted = (count, *own) if len(sides) > len(shape) else None
             if sides != wanted or not np.isfinite(found[name]).all():
                 return False
         return True
@@ -68,13 +70,15 @@ def check_parity(
         if not reference.is_fit(found, len(batch)):
             shapes = ", ".join(f"{name} {value.shape}" for name, value in found.items())
             raise RunStopped(f"{output} was not written: its answers are {shapes} or not finite.")
-        answers.append((expected, found))
+        answers.append((task.digest(expected, expected), task.digest(expected, found)))
     count, (expected, found) = sum(map(len, batches)), map(joined, zip(*answers, strict=True))
     same, largest = task.compare(expected, found)
     text = (
         f"{same} of {count} answers as the checkpoint's, largest difference {largest:.1e} {reference.layer.unit_text} "
         f"(allowed: all, and {TOLERANCE:g})"
     )
+    if (shares_N := task.shares_alike(found)) is not None:
+        text += f"; of each at least {math.floor(shares_N.min() * 1e5) / 1e3:g} % are the same"
     if same < count or largest > TOLERANCE:
         raise RunStopped(f"{output} was not written, since it answers otherwise than the checkpoint: {text}.")
     log.info("Parity: %s", text)

@@ -21,6 +21,7 @@ from src.models.adapted import AdaptedNetwork
 from src.models.batching import Batching
 from src.models.detection_heads import NewDetector
 from src.models.preprocessing import Preprocessing
+from src.models.roi_scales import fix_roi_scales
 
 Images: TypeAlias = Tensor | Sequence[Tensor]  # uint8 [B, 3, H, W], or B of [3, H, W] of different sizes
 BoxTargets: TypeAlias = Sequence[dict[str, Tensor]]  # boxes: float32 [m, 4] XYXY in pixels, labels: int64 [m], 0..K-1
@@ -48,7 +49,10 @@ class DetectorNetwork(AdaptedNetwork):
         self.max_detections = max_detections
         net: Any = detector.net
         net.transform = Batching(detector.size_divisible, self.memory_format)
-        chooser = net.roi_heads if isinstance(net, GeneralizedRCNN) else net
+        two_stages = isinstance(net, GeneralizedRCNN)
+        if two_stages:
+            fix_roi_scales(net, detector.size_divisible)
+        chooser = net.roi_heads if two_stages else net
         chooser.detections_per_img, chooser.score_thresh = max_detections, SCORE_FLOOR
         _compute_boxes_in_float32(net)
 

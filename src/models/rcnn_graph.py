@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torchvision.models.detection.rpn import concat_box_prediction_layers
 from torchvision.ops import nms, roi_align
-from torchvision.ops.poolers import _setup_scales
 
 from src.models.detector import SMALLEST_PX, are_large
 from src.models.detector_graphs import Found, anchors_by_level, clipped, highest, nms_by_class
@@ -20,16 +19,8 @@ MISSING = -1e30  # the logit of what is not there
 class TwoStageGraph:
     """Proposals of each level, and then a class and a better box for each of them."""
 
-    def __init__(self, net: Any, size_divisible: int) -> None:
+    def __init__(self, net: Any) -> None:
         self.net, self.heads = net, net.roi_heads
-        pool = self.heads.box_roi_pool
-        example = torch.zeros(1, 3, 2 * size_divisible, 2 * size_divisible, dtype=next(net.parameters()).dtype)
-        with torch.no_grad():
-            maps = net.backbone(example)
-        # torchvision looks for the strides of the maps at the first images, before it knows the levels of proposals.
-        pool.scales, pool.map_levels = _setup_scales(
-            self.seen(maps), [tuple(example.shape[-2:])], pool.canonical_scale, pool.canonical_level
-        )
 
     def __call__(self, pixels_13hw: Tensor, size_2: Tensor) -> Found:
         """As OneStageGraph."""

@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,7 @@ class Service:
     async def describe(self, _: Request) -> Response:
         content = asdict(self.model.facts)
         content["preprocessing"] = self.model.facts.preprocessing.as_dict()
+        content["palette"] = self.model.prediction.palette(self.model.facts.class_names)
         content["limits"] = asdict(self.limits)
         return JSONResponse(content)
 
@@ -143,15 +145,21 @@ class Service:
 
     async def result_of(self, upload: UploadFile) -> dict[str, Any]:
         """The name of the file, and the model's answer or why there is none."""
-        name = upload.filename or ""
+        name, model, held = upload.filename or "", self.model, ExitStack()
+        settings = (model.facts.preprocessing, model.size_px, self.limits.max_megapixels, self.budget)
+        # Answers as large as their images are bounded as these are: until one is there, it keeps its share.
+        keeping = held if model.prediction.of_pixels else None
+        reading = self.pool.submit(read_pixels, upload.file, *settings, model.takes_whole, keeping)
         try:
-            reading = (self.model.facts.preprocessing, self.model.size_px, self.limits.max_megapixels, self.budget)
-            found = await asyncio.get_running_loop().run_in_executor(self.pool, read_pixels, upload.file, *reading)
+            found = await asyncio.wrap_future(reading)
+            answer = await asyncio.wrap_future(self.batcher.submit(*found))
         except UnreadableImage as error:
             self.metrics.unreadable.inc()
             return {"name": name, "error": str(error)}
-        answer = await asyncio.wrap_future(self.batcher.submit(*found))
-        size = dict(zip(("width", "height"), found[1], strict=True)) if self.model.finds_objects else {}
+        finally:
+            reading.add_done_callback(lambda _: held.close())  # at once, or when a reading that timed out has ended
+        says_where = model.finds_objects or model.prediction.of_pixels
+        size = dict(zip(("width", "height"), found[1], strict=True)) if says_where else {}
         return {"name": name, **size, **answer}
 
 

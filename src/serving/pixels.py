@@ -70,8 +70,12 @@ def read_pixels(
     size_px: int,
     max_megapixels: float,
     budget: DecodingBudget | None = None,
+    whole: bool = False,
+    held: ExitStack | None = None,
 ) -> tuple[Pixels, Size]:
     """uint8 [3, size_px, size_px], resized as in evaluation, or of its own shape; and the file's size, upright.
+
+    `whole`: not resized, but for large JPEGs, which are decoded reduced. `held` keeps the share of the budget.
 
     With `size_px` larger than `crop_px` there is a margin around the centre, which cropping to `crop_px` takes off
     again. With a `budget`, waits until the image has its share of it. Raises UnreadableImage, also for images so thin
@@ -86,7 +90,10 @@ def read_pixels(
                 if budget is not None:
                     stack.enter_context(budget.share(opened.size, opened.format))
                 image = decode(opened, preprocessing.resize_px)
-            image = resized(image, preprocessing, size_px, max_megapixels)
+            if not whole:
+                image = resized(image, preprocessing, size_px, max_megapixels)
+            if held is not None:
+                held.enter_context(stack.pop_all())
             del opened  # may be the decoded image, and is then given back before the share is
     except UnreadableImage as error:
         raise UnreadableImage(str(error).replace("data.max_megapixels", "max_megapixels")) from error

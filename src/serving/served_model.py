@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from src.evaluation.found_objects import FoundObjects, joined
 from src.evaluation.prediction import Outputs, Prediction
@@ -32,6 +33,7 @@ class ServedModel(ABC):
         """The outputs for RGB images and the sizes of their files, as `read_pixels` gives them.
 
         Of objects: `boxes` float32 [N, D, 4] in pixels of the files, `scores` [N, D], and `labels` [N, D], -1 = none.
+        Of pixels: lists with `mask` uint8 [H, W] and `confidence` float32 of each image.
         """
 
     @cached_property
@@ -42,6 +44,11 @@ class ServedModel(ABC):
     def choice(self) -> str:
         """What it predicts, in words."""
         return self.prediction.choice(self.facts.class_names)
+
+    @property
+    def takes_whole(self) -> bool:
+        """Whether it resizes images itself and needs them whole, since its answers are as large as they are."""
+        return False
 
     @property
     def finds_objects(self) -> bool:
@@ -77,7 +84,11 @@ class ServedModel(ABC):
         for name, shape in self.prediction.output_shapes(self.facts.class_names).items():
             if name not in outputs:
                 raise ConfigError(f"'{self.facts.file}' gives {name} that cannot be served: serve its checkpoint.")
-            if what := fault_of(outputs[name], name, (count, *shape)):  # of -1 there may be any number
+            if self.prediction.of_pixels:  # there is one of each image, which may have any size
+                faults = [fault_of(one, name, shape) for one in outputs[name]]
+            else:
+                faults = [fault_of(outputs[name], name, (count, *shape))]  # of -1 there may be any number
+            if what := next(filter(None, faults), ""):
                 raise ConfigError(f"'{self.facts.file}' answers {name} with {what}, so it cannot be served.")
 
 
@@ -88,24 +99,40 @@ class ExportedModel(ServedModel):
     def run(self, images_N3HW: Pixels) -> Outputs:
         """The file's outputs as they are. One that finds objects takes one image, and has `boxes` in its pixels."""
 
+    @property
+    def takes_whole(self) -> bool:
+        return self.prediction.of_pixels
+
     def compute(self, images: Sequence[Pixels], sizes_wh: Sequence[Size]) -> Outputs:
-        if not self.finds_objects:
+        if not (self.finds_objects or self.takes_whole):
             return self.run(np.stack(images))
         found = [self.run(image[None]) for image in images]
+        if self.takes_whole:
+            return in_pixels_of(found, sizes_wh)
         return joined(
             found, [(w / image.shape[2], h / image.shape[1]) for image, (w, h) in zip(images, sizes_wh, strict=True)]
         )
+
+
+def in_pixels_of(found: Sequence[Outputs], sizes_wh: Sequence[Size]) -> Outputs:
+    """The outputs [1, H, W] of several images as lists, masks in pixels of the files: large JPEGs come reduced."""
+    outputs: Any = {name: [one[name][0] for one in found] for name in found[0]}
+    for n, (mask_HW, size_wh) in enumerate(zip(outputs["mask"], sizes_wh, strict=True)):
+        if mask_HW.shape != size_wh[::-1] and mask_HW.dtype == np.uint8:
+            outputs["mask"][n] = np.asarray(Image.fromarray(mask_HW).resize(size_wh, Image.Resampling.NEAREST))
+    return dict(outputs)
 
 
 def fault_of(found: npt.NDArray[Any], name: str, shape: tuple[int, ...]) -> str:
     """What is wrong with an output; an empty string if nothing is."""
     if len(found.shape) != len(shape) or any(n not in (-1, m) for n, m in zip(shape, found.shape, strict=True)):
         return f"the shape {found.shape} where its class names ask for {shape}"
-    if found.dtype != np.float32:
-        return f"numbers of the type {found.dtype} where float32 is asked for"
+    kind = np.dtype(np.uint8 if name == "mask" else np.float32)
+    if found.dtype != kind:
+        return f"numbers of the type {found.dtype} where {kind} is asked for"
     if not np.isfinite(found).all():
         return "numbers that are not finite, for images of one colour"
-    if name in ("probabilities", "scores"):
+    if name in ("probabilities", "scores", "confidence"):
         low, high = found.min(initial=0), found.max(initial=0)
         if low < -PROBABILITY_SLACK or high > 1 + PROBABILITY_SLACK:
             return f"{low:.3g} to {high:.3g} where {name} of 0 to 1 are asked for"

@@ -12,6 +12,7 @@ from src.data.dataset import Batch
 from src.data.table import ImageTable
 from src.data.targets import Targets
 from src.evaluation.evidence import Evidence
+from src.evaluation.prediction import Floats, Outputs
 from src.reports.drawing import draw_images
 from src.runs.record import RunRecord
 from src.settings.errors import ConfigError
@@ -55,8 +56,20 @@ class OptionalParts(DistributedModule):
         """As `explain_batch` of src/models/grad_cam.py. Raises ConfigError where no output is of a whole image."""
         raise ConfigError(f"There are no heat maps for task.name={self.record.task_name}.")
 
-    def metrics_of(self, outputs: Tensor, labels: Any, sizes_wh: Tensor) -> dict[str, Tensor]:
-        """Of `placed` outputs for images of these sizes, without a loss, by name of the test metric.
+    def digest(self, expected: Outputs, found: Outputs, labels: Any = None, first: int = 0) -> Outputs:
+        """What `compare` and `metrics_of` need of `found`, whose images `expected` is about, too: all of it, unless
+        that is too much to be kept of many images.
+
+        `labels` are what Targets.labels has of all images, of which these begin at `first`.
+        """
+        return found
+
+    def shares_alike(self, digest: Outputs) -> Floats | None:
+        """Of each image, how much of the answer is as expected, 0..1, where an answer has parts."""
+        return None
+
+    def metrics_of(self, found: Outputs, labels: Any, sizes_wh: Tensor) -> dict[str, Tensor]:
+        """Of the `digest` of answers to images of these sizes, without a loss, by name of the test metric.
 
         `labels` are what Targets.labels has of them.
         """

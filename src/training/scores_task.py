@@ -17,7 +17,7 @@ from torchmetrics import MeanMetric, Metric
 from src.data.dataset import Batch
 from src.evaluation.calibration import calibration_metrics, fit_temperature
 from src.evaluation.evidence import Evidence
-from src.evaluation.prediction import Prediction
+from src.evaluation.prediction import Outputs, Prediction
 from src.models.classifier import ImageClassifier
 from src.models.grad_cam import explain_batch
 from src.runs.record import RunRecord
@@ -104,8 +104,8 @@ class ScoresTask(FineTuneTask):
     def heat_maps(self, images_BCHW: Tensor, indices_B: Tensor) -> Tensor:
         return explain_batch(self.model, images_BCHW, indices_B)
 
-    def metrics_of(self, outputs: Tensor, labels: Any, sizes_wh: Tensor) -> dict[str, Tensor]:
-        self.test_metrics.update(outputs.float(), self.to_targets(torch.from_numpy(labels)))
+    def metrics_of(self, found: Outputs, labels: Any, sizes_wh: Tensor) -> dict[str, Tensor]:
+        self.test_metrics.update(self.output_layer().undo(found).float(), self.to_targets(torch.from_numpy(labels)))
         return self.compute_metrics("test")
 
     def frozen_fingerprint(self) -> str:

@@ -105,8 +105,8 @@ class FineTuneTask(OptionalParts):
         return self.exported_model(self.model, self.output_layer(), self.record.preprocessing, names, half)
 
     def compare(self, expected: Outputs, found: Outputs) -> tuple[int, float]:
-        """How many answers of two models to the same images are alike, and the largest difference, in the output
-        layer's unit.
+        """How many answers of two models to the same images are alike, by their digests, and the largest difference, in
+        the output layer's unit.
         """
         layer = self.output_layer()
         pairs = list(zip(*(self.prediction.of(outputs, layer) for outputs in (expected, found)), strict=True))

@@ -22,7 +22,7 @@ def test_list_of_detectors_is_torchvisions() -> None:
     assert sorted(DETECTORS) == sorted(detector_names()) and len(DETECTORS) == 9
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", mostly_slow(DETECTORS, SMALL, WITHOUT_EPS, "fasterrcnn_mobilenet_v3_large_320_fpn"))
 def test_only_the_predictors_depend_on_the_classes(name: str) -> None:
     with torch.device("meta"):
         new = own_head(new_whole(name), name, 320, 5)

@@ -93,8 +93,9 @@ def folder_stamp(folder: str, subfolders: list[str] | None = None) -> str:
     return digest.hexdigest()
 
 
-def code_stamp() -> str:
-    files = sorted(file for folder in CODE for file in (PROJECT_ROOT / folder).glob("*.py"))
+def code_stamp(folders: Iterable[str] = CODE) -> str:
+    """Changes with the code in these folders of the project."""
+    files = sorted(file for folder in folders for file in (PROJECT_ROOT / folder).glob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 

@@ -21,7 +21,7 @@ from src.data.formats.digit_scene import (
     shared_out,
 )
 from src.data.instances import Instances
-from src.data.masks import Mask, Masks, count_pixels
+from src.data.masks import GROUND, Mask, Masks, count_pixels
 from src.data.module import ImageDataModule
 from src.data.outlines import Outlines
 from src.data.source import DataArguments
@@ -31,7 +31,6 @@ from src.settings.plain_values import LARGEST_PX
 from src.settings.rules import at_least
 
 DIGITS = list("0123456789")
-GROUND = "background"  # the class of the pixels that belong to no digit, 0
 
 
 class DigitScenesDataModule(ImageDataModule):

@@ -38,7 +38,7 @@ class ExportedDetector(ExportedModel):
     def __init__(self, network: Any, *others: Any, **more: Any) -> None:
         self.size_divisible: int = network.net.transform.size_divisible
         super().__init__(network, *others, **more)
-        self.find = graph_of(self.network.net, self.size_divisible)
+        self.find = graph_of(self.network.net)
 
     def make_resize(self, preprocessing: Preprocessing) -> nn.Module:
         return PillowResizeWhole(preprocessing, self.size_divisible)
@@ -66,12 +66,12 @@ def split_off(boxes: Tensor, scores: Tensor, labels: Tensor, *more: Tensor) -> t
     return boxes, scores, labels, more
 
 
-def graph_of(net: nn.Module, size_divisible: int) -> OneStageGraph | TwoStageGraph:
+def graph_of(net: nn.Module) -> OneStageGraph | TwoStageGraph:
     """Raises ConfigError for a detector that has none."""
     if isinstance(net, FCOS | RetinaNet | SSD):
         return OneStageGraph(net)
     if isinstance(net, FasterRCNN):
-        return TwoStageGraph(net, size_divisible)
+        return TwoStageGraph(net)
     raise ConfigError(
         f"{type(net).__name__} cannot be exported. FCOS, RetinaNet, SSD and Faster R-CNN can: head=fcos, retinanet or "
         "faster_rcnn, or one of torchvision's detectors of these kinds."

@@ -171,9 +171,9 @@ class DetectionTask(FineTuneTask):
     def compare(self, expected: Outputs, found: Outputs) -> tuple[int, float]:
         return compare(expected, found, limits_of(self.model, self.output_layer()))
 
-    def metrics_of(self, outputs: Tensor, labels: Any, sizes_wh: Tensor) -> dict[str, Tensor]:
+    def metrics_of(self, found: Outputs, labels: Any, sizes_wh: Tensor) -> dict[str, Tensor]:
         assert isinstance(labels, Boxes)
-        detections = in_pixels(outputs, torch.from_numpy(labels.values[:, 2:]) / sizes_wh)
+        detections = in_pixels(self.output_layer().undo(found), torch.from_numpy(labels.values[:, 2:]) / sizes_wh)
         truth = true_boxes([labels.rows_of(n) for n in range(len(labels))])
         measured = box_metrics(match(detections.numpy(), truth, len(self.class_names)))
         return {f"test/{name}": torch.tensor(value) for name, value in measured.items()}

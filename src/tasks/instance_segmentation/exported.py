@@ -18,7 +18,7 @@ class ExportedMasks(ExportedDetector):
 
     def __init__(self, network: Any, *others: Any, **more: Any) -> None:
         super().__init__(network, *others, **more)
-        self.find = MaskGraph(self.network.net, self.size_divisible)
+        self.find = MaskGraph(self.network.net)
 
     def named(self, outputs: dict[str, Tensor], images: Tensor) -> tuple[Tensor, ...]:
         masks_MHW = pasted_masks(outputs["masks"], outputs["boxes"], images.shape[2], images.shape[3])

@@ -3,6 +3,8 @@
 Shapes: K classes, H and W pixels.
 """
 
+import base64
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from src.evaluation.prediction import TOLERANCE, Floats, Prediction, PredictionFacts
+from src.evaluation.prediction import TOLERANCE, Floats, Prediction, PredictionFacts, finite
 from src.reports.drawing import enlarged
 from src.reports.drawn_masks import color_of_class, draw_mask, palette_image, with_legend
 
@@ -34,6 +36,7 @@ class SegmentationPrediction(Prediction):
     compared: ClassVar = "images"
     compared_columns: ClassVar = ("miou", "acc")
     error_words: ClassVar = "1 - the IoU of an image's own pixels, mean of the classes that it shows"
+    of_pixels: ClassVar = True
     uses: ClassVar = frozenset({"draw", "masks", "tile_px"})
     no_heat_maps: ClassVar = (
         "There are no heat maps of models that say a class for each pixel: where a class is, their masks say "
@@ -91,6 +94,10 @@ class SegmentationPrediction(Prediction):
     def mask_labels(cls, class_names: list[str]) -> list[str]:
         return [f"{name}:{','.join(map(str, color_of_class(k)))}::" for k, name in enumerate(class_names)]
 
+    @classmethod
+    def palette(cls, class_names: list[str]) -> list[list[int]]:
+        return [list(color_of_class(k)) for k in range(len(class_names))]
+
     def drawn_on(self, image: Image.Image) -> Image.Image:
         """With the classes that are there, the largest first, below."""
         assert self.mask is not None
@@ -110,7 +117,16 @@ class SegmentationPrediction(Prediction):
         return [{**said, **{column_of(name): f"{share:.6f}" for name, share in shares}}]
 
     def as_json(self, top_k: int | None = None) -> dict[str, Any]:
-        return {"shares": {name: share for name, share in self.largest if share}}
+        """`shares` of the classes that are there, and of whole answers `confidence` and `mask`, a PNG as base64."""
+        there = [(name, round(share, 6)) for name, share in self.largest if share]
+        answer: dict[str, Any] = {"shares": dict(there[:top_k])}
+        if self.confidence is not None:
+            answer["confidence"] = finite(round(float(self.confidence.mean()), 6))
+        if self.mask is not None:
+            stream = io.BytesIO()
+            self.as_mask().save(stream, "PNG")
+            answer["mask"] = base64.b64encode(stream.getvalue()).decode("ascii")
+        return answer
 
     @property
     def by_share(self) -> list[tuple[int, str]]:

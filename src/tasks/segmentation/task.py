@@ -18,14 +18,17 @@ from src.data.dataset import Batch
 from src.data.table import ImageTable
 from src.evaluation.calibration import calibration_metrics, fit_temperature, to_probabilities
 from src.evaluation.evidence import Evidence
-from src.evaluation.pixels.confusion import VOID
+from src.evaluation.pixels.confusion import VOID, pixel_metrics
+from src.evaluation.prediction import Floats, Outputs
 from src.models.by_shape import groups_by_shape
 from src.models.segmenter import SegmenterNetwork, enlarged, padded_masks
 from src.runs.record import RunRecord
 from src.tasks.confusion_section import draw_in_order
+from src.tasks.segmentation.agreement import ALIKE, digest_of
 from src.tasks.segmentation.answers import evidence_of
 from src.tasks.segmentation.drawn import draw_batch, draw_some
 from src.tasks.segmentation.export import SegmentationOutputs
+from src.tasks.segmentation.exported import ExportedSegmenter
 from src.tasks.segmentation.kept import confusion_counts, known_pixels
 from src.tasks.segmentation.metrics import PixelMetrics
 from src.tasks.segmentation.prediction import SegmentationPrediction
@@ -42,6 +45,7 @@ class SegmentationTask(FineTuneTask):
     """
 
     prediction = SegmentationPrediction
+    exported_model = ExportedSegmenter
     model: SegmenterNetwork
     loss: nn.Module
     needs_loss = True
@@ -155,6 +159,20 @@ class SegmentationTask(FineTuneTask):
             shares_PK = to_probabilities(logits_PK.astype(np.float64) / self.temperature, one_class=True)
             found_K = confusion_KK.sum(axis=0, dtype=np.int64)
             yield SegmentationPrediction(found_K, self.class_names, confidence=shares_PK.max(axis=1))
+
+    def digest(self, expected: Outputs, found: Outputs, labels: Any = None, first: int = 0) -> Outputs:
+        masks = () if labels is None else [labels.mask(n) for n in range(first, first + len(found["mask"]))]
+        return digest_of(expected, found, masks, len(self.class_names))
+
+    def shares_alike(self, digest: Outputs) -> Floats:
+        return digest["same"]
+
+    def compare(self, expected: Outputs, found: Outputs) -> tuple[int, float]:
+        return int((found["same"] >= ALIKE).sum()), float(found["apart"].max())
+
+    def metrics_of(self, found: Outputs, labels: Any, sizes_wh: Tensor) -> dict[str, Tensor]:
+        values = pixel_metrics(found["confusion"].sum(axis=0, dtype=np.int64))
+        return {f"test/{name}": torch.tensor(value) for name, value in values.items()}
 
     def placed(self, outputs: Any, sizes_wh: Tensor) -> Any:
         return self.output_layer().of_images(outputs, sizes_wh.tolist())
