@@ -1,11 +1,12 @@
-"""Measure this project against a plain PyTorch loop (scripts/plain_loop.py), side by side.
+"""Measure this project against plain PyTorch loops (scripts/plain_loop.py, plain_detection_loop.py), side by side.
 
-    python -m scripts.benchmark DATA_ROOT [--only startup,head,full,gpu] [--json benchmark.json]
+    python -m scripts.benchmark DATA_ROOT [--boxes VOC_ROOT] [--only startup,full,...] [--json FILE]
 
 from the project's folder. DATA_ROOT has train/<class>/ and val/<class>/, such as the hymenoptera photographs of
-PyTorch's transfer-learning tutorial. Both sides use SqueezeNet 1.1 with the same weights, batches of 32, SGD with the
-same rates and two reading processes, on the CPU. Each run is a process of its own, and the sides take turns, so that
-what else the machine does hits all of them. Medians are compared.
+PyTorch's transfer-learning tutorial; VOC_ROOT has boxes as Pascal VOC has them, such as the blood cells of BCCD. Both
+sides use SqueezeNet 1.1 with the same weights, batches of 32, SGD with the same rates and two reading processes, on the
+CPU. Each run is a process of its own, and the sides take turns, so that what else the machine does hits all of them.
+Medians are compared.
 
 startup   from the command to the first training step; and how fast a mistyped setting is answered
 head      the head alone trains, `experiment=linear_probe augment=none`, whose feature cache starts empty each time:
@@ -17,6 +18,8 @@ full      everything trains, with equal augmentation and schedules, without a ca
           epochs: `epoch` is all there is to it, checkpoints too, `train` the training part of it without validation,
           which `wait` (from the end of a step to the next batch) and `step` split. Memory is the peak of the training
           process, and of the largest reader.
+boxes     with --boxes: everything of SqueezeNet and FCOS trains at 320 px on batches of 8, mirrored, with one reading
+          process and without a cache. Columns as for full.
 gpu       where CUDA is there: images per second in training a random ResNet-50 in bf16 on resized images from the
           cache, against a bare loop with the same network on one batch that lies on the GPU. Take a DATA_ROOT with
           thousands of images, since an epoch's start weighs heavily in short ones. Not tried so far: this was written
@@ -48,10 +51,11 @@ from rich.table import Table
 from scripts.plain_loop import peak_memory_mib
 
 PROJECT_ROOT = Path(__file__).parents[1]
-PARTS = ("startup", "head", "full", "gpu")
+PARTS = ("startup", "head", "full", "boxes", "gpu")
 Run = dict[str, Any]
 
-HEAD_SPEEDUP, FULL_STEP_RATIO, ANSWER_SECONDS, STARTUP_MORE_SECONDS = 10.0, 1.03, 1.0, 2.0  # the bars
+# The bars
+HEAD_SPEEDUP, FULL_STEP_RATIO, BOXES_STEP_RATIO, ANSWER_SECONDS, STARTUP_MORE_SECONDS = 10.0, 1.03, 1.05, 1.0, 2.0
 ERROR_RUNS = 3
 GPU_BATCH_SIZE, GPU_EPOCHS, GPU_BARE_STEPS = 64, 4, 100
 
@@ -61,10 +65,11 @@ class TimingCallback(Callback):
 
     Args:
         output: path of the JSON file.
+        score: name of the validation metric that is written.
     """
 
-    def __init__(self, output: str) -> None:
-        self.output = Path(output)
+    def __init__(self, output: str, score: str) -> None:
+        self.output, self.score = Path(output), score
         self.fit_start = self.epoch_start = self.train_start = self.ready = self.val_start = self.val_end = 0.0
         self.first_step: float | None = None
         self.waited, self.steps, self.images = 0.0, 0, 0
@@ -103,7 +108,7 @@ class TimingCallback(Callback):
         self.epochs.append({
             "seconds": now - self.epoch_start, "train_seconds": self.val_start - self.train_start,
             "waited_seconds": self.waited, "val_seconds": self.val_end - self.val_start, "steps": self.steps,
-            "images": self.images, "val_acc": float(trainer.callback_metrics["val/acc"]),
+            "images": self.images, self.score: float(trainer.callback_metrics[self.score]),
         })  # fmt: skip
         self.epoch_start = now
 
@@ -124,25 +129,32 @@ def finished_time() -> float:
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to train: what follows `python -m src.train data=folder data.root=...`, or the plain loop's command."""
+    """A way to train: the settings of `python -m src.train`, or a plain loop's file, its data and its options."""
 
     name: str
     arguments: tuple[str, ...]
     plain: bool = False
+    score: str = "val/acc"
 
 
-def plain_variants(*arguments: str) -> list[Variant]:
-    return [
-        Variant("plain", arguments, plain=True),
-        Variant("plain channels_last", (*arguments, "--channels-last"), plain=True),
-    ]
+def ours(name: str, data_root: Path, *settings: str) -> Variant:
+    return Variant(name, ("data=folder", f"data.root={data_root}", *settings))
+
+
+def plain(name: str, data_root: Path, *options: str) -> Variant:
+    return Variant(name, ("scripts/plain_loop.py", str(data_root), *options), plain=True)
+
+
+def plain_variants(data_root: Path, *options: str) -> list[Variant]:
+    names = {"plain": (), "plain channels_last": ("--channels-last",)}
+    return [plain(name, data_root, *options, *more) for name, more in names.items()]
 
 
 class Bench:
     """Starts runs one after the other, prints a line for each, and keeps what they measured."""
 
-    def __init__(self, data_root: Path, console: Console) -> None:
-        self.data_root, self.console = data_root.resolve(), console
+    def __init__(self, console: Console) -> None:
+        self.console = console
         self.runs: list[Run] = []
         self.bars: list[dict[str, Any]] = []
 
@@ -151,12 +163,13 @@ class Bench:
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder) / "measured.json"
             if variant.plain:
-                command = [sys.executable, "scripts/plain_loop.py", str(self.data_root), *variant.arguments]
+                file, *options = variant.arguments
+                command = [sys.executable, "-m", file.removesuffix(".py").replace("/", "."), *options]
                 command += [f"--seed={seed}", f"--json={output}"]
             else:
-                command = [sys.executable, "-m", "src.train", "data=folder", f"data.root={self.data_root}"]
-                command += [*variant.arguments, f"seed={seed}", f"hydra.run.dir={folder}/run"]
-                command += [f"data.cache_dir={folder}/cache", f"+callbacks.timing.output={output}"]
+                command = [sys.executable, "-m", "src.train", *variant.arguments]
+                command += [f"seed={seed}", f"hydra.run.dir={folder}/run", f"data.cache_dir={folder}/cache"]
+                command += [f"+callbacks.timing.output={output}", f"+callbacks.timing.score={variant.score}"]
                 command += ["+callbacks.timing._target_=scripts.benchmark.TimingCallback"]
             start, busy_start = time.time(), foreign_cpu_seconds()
             execute(command, expected_status=0)
@@ -167,7 +180,8 @@ class Bench:
         startup_seconds = measured["first_step"] - start
         self.console.print(
             f"{part}  {variant.name}, seed {seed}: first step after {startup_seconds:.1f} s, fit {fit_seconds:.1f} s, "
-            f"val/acc {measured['epochs'][-1]['val_acc']:.4f}; other programs kept {foreign_cores:.2f} cores busy"
+            f"{variant.score} {measured['epochs'][-1][variant.score]:.4f}; "
+            f"other programs kept {foreign_cores:.2f} cores busy"
         )
         facts = {"part": part, "variant": variant.name, "seed": seed, "command": command, "start": start}
         times = {"command_seconds": command_seconds, "startup_seconds": startup_seconds, "fit_seconds": fit_seconds}
@@ -222,14 +236,12 @@ def foreign_cpu_seconds() -> float:
 # --------------------------------------------------------------------------------------------------------------- parts
 
 
-def startup(bench: Bench, rounds: int) -> Table:
+def startup(bench: Bench, data_root: Path, rounds: int) -> Table:
     """The default command against the plain script, up to the first step; and an answer to a mistyped setting."""
     limits = ("+trainer.limit_train_batches=1", "+trainer.limit_val_batches=1", "trainer.max_epochs=1")
-    ours = Variant("ours", ("trainer=cpu", *limits))
-    plain = Variant("plain", ("--epochs=1", "--limit-train-batches=1"), plain=True)
     for _ in range(rounds):
-        bench.train("startup", ours)
-        bench.train("startup", plain)
+        bench.train("startup", ours("ours", data_root, "trainer=cpu", *limits))
+        bench.train("startup", plain("plain", data_root, "--epochs=1", "--limit-train-batches=1"))
     for _ in range(ERROR_RUNS):
         bench.answer_mistake()
     table = new_table("Start-up", "", "median s", "min..max s")
@@ -244,11 +256,11 @@ def startup(bench: Bench, rounds: int) -> Table:
     return table
 
 
-def head(bench: Bench, epochs: int, seeds: int) -> Table:
+def head(bench: Bench, data_root: Path, epochs: int, seeds: int) -> Table:
     """The head alone trains."""
     settings = ("experiment=linear_probe", "augment=none", "trainer=cpu", "logger=none", "data.num_workers=2")
-    ours = Variant("ours", (*settings, f"trainer.max_epochs={epochs}"))
-    variants = [ours, *plain_variants("--head-only", f"--epochs={epochs}")]
+    variants = [ours("ours", data_root, *settings, f"trainer.max_epochs={epochs}")]
+    variants += plain_variants(data_root, "--head-only", f"--epochs={epochs}")
     for seed in range(seeds):
         for variant in variants:
             bench.train("head", variant, seed)
@@ -274,7 +286,7 @@ def speedup(bench: Bench, name: str) -> float:
     return bench.median("head", name, "fit_seconds") / bench.median("head", "ours", "fit_seconds")
 
 
-def full(bench: Bench, epochs: int, rounds: int) -> Table:
+def full(bench: Bench, data_root: Path, epochs: int, rounds: int) -> Table:
     """Everything trains, on the plain loop's random crops."""
     settings = (
         "optimizer=sgd", "optimizer.lr=1e-3", "scheduler=step", "augment.crop_scale_min=0.08",
@@ -282,18 +294,50 @@ def full(bench: Bench, epochs: int, rounds: int) -> Table:
         f"trainer.max_epochs={epochs}",
     )  # fmt: skip
     variants = [
-        Variant("ours", (*settings, "data.cache=none")),
-        Variant("ours cache=images", (*settings, "data.cache=images")),
-        *plain_variants(f"--epochs={epochs}"),
+        ours("ours", data_root, *settings, "data.cache=none"),
+        ours("ours cache=images", data_root, *settings, "data.cache=images"),
+        *plain_variants(data_root, f"--epochs={epochs}"),
     ]
+    title = f"Everything trains, {epochs} epochs, {rounds} rounds"
+    table, ratio = step_by_step(bench, "full", title, variants, "plain channels_last", rounds)
+    bench.bar("everything trains, step time against plain channels_last", ratio, FULL_STEP_RATIO)
+    epoch = STEP_COLUMNS["epoch"]
+    ratio = bench.median("full", "ours cache=images", epoch) / bench.median("full", "ours", epoch)
+    bench.bar("cache=images, epoch time from the second on against no cache", ratio, 1.0)
+    return table
+
+
+def boxes(bench: Bench, voc_root: Path, epochs: int, rounds: int) -> Table:
+    """Everything of a detector trains, mirrored, with equal rates and schedules."""
+    settings = (
+        "task=detection", "data=voc", f"data.root={voc_root}", "data.image_size_px=320", "data.batch_size=8",
+        "augment=none", "augment.horizontal_flip=0.5", "optimizer=sgd", "optimizer.lr=5e-3", "trainer=cpu",
+        "logger=none", "data.cache=none", "data.num_workers=1", f"trainer.max_epochs={epochs}",
+    )  # fmt: skip
+    loop = ("scripts/plain_detection_loop.py", str(voc_root), "--batch-size=8", f"--epochs={epochs}")
+    variants = [
+        Variant("ours", settings, score="val/ap"),
+        Variant("plain", loop, plain=True, score="val/ap"),
+        Variant("plain channels_last", (*loop, "--channels-last"), plain=True, score="val/ap"),
+    ]
+    title = f"Boxes, everything trains, {epochs} epochs, {rounds} rounds"
+    table, ratio = step_by_step(bench, "boxes", title, variants, "plain", rounds)
+    bench.bar("boxes, step time against plain", ratio, BOXES_STEP_RATIO)
+    return table
+
+
+def step_by_step(
+    bench: Bench, part: str, title: str, variants: list[Variant], baseline: str, rounds: int
+) -> tuple[Table, float]:
+    """Run the variants in turn; a row for each, and the step time of the first as a share of the baseline's."""
     for _ in range(rounds):
         for variant in variants:
-            bench.train("full", variant)
+            bench.train(part, variant)
     columns = ("first epoch s", "epoch s", "train s/step", "wait", "step", "ratio", "img/s", "val s", "memory MiB")
-    table = new_table(f"Everything trains, {epochs} epochs, {rounds} rounds", "", *columns)
-    baseline = bench.median("full", "plain channels_last", per_step)
+    table = new_table(title, "", *columns)
+    base = bench.median(part, baseline, per_step)
     for name in (variant.name for variant in variants):
-        median = {key: bench.median("full", name, value) for key, value in FULL_COLUMNS.items()}
+        median = {key: bench.median(part, name, value) for key, value in STEP_COLUMNS.items()}
         table.add_row(
             name,
             f"{median['first']:.1f}",
@@ -301,17 +345,12 @@ def full(bench: Bench, epochs: int, rounds: int) -> Table:
             f"{median['train']:.3f}",
             f"{median['wait']:.3f}",
             f"{median['train'] - median['wait']:.3f}",
-            f"{median['train'] / baseline:.3f}",
+            f"{median['train'] / base:.3f}",
             f"{median['rate']:.1f}",
             f"{median['val']:.1f}",
             f"{median['main']:.0f} + {median['worker']:.0f}",
         )
-    ratio = bench.median("full", "ours", per_step) / baseline
-    bench.bar("everything trains, step time against plain channels_last", ratio, FULL_STEP_RATIO)
-    epoch = FULL_COLUMNS["epoch"]
-    ratio = bench.median("full", "ours cache=images", epoch) / bench.median("full", "ours", epoch)
-    bench.bar("cache=images, epoch time from the second on against no cache", ratio, 1.0)
-    return table
+    return table, bench.median(part, variants[0].name, per_step) / base
 
 
 def later(run: Run, key: str) -> float:
@@ -330,10 +369,10 @@ def images_per_second(run: Run) -> float:
 
 
 def last_accuracy(run: Run) -> float:
-    return float(run["epochs"][-1]["val_acc"])
+    return float(run["epochs"][-1]["val/acc"])
 
 
-FULL_COLUMNS: dict[str, Callable[[Run], float]] = {
+STEP_COLUMNS: dict[str, Callable[[Run], float]] = {
     "first": lambda run: run["epochs"][0]["seconds"],
     "epoch": lambda run: later(run, "seconds") / (len(run["epochs"]) - 1),
     "train": per_step,
@@ -345,21 +384,21 @@ FULL_COLUMNS: dict[str, Callable[[Run], float]] = {
 }
 
 
-def gpu(bench: Bench, rounds: int) -> Table:
+def gpu(bench: Bench, data_root: Path, rounds: int) -> Table:
     """ResNet-50 in bf16, with readers and everything, against a bare loop that never waits for images."""
     settings = (
         "backbone=resnet50", "backbone.weights=null", "optimizer=sgd", "trainer=gpu", "trainer.precision=bf16-mixed",
         "data.cache=images", "logger=none", f"data.batch_size={GPU_BATCH_SIZE}", f"trainer.max_epochs={GPU_EPOCHS}",
     )  # fmt: skip
     for _ in range(rounds):
-        bench.train("gpu", Variant("ours", settings))
+        bench.train("gpu", ours("ours", data_root, *settings))
         rate = bare_images_per_second(GPU_BATCH_SIZE, GPU_BARE_STEPS)
         bench.console.print(f"gpu  bare loop: {rate:.0f} img/s")
         bench.runs.append({"part": "gpu", "variant": "bare", "images_per_second": rate})
-    ours = bench.median("gpu", "ours", images_per_second)
+    rate = bench.median("gpu", "ours", images_per_second)
     bare = bench.median("gpu", "bare", "images_per_second")
     table = new_table(f"ResNet-50, bf16, batches of {GPU_BATCH_SIZE}", "", "img/s", "share of the bare loop")
-    table.add_row("ours, images from the cache", f"{ours:.0f}", f"{ours / bare:.2f}")
+    table.add_row("ours, images from the cache", f"{rate:.0f}", f"{rate / bare:.2f}")
     table.add_row("bare loop, one batch on the GPU", f"{bare:.0f}", "1.00")
     return table
 
@@ -447,27 +486,32 @@ def positive(text: str) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data_root", type=Path, help="with train/<class>/ and val/<class>/")
-    parser.add_argument("--only", type=chosen_parts, help="some of startup,head,full,gpu; default: all it can")
-    parser.add_argument("--rounds", type=positive, default=3, help="of startup, full and gpu (default: 3)")
+    parser.add_argument("--boxes", type=Path, help="with Annotations, JPEGImages and ImageSets/Main")
+    parser.add_argument("--only", type=chosen_parts, help=f"some of {','.join(PARTS)}; default: all it can")
+    parser.add_argument("--rounds", type=positive, default=3, help="of startup, full, boxes and gpu (default: 3)")
     parser.add_argument("--seeds", type=positive, default=5, help="of head: one round each (default: 5)")
     parser.add_argument("--head-epochs", type=positive, default=25)
-    parser.add_argument("--full-epochs", type=positive, default=3, help="two or more (default: 3)")
+    parser.add_argument("--full-epochs", type=positive, default=3, help="of full and boxes, two or more (default: 3)")
     parser.add_argument("--json", type=Path, default=Path("benchmark.json"), help="default: benchmark.json")
     options = parser.parse_args()
     if options.full_epochs < 2:
         parser.error("--full-epochs: the epochs from the second on are what is compared")
-    parts = options.only or [part for part in PARTS if part != "gpu" or torch.cuda.is_available()]
-    if "gpu" in parts and not torch.cuda.is_available():
+    lacking = {"gpu": not torch.cuda.is_available(), "boxes": options.boxes is None}
+    parts = options.only or [part for part in PARTS if not lacking.get(part)]
+    if "gpu" in parts and lacking["gpu"]:
         parser.error("--only gpu: this machine has no CUDA device")
+    if "boxes" in parts and lacking["boxes"]:
+        parser.error("--only boxes: --boxes VOC_ROOT says where they are")
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
     facts = machine()
     console.print(", ".join(f"{key} {value}" for key, value in facts.items()))
-    bench = Bench(options.data_root, console)
+    bench, root = Bench(console), options.data_root.resolve()
     measure: dict[str, Callable[[], Table]] = {
-        "startup": lambda: startup(bench, options.rounds),
-        "head": lambda: head(bench, options.head_epochs, options.seeds),
-        "full": lambda: full(bench, options.full_epochs, options.rounds),
-        "gpu": lambda: gpu(bench, options.rounds),
+        "startup": lambda: startup(bench, root, options.rounds),
+        "head": lambda: head(bench, root, options.head_epochs, options.seeds),
+        "full": lambda: full(bench, root, options.full_epochs, options.rounds),
+        "boxes": lambda: boxes(bench, options.boxes.resolve(), options.full_epochs, options.rounds),
+        "gpu": lambda: gpu(bench, root, options.rounds),
     }
     tables = []
     for part in parts:

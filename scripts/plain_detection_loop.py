@@ -26,6 +26,7 @@ from torchmetrics.detection import MeanAveragePrecision
 from torchvision import models
 from torchvision.transforms.v2 import functional as F
 
+from scripts.plain_loop import peak_memory_mib
 from src.models.detection_heads import fcos
 from src.models.detector import DetectorNetwork
 from src.models.preprocessing import Preprocessing
@@ -110,17 +111,21 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
         )
         for split in ("train", "val", "test")
     }  # fmt: skip
-    model = build_model(len(names), options.size_px)
+    memory_format = torch.channels_last if options.channels_last else torch.contiguous_format
+    model = build_model(len(names), options.size_px).to(memory_format=memory_format)
     optimizer = optim.SGD(model.parameters(), lr=0.005, momentum=0.9, weight_decay=0.0005)
     schedule = optim.lr_scheduler.StepLR(optimizer, step_size=3, gamma=0.1)
     warmup_steps = min(WARMUP_STEPS, len(loaders["train"]) - 1)
     warmup = optim.lr_scheduler.LinearLR(optimizer, 1 / 1000, total_iters=warmup_steps)
-    measured: dict[str, Any] = {"epochs": [], "fit_start": time.time()}
+    measured: dict[str, Any] = {"epochs": [], "fit_start": time.time(), "first_step": None}
+    epoch_start = measured["fit_start"]
     for epoch in range(options.epochs):
         model.train()
-        start, step_seconds = time.time(), []
+        waited, steps, count = 0.0, 0, 0
+        train_start = ready = time.time()
         for images, targets in loaders["train"]:
-            step_start = time.time()
+            waited += time.time() - ready
+            measured["first_step"] = measured["first_step"] or time.time()
             losses = model.losses(images, targets)
             loss: Any = torch.stack(list(losses.values())).sum()
             optimizer.zero_grad()
@@ -128,18 +133,21 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
             optimizer.step()
             if epoch == 0:
                 warmup.step()
-            step_seconds.append(time.time() - step_start)
+            steps, count, ready = steps + 1, count + len(images), time.time()
         schedule.step()
-        trained = time.time()
+        val_start = time.time()
         val = average_precision(model, loaders["val"])
         print(f"epoch {epoch + 1}/{options.epochs}  val/ap {val['ap']:.4f}  val/ap50 {val['ap50']:.4f}")
+        now = time.time()
         measured["epochs"].append({
-            "train_seconds": trained - start, "val_seconds": time.time() - trained, "steps": len(step_seconds),
-            "step_seconds": sorted(step_seconds)[len(step_seconds) // 2], **{f"val/{k}": v for k, v in val.items()},
+            "seconds": now - epoch_start, "train_seconds": val_start - train_start, "waited_seconds": waited,
+            "val_seconds": now - val_start, "steps": steps, "images": count,
+            **{f"val/{name}": value for name, value in val.items()},
         })  # fmt: skip
+        epoch_start = now
     measured["fit_end"] = time.time()
     measured |= {f"test/{name}": value for name, value in average_precision(model, loaders["test"]).items()}
-    return measured
+    return {**measured, **peak_memory_mib()}
 
 
 def names_in(file: Path) -> list[str]:
@@ -152,6 +160,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0, help="of the new layers, the order and the mirroring")
     parser.add_argument("--batch-size", type=int, default=2)
+    parser.add_argument("--channels-last", action="store_true", help="compute in the channels-last memory layout")
     parser.add_argument("--size-px", type=int, default=320, help="longer side of the images")
     parser.add_argument("--workers", type=int, default=1, help="processes that read images")
     parser.add_argument("--json", type=Path, help="write what was measured to this file")

@@ -114,7 +114,7 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
             now = time.time()
             measured["epochs"].append({
                 "seconds": now - epoch_start, "train_seconds": val_start - train_start, "waited_seconds": waited,
-                "val_seconds": val_end - val_start, "steps": steps, "images": count, "val_acc": val_accuracy,
+                "val_seconds": val_end - val_start, "steps": steps, "images": count, "val/acc": val_accuracy,
             })  # fmt: skip
             epoch_start = now
         model.load_state_dict(torch.load(Path(folder) / "best.pt", weights_only=True))

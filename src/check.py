@@ -3,7 +3,7 @@
 python -m src.check data=folder data.root=<dir> [task=...] [output=check]
 
 Exit status: 0 = go ahead (there may be warnings), 2 = training is not advisable, 1 = a mistake in the settings.
-What speaks against training, and from how many images on, is in src/data/checking/kinds.py.
+What speaks against training, and from how many images on, is in src/data/checking/reasons.py.
 """
 
 import logging
@@ -29,11 +29,11 @@ def check(cfg: DictConfig) -> None:
     with importing():
         from src.build.data import build_data_to_check
         from src.data.checking.annotations import other_notes
-        from src.data.checking.box_lines import box_counts
+        from src.data.checking.counts import target_counts
         from src.data.checking.findings import find_all
-        from src.data.checking.kinds import reasons_against
         from src.data.checking.look import look_at_images
         from src.data.checking.overview import finding_lines, overview_lines
+        from src.data.checking.reasons import reasons_against
         from src.reports.check import write_findings, write_page
         from src.settings.signatures import check_targets
 
@@ -48,12 +48,12 @@ def check(cfg: DictConfig) -> None:
     found = find_all(datamodule, facts, cfg.tiny_px, cfg.near_duplicate_bits)
     reasons = reasons_against(table, found)
     log.info("Done in %.1f s", time.perf_counter() - start)
-    boxes, notes = box_counts(datamodule, facts), other_notes(datamodule)
-    overview = list(overview_lines(table, facts, boxes))
+    counts, notes = target_counts(datamodule, facts), other_notes(datamodule)
+    overview = list(overview_lines(table, facts, counts))
     try:
         output.mkdir(parents=True, exist_ok=True)
         write_findings(output / "check.csv", table, found, cfg.spreadsheet_safe)
-        write_page(output / "check.html", table, found, reasons, overview, notes, boxes)
+        write_page(output / "check.html", table, found, reasons, overview, notes, counts)
     except OSError as error:
         raise ConfigError(f"output='{output}' cannot be written: {error.strerror}.") from error
     where = f"Images: {output / 'check.html'}, all findings: {output / 'check.csv'}"

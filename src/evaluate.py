@@ -13,6 +13,7 @@ from src.cli.command import Command, importing
 from src.files.outputs import output_file, output_folder
 from src.files.printable import printable
 from src.settings.errors import ConfigError
+from src.settings.plurals import number_of
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def evaluate(cfg: DictConfig) -> float | None:
         raise ConfigError(f"split={split}: these data have no such split. There are: {', '.join(splits)}, all.")
     torch.set_float32_matmul_precision(model.record.setting("matmul_precision"))
     images = len(splits[split]) if split in splits else len(datamodule.table)
-    log.info("%s (%s) on %s: %d images", model.file, model.record.backbone_name, split, images)
+    log.info("%s (%s) on %s: %s", model.file, model.record.backbone_name, split, number_of(images, "image"))
     metrics, evidence = measure_split(model.task, model.device, datamodule, split)
     for name, value in metrics.items():
         print(f"{split}/{printable(name):18s} {value:.4f}")

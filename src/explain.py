@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from src.cli.command import Command, importing
 from src.predicting.output import PAGE, maps_folder
+from src.settings.plurals import number_of
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ def explain(cfg: DictConfig) -> None:
     start = time.perf_counter()
     explainer.write(output, folder, paths, cfg.batch_size, cfg.spreadsheet_safe)
     seconds, bad = time.perf_counter() - start, explainer.unreadable
-    log.info("%d images in %.1f s, %d could not be read: %s", len(paths), seconds, bad, output / PAGE)
+    log.info("%s in %.1f s, %d could not be read: %s", number_of(len(paths), "image"), seconds, bad, output / PAGE)
     if explainer.empty:
         log.warning("%d maps are empty: at the layer that is looked at, nothing speaks for the class.", explainer.empty)
 

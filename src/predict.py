@@ -3,12 +3,16 @@
 python -m src.predict ckpt=<run dir or .ckpt> images=<dir, glob, file or table> [output=x.csv or x.json]
 """
 
+import logging
 import time
 
 from omegaconf import DictConfig
 
 from src.cli.command import Command, importing
+from src.cli.options import typed_settings
 from src.predicting.output import drawn_folder, mask_folder, predictions_file
+
+log = logging.getLogger(__name__)
 
 
 def predict(cfg: DictConfig) -> None:
@@ -40,6 +44,8 @@ def predict(cfg: DictConfig) -> None:
         from src.predicting.predictions import Predictor
         from src.predicting.tiles import Tiling
 
+    if cfg.tile_px is None and "tile_overlap" in typed_settings():
+        log.warning("tile_overlap has no effect: tile_px=<number> says that images are searched in tiles.")
     tiling = None if cfg.tile_px is None else Tiling(cfg.tile_px, cfg.tile_overlap)
     how = HowToPredict(
         cfg.abstain_below, cfg.score_threshold, tiling, draw, masks, cfg.embeddings, cfg.batch_size, cfg.num_workers

@@ -24,14 +24,14 @@ def test_rows_are_paired_with_the_plain_loop_by_seed(
         next(row for row in ROWS if (row.data, row.name) == ("hymenoptera", name)) for name in ("plain loop", "full")
     )
     for seed, last in enumerate((0.80, 0.90)):
-        epochs = [{"seconds": 10.0, "val_acc": accuracy} for accuracy in (0.5, last)]
+        epochs = [{"seconds": 10.0, "val/acc": accuracy} for accuracy in (0.5, last)]
         write(plain.folder / f"seed={seed}", {"fit_start": 100.0, "fit_end": 120.0, "epochs": epochs})
     for seed, last in ((0, 0.82), (1, 0.94), (2, 0.10)):  # of seed 2 the plain loop has not ended
         write(ours.folder / f"seed={seed}", {"last/val/acc": last, "fit_seconds": 12.0, "epochs": 3})
     show([plain, ours], seeds=3)
     row = next(line for line in capsys.readouterr().out.splitlines() if " full " in line)
     assert [cell.strip() for cell in row.strip("│ ").split("│")] == [
-        "hymenoptera", "full", "3", "12 s", "0.620 (0.100..0.940)", "",
+        "hymenoptera", "full", "3", "12 s", "acc", "0.620 (0.100..0.940)", "",
         "+3.0 (-9.7..+15.7)", "0.500 (0.500..0.500)", "+38.0 (-38.2..+114.2)",
     ]  # fmt: skip
 

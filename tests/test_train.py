@@ -219,6 +219,7 @@ def finished(colors_run: Run, tmp_path: Path) -> Run:
     return Run(Path(shutil.copytree(colors_run.directory, tmp_path / "run")), None)
 
 
+@pytest.mark.slow
 def test_resuming_a_finished_run_only_measures(tmp_path: Path, finished: Run) -> None:
     run, before = finished, finished.metrics
     train(compose(f"output_dir={tmp_path}/x", f"resume={tmp_path}/run/checkpoints/last.ckpt"))
@@ -233,12 +234,27 @@ def test_a_run_interrupted_in_its_final_test_is_measured_on_resuming(tmp_path: P
     assert run.metrics["test/acc"] == before["test/acc"] and "fit_seconds" in run.metrics
 
 
-def test_a_moved_run_resumes_where_it_is_now(tmp_path: Path, plain: tuple[str, ...], command) -> None:
-    """Through the command line, in a folder whose name Hydra would not take unquoted, with other settings on top."""
+ODD_NAME = Path("my runs (2)") / "lr=1,seed=0"  # which Hydra would not take unquoted
+
+
+def test_a_moved_run_resumes_where_it_is_now(tmp_path: Path, finished: Run, command) -> None:
+    """Through the command line, with another setting on top."""
+    moved = tmp_path / ODD_NAME
+    moved.parent.mkdir()
+    finished.directory.rename(moved)
+    answer: Answer = command("train", f"resume={moved}", "trainer.max_epochs=5")
+    assert answer.status == 0, answer.err
+    assert "Changed on resuming: trainer.max_epochs=5" in answer.err
+    assert not finished.directory.exists()
+    assert Run(moved, None).metrics["epochs"] == 5 and Run(moved, None).checkpoint("last")["epoch"] == 4
+
+
+@pytest.mark.slow
+def test_a_moved_run_ends_as_one_that_stayed(tmp_path: Path, plain: tuple[str, ...], command) -> None:
     whole = run_train(tmp_path / "whole", *plain, "optimizer=sgd")
     with stopped(epoch=1) as stopping, pytest.raises(Stop):
         run_train(tmp_path / "old", *plain, "optimizer=sgd", *stopping)
-    moved = tmp_path / "my runs (2)" / "lr=1,seed=0"
+    moved = tmp_path / ODD_NAME
     moved.parent.mkdir()
     (tmp_path / "old").rename(moved)
     answer: Answer = command("train", f"resume={moved}", "data.num_workers=1", TRUSTED)

@@ -7,8 +7,6 @@ from typing import Any, cast
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from src.data.box_sides import too_small_notes
-from src.data.boxes import Boxes
 from src.data.formats.csv_table import CsvDataModule
 from src.data.module import ImageDataModule
 from src.models.preprocessing import Preprocessing
@@ -36,11 +34,7 @@ def build_datamodule(settings: TrainConfig, preprocessing: Preprocessing | None 
         preprocessing = preprocessing_of(backbone.name, find_weights(backbone.name, backbone.weights))
         if settings.task.targets in MOVE_WITH_PIXELS and preprocessing.resize_mode == "crop":
             preprocessing = preprocessing.with_size(WHOLE_IMAGE_PX, None)  # a classifier's own is for one object
-    datamodule = told(instantiated(data, settings.task.targets, preprocessing, settings.augment, settings.seed, None))
-    if isinstance(targets := datamodule.table.targets, Boxes):
-        for note in too_small_notes(targets, datamodule.table.splits["train"], datamodule.preprocessing):
-            log.warning("%s", note)
-    return datamodule
+    return told(instantiated(data, settings.task.targets, preprocessing, settings.augment, settings.seed, None))
 
 
 def told(datamodule: ImageDataModule) -> ImageDataModule:

@@ -81,9 +81,10 @@ def is_sweep(arguments: Sequence[str]) -> bool:
 
 
 def may_sweep(arguments: Sequence[str]) -> bool:
-    """Whether it does, or names a yaml that may."""
-    asking = ("sweep=", "experiment=", "hydra", "-m", "--multirun")
-    return any(text.lstrip("+").startswith(asking) for text in arguments)
+    """Whether it does, or names a yaml that may. Where runs go, which `output_dir` says to Hydra, brings none."""
+    asking, places = ("sweep=", "experiment=", "hydra", "-m", "--multirun"), ("hydra.run.dir=", "hydra.sweep.dir=")
+    typed = [text.lstrip("+") for text in arguments]
+    return any(text.startswith(asking) and not text.startswith(places) for text in typed)
 
 
 def gather_runs(arguments: Sequence[str]) -> list[str]:

@@ -99,7 +99,12 @@ def changed_images(answers: Answers, before: Run, run: Run, split: str) -> Chang
     old, new = answers.of(before, split), answers.of(run, split)
     shared = [path for path in old if path in new and old[path].label == new[path].label]
     if not shared:
-        raise ConfigError(f"'{before.folder}' and '{run.folder}' share no image with the same label.")
+        names = {Path(path).name for path in old} & {Path(path).name for path in new}
+        hint = ""
+        if not old.keys() & new.keys() and names:
+            one, other = (next(path for path in side if Path(path).name == min(names)) for side in (old, new))
+            hint = f" File names agree, but not their folders, e.g. '{one}' and '{other}': train on the same data.root."
+        raise ConfigError(f"'{before.folder}' and '{run.folder}' share no image with the same label.{hint}")
     errors_2N = np.array([[side[path].error for path in shared] for side in (old, new)])
     differences_N = errors_2N[1] - errors_2N[0]
     order = np.argsort(differences_N, kind="stable").tolist()

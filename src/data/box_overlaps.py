@@ -9,7 +9,6 @@ import numpy.typing as npt
 from src.data.targets import Rows
 from src.evaluation.boxes.overlaps import iou
 
-LEAST_SIDE_PX = 1.0  # of a box at the network's size: smaller ones are dropped in training
 SAME_PLACE = 0.5  # IoU from which two boxes are about one object
 Floats = npt.NDArray[np.float32]
 

@@ -5,7 +5,7 @@ from typing import Any
 from PIL import Image
 from torchvision.transforms import v2
 
-from src.data.box_overlaps import LEAST_SIDE_PX
+from src.data.box_sides import LEAST_SIDE_PX
 from src.data.scale_jitter import ScaleJitter
 from src.data.transforms import Transform, color_steps, flip_steps, resized, size_of_image
 from src.models.preprocessing import Preprocessing

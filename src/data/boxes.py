@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from src.data.box_overlaps import unmatched
+from src.data.box_sides import LEAST_SIDE_PX, network_scale
 from src.data.targets import Kind, Rows, Targets, rarest
 from src.models.preprocessing import Preprocessing
 from src.settings.nodes import Augmentation
+from src.settings.plurals import number_of
 
 if TYPE_CHECKING:
     from src.data.transforms import Transform
@@ -36,6 +38,7 @@ class Boxes(Targets):
     crowd: npt.NDArray[np.bool_]
 
     kind: ClassVar[Kind] = "boxes"
+    unlike: ClassVar[str] = "its boxes are in other places"
 
     def of(self, row: int) -> slice:
         """Where the boxes of an image lie in the arrays."""
@@ -58,6 +61,25 @@ class Boxes(Targets):
         positions_m = np.repeat(np.arange(len(rows)), counts)
         before_m = np.repeat(np.cumsum(counts) - counts, counts)
         return np.repeat(starts, counts) + np.arange(len(positions_m)) - before_m, positions_m
+
+    def sides_at_network(self, rows: Rows, preprocessing: Preprocessing) -> Floats:
+        """Width and height in pixels of the network, of all boxes of these images. float32 [m, 2]."""
+        places_m, positions_m = self.places(rows)
+        scale_m2 = network_scale(self.values[rows, 2:], preprocessing)[positions_m]
+        boxes_m4 = self.boxes_xyxy[places_m]
+        return np.asarray((boxes_m4[:, 2:] - boxes_m4[:, :2]) * scale_m2)
+
+    def dropped(self, rows: Rows, preprocessing: Preprocessing) -> str:
+        places_m, positions_m = self.places(rows)
+        small_m = (self.sides_at_network(rows, preprocessing) < LEAST_SIDE_PX).any(axis=1) & ~self.crowd[places_m]
+        if not (count := int(small_m.sum())):
+            return ""
+        return (
+            f"{count:,} of {number_of(len(places_m), 'training box', 'training boxes')}, in "
+            f"{number_of(len(np.unique(positions_m[small_m])), 'image')}, have a side under {LEAST_SIDE_PX:g} pixel at "
+            f"the network's size ({preprocessing.crop_px}): they are not trained on. A larger data.image_size_px keeps "
+            "them; src.check lists them."
+        )
 
     def text(self, row: int) -> str:
         """How many objects of each class: `cat 2;dog 1`."""

@@ -57,8 +57,8 @@ class ImageDataset(Dataset[Batch]):
     what was drawn before, so a resumed run sees what the uninterrupted one would have seen.
 
     `prepared` gives the image at a position in `rows` as `transform.prepare` leaves it, or None if it is not kept any
-    more; None = decode all. It keeps images alone: targets that move with the pixels go by its size, so `prepare` may
-    scale them, and cut nothing off.
+    more; None = decode all. Targets that move with the pixels go by the size of what `prepare` leaves, so it may scale
+    them, and cut nothing off.
     """
 
     def __init__(
@@ -109,8 +109,9 @@ class ImageDataset(Dataset[Batch]):
     def prepare(self, position: int, row: int) -> tuple[Image.Image, Any]:
         if self.prepared is not None and (kept := self.prepared(position)) is not None:
             return kept, self.sample(row, kept.size)
-        image = self.table.read(row, self.transform.needed_px)
-        return self.transform.prepare(image, self.sample(row, image.size))
+        # Masks are filled at the size that is needed, and not scaled down from a photograph's.
+        image, _ = self.transform.prepare(self.table.read(row, self.transform.needed_px), None)
+        return image, self.sample(row, image.size)
 
 
 class Collate:

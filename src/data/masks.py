@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Mask = npt.NDArray[np.uint8]  # [H, W], class ids, VOID where nobody says what there is
 
 MOST_CLASSES = 255  # ids 0 to 254
+GROUND = "background"  # the class of pixels that belong to no object, where objects are what there is
 SHOWN_SHARE = 0.005  # of an image's pixels: classes of less are left out of its text
 NEAR_COPIES_DIFFER = 0.5  # share of the pixels
 
@@ -37,6 +38,7 @@ class Masks(Targets):
     read_mask: Callable[[int], Mask]
 
     kind: ClassVar[Kind] = "masks"
+    unlike: ClassVar[str] = "its mask has other pixels"
 
     def size(self, row: int) -> tuple[int, int]:
         """Width and height of an image in pixels."""
@@ -123,7 +125,7 @@ class Masks(Targets):
 
 def percent(share: float) -> str:
     """With as many digits as tell a rare class from none."""
-    return f"{share:.1%}".replace("%", " %") if share >= 0.001 or not share else f"{share:.2g}"
+    return f"{100 * share:.1f} %" if share >= 0.001 or not share else f"{100 * share:.2g} %"
 
 
 def count_pixels(mask_HW: Mask, classes: int) -> npt.NDArray[np.int64]:

@@ -18,7 +18,7 @@ from src.data.samplers import EpochSampler, balancing_weights
 from src.data.source import ImageSource
 from src.data.targets import Rows
 from src.data.transforms import Transform, evaluation_transform, is_random, training_transform
-from src.data.workers import end_when_a_batch_is_lost, workers_that_fit
+from src.data.workers import begin_worker, workers_that_fit
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class ImageDataModule(ImageSource):
             batch_size=self.batch_size,
             num_workers=workers,
             persistent_workers=persistent and workers > 0,
-            worker_init_fn=end_when_a_batch_is_lost,
+            worker_init_fn=begin_worker,
             pin_memory=torch.cuda.is_available(),
             collate_fn=Collate(self.preprocessing.crop_px, self.table.targets),
             **settings,

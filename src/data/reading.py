@@ -11,7 +11,7 @@ from src.cli.progress import progress_bar
 from src.data.decode import UnreadableImage
 from src.data.table import ImageTable
 from src.data.targets import Rows
-from src.data.workers import end_when_a_batch_is_lost
+from src.data.workers import begin_worker
 from src.settings.errors import ConfigError
 
 READ_AT_ONCE = 16  # items that a worker hands over together
@@ -31,7 +31,7 @@ def read_all(read: Callable[[int], Item], rows: Rows, num_workers: int, what: st
     """What `read` gives of each row in order, with a progress bar that says `what` is done."""
     batches = DataLoader(
         cast(Dataset[np.int64], rows), READ_AT_ONCE, num_workers=num_workers if len(rows) > FEW else 0,
-        collate_fn=partial(read_each, read), worker_init_fn=end_when_a_batch_is_lost,
+        collate_fn=partial(read_each, read), worker_init_fn=begin_worker,
     )  # fmt: skip
     with progress_bar() as progress:
         bar = progress.add_task(what, total=len(rows), speed="", loss="")

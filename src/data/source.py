@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from lightning import LightningDataModule
 
+from src.data.annotations.findings import ReadFindings
 from src.data.cache.plan import CachePlan
 from src.data.decode import MAX_MEGAPIXELS
 from src.data.folders.split_names import listed, same_text
@@ -138,6 +139,11 @@ class ImageSource(LightningDataModule):
             )
         index_K = np.array([index_of[same_text(name)] for name in class_names], dtype=np.int64)
         return Classes(index_K[labels_N], self.known_classes)
+
+    @property
+    def findings(self) -> ReadFindings | None:
+        """What was wrong with annotations or masks when they were read; None for data without such files."""
+        return None
 
     def require_found(self) -> None:
         """Raise ConfigError if most images are not where they were said to be; not where they were found by looking."""

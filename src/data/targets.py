@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from src.models.preprocessing import Preprocessing
+from src.settings.nodes import Augmentation
+
 if TYPE_CHECKING:
     from src.data.transforms import Transform
-    from src.models.preprocessing import Preprocessing
-    from src.settings.nodes import Augmentation
 
 Kind: TypeAlias = str  # the words of task.targets: src/settings/target_kinds.py
 Rows = npt.NDArray[np.int64]
@@ -39,6 +40,7 @@ class Targets:
 
     kind: ClassVar[Kind]
     noun: ClassVar[str] = "classes"  # what the names are
+    unlike: ClassVar[str] = "they are labelled otherwise"  # of two copies with the same text that differ nevertheless
 
     def __len__(self) -> int:
         return len(self.values)
@@ -71,6 +73,10 @@ class Targets:
         """Whether two copies of an image contradict each other, bool [P]; `near`: they are only nearly the same."""
         different = np.asarray(self.values[rows] != self.values[others])
         return np.asarray(different.any(axis=tuple(range(1, different.ndim))))
+
+    def dropped(self, rows: Rows, preprocessing: Preprocessing) -> str:
+        """A sentence about what of these images' targets a network of this size cannot be trained on, if anything."""
+        return ""
 
     def describe(self, rows: Rows) -> str:
         """How they are spread over the images of train, in one line."""

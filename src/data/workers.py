@@ -3,9 +3,11 @@
 import logging
 import os
 import shutil
+import signal
 import sys
 from multiprocessing.queues import Queue
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -52,13 +54,40 @@ def workers_that_fit(
     return fitting
 
 
-def end_when_a_batch_is_lost(worker: int) -> None:
-    """A DataLoader's `worker_init_fn`: a worker that cannot hand a batch over ends, and the training with it.
+def begin_worker(worker: int) -> None:
+    """A DataLoader's `worker_init_fn`."""
+    _end_when_a_batch_is_lost()
+    _end_with_the_training()
+
+
+def _end_when_a_batch_is_lost() -> None:
+    """A worker that cannot hand a batch over ends, and the training with it.
 
     Python would only print why, and the training would wait for that batch without end.
     """
     # A private door of multiprocessing: it calls this in the thread that sends.
     Queue._on_queue_feeder_error = staticmethod(_end)  # type: ignore[attr-defined]
+
+
+def _end_with_the_training() -> None:
+    """Signals are for the training: who sends one to a whole group of processes wants it to save, and until then it
+    needs its workers.
+
+    SIGTERM is heeded from the training alone, which so ends a worker that hangs; not under macOS, where nobody can tell
+    who sent it.
+    """
+    for name in ("SIGUSR1", "SIGBREAK"):
+        if hasattr(signal, name):  # each system has its own
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # of this thread, and of those that it starts
+        Thread(target=_wait_for_the_training, daemon=True).start()
+
+
+def _wait_for_the_training() -> None:
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def _end(error: Exception, batch: Any) -> None:

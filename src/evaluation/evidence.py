@@ -1,7 +1,7 @@
 """What an evaluation keeps of each image; metrics, intervals, worst images and the report follow from it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ class Evidence:
 
     `arrays`: what the task keeps (`keep`), by name; the first axis is the image. `labels`: of these images, as in the
     table. `groups_N`: likewise, None if the images stand alone. `measurable`: whether these are enough of the split for
-    metrics; too much of what was kept of the others is not finite.
+    metrics; too much of what was kept of the others is not finite. `memo`: what was computed from it and is asked for
+    more than once, by name.
     """
 
     split: str
@@ -26,6 +27,7 @@ class Evidence:
     labels: Any
     groups_N: npt.NDArray[np.int64] | None = None
     measurable: bool = True
+    memo: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def __len__(self) -> int:
         return len(self.rows_N)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from src.evaluation.pixels.crops import Crop
+from src.evaluation.pixels.run_lengths import text_of_runs
 from src.evaluation.prediction import Floats, Outputs, Prediction
 
 
@@ -16,25 +18,38 @@ class FoundObjects(Prediction):
     """Of one image: M objects, the highest score first.
 
     `boxes_xyxy` float32 [M, 4] in pixels of the image, x2 and y2 exclusive; `numbers` float32 [M], scores 0..1;
-    `class_ids` int64 [M], indices into `class_names`.
+    `class_ids` int64 [M], indices into `class_names`. `crops`: the pixels of each, where those are found too; else
+    nothing.
     """
 
     class_names: list[str]
     boxes_xyxy: Floats
     class_ids: npt.NDArray[np.int64]
+    crops: Sequence[Crop] = ()
 
     @property
     def names(self) -> list[str]:
         """The class of each object."""
         return [self.class_names[k] for k in self.class_ids.tolist()]
 
-    def annotations(self) -> list[dict[str, Any]]:
-        """As COCO has results, without the image: classes count from 1; `bbox` is x, y, width and height in pixels."""
+    def annotations(self, size_wh: tuple[int, int]) -> list[dict[str, Any]]:
+        """As COCO has results, without the image, whose size this is: classes count from 1; `bbox` is x, y, width and
+        height in pixels, `area` square pixels; `segmentation` compressed run lengths, where pixels are found.
+        """
         found = zip(self.boxes_xyxy.tolist(), self.class_ids.tolist(), self.numbers.tolist(), strict=True)
-        return [
+        plain = [
             {"category_id": k + 1, "bbox": [round(x, 2) for x in (x1, y1, x2 - x1, y2 - y1)], "score": round(score, 6)}
             for (x1, y1, x2, y2), k, score in found
         ]
+        if not self.crops:
+            return [{**one, "area": round(one["bbox"][2] * one["bbox"][3], 2)} for one in plain]
+        return [{**one, **as_coco(crop, size_wh)} for one, crop in zip(plain, self.crops, strict=True)]
+
+
+def as_coco(crop: Crop, size_wh: tuple[int, int]) -> dict[str, Any]:
+    """A mask in an image of this size."""
+    counts = text_of_runs(crop.runs(size_wh)).decode("ascii")
+    return {"area": crop.area, "segmentation": {"size": [size_wh[1], size_wh[0]], "counts": counts}}
 
 
 def joined(found: Sequence[Outputs], scales: Sequence[tuple[float, float]]) -> Outputs:

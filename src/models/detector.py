@@ -18,8 +18,10 @@ from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.models.detection.ssd import SSD
 
 from src.models.adapted import AdaptedNetwork
+from src.models.batching import Batching
 from src.models.detection_heads import NewDetector
 from src.models.preprocessing import Preprocessing
+from src.models.roi_scales import fix_roi_scales
 
 Images: TypeAlias = Tensor | Sequence[Tensor]  # uint8 [B, 3, H, W], or B of [3, H, W] of different sizes
 BoxTargets: TypeAlias = Sequence[dict[str, Tensor]]  # boxes: float32 [m, 4] XYXY in pixels, labels: int64 [m], 0..K-1
@@ -30,6 +32,8 @@ _SAMPLING_SEED = 0  # of the anchors and proposals that a validation loss is com
 
 # These modules ask for their mode to decide whether they compute losses or boxes.
 _SWITCHES = (GeneralizedRCNN, RegionProposalNetwork, RoIHeads, FCOS, RetinaNet, SSD)
+# What computes scores, boxes and masks.
+_AS_FLOAT32 = ("head", "rpn.head", "roi_heads.box_predictor", "roi_heads.mask_predictor")
 
 
 class DetectorNetwork(AdaptedNetwork):
@@ -44,8 +48,11 @@ class DetectorNetwork(AdaptedNetwork):
         super().__init__(detector.net, detector.head_names, preprocessing, channels_last)
         self.max_detections = max_detections
         net: Any = detector.net
-        net.transform = _Batching(detector.size_divisible, self.memory_format)
-        chooser = net.roi_heads if isinstance(net, GeneralizedRCNN) else net
+        net.transform = Batching(detector.size_divisible, self.memory_format)
+        two_stages = isinstance(net, GeneralizedRCNN)
+        if two_stages:
+            fix_roi_scales(net, detector.size_divisible)
+        chooser = net.roi_heads if two_stages else net
         chooser.detections_per_img, chooser.score_thresh = max_detections, SCORE_FLOOR
         _compute_boxes_in_float32(net)
 
@@ -64,7 +71,7 @@ class DetectorNetwork(AdaptedNetwork):
         What is random in them (the sampling of an R-CNN) comes from torch's global generator.
         """
         with self._asked_for(losses=True):
-            parts: dict[str, Tensor] = self.net(self._normalised(images), _with_background(targets))
+            parts: dict[str, Tensor] = self.net(self._normalised(images), self._as_torchvision_counts(targets))
         return parts
 
     @torch.no_grad()
@@ -90,16 +97,30 @@ class DetectorNetwork(AdaptedNetwork):
         return [self.normalise(image[None])[0] for image in images]
 
     def _packed(self, images: Images, found: list[dict[str, Tensor]]) -> Tensor:
-        nothing_6 = torch.tensor([0.0, 0, 0, 0, 0, -1], device=self.device)
+        nothing = torch.zeros(self._columns, device=self.device)
+        nothing[5] = -1
         packed = []
         for image, one in zip(images, found, strict=True):
-            objects = are_objects(one["boxes"], one["labels"])
-            boxes_m4 = one["boxes"][objects].float()
-            size_4 = boxes_m4.new_tensor([image.shape[-1], image.shape[-2]] * 2)
-            scores_m1, ids_m1 = one["scores"][objects, None].float(), one["labels"][objects, None] - 1.0
-            rest = nothing_6.expand(self.max_detections - len(boxes_m4), 6)
-            packed.append(torch.cat([torch.cat([boxes_m4 / size_4, scores_m1, ids_m1], dim=1), rest]))
+            size_hw = int(image.shape[-2]), int(image.shape[-1])
+            rows_m = self._rows(size_hw, one, are_objects(one["boxes"], one["labels"]))
+            packed.append(torch.cat([rows_m, nothing.expand(self.max_detections - len(rows_m), -1)]))
         return torch.stack(packed)
+
+    @property
+    def _columns(self) -> int:
+        """Numbers of a row of the outputs."""
+        return 6
+
+    def _rows(self, size_hw: tuple[int, int], one: dict[str, Tensor], objects: Tensor) -> Tensor:
+        """Of those boxes of an image that are objects, in the order in which torchvision gives them."""
+        boxes_m4 = one["boxes"][objects].float()
+        size_4 = boxes_m4.new_tensor([size_hw[1], size_hw[0]] * 2)
+        scores_m1, ids_m1 = one["scores"][objects, None].float(), one["labels"][objects, None] - 1.0
+        return torch.cat([boxes_m4 / size_4, scores_m1, ids_m1], dim=1)
+
+    def _as_torchvision_counts(self, targets: BoxTargets) -> list[dict[str, Tensor]]:
+        """With the background as class 0."""
+        return [{"boxes": target["boxes"].float(), "labels": target["labels"] + 1} for target in targets]
 
     @contextmanager
     def _asked_for(self, losses: bool) -> Iterator[None]:
@@ -136,27 +157,6 @@ class DetectorNetwork(AdaptedNetwork):
             del backbone.forward  # the instance's; that of the class stays
 
 
-class _Batching(nn.Module):
-    """In the place of torchvision's transform: images of different sizes become one batch; nothing is resized."""
-
-    def __init__(self, size_divisible: int, memory_format: torch.memory_format) -> None:
-        super().__init__()
-        self.size_divisible, self.memory_format = size_divisible, memory_format
-
-    def forward(self, images: list[Tensor], targets: Any = None) -> tuple[ImageList, Any]:
-        sizes = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
-        height, width = (
-            -(-max(side) // self.size_divisible) * self.size_divisible for side in zip(*sizes, strict=True)
-        )
-        batch_BCHW = images[0].new_zeros(len(images), 3, height, width).to(memory_format=self.memory_format)
-        for place_CHW, image_CHW in zip(batch_BCHW, images, strict=True):
-            place_CHW[:, : image_CHW.shape[-2], : image_CHW.shape[-1]].copy_(image_CHW)
-        return ImageList(batch_BCHW, sizes), targets
-
-    def postprocess(self, result: Any, image_sizes: Any, original_image_sizes: Any) -> Any:
-        return result
-
-
 def are_objects(boxes_M4: Tensor, labels_M: Tensor) -> Tensor:
     """bool [M]. FCOS and RetinaNet score the background as if it were a class, and of boxes beside the image nothing is
     left when they are clipped to it.
@@ -169,16 +169,12 @@ def are_large(boxes_M4: Tensor, least_px: float) -> Tensor:
     return (boxes_M4[:, 2:] - boxes_M4[:, :2] >= least_px).all(dim=1)
 
 
-def _with_background(targets: BoxTargets) -> list[dict[str, Tensor]]:
-    return [{"boxes": target["boxes"].float(), "labels": target["labels"] + 1} for target in targets]
-
-
 def _compute_boxes_in_float32(net: nn.Module) -> None:
     """Under bfloat16 anchors and outputs would have 8 bits, which moves a box by several pixels in a large image."""
     for name, module in net.named_modules():
         if isinstance(module, AnchorGenerator | DefaultBoxGenerator):
             module.register_forward_pre_hook(_with_float32_maps)
-        elif name in ("head", "rpn.head", "roi_heads.box_predictor"):
+        elif name in _AS_FLOAT32:
             module.register_forward_hook(lambda _, __, outputs: _as_float32(outputs))
 
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torchvision.models.detection.rpn import concat_box_prediction_layers
 from torchvision.ops import nms, roi_align
-from torchvision.ops.poolers import _setup_scales
 
 from src.models.detector import SMALLEST_PX, are_large
 from src.models.detector_graphs import Found, anchors_by_level, clipped, highest, nms_by_class
@@ -20,22 +19,17 @@ MISSING = -1e30  # the logit of what is not there
 class TwoStageGraph:
     """Proposals of each level, and then a class and a better box for each of them."""
 
-    def __init__(self, net: Any, size_divisible: int) -> None:
+    def __init__(self, net: Any) -> None:
         self.net, self.heads = net, net.roi_heads
-        pool = self.heads.box_roi_pool
-        example = torch.zeros(1, 3, 2 * size_divisible, 2 * size_divisible, dtype=next(net.parameters()).dtype)
-        with torch.no_grad():
-            maps = net.backbone(example)
-        # torchvision looks for the strides of the maps at the first images, before it knows the levels of proposals.
-        pool.scales, pool.map_levels = _setup_scales(
-            self.seen(maps), [tuple(example.shape[-2:])], pool.canonical_scale, pool.canonical_level
-        )
 
     def __call__(self, pixels_13hw: Tensor, size_2: Tensor) -> Found:
         """As OneStageGraph."""
-        maps = self.net.backbone(pixels_13hw)
+        return self.boxes(self.net.backbone(pixels_13hw), pixels_13hw, size_2)
+
+    def boxes(self, maps: dict[str, Tensor], pixels_13hw: Tensor, size_2: Tensor) -> Found:
+        """The same, of what the backbone makes of the image."""
         proposals_P4, there_P = self.proposals(pixels_13hw, list(maps.values()), size_2)
-        pooled = self.pooled(self.seen(maps), proposals_P4)
+        pooled = self.pooled(self.seen(maps), proposals_P4, self.heads.box_roi_pool)
         logits_PK, deltas_P4K = self.heads.box_predictor(self.heads.box_head(pooled.to(pixels_13hw.dtype)))
         scores_PK = torch.softmax(logits_PK.float(), dim=-1)
         boxes_PK4 = self.heads.box_coder.decode_single(deltas_P4K.float(), proposals_P4).unflatten(1, (-1, 4))
@@ -77,15 +71,15 @@ class TwoStageGraph:
         boxes_P4 = torch.cat([*boxes, pixels_13hw.new_ones(1, 4, dtype=torch.float32)])[order_P]
         return boxes_P4, best_P >= 0
 
-    def pooled(self, maps: list[Tensor], proposals_P4: Tensor) -> Tensor:
-        """float32 [P, C, 7, 7], each of the map that fits the size of the proposal."""
-        pool = self.heads.box_roi_pool
+    def pooled(self, maps: list[Tensor], proposals_P4: Tensor, pool: Any) -> Tensor:
+        """float32 [P, C, s, s] for the s of the pool, each of the map that fits the size of the proposal."""
+        levels = self.heads.box_roi_pool  # which sees the same maps as that of masks
         rois_P5 = torch.cat([torch.zeros_like(proposals_P4[:, :1]), proposals_P4], dim=1)
-        levels_P = pool.map_levels([proposals_P4])
+        levels_P = levels.map_levels([proposals_P4])
         parts = []
         for level, one in enumerate(maps):
             places_p = (levels_P == level).nonzero().flatten()
-            size, scale = pool.output_size, pool.scales[level]
+            size, scale = pool.output_size, levels.scales[level]
             parts.append(roi_align(one.float(), rois_P5[places_p], size, scale, pool.sampling_ratio))
         by_level_P = (levels_P * len(levels_P) + torch.arange(len(levels_P))).argsort()
         return torch.cat(parts)[by_level_P.argsort()]

@@ -10,12 +10,12 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from src.models.detection_heads import NewDetector, Norms
 from src.models.norms import freeze_norms
 from src.models.preprocessing import Preprocessing
-from src.models.whole_networks import detector_names, new_whole, with_own_classes
+from src.models.whole_networks import detector_names, mask_detector_names, new_whole, with_own_classes
 from src.settings.errors import ConfigError
 
 # The COCO_V1 weights of these were trained with eps=0 in the body's FrozenBatchNorm, which their files do not say;
 # torchvision's constructors set it after loading.
-_TRAINED_WITHOUT_EPS = ("fasterrcnn_resnet50_fpn", "retinanet_resnet50_fpn")
+_TRAINED_WITHOUT_EPS = ("fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn", "retinanet_resnet50_fpn")
 _EPS = 1e-5  # of BatchNorm and FrozenBatchNorm where nothing else is said
 _USUAL_ASPECT = 4 / 3  # of the images of COCO
 
@@ -60,6 +60,20 @@ def own_head(net: nn.Module, name: str, image_size_px: int, num_classes: int, no
             f"head=torchvision: backbone.name='{name}' is a classifier, and has no head for boxes. Take head=fcos, "
             f"retinanet or faster_rcnn, or a whole detector: backbone={', '.join(detector_names())}."
         )
+    return _with_own_classes(net, name, num_classes, norms)
+
+
+def own_masks(net: nn.Module, name: str, image_size_px: int, num_classes: int, norms: Norms = "frozen") -> NewDetector:
+    """A whole detector that has masks too, as it is; likewise."""
+    if name not in mask_detector_names():
+        raise ConfigError(
+            f"head=torchvision_masks: backbone.name='{name}' has no head for masks. Take head=mask_rcnn, or a whole "
+            f"detector that has one: backbone={', '.join(mask_detector_names())}."
+        )
+    return _with_own_classes(net, name, num_classes, norms)
+
+
+def _with_own_classes(net: nn.Module, name: str, num_classes: int, norms: Norms) -> NewDetector:
     new, head_names = with_own_classes(net, name, num_classes + 1)
     if norms == "frozen":
         freeze_norms(new)

@@ -18,7 +18,14 @@ from src.models.torchvision_detectors import detector_preprocessing, with_eps_in
 from src.models.torchvision_segmenters import segmenter_preprocessing
 from src.models.weight_names import current_names, fitting_network, without_prefix
 from src.models.weights_file import existing_file, read_state_dict
-from src.models.whole_networks import class_dependent, detector_names, new_whole, segmenter_names, whole_names
+from src.models.whole_networks import (
+    class_dependent,
+    detector_names,
+    mask_detector_names,
+    new_whole,
+    segmenter_names,
+    whole_names,
+)
 from src.settings.errors import ConfigError
 from src.settings.project import PROJECT_ROOT
 
@@ -56,7 +63,7 @@ def find_weights(name: str, weights: str | None) -> Weights:
 
 def preprocessing_of(name: str, weights: Weights) -> Preprocessing:
     """The evaluation preset of these weights; files and random weights take that of torchvision's default weights."""
-    if name in detector_names():
+    if name in (*detector_names(), *mask_detector_names()):
         return detector_preprocessing(name)
     if name in segmenter_names():
         return segmenter_preprocessing(name)

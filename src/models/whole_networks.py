@@ -7,14 +7,21 @@ import torch
 from torch import nn
 from torchvision import models
 
-_OTHER_TASKS = ("maskrcnn", "keypointrcnn")
+_WITH_MASKS, _WITH_POINTS = "maskrcnn", "keypointrcnn"
 _CLASSES = {"detection": 91, "segmentation": 21}  # of torchvision's files, the background included
 
 
 @cache
 def detector_names() -> list[str]:
     """Of those that find boxes alone. The settings know the same list without importing torch; a test compares."""
-    return [name for name in models.list_models(module=models.detection) if not name.startswith(_OTHER_TASKS)]
+    others = _WITH_MASKS, _WITH_POINTS
+    return [name for name in models.list_models(module=models.detection) if not name.startswith(others)]
+
+
+@cache
+def mask_detector_names() -> list[str]:
+    """Of those that find boxes with masks; likewise."""
+    return [name for name in models.list_models(module=models.detection) if name.startswith(_WITH_MASKS)]
 
 
 @cache
@@ -25,7 +32,7 @@ def segmenter_names() -> list[str]:
 
 @cache
 def whole_names() -> list[str]:
-    return [*detector_names(), *segmenter_names()]
+    return [*detector_names(), *mask_detector_names(), *segmenter_names()]
 
 
 def new_whole(name: str, num_classes: int | None = None) -> nn.Module:

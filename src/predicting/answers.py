@@ -12,7 +12,7 @@ from src.build.trained_model import TrainedModel
 from src.data.dataset import FileBatch, FileDataset, collate_files, on_device
 from src.data.decode import UnreadableImage
 from src.data.transforms import Transform, evaluation_transform
-from src.data.workers import available_workers, end_when_a_batch_is_lost, workers_that_fit
+from src.data.workers import available_workers, begin_worker, workers_that_fit
 from src.evaluation.prediction import Prediction
 from src.models.by_shape import outputs_by_shape
 from src.models.classifier import pooled
@@ -135,6 +135,6 @@ def image_batches(
         batch_size=batch_size,
         num_workers=workers if len(paths) > batch_size else 0,
         collate_fn=collate_files,
-        worker_init_fn=end_when_a_batch_is_lost,
+        worker_init_fn=begin_worker,
         pin_memory=pin,
     )

@@ -13,6 +13,7 @@ from src.files.whole_files import part_of
 from src.predicting.drawing import drawn_name
 from src.settings.errors import ConfigError
 
+ENDINGS = (".csv", ".txt", ".json")  # of predictions
 TABLE, PAGE = "explanations.csv", "index.html"
 OBJECTS, PLACES = "find objects with boxes", "find objects, or say a class for each pixel"
 NEEDS = {"score_threshold": OBJECTS, "output": OBJECTS, "draw": PLACES, "tile_px": PLACES, "masks": "answer with masks"}
@@ -36,6 +37,11 @@ def predictions_file(output: str, overwrite: bool, embeddings: bool, images: Seq
     read: list[str | Path] = [*reads, *(image for image in images if image.name == Path(output).name)]
     file = output_file(output, "output", overwrite, read)
     output_file(str(part_of(file)), "output", overwrite, read)
+    if file.suffix.lower() not in ENDINGS and not (embeddings and file.suffix.lower() == ".npz"):
+        raise ConfigError(
+            f"output='{output}' is written as a csv file, whose name ends with .csv (or .txt), or as COCO results, "
+            "with .json: give such a name."
+        )
     if not embeddings:
         return file
     if file.suffix.lower() == ".npz":

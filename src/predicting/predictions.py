@@ -14,6 +14,7 @@ from src.predicting.answers import Answers, HowToPredict
 from src.predicting.drawing import draw_found, drawn_name, save_mask, write_labels
 from src.predicting.output import LABELS, require_use
 from src.predicting.results import Result, results_writer
+from src.settings.plurals import number_of
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,8 @@ class Predictor:
     def tell(self, output: Path, images: int, start: float) -> None:
         """What came of it, since `start`, and what is strange about it."""
         seconds = time.perf_counter() - start
-        log.info("%d images in %.1f s, %d could not be read: %s", images, seconds, self.unreadable, output)
+        what = number_of(images, "image")
+        log.info("%s in %.1f s, %d could not be read: %s", what, seconds, self.unreadable, output)
         if self.unreadable == images:
             log.warning("There is not one prediction: the column error of %s says why.", output)
         elif not self.found:

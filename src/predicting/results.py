@@ -59,10 +59,9 @@ class CocoResults:
         assert isinstance(result.prediction, FoundObjects)
         number, (width, height) = len(self.images) + 1, result.size_wh
         self.images.append(to_json({"id": number, "file_name": result.path, "width": width, "height": height}))
-        for one in result.prediction.annotations():
+        for one in result.prediction.annotations(result.size_wh):
             self.boxes += 1
-            area = round(one["bbox"][2] * one["bbox"][3], 2)
-            annotation = {"id": self.boxes, "image_id": number, **one, "area": area, "iscrowd": 0}
+            annotation = {"id": self.boxes, "image_id": number, **one, "iscrowd": 0}
             self.file.write(f"{'' if self.boxes == 1 else ','}\n{to_json(annotation)}")
 
     def end(self) -> None:

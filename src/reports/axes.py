@@ -88,7 +88,7 @@ class Axes:
 def number(value: float) -> str:
     if value and not 1e-3 <= abs(value) < 1e5:
         return f"{value:.1e}".replace(".0e", "e").replace("e-0", "e-").replace("e+0", "e")
-    return f"{value:.4g}"
+    return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
 
 
 def ticks(low: float, high: float, most: int) -> list[float]:

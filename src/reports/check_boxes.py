@@ -11,9 +11,11 @@ from src.data.boxes import Boxes
 from src.data.checking.box_lines import BoxCounts
 from src.data.checking.boxes import SMALL_PX
 from src.data.decode import UnreadableImage
+from src.data.instances import Instances
 from src.data.table import ImageTable
 from src.reports.drawn_boxes import color_of, draw_boxes
 from src.reports.histograms import draw_counts, draw_sizes
+from src.reports.painted_objects import painted
 from src.reports.parts import chart, encoded, html_table, section
 
 SIDE_PX = 480  # longer side of a drawing
@@ -107,7 +109,10 @@ def drawn_image(table: ImageTable, targets: Boxes, row: int, boxes: Sequence[int
     names = [(place, int(targets.class_ids[place])) for place in order]
     texts = [targets.names[k] if place in meant else "" for place, k in names]
     colors = [color_of(k) if place in boxes or not boxes else GREY for place, k in names]
-    drawn = draw_boxes(image, targets.boxes_xyxy[order] * scale, texts, colors)
+    crops = targets.crops(row, image.size) if isinstance(targets, Instances) else []
+    of_class = [color_of(k) for k in targets.class_ids[targets.of(row)].tolist()]
+    drawn = painted(image, crops, of_class) if crops else image
+    drawn = draw_boxes(drawn, targets.boxes_xyxy[order] * scale, texts, colors)
     return f'<img alt="" src="{encoded(drawn, "JPEG")}">'
 
 

@@ -7,8 +7,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from src.evaluation.pixels.pasting import pasted
 from src.reports.drawing import INK, fitted, font
 from src.reports.drawn_boxes import draw_boxes
+from src.reports.painted_objects import painted
 
 Kind = Literal["true", "right", "missed", "wrong"]
 SIDE_PX = 480  # longer side of a drawing
@@ -35,11 +37,14 @@ STYLES: dict[Kind, Style] = {
 
 
 class JudgedBoxes(NamedTuple):
-    """Of one image, in its pixels; an empty text is not drawn."""
+    """Of one image, in its pixels; an empty text is not drawn. `masks`: of the first boxes, in them, as `pasted` has
+    them.
+    """
 
     boxes_xyxy: npt.NDArray[np.float32]
     kinds: list[Kind]
     texts: list[str]
+    masks: Sequence[npt.NDArray[np.uint8]] = ()
 
 
 def draw_judged(image: Image.Image, judged: JudgedBoxes, scale: float = 1.0, side_px: int = SIDE_PX) -> Image.Image:
@@ -47,6 +52,9 @@ def draw_judged(image: Image.Image, judged: JudgedBoxes, scale: float = 1.0, sid
     factor = side_px / max(image.size)
     size = max(round(image.width * factor), 1), max(round(image.height * factor), 1)
     drawn = image.convert("RGB").resize(size, Image.Resampling.BICUBIC)
+    placed = zip(judged.masks, judged.boxes_xyxy * np.float32(scale * factor), strict=False)
+    crops = [pasted(mask, box) for mask, box in placed]
+    drawn = painted(drawn, crops, [STYLES[kind].color for kind in judged.kinds[: len(crops)]])
     text_px = side_px // TEXTS_PER_SIDE[len(judged.kinds) > FEW]
     for kind, style in STYLES.items():
         mine = [m for m, one in enumerate(judged.kinds) if one == kind]

@@ -21,7 +21,7 @@ def model_card(card: CardFacts) -> str:
         "## Metrics\n\n" + "\n".join(card_sections.metric_table(card)),
         "## Calibration\n\n" + "\n".join(card_sections.about_calibration(card)),
         "## Limits\n\n" + "\n".join(card_sections.limits(card)),
-        "## How to use\n\n" + HOW_TO_USE.format(data=card.words.data),
+        "## How to use\n\n" + HOW_TO_USE.format(data=card.words.data, explain=EXPLAIN if card.words.explains else ""),
         "## Environment\n\n" + "\n".join(card_sections.about_environment(card)),
         f"## Licence\n\n- Of this model: {TO_FILL_IN}\n- Of the training images: {TO_FILL_IN}\n- Of the pretrained "
         f"weights: {TO_FILL_IN} (torchvision's weights were trained on ImageNet, which has terms of its own)",
@@ -29,12 +29,12 @@ def model_card(card: CardFacts) -> str:
     return "\n\n".join(sections) + "\n"
 
 
+EXPLAIN = "python -m src.explain  ckpt=best.ckpt images=<folder>\n"
 HOW_TO_USE = """In a checkout of the project that trained it:
 
 ```
 python -m src.predict  ckpt=best.ckpt images=<folder>
-python -m src.explain  ckpt=best.ckpt images=<folder>
-python -m src.evaluate ckpt=best.ckpt data={data} data.root=<folder>
+{explain}python -m src.evaluate ckpt=best.ckpt data={data} data.root=<folder>
 ```
 
 Resizing and normalisation are in the checkpoint."""

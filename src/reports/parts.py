@@ -6,7 +6,9 @@ import io
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from src.data.decode import UnreadableImage
@@ -41,15 +43,29 @@ def write_document(path: Path, title: str, parts: Sequence[str], script: str = "
 def encoded(image: Image.Image, kind: str) -> str:
     """A data: address."""
     buffer = io.BytesIO()
-    image.save(buffer, kind, **({"quality": 80} if kind == "JPEG" else {"optimize": True}))
+    image.save(buffer, kind, **({"quality": 80} if kind == "JPEG" else {"compress_level": 8}))
     return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def chart(image: Image.Image, alt: str) -> str:
     """An image from src/reports/charts.py, at half its pixels; sixteen times fewer colours are enough for it."""
-    data = encoded(image.quantize(64, dither=Image.Dither.NONE), "PNG")
+    data = encoded(in_commonest_colors(image), "PNG")
     size = f'width="{image.width // 2}" height="{image.height // 2}"'
     return f'<div class="scroll"><img class="chart" {size} alt="{escape(alt)}" src="{data}"></div>'
+
+
+def in_commonest_colors(image: Image.Image, number: int = 64) -> Image.Image:
+    """Any other colour becomes the nearest of them. Pillow's median cut takes five times as long for a chart."""
+    counted: Any = image.getcolors(image.width * image.height)
+    colors_N3 = np.array([color for _, color in sorted(counted, reverse=True)], dtype=np.int64)
+    palette_K3 = colors_N3[:number]
+    nearest_N = [int(((palette_K3 - color_3) ** 2).sum(axis=1).argmin()) for color_3 in colors_N3]
+    index_of = np.zeros(1 << 24, dtype=np.uint8)  # by the three bytes of a colour
+    index_of[colors_N3 @ (1, 1 << 8, 1 << 16)] = nearest_N
+    packed_HW = np.frombuffer(image.convert("RGBX").tobytes(), dtype="<u4") & 0xFFFFFF
+    found = Image.fromarray(index_of[packed_HW].reshape(image.height, image.width))
+    found.putpalette(palette_K3.astype(np.uint8).tobytes())
+    return found
 
 
 def thumbnail(table: ImageTable, row: int) -> str:

@@ -26,7 +26,7 @@ def write_run_page(path: Path, report: RunReport, words: TaskWords, headline: li
         learning_section(report),
         *details,
         speed_section(report),
-        commands_section(report),
+        commands_section(report, words),
         environment_section(report),
     ]
     write_document(path, report.title, parts, SORTING)
@@ -142,7 +142,7 @@ def speed_section(report: RunReport) -> str:
     return section("Speed and memory", html_table(["", ""], rows, texts=2))
 
 
-def commands_section(report: RunReport) -> str:
+def commands_section(report: RunReport, words: TaskWords) -> str:
     """As they would be typed here."""
     path, here = report.run_dir or report.ckpt, Path.cwd()
     if path is None:
@@ -150,6 +150,8 @@ def commands_section(report: RunReport) -> str:
     where = shell_word(str(path.relative_to(here) if path.is_relative_to(here) else path))
     images = " images=<folder>"
     settings = {"evaluate": "", "predict": images, "explain": images, "export": " format=onnx", "serve": ""}
+    if not words.explains:
+        del settings["explain"]
     lines = [f"python -m src.{name} ckpt={where}{setting}" for name, setting in settings.items()]
     if report.run_dir is not None:
         lines.append(f"python -m src.train resume={where}")

@@ -19,7 +19,7 @@ Tables = dict[str, tuple[list[str], list[list[str]]]]  # columns and rows by nam
 class TaskWords:
     """What a task is called in a report. `does`: such as "says which of 10 classes an image shows"; `outputs`: what the
     outputs of its network stand for, such as classes; `hub_task` and `hub_tag`: its names on model hubs; `data`: of
-    which kind, in the words of the settings, other data may be.
+    which kind, in the words of the settings, other data may be; `explains`: whether src.explain has heat maps.
     """
 
     does: str
@@ -27,6 +27,7 @@ class TaskWords:
     hub_task: str
     hub_tag: str
     data: str = "folder"
+    explains: bool = True
 
 
 @dataclass

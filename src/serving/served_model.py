@@ -82,6 +82,8 @@ class ServedModel(ABC):
     def check(self, outputs: Outputs, count: int) -> None:
         """Raise ConfigError unless these are right for so many images."""
         for name, shape in self.prediction.output_shapes(self.facts.class_names).items():
+            if name not in outputs:
+                raise ConfigError(f"'{self.facts.file}' gives {name} that cannot be served: serve its checkpoint.")
             if self.prediction.of_pixels:  # there is one of each image, which may have any size
                 faults = [fault_of(one, name, shape) for one in outputs[name]]
             else:

@@ -23,10 +23,17 @@ fasterrcnn_resnet50_fpn_v2 fcos_resnet50_fpn retinanet_resnet50_fpn retinanet_re
 ssdlite320_mobilenet_v3_large
 """.split()  # noqa: SIM905
 
+# Those of them that have masks too.
+MASK_DETECTORS = ["maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2"]
+
 # torchvision.models.list_models(module=torchvision.models.segmentation); the same test.
 SEGMENTERS = """
 deeplabv3_mobilenet_v3_large deeplabv3_resnet101 deeplabv3_resnet50 fcn_resnet101 fcn_resnet50 lraspp_mobilenet_v3_large
 """.split()  # noqa: SIM905
 
 # Networks with heads of their own: the head's option that is them.
-OWN_HEADS = {**dict.fromkeys(DETECTORS, "torchvision"), **dict.fromkeys(SEGMENTERS, "torchvision_pixels")}
+OWN_HEADS = {
+    **dict.fromkeys(DETECTORS, "torchvision"),
+    **dict.fromkeys(MASK_DETECTORS, "torchvision_masks"),
+    **dict.fromkeys(SEGMENTERS, "torchvision_pixels"),
+}

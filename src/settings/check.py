@@ -19,11 +19,12 @@ from src.settings.schema import UNREAD, CheckConfig, EvaluateConfig, TrainConfig
 # Settings whose values are taken as they are typed: paths, and names out of the user's data.
 PATHS = (
     "ckpt", "model", "resume", "images", "root", "output", "output_dir", "report", "data.root", "data.file",
-    "data.split_file", "data.cache_dir", "backbone.weights", "hydra.run.dir", "hydra.sweep.dir",
+    "data.split_file", "data.image_folder", "data.mask_folder", "data.classes", "data.cache_dir", "backbone.weights",
+    "hydra.run.dir", "hydra.sweep.dir",
 )  # fmt: skip
 NAMES = (
     "name", "class_name", "data.path_column", "data.label_columns", "data.split_column", "data.group_column",
-    "data.name",
+    "data.mask_column", "data.mask_suffix", "data.name",
 )  # fmt: skip
 OF_RUNS = ("checkpoints", "last.ckpt", "train.log")  # one of them is in a run's directory, also in its first epoch
 

@@ -6,7 +6,7 @@ from typing import Any
 from src.evaluation.metric_facts import facts_of
 from src.settings.backbones import OWN_HEADS
 from src.settings.object_contradictions import object_problems
-from src.settings.options import options_of
+from src.settings.options import chosen_as, options_of, tasks_for
 from src.settings.processes import process_problems
 from src.settings.schema import TrainConfig
 from src.settings.target_kinds import MOVE_WITH_PIXELS, TARGET_KINDS
@@ -51,7 +51,7 @@ def task_problems(settings: TrainConfig) -> Iterator[str]:
     wanted = settings.loss.get("targets", task.targets)
     if wanted != task.targets and not TARGET_KINDS[task.targets].own_losses:  # object_contradictions.py has these
         yield (
-            f"loss: {settings.loss['_target_']} is for task.targets={wanted}, and this task has "
+            f"{chosen_as('loss', settings.loss)} is for task.targets={wanted}, and this task has "
             f"task.targets={task.targets}: choose another loss, or another task."
         )
     if task.targets == "numbers" and settings.data.get("balanced_sampling"):
@@ -66,7 +66,7 @@ def head_problems(settings: TrainConfig) -> Iterator[str]:
     if of_head != wanted and settings.backbone.name not in OWN_HEADS:  # object_contradictions.py has these
         able = [name for name, option in options_of("head").items() if option.get("targets") == wanted]
         yield (
-            f"head: {settings.head['_target_']} is for {of_head or 'scores and numbers'}, and this task has "
+            f"{chosen_as('head', settings.head)} is for {of_head or 'scores and numbers'}, and this task has "
             f"task.targets={targets}: choose head={' or head='.join(able)}."
         )
 
@@ -111,6 +111,7 @@ def phase_problems(settings: TrainConfig) -> Iterator[str]:
 
 def data_contradictions(data: dict[str, Any], targets: str | None) -> Iterator[str]:
     """Of data with these targets; None if only a checkpoint knows."""
+    yield from format_problems(data, targets)
     if (data.get("val_fraction") or 0) + (data.get("test_fraction") or 0) >= 1:
         yield "data.val_fraction and data.test_fraction leave nothing to train on: their sum must be below 1."
     folds, fold = data.get("folds"), data.get("fold", 0)
@@ -119,3 +120,16 @@ def data_contradictions(data: dict[str, Any], targets: str | None) -> Iterator[s
     size, resize = data.get("image_size_px"), data.get("resize_px")
     if size is not None and resize is not None and resize < size and targets not in MOVE_WITH_PIXELS:
         yield f"data.resize_px={resize} is smaller than the crop, data.image_size_px={size}."
+
+
+def format_problems(data: dict[str, Any], targets: str | None) -> Iterator[str]:
+    """Of formats that have targets of some kinds alone. A table has any, and each of torchvision's sets its own."""
+    chosen = chosen_as("data", data) if "_target_" in data else ""
+    able = [kind for kind, facts in TARGET_KINDS.items() if chosen.removeprefix("data=") in facts.formats]
+    if targets is None or not able or targets in able:
+        return
+    fitting = [*TARGET_KINDS[targets].formats, "csv"]
+    yield (
+        f"{chosen} is for task.targets={' or '.join(able)}, and this task has task.targets={targets}: choose "
+        f"{tasks_for(*able)}, or data={' or data='.join(fitting)}."
+    )

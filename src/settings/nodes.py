@@ -156,6 +156,12 @@ class DataSettings(TypedDict, total=False):
     cache_gb: PositiveOrZero | None
 
 
+class DataValues(DataSettings, total=False):
+    """And of some formats, whose classes take these by name."""
+
+    without_boxes: Annotated[str, one_of("keep", "drop")]
+
+
 class TrainerSettings(TypedDict, total=False):
     """Of lightning.Trainer, those that have limits which Lightning tells late or not at all."""
 

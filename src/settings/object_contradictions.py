@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from src.settings.backbones import OWN_HEADS
-from src.settings.options import options_of, tasks_for
+from src.settings.options import chosen_as, options_of, tasks_for
 from src.settings.schema import TrainConfig
 from src.settings.target_kinds import MOVE_WITH_PIXELS, TARGET_KINDS
 
@@ -28,8 +28,8 @@ def network_problems(settings: TrainConfig) -> Iterator[str]:
     head, data, targets = settings.head, settings.data, settings.task.targets
     if settings.loss and TARGET_KINDS[targets].own_losses:
         yield (
-            f"loss: the networks of task.targets={targets} have losses of their own, and {settings.loss['_target_']} "
-            "would do nothing: leave loss= out."
+            f"{chosen_as('loss', settings.loss)} would do nothing: the networks of task.targets={targets} have losses "
+            "of their own. Leave loss= out."
         )
     if data.get("cache") == "features":
         yield "data.cache=features keeps what a classifier's head gets, and this task has no such: use images or none."

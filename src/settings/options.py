@@ -19,6 +19,13 @@ def targets_of(group: str) -> set[str]:
     return {option["_target_"] for option in options_of(group).values() if "_target_" in option}
 
 
+def chosen_as(group: str, node: dict[str, Any]) -> str:
+    """`group=option`, as it is typed, of what the settings say for a group; the dotted name if that is no option's."""
+    target = node["_target_"]
+    named = [name for name, option in options_of(group).items() if option.get("_target_") == target]
+    return f"{group}={named[0]}" if named else f"{group}._target_={target}"
+
+
 def task_names() -> list[str]:
     """What `task.name` may be, in order: the folders of src/tasks."""
     return sorted(file.parent.name for file in (PROJECT_ROOT / "src" / "tasks").glob("*/task.py"))

@@ -41,7 +41,7 @@ class TrainConfig:
     optimizer: Annotated[dict[str, Any], nodes.OptimizerSettings] = field(default_factory=dict)
     scheduler: Annotated[dict[str, Any], nodes.SchedulerSettings] = field(default_factory=dict)
     augment: nodes.Augmentation = field(default_factory=nodes.Augmentation)
-    data: Annotated[dict[str, Any], nodes.DataSettings] = field(default_factory=dict)
+    data: Annotated[dict[str, Any], nodes.DataValues] = field(default_factory=dict)
     task: nodes.TaskConfig = field(default_factory=nodes.TaskConfig)
     trainer: Annotated[dict[str, Any], nodes.TrainerSettings] = field(default_factory=dict)
     callbacks: dict[str, Any] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class EvaluateConfig:
     accelerator: Accelerator = MISSING
     trust: bool = MISSING
     overwrite: bool = MISSING
-    data: Annotated[dict[str, Any], nodes.DataSettings] = field(default_factory=dict)
+    data: Annotated[dict[str, Any], nodes.DataValues] = field(default_factory=dict)
 
 
 @dataclass
@@ -161,7 +161,7 @@ class CheckConfig:
     near_duplicate_bits: Annotated[int, at_least(0, at_most=32)] | None = MISSING
     overwrite: bool = MISSING
     spreadsheet_safe: bool = MISSING
-    data: Annotated[dict[str, Any], nodes.DataSettings] = field(default_factory=dict)
+    data: Annotated[dict[str, Any], nodes.DataValues] = field(default_factory=dict)
     task: nodes.TaskConfig = field(default_factory=nodes.TaskConfig)
     # What some tasks choose, and nobody reads here.
     loss: Annotated[dict[str, Any], nodes.LossSettings] = field(default_factory=dict)

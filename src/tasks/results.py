@@ -12,6 +12,7 @@ from lightning import Trainer
 from src.data.module import ImageDataModule
 from src.files.whole_files import write_json
 from src.runs.run import TrainingRun
+from src.settings.plurals import number_of
 from src.tasks.reporting import report_part, write_run_report, write_tables
 from src.training.measure import find_best, measure_best
 from src.training.task import FineTuneTask
@@ -67,4 +68,5 @@ def say(metrics: dict[str, Any], output_dir: Path, best: bool) -> None:
     here = output_dir.relative_to(Path.cwd()) if output_dir.is_relative_to(Path.cwd()) else output_dir
     shown = (output_dir / "report" / "index.html").is_file()  # there is no page of outputs that are not finite
     page = "; its report/index.html shows it" if shown else ""
-    log.info("%d epochs in %.0f s. Everything is in %s%s", metrics["epochs"], metrics["fit_seconds"], here, page)
+    epochs = number_of(metrics["epochs"], "epoch")
+    log.info("%s in %.0f s. Everything is in %s%s", epochs, metrics["fit_seconds"], here, page)

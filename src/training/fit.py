@@ -61,6 +61,8 @@ def describe(task: FineTuneTask, table: ImageTable, trainer: Trainer) -> None:
     outputs, size_px = f"{len(table.class_names)} {table.targets.noun}", record.preprocessing.crop_px
     log.info("Data: %s images, %s, %d px", parts, outputs, size_px)
     log.info("%s", table.targets.describe(table.splits["train"]))
+    if dropped := table.targets.dropped(table.splits["train"], record.preprocessing):
+        log.warning("%s", dropped)
     log.info("Model: %s, weights %s", record.backbone_name, record.setting("backbone.weights") or "random")
     for fact in task.facts:
         log.info("%s", fact)

@@ -10,7 +10,7 @@ from conftest import Answer
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from support.slow import one_in
 
-from src.cli.command_line import prepare
+from src.cli.command_line import may_sweep, prepare
 from src.cli.quoting import quoted, value_of
 from src.settings.errors import ConfigError
 
@@ -92,6 +92,13 @@ def test_options_stand_anywhere() -> None:
         prepared, _ = prepare(typed)
         assert prepared[:2] == ["seed=0,1", 'name="a"'] and prepared[-1] == "-m"
     assert prepare(["--cfg", "job", "output_dir=x"])[0] == ['output_dir="x"', 'hydra.run.dir="x"', "--cfg", "job"]
+
+
+def test_where_a_run_goes_brings_no_sweep() -> None:
+    """For which Hydra would compose all settings a second time."""
+    assert not may_sweep(prepare(["output_dir=x", "data=folder"])[0]) and not may_sweep(["hydra.sweep.dir=x"])
+    for typed in ("-m", "sweep=seeds", "+experiment=full", "hydra.mode=MULTIRUN", "hydra/sweeper=basic"):
+        assert may_sweep(["output_dir=x", typed])
 
 
 def test_a_resumed_run_keeps_its_directory(tmp_path: Path) -> None:

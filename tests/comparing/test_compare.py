@@ -256,3 +256,14 @@ def test_a_real_sweep_over_a_range_of_seeds(
     right = [[row["label"] == row["prediction"] for row in rows] for rows in predictions]
     gained = sum(y and not x for i in (0, 2) for x, y in zip(right[i], right[i + 1], strict=True))
     assert gained and f"of {2 * n} answers, {gained} wrong with A are right with B" in compared.out
+
+
+def test_images_that_lie_in_other_folders(tmp_path: Path, run_compare: Compare) -> None:
+    one = make_run(tmp_path / "one", 0, {"last/val/acc": 0.9, "val/acc": 0.9}, right="101")
+    other = make_run(tmp_path / "other", 0, {"last/val/acc": 0.9, "val/acc": 0.9}, right="111")
+    file = other / "report" / "val_predictions.csv"
+    file.write_text(file.read_text().replace("\n0", "\nimages/0").replace("\n1.", "\nimages/1."))
+    assert run_compare(one, other).status == 0  # image 2 is in both
+    file.write_text(file.read_text().replace("\n2.", "\nimages/2."))
+    answer = run_compare(one, other)
+    assert answer.status == 1 and "File names agree, but not their folders, e.g. '0.png' and" in answer.err, answer

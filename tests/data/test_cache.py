@@ -84,6 +84,7 @@ def test_features_are_computed_once_for_all_heads_and_rates(tmp_path: Path, imag
     assert "Kept" in run_train(tmp_path / "c", *given).log and len(entries(tmp_path)) > 2
 
 
+@pytest.mark.slow  # test_finders.py has such a run, whose rates are found
 def test_two_phases_first_on_features_then_on_images(tmp_path: Path, images: Path) -> None:
     phases = ["freeze=head_then_all", "freeze.phases.0.epochs=1", "optimizer=sgd"]
     kept, plain = both_ways(tmp_path, images, *phases)

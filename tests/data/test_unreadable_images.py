@@ -88,8 +88,8 @@ def test_a_long_epoch_is_not_tried_to_its_end(tmp_path: Path, images: Path) -> N
 
 
 def test_a_share_that_grows_is_warned_about(tmp_path: Path, images: Path) -> None:
-    split = run_train(tmp_path / "first", *SMALL, f"data.root={images}", "trainer.max_epochs=1").csv("split.csv")
-    cut = [row["path"] for row in split if row["split"] == "val"][:3]
+    table = build_datamodule(typed(*SMALL, f"data.root={images}", "data.num_workers=0", "data.cache=none")).table
+    cut = table.paths[table.splits["val"]][:3].tolist()
     names = f"+callbacks.happening.cut=[{','.join(cut)}]"
     run = run_train(tmp_path / "run", *SMALL, f"data.root={images}", *happening(images), names)
     assert "33.3 % of the val images of epoch 2 could not be read (it was 0.0%): 3." in run.log

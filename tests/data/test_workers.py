@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from src.build.data import build_datamodule
 from src.cli.mistakes import lost_workers_told
-from src.data.workers import SHARED_MEMORY, end_when_a_batch_is_lost, workers_that_fit
+from src.data.workers import SHARED_MEMORY, begin_worker, workers_that_fit
 from src.settings.errors import RunStopped
 from src.settings.project import PROJECT_ROOT
 
@@ -69,9 +70,63 @@ class NotToBeSent(Killed):
 
 @pytest.mark.parametrize(("dataset", "how"), [(Killed(), "killed by signal: Killed"), (NotToBeSent(), "was lost")])
 def test_a_lost_worker_ends_the_run_with_a_message(dataset: Dataset[Any], how: str) -> None:
-    loader = DataLoader(dataset, num_workers=1, collate_fn=list, worker_init_fn=end_when_a_batch_is_lost)
+    loader = DataLoader(dataset, num_workers=1, collate_fn=list, worker_init_fn=begin_worker)
     with pytest.raises(RunStopped, match=rf"(?s){how}.*lower data\.num_workers"), lost_workers_told():
         list(loader)
+
+
+SAYS_WHO = pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="nobody can tell who sent a signal")
+
+
+class Stopped(Killed):
+    """As a cluster does it: each process of the group is told."""
+
+    def __getitem__(self, position: int) -> int:
+        if position == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return position
+
+
+@SAYS_WHO
+def test_a_worker_goes_on_when_the_whole_group_is_told_to_end() -> None:
+    """The training saves first, and it needs its batches until then."""
+    loader = DataLoader(Stopped(), num_workers=1, collate_fn=list, worker_init_fn=begin_worker)
+    with lost_workers_told():
+        assert list(loader) == [[position] for position in range(8)]
+
+
+class Hangs(Killed):
+    def __getitem__(self, position: int) -> int:
+        if position:
+            time.sleep(600)
+        return position
+
+
+def test_the_training_can_end_a_worker_that_hangs() -> None:
+    loader = DataLoader(Hangs(), num_workers=1, collate_fn=list, worker_init_fn=begin_worker)
+    batches: Any = iter(loader)
+    assert next(batches) == [0]
+    worker = batches._workers[0]
+    worker.terminate()
+    worker.join(20)
+    assert worker.exitcode == 0
+
+
+@SAYS_WHO
+@pytest.mark.slow
+def test_sigterm_for_the_whole_group_saves_the_run(colors: Path, tmp_path: Path) -> None:
+    given = ["data=folder", f"data.root={colors}", "data.image_size_px=32", "trainer=cpu", "logger=none"]
+    given += ["data.num_workers=2", "trainer.max_epochs=500", f"output_dir={tmp_path}/run"]
+    command = [sys.executable, "-m", "src.train", *given]
+    run = subprocess.Popen(command, cwd=PROJECT_ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    assert run.stderr is not None
+    for line in run.stderr:
+        if "epoch" in line and "val/acc" in line:
+            break
+    os.killpg(run.pid, signal.SIGTERM)
+    rest = run.stderr.read()
+    assert run.wait(60) == 143 and "SIGTERM: saved after step" in rest and "was lost" not in rest, rest
+    assert (tmp_path / "run" / "checkpoints" / "last.ckpt").is_file()
 
 
 def test_other_errors_stay_what_they_are() -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from conftest import Answer, Run, Runner
 from PIL import Image
-from support.slow import one_in, slow
+from support.slow import one_in
 
 from src.data.transforms import evaluation_transform
 from src.exporting.images import to_array
@@ -65,7 +65,8 @@ def test_the_graph_resizes_to_the_pixels_of_pillow(
         assert torch.equal(found_CSS, transform(image).float()), size
 
 
-@pytest.mark.parametrize(("format", "file"), [("onnx", "model.onnx"), slow("torch", "model.pt2")])
+@pytest.mark.slow  # test_predict_onnx_equals_predict and test_golden.py export to ONNX too
+@pytest.mark.parametrize(("format", "file"), [("onnx", "model.onnx"), ("torch", "model.pt2")])
 def test_export_writes_a_file_that_answers_alike(colors_run: Run, here: Path, command, format: str, file: str) -> None:
     answer: Answer = command("export", f"ckpt={colors_run.directory}", f"format={format}")
     assert answer.status == 0, answer.err
@@ -100,7 +101,10 @@ def test_predict_onnx_equals_predict(colors: Path, colors_run: Run, here: Path, 
     exif[0x0112] = 6
     large.save(images / "turned.jpg", exif=exif)  # also large enough to be decoded at an eighth
     Image.new("RGBA", (50, 40), (255, 0, 0, 90)).save(images / "glass.png")
-    assert command("export", f"ckpt={colors_run.directory}", "test_images=0").status == 0
+    answer: Answer = command("export", f"ckpt={colors_run.directory}")
+    assert answer.status == 0 and "answers as the checkpoint's" in answer.err, answer.err
+    lines = [line for line in answer.out.splitlines() if line.startswith(("checkpoint", "fp32"))]
+    assert [line.split()[1] for line in lines] == [f"{colors_run.metrics['test/acc']:.4f}"] * 2
     arguments = [f"ckpt={colors_run.directory}", "images=images", "output=a.csv", "accelerator=cpu"]
     assert command("predict", *arguments).status == 0
     script = shutil.copy(PROJECT_ROOT / "scripts" / "predict_onnx.py", here / "p.py")

@@ -30,6 +30,7 @@ FAMILIES = [
     slow("resnet18", fcos),
     slow("swin_t", fcos),
 ]
+SOME = [*FAMILIES[:3], slow("ssdlite320_mobilenet_v3_large", untrained)]
 
 
 @pytest.mark.parametrize(("name", "head"), FAMILIES)
@@ -87,7 +88,7 @@ def _check_format(outputs: Tensor, num_classes: int) -> None:
     assert boxes.min() >= 0 and boxes.max() <= 1 and (boxes[..., 2:] >= boxes[..., :2]).all()
 
 
-@pytest.mark.parametrize(("name", "head"), FAMILIES[:4])
+@pytest.mark.parametrize(("name", "head"), SOME)
 def test_outputs_are_sorted_shares_with_ids_without_background(name: str, head: DetectionHeadFactory) -> None:
     torch.manual_seed(0)
     model = detector(name, head, max_detections=100).eval()
@@ -137,7 +138,7 @@ def test_a_batch_in_one_tensor_answers_as_a_list() -> None:
         assert torch.equal(model(images[0].expand(2, -1, -1, -1)), model([images[0], images[0]]))
 
 
-@pytest.mark.parametrize(("name", "head"), [*FAMILIES[:4], slow("ssd300_vgg16", untrained)])
+@pytest.mark.parametrize(("name", "head"), [*SOME, slow("ssd300_vgg16", untrained)])
 def test_bfloat16_moves_no_box(name: str, head: DetectionHeadFactory) -> None:
     """In bfloat16 numbers above 256 are 2 or 4 apart: anchors and boxes are computed in float32."""
     torch.manual_seed(0)
@@ -168,7 +169,7 @@ def frozen_by_name(model: DetectorNetwork, train: str) -> None:
             module.training = False
 
 
-@pytest.mark.parametrize(("name", "head"), [*FAMILIES[:4], slow("fasterrcnn_resnet50_fpn_v2", untrained)])
+@pytest.mark.parametrize(("name", "head"), [*SOME, slow("fasterrcnn_resnet50_fpn_v2", untrained)])
 def test_a_frozen_detector_still_gives_losses(name: str, head: DetectionHeadFactory) -> None:
     torch.manual_seed(0)
     model = detector(name, head)
@@ -209,3 +210,20 @@ def test_freeze_plans_and_layer_decay_know_a_pyramid() -> None:
     optimizer = ParameterGroups(layer_decay=0.5).build(lambda groups: torch.optim.SGD(groups, lr=1.0), model)
     rates = {group["lr"] for group in optimizer.param_groups}
     assert max(rates) == 1.0 and len(rates) == len(model.blocks) + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "head"), [("squeezenet1_1", faster_rcnn), slow("fasterrcnn_mobilenet_v3_large_320_fpn", untrained)]
+)
+def test_a_thin_first_image_changes_nothing_for_later_ones(name: str, head: DetectionHeadFactory) -> None:
+    """torchvision guesses the strides of the maps from the first batch, by the sizes that its images had unpadded."""
+    answers = []
+    image = torch.randint(0, 256, (1, 3, 128, 128), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    for first in ((128, 128), (8, 8)):
+        torch.manual_seed(0)
+        model = detector(name, head).eval()
+        with torch.inference_mode():
+            model(torch.zeros(1, 3, *first, dtype=torch.uint8))
+            answers.append(model(image))
+    assert (answers[0][..., 5] >= 0).any()
+    torch.testing.assert_close(*answers)

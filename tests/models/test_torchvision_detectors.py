@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torchvision import models
 
 from src.models.detector import DetectorNetwork
-from src.models.torchvision_detectors import own_head, with_eps_in_variances
+from src.models.torchvision_detectors import own_head, own_masks, with_eps_in_variances
 from src.models.weights import build_backbone, find_weights, preprocessing_of
 from src.models.whole_networks import class_dependent, detector_names, new_whole
-from src.settings.backbones import DETECTORS
+from src.settings.backbones import DETECTORS, MASK_DETECTORS
 from src.settings.errors import ConfigError
 
 SMALL = "ssdlite320_mobilenet_v3_large"
@@ -22,7 +22,7 @@ def test_list_of_detectors_is_torchvisions() -> None:
     assert sorted(DETECTORS) == sorted(detector_names()) and len(DETECTORS) == 9
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", mostly_slow(DETECTORS, SMALL, WITHOUT_EPS, "fasterrcnn_mobilenet_v3_large_320_fpn"))
 def test_only_the_predictors_depend_on_the_classes(name: str) -> None:
     with torch.device("meta"):
         new = own_head(new_whole(name), name, 320, 5)
@@ -74,12 +74,13 @@ def as_torchvision_answers(name: str, state: dict[str, Tensor], monkeypatch: pyt
     return models.get_model(name, weights="COCO_V1").eval()
 
 
-@pytest.mark.parametrize("name", mostly_slow(DETECTORS, SMALL))
+@pytest.mark.parametrize("name", mostly_slow([*DETECTORS, *MASK_DETECTORS], SMALL))
 def test_weights_compute_what_they_do_in_torchvision(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kinds of BatchNorm, eps that files do not hold, and layers that depend on whose weights they are."""
     state = published(name)
     theirs: Any = as_torchvision_answers(name, state, monkeypatch)
-    ours: Any = own_head(build_backbone(name, find_weights(name, "COCO_V1"), 320), name, 320, 90).net.eval()
+    head = own_masks if name in MASK_DETECTORS else own_head
+    ours: Any = head(build_backbone(name, find_weights(name, "COCO_V1"), 320), name, 320, 90).net.eval()
     images = torch.randn(1, 3, 320, 320)
     with torch.inference_mode():
         expected, given = theirs.backbone(images), ours.backbone(images)
@@ -130,6 +131,6 @@ def test_weights_and_heads_that_do_not_fit_are_told() -> None:
     with pytest.raises(ConfigError, match="Allowed: COCO_V1, DEFAULT, null"):
         find_weights(SMALL, "IMAGENET1K_V1")
     with pytest.raises(ConfigError, match="is no classifier, detector or segmenter of torchvision"):
-        find_weights("maskrcnn_resnet50_fpn", None)
+        find_weights("keypointrcnn_resnet50_fpn", None)
     with pytest.raises(ConfigError, match=r"backbone.name='resnet18' is a classifier.*Take head=fcos"):
         own_head(models.resnet18(), "resnet18", 64, 2)

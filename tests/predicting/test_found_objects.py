@@ -35,6 +35,13 @@ def predict(scenes_run: Run, command: Any, tmp_path: Path, monkeypatch: pytest.M
     return call
 
 
+def test_other_endings_are_refused(predict: Any, tmp_path: Path) -> None:
+    write_scenes(tmp_path / "images", 1)
+    answer: Answer = predict("images=images", "output=p.xlsx")
+    assert answer.status == 1 and "output='p.xlsx' is written as a csv file" in answer.err
+    assert not (tmp_path / "p.xlsx").exists()
+
+
 def test_a_row_for_each_box_of_the_upright_image(predict: Any, tmp_path: Path) -> None:
     folder = write_scenes(tmp_path / "images", 3)
     (folder / "broken.png").write_bytes(b"no image")
@@ -152,3 +159,9 @@ def test_what_models_that_find_objects_cannot(predict: Any, command: Any, scenes
     assert "abstain_below=0.5 compares the confidence" in predict("images=images", "abstain_below=0.5").err
     answer: Answer = command("explain", f"ckpt={scenes_run.directory}", "images=images", "accelerator=cpu")
     assert answer.status == 1 and "There are no heat maps of models that find objects" in answer.err
+
+
+def test_an_overlap_of_no_tiles_is_told(predict: Any, tmp_path: Path) -> None:
+    write_scenes(tmp_path / "images", 1)
+    assert "tile_overlap has no effect: tile_px=<number>" in predict("images=images", "tile_overlap=0.5").err
+    assert "has no effect" not in predict("images=images", "tile_overlap=0.5", "tile_px=64").err

@@ -11,11 +11,13 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from conftest import Run, Runner, paint, run_train
+from PIL import Image
 
 from src.data.table import ImageTable
 from src.evaluation import calibration, intervals
 from src.evaluation.confusion import ConfusionCounts, count_confusions
 from src.evaluation.evidence import Evidence
+from src.reports.parts import in_commonest_colors
 from src.reports.run_report import RunReport
 from src.tasks.classification.metrics import ClassificationMetrics
 from src.tasks.classification.report import confusion_section
@@ -223,6 +225,18 @@ def test_abstaining_by_hand() -> None:
         threshold: (answered, right) for threshold, answered, right in calibration.abstaining(confidences_N, right_N)
     }
     assert rows[0.0] == (1, 0.5) and rows[0.7] == (0.5, 1) and rows[0.99] == (0, None)
+
+
+def test_charts_keep_their_commonest_colors() -> None:
+    """Paper stays white; a colour too many becomes its neighbour."""
+    image = Image.new("RGB", (70, 20), "white")
+    for x in range(70):
+        image.putpixel((x, 0), (x, 2 * x, 250 - x))
+    found = in_commonest_colors(image)
+    difference_HW3 = np.abs(np.asarray(found.convert("RGB")).astype(int) - np.asarray(image))
+    assert found.mode == "P" and len(found.getcolors()) == 64
+    assert difference_HW3[1:].max() == 0 and difference_HW3[0, 7:].max() == 0
+    assert difference_HW3[0, :7].tolist() == [[step, 2 * step, step] for step in range(7, 0, -1)]
 
 
 def test_two_hundred_classes_are_readable() -> None:

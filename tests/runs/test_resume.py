@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Answer, Run, compose, run_train
+from conftest import SMALL, Answer, Run, compose, run_train
 from support.slow import one_in, slow
 
 from src.runs.progress import shares
@@ -81,7 +81,7 @@ def test_one_cycle_becomes_longer(plain: tuple[str, ...], tmp_path: Path) -> Non
 
 
 def test_schedules_that_only_know_the_next_step_are_refused(plain: tuple[str, ...], tmp_path: Path) -> None:
-    cfg = compose(f"output_dir={tmp_path}/run", *plain, "trainer=cpu", "trainer.max_epochs=1", "logger=none")
+    cfg = compose(f"output_dir={tmp_path}/run", *plain, *SMALL, "trainer.max_epochs=1")
     target = "torch.optim.lr_scheduler.ExponentialLR"
     cfg.scheduler = {"_target_": target, "_partial_": True, "gamma": 0.9, "interval": "step"}
     train(cfg)
@@ -103,11 +103,11 @@ def test_early_stopping_and_more_patience(
     assert len(rates(run)) == 4
 
 
-def test_the_checkpoint_of_another_run_is_refused(two_epochs: Run, tmp_path: Path, plain: tuple[str, ...]) -> None:
-    other = run_train(tmp_path / "other", *plain, "trainer.max_epochs=1")
-    shutil.copy(two_epochs.directory / "checkpoints" / "last.ckpt", other.directory / "checkpoints" / "last.ckpt")
+def test_the_checkpoint_of_another_run_is_refused(two_epochs: Run, colors_run: Run, tmp_path: Path) -> None:
+    other = copy_of(colors_run, tmp_path)
+    shutil.copy(two_epochs.directory / "checkpoints" / "last.ckpt", other / "checkpoints" / "last.ckpt")
     with pytest.raises(ConfigError, match="is the checkpoint of another run than the one in"):
-        resume(other.directory, "trainer.max_epochs=3")
+        resume(other, "trainer.max_epochs=5")
 
 
 @pytest.mark.parametrize(

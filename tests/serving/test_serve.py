@@ -287,6 +287,7 @@ def predicted(command: Any, run: Path, images: Path, tmp_path: Path, *more: str)
     return rows_of(output)
 
 
+@pytest.mark.slow  # a process that imports torch; in this one test_golden.py asks such a service
 def test_a_served_checkpoint_answers_as_predict_does(
     colors: Path, colors_run: Run, command: Any, start: StartServer, tmp_path: Path
 ) -> None:
@@ -324,6 +325,7 @@ def test_an_exported_file_is_served_as_predict_answers(
     assert server.stop() == 0
 
 
+@pytest.mark.slow  # below are their answers from files
 def test_several_classes_and_numbers_as_predict_does(colors: Path, command: Any, tmp_path: Path) -> None:
     """The same through the parts of the service, without a process each."""
     paths = sorted(colors.rglob("*.png")) + sorted(colors.rglob("*.jpg"))

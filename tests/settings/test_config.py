@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from dataclasses import asdict
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, get_origin
 
@@ -16,8 +17,9 @@ from support.slow import one_in
 
 from src.build.task import build_phases
 from src.runs.run import TrainingRun
-from src.settings.check import check_settings
+from src.settings.check import check_settings, leaves
 from src.settings.errors import ConfigError
+from src.settings.options import task_names
 from src.settings.project import CONF_DIR, PROJECT_ROOT
 from src.settings.rules import is_declared
 from src.settings.schema import TrainConfig, train_config
@@ -42,12 +44,16 @@ OPTIONS = [
     for file in sorted((CONF_DIR / group).glob("*.yaml"))
 ]
 
-OF_BOXES = ("head=fcos", "head=retinanet", "head=faster_rcnn", "augment=boxes", "augment=boxes_strong")
+OF_BOXES = (
+    *("head=fcos", "head=retinanet", "head=faster_rcnn", "augment=boxes", "augment=boxes_strong"),
+    *(f"data={name}" for name in ("auto", "coco", "voc", "yolo", "digit_scenes")),
+)
 OF_PIXELS = ("deeplabv3", "fcn", "lraspp", "pyramid")
 GO_WITH = {
     **dict.fromkeys(OF_BOXES, ("task=detection",)),
     **dict.fromkeys((*(f"head={name}" for name in OF_PIXELS), "augment=pixels", "loss=pixels"), ("task=segmentation",)),
     "head=torchvision_pixels": ("task=segmentation", "backbone=fcn_resnet50"),
+    "experiment=boxes": ("task=detection",),
     "head=torchvision": ("task=detection", "backbone=ssd300_vgg16"),
 }
 
@@ -56,13 +62,27 @@ def test_there_are_options() -> None:
     assert len(OPTIONS) > 35 and {option.split("=")[0] for option in OPTIONS} >= set(GROUPS)
 
 
-@pytest.mark.parametrize("option", OPTIONS)
-def test_every_option_composes_and_fits_what_it_names(option: str, tmp_path: Path) -> None:
-    cfg = compose(option, f"output_dir={tmp_path}", "trainer.max_epochs=20", *GO_WITH.get(option, ()))
+# Options that go with each other are composed at once, since Hydra takes most of the time.
+APART = ("data", "task", "head", "backbone", "debug", "experiment", "sweep")
+BY_GROUP = {
+    group: [option for option in OPTIONS if option.startswith(f"{group}=") and option not in GO_WITH]
+    for group in GROUPS
+    if group not in APART
+}
+TOGETHER = [tuple(filter(None, options)) for options in zip_longest(*BY_GROUP.values())]
+ALONE = [(option,) for option in OPTIONS if not any(option in together for together in TOGETHER)]
+
+
+@pytest.mark.parametrize("options", [*TOGETHER, *ALONE], ids=" ".join)
+def test_every_option_composes_and_fits_what_it_names(options: tuple[str, ...], tmp_path: Path) -> None:
+    with_them = [other for option in options for other in GO_WITH.get(option, ())]
+    cfg = compose(*options, f"output_dir={tmp_path}", "trainer.max_epochs=20", *with_them)
     for key in OmegaConf.missing_keys(cfg):
         OmegaConf.update(cfg, key, str(tmp_path))
-    if cfg.loss:
-        cfg.task.targets = cfg.loss.targets  # the losses are for different tasks
+    if cfg.loss and cfg.loss.targets not in (cfg.task.targets, "masks"):  # the losses are for different tasks
+        cfg.task.targets = cfg.loss.targets
+        cfg.data = compose("data=csv", f"output_dir={tmp_path}").data
+        cfg.data.file = str(tmp_path)
     check_settings(cfg, {})
     held = train_config(cfg)
     check_targets(asdict(held))
@@ -126,7 +146,7 @@ def test_every_option_says_what_it_is_and_when_to_take_it(group: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "texts"),
     one_in(
-        3,
+        6,
         [
             (["optimzer=adamw"], ["optimzer is no setting. Did you mean 'optimizer'?"]),
             (
@@ -184,7 +204,7 @@ def test_every_option_says_what_it_is_and_when_to_take_it(group: str) -> None:
             (["task=regression", "data.fil=x"], ["Did you mean 'data.file'?"]),
             (
                 ["loss=bce"],
-                ["BCEWithLogitsLoss is for task.targets=tags, and this task has task.targets=classes"],
+                ["loss=bce is for task.targets=tags, and this task has task.targets=classes"],
             ),
             (
                 ["task=regression", "data=digits", "data.balanced_sampling=true"],
@@ -257,13 +277,17 @@ def test_a_phase_with_unknown_optimizer_arguments() -> None:
         build_phases(TrainingRun(cfg))
 
 
-@pytest.mark.parametrize(
-    "module", ["train", "evaluate", "predict", "check", "compare", "publish", "explain", "export", "serve"]
-)
-def test_commands_start_without_torch(module: str) -> None:
+def test_commands_start_without_torch() -> None:
     """So that a mistyped setting is answered in under a second where torch takes ten."""
-    code = f"import sys, src.{module}; sys.exit('torch' in sys.modules or 'lightning' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT).returncode == 0
+    code = (
+        "import importlib, sys\n"
+        "for name in sys.argv[1:]:\n"
+        "    importlib.import_module(f'src.{name}')\n"
+        "    for library in ('torch', 'lightning'):\n"
+        "        assert library not in sys.modules, f'src.{name} imports {library}'"
+    )
+    commands = ["train", "evaluate", "predict", "check", "compare", "publish", "explain", "export", "serve"]
+    assert subprocess.run([sys.executable, "-c", code, *commands], cwd=PROJECT_ROOT).returncode == 0
 
 
 @pytest.mark.parametrize("option", [text for text in OPTIONS if text.startswith(("data=", "head=", "scheduler="))])
@@ -318,3 +342,14 @@ def test_constraints_pin_every_direct_dependency() -> None:
     pinned = {text.split("==")[0] for text in project["tool"]["uv"]["constraint-dependencies"]}
     direct = {text.split(">=")[0] for text in project["project"]["dependencies"]}
     assert direct <= pinned
+
+
+@pytest.mark.parametrize("name", task_names())
+def test_what_a_task_brings_holds(name: str) -> None:
+    """No group that is composed after it takes it back, as the trainer did with the clipping of gradients."""
+    brought = yaml.safe_load((CONF_DIR / "task" / f"{name}.yaml").read_text())
+    brought.pop("defaults", None)
+    brought = brought if "task" in brought else {"task": brought}  # which stands without its group
+    composed = OmegaConf.to_container(compose("output_dir=x", f"task={name}"), resolve=True)
+    values = list(leaves(brought))
+    assert values and all(dict(leaves(composed))[key] == value for key, value in values), values

@@ -16,7 +16,7 @@ MISTAKES = [
     (["task=detection", "backbone=ssd300_vgg16", "head=linear"], "give backbone=ssd300_vgg16 without head="),
     (["task=detection", "head=linear"], "choose head=faster_rcnn or head=fcos or head=retinanet"),
     (["backbone=ssd300_vgg16"], "backbone.name='ssd300_vgg16' is a whole network for task.targets=boxes"),
-    (["head=fcos"], "is for boxes, and this task has task.targets=classes"),
+    (["head=fcos"], "head=fcos is for boxes, and this task has task.targets=classes"),
     (["task=detection", "backbone=vit_b_16"], "backbone.name='vit_b_16' has no feature maps at several scales"),
     (["task=detection", "backbone.weights=null", "head.norms=frozen"], "set head.norms=train"),
     (["task=detection", "head.norms=thawed"], "Allowed: frozen, train"),
@@ -29,7 +29,14 @@ MISTAKES = [
     (["task=detection", "+head.start=pretrained"], "head.start=pretrained is for one class per image"),
     (["task=detection", "compile=true"], "compile=true is not for networks that say what is where"),
     (["task=detection", "trainer=fsdp", "trainer.devices=2"], "trainer.strategy=fsdp cannot cut such a network yet"),
-    (["task=detection", "loss=cross_entropy"], "have losses of their own"),
+    (["task=detection", "loss=cross_entropy"], "loss=cross_entropy would do nothing"),
+    (
+        ["task=detection", "data=folder", "data.root=."],
+        "data=folder is for task.targets=classes, and this task has task.targets=boxes: choose task=classification, or "
+        "data=auto or data=coco or data=voc or data=yolo",
+    ),
+    (["data=coco", "data.root=."], "choose task=detection"),
+    (["task=detection", "data=voc", "data.root=.", "data.without_boxes=kep"], "Did you mean 'keep'?"),
     (["task=detection", "data.cache=features"], "use images or none"),
     (["task=detection", "data.resize_mode=crop"], "would cut off what is at the edges: use fit or stretch"),
     (["task=detection", "augment=boxes", "augment.mixup=0.2"], "augment.mixup=0.2 is not for task.targets=boxes"),
@@ -46,6 +53,18 @@ MISTAKES = [
     (["task=detection", "backbone=fcn_resnet50"], "is a whole network for task.targets=masks, and this task has"),
     (["task=segmentation", "head=fcos"], "is for boxes, and this task has task.targets=masks: choose head="),
     (["task=segmentation", "loss=cross_entropy"], "is for task.targets=classes, and this task has task.targets=masks"),
+    (["task=instance_segmentation", "head=faster_rcnn"], "is for boxes, and this task has task.targets=instances"),
+    (
+        ["task=instance_segmentation", "head=torchvision_masks"],
+        "choose head=mask_rcnn, or backbone=maskrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2",
+    ),
+    (
+        ["task=instance_segmentation", "backbone=maskrcnn_resnet50_fpn_v2", "head=mask_rcnn"],
+        "give backbone=maskrcnn_resnet50_fpn_v2 without head=",
+    ),
+    (["task=detection", "backbone=maskrcnn_resnet50_fpn"], "is a whole network for task.targets=instances"),
+    (["task=instance_segmentation", "backbone=ssd300_vgg16"], "is a whole network for task.targets=boxes"),
+    (["task=instance_segmentation", "loss=cross_entropy"], "have losses of their own"),
     (["task=segmentation", "loss.dice_share=2"], "loss.dice_share=2 is out of range"),
     (["task=segmentation", "augment=boxes_strong"], "not for task.targets=masks: choose augment=pixels"),
 ]

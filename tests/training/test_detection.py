@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Run, compose, run_train
+from conftest import Run, compose, run_train, typed
 from lightning import LightningModule, Trainer
 from support.painted_boxes import QUICK, painted_boxes
 from support.resumed import assert_same, assert_same_end
 from support.slow import slow
 from support.watching import TRUSTED, Stop, stopped, watched
 
+from src.build.data import build_datamodule
 from src.settings.errors import RunStopped
 from src.train import train
 
@@ -100,14 +101,13 @@ def broken_boxes(row: int, spoilt: list[int]) -> Any:
 
 
 def test_a_loss_that_is_not_finite_names_its_image(boxes: tuple[str, ...], tmp_path: Path) -> None:
-    whole = run_train(tmp_path / "whole", *boxes, "trainer.max_epochs=1")
-    paths = sorted(row["path"] for row in whole.csv("split.csv"))
-    path = next(row["path"] for row in whole.csv("split.csv") if row["split"] == "train")
-    spoilt: list[int] = []
-    with broken_boxes(paths.index(path), spoilt) as watching, pytest.raises(RunStopped) as stop:
+    table = build_datamodule(typed(*boxes, "data.num_workers=0", "data.cache=none")).table
+    row = int(table.splits["train"][0])
+    path, spoilt = str(table.paths[row]), list[int]()
+    with broken_boxes(row, spoilt) as watching, pytest.raises(RunStopped) as stop:
         run_train(tmp_path / "run", *boxes, *watching)
     assert str(stop.value).count(".png") == 1 and f"are not finite:\n  {path}" in str(stop.value), stop.value
-    with broken_boxes(paths.index(path), spoilt) as watching:
+    with broken_boxes(row, spoilt) as watching:
         run = run_train(tmp_path / "skip", *boxes, *watching, "on_nonfinite_loss=skip")
     assert run.log.count("Batch left out") == 2 == len(spoilt) - 1
     values = run.checkpoint("last")["state_dict"].values()

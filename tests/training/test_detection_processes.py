@@ -1,19 +1,12 @@
 """Detectors in two processes: equal weights on both, and one process's AP. On the CPU, with gloo."""
 
-import contextlib
-import hashlib
-import io
 import json
-import os
 from pathlib import Path
 
 import pytest
-import torch
 from conftest import Answer, Run
-from lightning import LightningModule, Trainer
 from support.painted_boxes import QUICK, painted_boxes
-from support.processes import run_two
-from support.watching import watched
+from support.ranks import hashes_of, train_plans
 
 pytestmark = pytest.mark.slow
 
@@ -27,34 +20,6 @@ PLANS = {
 OF_PYRAMIDS = [setting for setting in QUICK if setting.startswith("head.")]
 
 
-def rank_of_two(rank: int, port: int, folder: str, common: list[str]) -> None:
-    """All plans, one after the other; writes what the weights hashed to after each phase."""
-    torch.set_num_threads(1)
-    from conftest import run_train
-
-    from src.cli import command as cli
-    from src.settings.schema import register
-
-    register()
-    cli.register_resolvers()
-    hashes: list[str] = []
-
-    def on_train_end(trainer: Trainer, task: LightningModule) -> None:
-        digest = hashlib.sha256()
-        for name, value in task.model.named_parameters():
-            digest.update(name.encode() + value.detach().contiguous().numpy().tobytes())
-        hashes.append(digest.hexdigest())
-
-    with contextlib.redirect_stderr(io.StringIO()):
-        for plan, settings in PLANS.items():
-            os.environ.update(LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-            hashes.clear()
-            heads = [] if plan == "ssdlite" else OF_PYRAMIDS
-            with watched(on_train_end=on_train_end) as watching:
-                run_train(Path(folder) / plan, *common, *heads, *settings, *watching)
-            Path(folder, f"{plan}_{rank}.json").write_text(json.dumps(hashes))
-
-
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a run for each plan, trained by two processes; there is an uneven number of images in val."""
@@ -62,13 +27,14 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     common = [setting for setting in QUICK if setting not in OF_PYRAMIDS]
     common += [f"data.file={painted_boxes(folder / 'data', 33)}", f"data.cache_dir={folder}/cache"]
     common += ["trainer.devices=2", "trainer.strategy=ddp", "optimizer.lr=1e-3", "trainer.max_epochs=4"]
-    assert run_two(rank_of_two, folder, common) == [0, 0]
+    heads = {plan: [] if plan == "ssdlite" else OF_PYRAMIDS for plan in PLANS}
+    train_plans(folder, {plan: [*common, *heads[plan], *settings] for plan, settings in PLANS.items()})
     return folder
 
 
 @pytest.mark.parametrize("plan", PLANS)
 def test_after_each_phase_both_processes_hold_the_same_weights(two: Path, plan: str) -> None:
-    first, second = (json.loads((two / f"{plan}_{rank}.json").read_text()) for rank in range(2))
+    first, second = hashes_of(two, plan)
     assert len(first) == (2 if plan == "faster_rcnn" else 1) == len(set(first)) and first == second
 
 

@@ -1,19 +1,16 @@
 """Several processes: equal weights on all of them, one process's metrics, one directory. On the CPU, with gloo."""
 
-import contextlib
-import hashlib
-import io
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-import torch
 from conftest import Answer, Run
-from lightning import LightningModule, Trainer
 from support.processes import free_port, run_two
+from support.ranks import hashes_of, train_plans
 from support.watching import spoilt, watched
 
 pytestmark = pytest.mark.slow
@@ -33,40 +30,13 @@ PLANS = {
 }  # fmt: skip
 
 
-def rank_of_two(rank: int, port: int, folder: str, common: list[str]) -> None:
-    """All plans, one after the other; writes what the weights hashed to after each phase."""
-    torch.set_num_threads(1)
-    from conftest import run_train
-
-    from src.cli import command as cli
-    from src.settings.schema import register
-
-    register()
-    cli.register_resolvers()
-    hashes: list[str] = []
-
-    def on_train_end(trainer: Trainer, task: LightningModule) -> None:
-        digest = hashlib.sha256()
-        for name, value in task.state_dict().items():
-            if name.startswith("model."):  # buffers and what is frozen included
-                digest.update(value.contiguous().numpy().tobytes())
-        hashes.append(digest.hexdigest())
-
-    with contextlib.redirect_stderr(io.StringIO()) as err:
-        for plan, settings in PLANS.items():
-            os.environ.update(LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-            context = watched(on_train_end=on_train_end)
-            if plan == "skip":  # one image, so one process at a time, has no finite output
-                images = Run(Path(folder) / "none", None).csv("split.csv")
-                rows = sorted(image["path"] for image in images)
-                row = rows.index(next(image["path"] for image in images if image["split"] == "train"))
-                context = spoilt(row, on_train_end=on_train_end)
-            hashes.clear()
-            with context as watching:
-                run = run_train(Path(folder) / plan, *common, *settings, *watching)
-            Path(folder, f"{plan}_{rank}.json").write_text(json.dumps(hashes))
-            assert run.directory.exists()
-    Path(folder, f"log_{rank}.txt").write_text(err.getvalue())
+def one_image_without_outputs(folder: Path, plan: str, **doing: Any) -> Any:
+    """In the plan `skip`: one image, so one process at a time, has no finite output."""
+    if plan != "skip":
+        return watched(**doing)
+    images = Run(folder / "none", None).csv("split.csv")
+    rows = sorted(image["path"] for image in images)
+    return spoilt(rows.index(next(image["path"] for image in images if image["split"] == "train")), **doing)
 
 
 @pytest.fixture(scope="module")
@@ -77,13 +47,13 @@ def two(tmp_path_factory: pytest.TempPathFactory, colors: Path) -> Path:
         *("trainer.devices=2", "trainer.strategy=ddp", "data=folder", f"data.root={colors}", "data.image_size_px=32"),
         *("data.batch_size=4", "trainer.max_epochs=2", f"data.cache_dir={folder}/cache", "data.val_fraction=0.25"),
     ]
-    assert run_two(rank_of_two, folder, common) == [0, 0]
+    train_plans(folder, {plan: [*common, *settings] for plan, settings in PLANS.items()}, one_image_without_outputs)
     return folder
 
 
 @pytest.mark.parametrize("plan", PLANS)
 def test_after_each_phase_both_processes_hold_the_same_weights(two: Path, plan: str) -> None:
-    first, second = (json.loads((two / f"{plan}_{rank}.json").read_text()) for rank in range(2))
+    first, second = hashes_of(two, plan)
     phases = {"head_then_all": 2, "gradual": 4}.get(plan, 1)
     assert len(first) == phases == len(set(first)) and first == second
 

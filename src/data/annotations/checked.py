@@ -16,9 +16,11 @@ from src.data.annotations.findings import NO_NUMBER, BoxFinding, BoxFindings
 from src.data.annotations.frames import find_frames, turned
 from src.data.annotations.headers import read_headers
 from src.data.annotations.image_paths import MISSING, ImagePlaces, placed
+from src.data.annotations.placed_outlines import placed_outlines
 from src.data.annotations.raw import RawBoxes
 from src.data.annotations.repair import FINE, repaired
 from src.data.annotations.units import Meaning, corners, in_pixels
+from src.data.outlines import Outlines
 from src.settings.errors import ConfigError
 
 Ids = npt.NDArray[np.int64]
@@ -29,7 +31,7 @@ class CheckedBoxes:
     """`paths`, `splits`, `groups` text [N]; `sizes_wh` int64 [N, 2], upright. Of each box, by ascending image:
     `image_M` int64, `boxes_xyxy` float32 [M, 4] as in `Boxes`, `class_M` int64 indices into `class_names`, `crowd_M`
     bool; and where it is written: `file_M` int32, index into `files` (text), and `number_M` int64 as in RawBoxes.
-    `folders`: those with annotations or images.
+    `folders`: those with annotations or images. `outlines`: of each box, in the same pixels; None if unwanted.
     """
 
     paths: npt.NDArray[Any]
@@ -47,6 +49,7 @@ class CheckedBoxes:
     findings: BoxFindings
     notes: list[str]
     folders: list[str]
+    outlines: Outlines | None = None
 
 
 def check_boxes(raw: RawBoxes, root: Path, max_megapixels: float) -> CheckedBoxes:
@@ -95,13 +98,14 @@ def with_boxes(
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = np.tile(frames.drawn_wh[image_M] / frames.frame_wh[image_M], 2)
     boxes = turned(boxes[usable] * scale, frames.drawn_wh[image_M], frames.turn[image_M])
+    outlines = raw.outlines and placed_outlines(raw, raw.outlines, np.flatnonzero(usable), frames, notes)
     files, file_N = np.unique(raw.sources, return_inverse=True)
     names, class_M = used_classes(raw.class_names, raw.class_M[usable], file_N[image_M], notes)
     return once_each(
         CheckedBoxes(
             paths, raw.splits, raw.groups, np.maximum(frames.upright_wh, 1), image_M, boxes.astype(np.float32), class_M,
             raw.crowd_M[usable], file_N[image_M].astype(np.int32), raw.number_M[usable], files, names,
-            BoxFindings.joined(findings), notes, folders_of(root, raw.sources, paths),
+            BoxFindings.joined(findings), notes, folders_of(root, raw.sources, paths), outlines,
         )
     )  # fmt: skip
 
@@ -128,7 +132,7 @@ def only(raw: RawBoxes, there: npt.NDArray[np.bool_]) -> RawBoxes:
         raw.images[there], raw.sources[there], raw.splits[there], raw.stated_wh[there], row_N[raw.image_M[kept]],
         raw.coordinates[kept], raw.class_M[kept], raw.crowd_M[kept], raw.number_M[kept], raw.class_names, raw.form,
         raw.relative, raw.folders, raw.first_pixel, raw.notes, None if raw.groups is None else raw.groups[there],
-        raw.problems,
+        raw.problems, raw.outlines and raw.outlines.take(np.flatnonzero(kept)),
     )  # fmt: skip
 
 
@@ -174,5 +178,5 @@ def once_each(found: CheckedBoxes) -> CheckedBoxes:
         found.paths[kept], found.splits[kept], None if found.groups is None else found.groups[kept],
         found.sizes_wh[kept], image_M[order], found.boxes_xyxy[order], found.class_M[order], found.crowd_M[order],
         found.file_M[order], found.number_M[order], found.files, found.class_names, found.findings, notes,
-        found.folders,
+        found.folders, found.outlines and found.outlines.take(order),
     )  # fmt: skip

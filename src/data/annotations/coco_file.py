@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from src.data.annotations.outline_columns import OutlineColumns
 from src.data.annotations.problems import text_of
 from src.data.annotations.rle import box_of_segmentation
 from src.settings.errors import ConfigError
@@ -25,17 +26,18 @@ class CocoFile:
     Ids are numbered as they come: `ids` gives the number of each, for images and categories. `images`: number of its
     id (-1 without one), name, width and height of each. Columns of annotations: `image_ids` and `category_ids` (numbers
     of ids, -1 without one), `boxes` (x, y, width, height in pixels; NaN where `has_box` is 0), `crowd`, `is_rle` (has a
-    mask of run lengths), `numbers` (their id; where it is none, their place in the file).
+    mask of run lengths), `numbers` (their id; where it is none, their place in the file); `outlines`, None if unwanted.
     Raises ConfigError, which names the file, if it is none of COCO's files of objects.
     """
 
-    def __init__(self, path: Path, setting: str) -> None:
+    def __init__(self, path: Path, setting: str, outlines: bool = False) -> None:
         self.path, self.setting = path, setting
         self.ids: dict[str, dict[int | str, int]] = {"image": {}, "category": {}}
         self.images: list[tuple[int, str, int, int]] = []
         self.image_ids, self.category_ids, self.numbers = array("q"), array("q"), array("q")
         self.boxes, self.has_box = array("d"), array("b")
         self.crowd, self.is_rle = array("b"), array("b")
+        self.outlines = OutlineColumns() if outlines else None
         self.no_attributes, self.panoptic, self.unread = True, False, 0
         content = self.parse()
         self.require_objects(content)
@@ -94,6 +96,8 @@ class CocoFile:
     def take_annotation(self, entry: dict[str, Any]) -> None:
         crowd, segmentation = entry.get("iscrowd"), entry.get("segmentation")
         box = box_of(entry.get("bbox"), segmentation)
+        if self.outlines is not None:
+            self.outlines.add_segmentation(segmentation)
         self.boxes.extend(box or (np.nan,) * 4)
         self.has_box.append(box is not None)
         self.image_ids.append(self.number_of("image", entry["image_id"]))

@@ -14,6 +14,7 @@ from src.data.annotations.coco_file import CocoFile
 from src.data.annotations.coco_layout import find_files, image_folders
 from src.data.annotations.problems import Problems
 from src.data.annotations.raw import RawBoxes
+from src.data.outlines import Outlines
 from src.data.table import string_column
 from src.settings.errors import ConfigError
 
@@ -34,16 +35,21 @@ class Joined:
     class_M: list[Ints] = field(default_factory=list)
     crowd_M: list[npt.NDArray[np.bool_]] = field(default_factory=list)
     number_M: list[Ints] = field(default_factory=list)
+    outlines: list[Outlines] = field(default_factory=list)
 
 
 def read_coco(
-    root: Path, file: Path | None = None, image_folder: Path | None = None, on_error: str = "skip"
+    root: Path,
+    file: Path | None = None,
+    image_folder: Path | None = None,
+    on_error: str = "skip",
+    outlines: bool = False,
 ) -> RawBoxes:
     """Boxes of the json files below `root`, or of the one `file`, which is to be cut.
 
     The box is `bbox`; where it is missing, the hull of polygons or mask. Classes have the names of the categories, in
     their order, also those that nothing belongs to. What cannot be understood is left out and counted (on_error=skip),
-    or raises ConfigError (fail); a file that is no COCO json always does.
+    or raises ConfigError (fail); a file that is no COCO json always does. With `outlines` segmentations are kept too.
     """
     if not root.is_dir():
         raise ConfigError(f"data.root='{root}' is not a folder.")
@@ -54,7 +60,7 @@ def read_coco(
     notes, folders = list(layout.notes), list[Path]()
     for path, split in layout.files.items():
         places = image_folders(root, path, image_folder)
-        add_file(joined, CocoFile(path, setting), split, problems, notes)
+        add_file(joined, CocoFile(path, setting, outlines), split, problems, notes)
         folders += [place for place in places if place not in folders]
     if not any(len(rows) for rows in joined.image_M):
         raise ConfigError(f"{setting}: {', '.join(map(str, layout.files))} has no box that can be used. "
@@ -77,6 +83,7 @@ def read_coco(
         folders=folders,
         notes=notes + problems.notes(),
         problems=problems.found(),
+        outlines=Outlines.joined(joined.outlines).take(order) if outlines else None,
     )
 
 
@@ -96,6 +103,8 @@ def add_file(joined: Joined, found: CocoFile, split: str, problems: Problems, no
     joined.class_M.append(np.array([*class_of_name, -1], dtype=np.int64)[own_classes[kept]])
     joined.crowd_M.append(crowds(found, notes)[kept])
     joined.number_M.append(np.array(found.numbers)[kept])
+    if found.outlines is not None:
+        joined.outlines.append(found.outlines.finish().take(kept))
     joined.images += images.names
     joined.sources += [str(found.path)] * len(images.names)
     joined.splits += [split] * len(images.names)

@@ -1,4 +1,4 @@
-"""What is wrong with annotations: found when they are read, told with file and object. Imports no torch.
+"""What is wrong with annotations or masks: found when they are read, told with file and object. Imports no torch.
 
 Shapes: F findings.
 """
@@ -6,7 +6,7 @@ Shapes: F findings.
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,11 @@ from src.data.table import string_column
 NO_NUMBER = -1  # of a finding about a whole image
 SHOWN = 3  # of each kind, in a note
 SHOWN_IN_ERROR = 10
+Facts = dict[str, tuple[str, str, str]]
 
 # What can be found: (severity, what the log says, what becomes of it), the most serious first. Errors stop with
 # data.on_error=fail. What is not_read is told by the reader of the format, who also stops.
-BOX_KINDS = {
+BOX_KINDS: Facts = {
     "not_read": ("error", "places in annotation files cannot be understood", "left out"),
     "image_missing": ("error", "images that annotations name are not there", "left out"),
     "no_class": ("error", "boxes have a class without a name", "dropped"),
@@ -46,10 +47,6 @@ class BoxFinding:
     number: int
     detail: str
 
-    @property
-    def severity(self) -> str:
-        return BOX_KINDS[self.kind][0]
-
     def __str__(self) -> str:
         place = f"{self.source}, object {self.number}" if self.number != NO_NUMBER else self.source
         about = f"{self.image}: {self.detail}" if self.detail else self.image
@@ -57,8 +54,12 @@ class BoxFinding:
 
 
 @dataclass(frozen=True)
-class BoxFindings:
-    """All findings as columns, text [F] and int64 [F]: a million boxes may all have the same mistake."""
+class ReadFindings:
+    """All findings as columns, text [F] and int64 [F]: a million boxes may all have the same mistake. `facts` are about
+    the kinds that there can be.
+    """
+
+    facts: ClassVar[Facts]
 
     kinds: npt.NDArray[Any]
     images: npt.NDArray[Any]
@@ -73,7 +74,7 @@ class BoxFindings:
         return cls(kinds, images, sources, np.array([f.number for f in found], dtype=np.int64), details)
 
     @classmethod
-    def joined(cls, parts: "list[BoxFindings]") -> Self:
+    def joined(cls, parts: "list[Self]") -> Self:
         return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
     def __len__(self) -> int:
@@ -94,7 +95,7 @@ class BoxFindings:
     def notes(self) -> list[str]:
         """A sentence for each kind, with the first few."""
         notes, counts = [], self.counts()
-        for kind, (_, what, outcome) in BOX_KINDS.items():
+        for kind, (_, what, outcome) in self.facts.items():
             if (count := counts[kind]) and kind != "not_read":
                 first = np.flatnonzero(self.kinds == kind)[:SHOWN].tolist()
                 shown = "; ".join(str(self.at(place)) for place in first)
@@ -103,9 +104,9 @@ class BoxFindings:
 
     def errors(self) -> str:
         """What data.on_error=fail stops for, with the first few of it; an empty text if there is nothing."""
-        errors = [kind for kind, (severity, *_) in BOX_KINDS.items() if severity == "error" and kind != "not_read"]
+        errors = [kind for kind, (severity, *_) in self.facts.items() if severity == "error" and kind != "not_read"]
         counts = self.counts()
-        said = [f"{counts[kind]:,} {BOX_KINDS[kind][1]}" for kind in errors if counts[kind]]
+        said = [f"{counts[kind]:,} {self.facts[kind][1]}" for kind in errors if counts[kind]]
         if not said:
             return ""
         places = [place for kind in errors for place in np.flatnonzero(self.kinds == kind)[:SHOWN_IN_ERROR].tolist()]
@@ -113,3 +114,7 @@ class BoxFindings:
         total = sum(counts[kind] for kind in errors)
         more = f"\n  ... {total - SHOWN_IN_ERROR:,} more" if total > SHOWN_IN_ERROR else ""
         return f"{'; '.join(said)}:\n{shown}{more}"
+
+
+class BoxFindings(ReadFindings):
+    facts: ClassVar[Facts] = BOX_KINDS

@@ -23,6 +23,7 @@ from src.data.annotations.image_paths import is_below
 from src.data.cache.entries import entry_name, open_entry
 from src.data.cache.plan import CachePlan
 from src.data.folders.walk import is_left_alone
+from src.data.outlines import Outlines
 from src.data.table import string_column
 from src.settings.project import PROJECT_ROOT
 
@@ -92,8 +93,9 @@ def folder_stamp(folder: str, subfolders: list[str] | None = None) -> str:
     return digest.hexdigest()
 
 
-def code_stamp() -> str:
-    files = sorted(file for folder in CODE for file in (PROJECT_ROOT / folder).glob("*.py"))
+def code_stamp(folders: Iterable[str] = CODE) -> str:
+    """Changes with the code in these folders of the project."""
+    files = sorted(file for folder in folders for file in (PROJECT_ROOT / folder).glob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
@@ -105,8 +107,8 @@ def save(found: CheckedBoxes, file: Path, stamped: Path | None) -> None:
     arrays = {WATCHED: packed(watched), STAMPS: packed(map(folder_stamp, watched))}
     for field in fields(found):
         value = getattr(found, field.name)
-        if isinstance(value, BoxFindings):
-            arrays |= {f"findings.{part.name}": packed(getattr(value, part.name)) for part in fields(value)}
+        if isinstance(value, BoxFindings | Outlines):
+            arrays |= {f"{field.name}.{part.name}": packed(getattr(value, part.name)) for part in fields(value)}
         elif value is not None:
             arrays[field.name] = packed(value)
     with file.open("wb") as stream:
@@ -117,9 +119,13 @@ def load(file: Path) -> CheckedBoxes:
     """What `save` has written."""
     with np.load(file, allow_pickle=False) as arrays:
         found = {name: unpacked(arrays[name]) for name in arrays.files if name not in (WATCHED, STAMPS)}
-    findings = {part.name: found.pop(f"findings.{part.name}") for part in fields(BoxFindings)}
     lists = {name: found[name].tolist() for name in ("class_names", "notes", "folders")}
-    return CheckedBoxes(**{"groups": None, **found, **lists, "findings": BoxFindings(**findings)})
+    columns = {
+        name: kind(**{part.name: found.pop(f"{name}.{part.name}") for part in fields(kind)})
+        for name, kind in (("findings", BoxFindings), ("outlines", Outlines))
+        if any(key.startswith(f"{name}.") for key in found)
+    }
+    return CheckedBoxes(**{"groups": None, **found, **lists, **columns})
 
 
 def packed(values: Iterable[Any] | npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -10,6 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from src.data.outlines import Outlines
+
 
 @dataclass
 class RawBoxes:
@@ -24,7 +26,8 @@ class RawBoxes:
     `number_M`: by which the file tells its objects apart (id, line, number of the object), int64 [M].
     `folders`: where images may lie, the likeliest first. `notes`: what the log should say. `groups`: of each image what
     must stay in one split, text [N]; empty = a group of its own; None = there are no groups. `problems`: what could not
-    be read, and where it stands; `notes` have it too.
+    be read, and where it stands; `notes` have it too. `outlines` of the M objects, polygons in the units of the
+    coordinates; None where nobody asked for them, or the format has none.
     """
 
     images: npt.NDArray[Any]
@@ -44,3 +47,4 @@ class RawBoxes:
     notes: list[str] = field(default_factory=list)
     groups: npt.NDArray[Any] | None = None
     problems: list[tuple[str, str]] = field(default_factory=list)
+    outlines: Outlines | None = None

@@ -1,11 +1,13 @@
 """Boxes around COCO's masks: polygons, and run lengths, plain or compressed, without decoding the pixels.
 
-Runs alternate between outside and inside, begin outside, and go down the columns (cocoapi, common/maskApi.c).
+src/evaluation/pixels/run_lengths.py says what runs are.
 """
 
 from typing import Any
 
 import numpy as np
+
+from src.evaluation.pixels.run_lengths import Runs, runs_of_text
 
 Box = tuple[float, float, float, float]  # x, y, width, height in pixels
 MOST_PIXELS = 2**40
@@ -20,7 +22,7 @@ def box_of_segmentation(segmentation: Any) -> Box | None:
         if isinstance(segmentation, dict):
             height, width = map(int, segmentation["size"])
             counts = segmentation["counts"]
-            runs = uncompressed(counts) if isinstance(counts, str) else [int(run) for run in counts]
+            runs = runs_of_text(counts) if isinstance(counts, str) else np.array([int(run) for run in counts])
             return box_of_runs(runs, height, width)
         return box_of_polygons(segmentation)
     except (TypeError, ValueError, KeyError, IndexError, OverflowError):
@@ -36,31 +38,10 @@ def box_of_polygons(polygons: Any) -> Box | None:
     return (min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)) if xs else None
 
 
-def uncompressed(text: str) -> list[int]:
-    """Run lengths from COCO's text: groups of 5 bits, the lowest first, from the fourth run on as the difference to the
-    run two before.
-
-    Raises IndexError if it breaks off, ValueError for runs beyond any image.
-    """
-    runs, at = list[int](), 0
-    while at < len(text):
-        value, shift, more = 0, 0, True
-        while more:
-            bits = ord(text[at]) - 48
-            value |= (bits & 31) << shift
-            more, at, shift = bool(bits & 32), at + 1, shift + 5
-            if not more and bits & 16:
-                value |= -1 << shift
-            if shift > 60:
-                raise ValueError("no run is that long")
-        runs.append(value + runs[-2] if len(runs) > 2 else value)
-    return runs
-
-
-def box_of_runs(runs: list[int], height: int, width: int) -> Box | None:
+def box_of_runs(runs: Runs, height: int, width: int) -> Box | None:
     """Raises ValueError where the runs do not fit the image."""
-    ends = np.cumsum(np.array(runs, dtype=np.int64))
-    if height < 1 or height * width > MOST_PIXELS or (len(ends) and ends[-1] > height * width) or min(runs) < 0:
+    ends = np.cumsum(runs)
+    if height < 1 or height * width > MOST_PIXELS or (len(ends) and ends[-1] > height * width) or runs.min() < 0:
         raise ValueError("the runs do not fit the image")
     starts, ends = ends[:-1:2], ends[1::2]  # of what is inside, `ends` exclusive
     starts, ends = starts[starts < ends], ends[starts < ends]

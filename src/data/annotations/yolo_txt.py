@@ -15,22 +15,25 @@ from src.data.folders.split_names import listed, same_text
 from src.settings.errors import ConfigError
 
 
-def read_yolo(root: Path, file: Path | None = None, on_error: str = "skip") -> RawBoxes:
+def read_yolo(
+    root: Path, file: Path | None = None, on_error: str = "skip", outlines: bool = False, needs_labels: bool = False
+) -> RawBoxes:
     """Boxes of the images that `file` (data.yaml; None = the one in root, if there is one) names, or of all below root.
 
-    An image without label file, or with an empty one, is an image without boxes. Names of images are relative to root,
-    where they lie below it. Lines that cannot be understood are left out and counted (on_error=skip), or raise
-    ConfigError (fail); a data.yaml that cannot be does so always.
+    An image without label file, or with an empty one, is an image without boxes; with `needs_labels` one without label
+    file is left out. Names of images are relative to root, where they lie below it. Lines that cannot be understood are
+    left out and counted (on_error=skip), or raise ConfigError (fail); a data.yaml that cannot be does so always. With
+    `outlines` polygons are kept too.
     """
     if not root.is_dir():
         raise ConfigError(f"data.root='{root}' is not a folder.")
     settings, images = described(root, file)
     if not images.files:
         raise ConfigError(f"data.root='{root}': there are no images{' where data.yaml says' * bool(settings.places)}.")
-    columns, problems = ColumnsOfBoxes(), Problems(f"data.root='{root}'", on_error)
+    columns, problems = ColumnsOfBoxes(outlines), Problems(f"data.root='{root}'", on_error)
     ids = None if settings.names is None else set(settings.names)
     lines = LabelLines(columns, ids, settings.keypoints, problems)
-    notes = settings.notes + images.notes + read_labels(root, images, lines)
+    notes = settings.notes + images.notes + read_labels(root, images, lines, needs_labels)
     notes += [f"{count:,} {what}." for what, count in lines.extras.items()]
     names, class_of_id = classes(columns, settings, notes)
     if not columns.image_M:
@@ -60,7 +63,7 @@ def described(root: Path, file: Path | None) -> tuple[YoloSettings, YoloImages]:
     return settings, images_in(settings.places) if settings.places else images_below(root)
 
 
-def read_labels(root: Path, images: YoloImages, lines: LabelLines) -> list[str]:
+def read_labels(root: Path, images: YoloImages, lines: LabelLines, needs_labels: bool) -> list[str]:
     """The images and their boxes, added to the columns of `lines`. Returns notes."""
     labels = LabelFolders()
     labels.learn(image for image, _ in images.files)
@@ -68,9 +71,12 @@ def read_labels(root: Path, images: YoloImages, lines: LabelLines) -> list[str]:
     for image, split in images.files:
         name = image[start:] if image.startswith(f"{root}/") else image
         path = labels.file_of(image)
-        lines.columns.add_image(name, path or "", split)
         if path is None:
             without.append(name)
+            if needs_labels:
+                continue
+        lines.columns.add_image(name, path or "", split)
+        if path is None:
             continue
         try:
             with open(path, "rb") as file:  # noqa: PTH123 - Path.open takes twice as long
@@ -82,9 +88,8 @@ def read_labels(root: Path, images: YoloImages, lines: LabelLines) -> list[str]:
         lines.add(content, path)
     notes = []
     if without:
-        notes.append(
-            f"{len(without):,} images have no label file, and count as images without boxes: {listed(without)}."
-        )
+        outcome = "are left out" if needs_labels else "count as images without boxes"
+        notes.append(f"{len(without):,} images have no label file, and {outcome}: {listed(without)}.")
     if empty:
         notes.append(f"{empty:,} label files are empty: images without boxes.")
     if others := labels.without_image():

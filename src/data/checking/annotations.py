@@ -1,4 +1,4 @@
-"""What was found when annotations were read, as findings of the check: each thing once."""
+"""What was found when annotations or masks were read, as findings of the check: each thing once."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from src.data.annotations.class_names import DIFFERENT
-from src.data.annotations.findings import NO_NUMBER, BoxFinding, BoxFindings
+from src.data.annotations.findings import NO_NUMBER, BoxFinding
+from src.data.boxes import Boxes
 from src.data.checking.kinds import OF_READING, Finding
 from src.data.formats.boxes import BoxDataModule
 from src.data.module import ImageDataModule
@@ -16,15 +17,9 @@ OF_BAD_IMAGES = ("unreadable", "no_image_size")  # kinds that only say again tha
 REPAIRED = ("swapped", "beyond")  # kinds whose box is there, as it was put right
 
 
-def found_in_annotations(datamodule: ImageDataModule) -> BoxFindings | None:
-    """None for data without annotation files of boxes."""
-    of_files = isinstance(datamodule, BoxDataModule) and datamodule.targets == "boxes"
-    return datamodule.findings if of_files and isinstance(datamodule, BoxDataModule) else None
-
-
 def other_notes(datamodule: ImageDataModule) -> list[str]:
     """What there is to say about the data besides the findings."""
-    found = found_in_annotations(datamodule)
+    found = datamodule.findings
     if found is None:
         return datamodule.table.notes
     said = {printable(note) for note in found.notes()}
@@ -38,10 +33,9 @@ def other_notes(datamodule: ImageDataModule) -> list[str]:
 
 def annotation_findings(datamodule: ImageDataModule, problems: Collection[int]) -> list[Finding]:
     """`problems`: rows of the table of which it is known already that they cannot be read."""
-    found = found_in_annotations(datamodule)
+    found = datamodule.findings
     if found is None or not len(found):
         return []
-    assert isinstance(datamodule, BoxDataModule)
     wanted = set(found.images.tolist())
     rows = {path: row for row, path in enumerate(datamodule.table.paths.tolist()) if path in wanted}
     places = places_of(datamodule, {(one.source, one.number) for one in found if one.kind in REPAIRED})
@@ -58,10 +52,11 @@ def as_finding(one: BoxFinding, row: int | None, places: dict[tuple[str, int], i
     return Finding(kind, row, detail=detail, image=one.image, file=one.source, number=number, boxes=boxes)
 
 
-def places_of(datamodule: BoxDataModule, wanted: set[tuple[str, int]]) -> dict[tuple[str, int], int]:
-    """Index into the arrays of boxes, by annotation file and number in it."""
-    if not wanted:
+def places_of(datamodule: ImageDataModule, wanted: set[tuple[str, int]]) -> dict[tuple[str, int], int]:
+    """Index into the arrays of boxes, by annotation file and number in it; of data without boxes, nothing."""
+    if not wanted or not has_boxes(datamodule):
         return {}
+    assert isinstance(datamodule, BoxDataModule)
     found = datamodule.found
     files = found.files.tolist()
     return {
@@ -71,9 +66,13 @@ def places_of(datamodule: BoxDataModule, wanted: set[tuple[str, int]]) -> dict[t
     }
 
 
+def has_boxes(datamodule: ImageDataModule) -> bool:
+    return isinstance(datamodule, BoxDataModule) and isinstance(datamodule.table.targets, Boxes)
+
+
 def where_written(datamodule: ImageDataModule, finding: Finding) -> Finding:
     """With the annotation file, and the number in it, of the finding's first box, where they are known."""
-    if not finding.boxes or finding.file or found_in_annotations(datamodule) is None:
+    if not finding.boxes or finding.file or datamodule.findings is None:
         return finding
     assert isinstance(datamodule, BoxDataModule)
     found = datamodule.found

@@ -10,12 +10,9 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from src.data.box_overlaps import LEAST_SIDE_PX
-from src.data.box_sides import sides_at_network
+from src.data.box_sides import LEAST_SIDE_PX
 from src.data.boxes import Boxes
 from src.data.checking.boxes import SMALL_PX
-from src.data.checking.look import Facts
-from src.data.module import ImageDataModule
 from src.data.table import ImageTable
 from src.data.targets import Rows
 from src.models.preprocessing import Preprocessing
@@ -46,7 +43,7 @@ class BoxCounts:
         places, positions = targets.places(rows)
         crowd = targets.crowd[places]
         classes = targets.class_ids[places]
-        sides = sides_at_network(targets, rows, preprocessing)[~crowd]
+        sides = targets.sides_at_network(rows, preprocessing)[~crowd]
         return cls(
             targets.names, rows, np.bincount(positions[~crowd], minlength=len(rows)), places[~crowd], positions[~crowd],
             classes[~crowd], sides.min(axis=1), sides.max(axis=1),
@@ -91,10 +88,3 @@ class BoxCounts:
     def below(self) -> list[tuple[float, int]]:
         """Boxes with a side under 8 pixels, and under 1."""
         return [(px, int((self.shorter_M < px).sum())) for px in (SMALL_PX, LEAST_SIDE_PX)]
-
-
-def box_counts(datamodule: ImageDataModule, facts: Facts) -> BoxCounts | None:
-    """None for data without boxes."""
-    if not isinstance(datamodule.table.targets, Boxes):
-        return None
-    return BoxCounts.of(datamodule.table, facts.rows, datamodule.preprocessing)

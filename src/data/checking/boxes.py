@@ -7,8 +7,8 @@ import math
 
 import numpy as np
 
-from src.data.box_overlaps import LEAST_SIDE_PX, alike_pairs
-from src.data.box_sides import sides_at_network
+from src.data.box_overlaps import alike_pairs
+from src.data.box_sides import LEAST_SIDE_PX
 from src.data.boxes import Boxes
 from src.data.checking.kinds import Finding
 from src.data.table import ImageTable
@@ -64,7 +64,7 @@ def twice_there(targets: Boxes, rows: Rows) -> list[Finding]:
 def too_small_boxes(targets: Boxes, rows: Rows, preprocessing: Preprocessing, size_px: int) -> list[Finding]:
     """Each box that training drops."""
     places_m, positions_m = targets.places(rows)
-    sides_m2 = sides_at_network(targets, rows, preprocessing)
+    sides_m2 = targets.sides_at_network(rows, preprocessing)
     dropped = (sides_m2 < LEAST_SIDE_PX).any(axis=1) & ~targets.crowd[places_m]
     return [
         Finding(
@@ -82,7 +82,7 @@ def small_objects(targets: Boxes, rows: Rows, preprocessing: Preprocessing, size
     """Classes of which many boxes of these images have a short side at the network's size."""
     places_m, _ = targets.places(rows)
     kept_m = ~targets.crowd[places_m]
-    shorter_m = sides_at_network(targets, rows, preprocessing).min(axis=1)[kept_m]
+    shorter_m = targets.sides_at_network(rows, preprocessing).min(axis=1)[kept_m]
     classes_m = targets.class_ids[places_m][kept_m]
     every_K = np.bincount(classes_m, minlength=len(targets.names))
     small_K = np.bincount(classes_m[shorter_m < SMALL_PX], minlength=len(targets.names))

@@ -12,7 +12,9 @@ from src.data.checking.boxes import box_findings
 from src.data.checking.duplicates import first_of_same, near_pairs
 from src.data.checking.kinds import FEW_IMAGES, KINDS, Finding, split_of_row
 from src.data.checking.look import Facts
+from src.data.checking.masks import mask_findings
 from src.data.folders.split_names import split_of
+from src.data.masks import Masks
 from src.data.module import ImageDataModule
 from src.data.splits import SPLITS
 from src.data.table import ImageTable
@@ -35,7 +37,10 @@ def find_all(datamodule: ImageDataModule, facts: Facts, tiny_px: int, near_bits:
         found.append(Finding("tiny", int(facts.rows[place]), detail=size))
     if isinstance(table.targets, Boxes):
         found += box_findings(table, facts.rows, datamodule.preprocessing, found)
-        found = [where_written(datamodule, one) for one in found] + annotation_findings(datamodule, facts.problems)
+        found = [where_written(datamodule, one) for one in found]
+    if isinstance(table.targets, Masks):
+        found += mask_findings(table, facts.rows)
+    found += annotation_findings(datamodule, facts.problems)
     order = list(KINDS)
     return sorted(found, key=lambda finding: (order.index(finding.kind), -1 if finding.row is None else finding.row))
 
@@ -135,7 +140,7 @@ def copies(table: ImageTable, facts: Facts, near_bits: int | None, tiny_px: int)
         for row, partner in zip(rows[mine].tolist(), rows[partners].tolist(), strict=True):
             detail = copy_detail(table, split_N, row, partner)
             if kind == "label_conflict" and table.targets.text(row) == table.targets.text(partner):
-                detail += "; its boxes are in other places"
+                detail += f"; {table.targets.unlike}"
             found.append(Finding(kind, row, partner, detail=detail))
     return found
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from src.data.checking.box_lines import BoxCounts
+from src.data.checking.counts import Counts
 from src.data.checking.kinds import KINDS, Finding
 from src.data.checking.look import Facts
 from src.data.splits import SPLITS
@@ -24,8 +24,8 @@ def one_line(text: str) -> str:
     return printable(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
-def overview_lines(table: ImageTable, facts: Facts, boxes: BoxCounts | None) -> Iterator[str]:
-    """Images by class and split, sizes, formats; boxes."""
+def overview_lines(table: ImageTable, facts: Facts, counts_of_targets: Counts | None) -> Iterator[str]:
+    """Images by class and split, sizes, formats; boxes or pixels."""
     splits = {split: table.splits[split] for split in SPLITS if split in table.splits}
     sizes = [len(rows) for rows in splits.values()]
     yield f"{sum(sizes):,} images, {len(facts.rows):,} readable"
@@ -44,9 +44,9 @@ def overview_lines(table: ImageTable, facts: Facts, boxes: BoxCounts | None) -> 
         yield f"{'modes':{width}s} " + counted(facts.modes)
         if any(facts.formats):
             yield f"{'formats':{width}s} " + counted(facts.formats)
-    if boxes is not None:
+    if counts_of_targets is not None:
         yield ""
-        yield from boxes.lines(width)
+        yield from counts_of_targets.lines(width)
 
 
 def count_lines(class_names: list[str], counts_SK: npt.NDArray[np.int64], width: int) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Unpack
+from typing import Annotated, ClassVar, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -13,14 +13,21 @@ from src.data.annotations.findings import BoxFindings
 from src.data.annotations.kept import kept_boxes
 from src.data.annotations.raw import RawBoxes
 from src.data.boxes import Boxes
+from src.data.given_splits import group_numbers, rows_of_given
+from src.data.instances import Instances
+from src.data.mask_files.drawn_counts import drawn_counts
+from src.data.masks import GROUND, MOST_CLASSES, Masks
 from src.data.module import ImageDataModule
+from src.data.outlined_masks import OutlinedMasks
 from src.data.source import DataArguments
-from src.data.splits import SPLITS
 from src.data.table import ImageTable
 from src.data.targets import Rows
 from src.files.printable import printable
 from src.settings.errors import ConfigError
+from src.settings.options import tasks_for
 from src.settings.rules import one_of
+
+HAVE_OBJECTS = ("boxes", "instances", "masks")  # targets that are read from annotations of objects
 
 
 class BoxDataModule(ImageDataModule):
@@ -51,9 +58,13 @@ class BoxDataModule(ImageDataModule):
         """
 
     @property
-    def findings(self) -> BoxFindings:
-        """What was found to be wrong when the files were read."""
-        return self.found.findings
+    def wants_outlines(self) -> bool:
+        """Whether the pixels of each object matter, and not its box alone."""
+        return self.targets in ("instances", "masks")
+
+    @property
+    def findings(self) -> BoxFindings | None:
+        return self.found.findings if self.targets in HAVE_OBJECTS else None
 
     @property
     def found(self) -> CheckedBoxes:
@@ -61,7 +72,8 @@ class BoxDataModule(ImageDataModule):
             if not self.root.is_dir():
                 raise ConfigError(f"data.root='{self.root}' is not a folder.")
             own = {name: value for name, value in vars(self).items() if name not in self._of_all_formats}
-            settings = f"{type(self).__qualname__} {self.max_megapixels} {self.on_error} {sorted(own.items())}"
+            how = f"{self.max_megapixels} {self.on_error} {self.targets}"
+            settings = f"{type(self).__qualname__} {how} {sorted(own.items())}"
             self._found = kept_boxes(
                 self.cache,
                 self.root,
@@ -79,10 +91,12 @@ class BoxDataModule(ImageDataModule):
                 "Repair them, or set data.on_error=skip."
             )
         notes = [*found.notes, *found.findings.notes()]
-        targets, rows = self.boxes_of(found, notes), self.rows_to_use(found, notes)
+        targets = self.masks_of(found, notes) if self.targets == "masks" else self.boxes_of(found, notes)
+        rows = self.rows_to_use(found, notes)
         groups_N = None if found.groups is None else group_numbers(found.groups[rows], notes)
         paths, targets = found.paths[rows], targets.take(rows)
-        given = self.given_splits(found.splits[rows], notes)
+        needs_train = self.known_classes is None and self.split_plan.file is None
+        given = rows_of_given(found.splits[rows], f"data.root='{self.root}'", needs_train, notes)
         splits = self.split_plan.split(given, targets, paths, notes, groups_N)
         if self.known_classes is None and not targets.counts(splits["train"]).sum():
             raise ConfigError(f"data.root='{self.root}': no image to train on has a box.")
@@ -90,16 +104,55 @@ class BoxDataModule(ImageDataModule):
 
     def boxes_of(self, found: CheckedBoxes, notes: list[str]) -> Boxes:
         """Of all images. Raises ConfigError without a box to train on, and for classes that a trained model lacks."""
+        self.require_boxes(found)
+        names = as_model_spells(found.class_names, self.known_classes, notes)
+        classes = self.as_known(f"data.root='{self.root}'", found.class_M, names)
+        values = places_of(found)
+        if self.wants_outlines:
+            crowd_M = found.crowd_M | self.without_outline(found, notes)
+            assert found.outlines is not None
+            return Instances(values, classes.names, found.boxes_xyxy, classes.values, crowd_M, found.outlines)
+        return Boxes(values, classes.names, found.boxes_xyxy, classes.values, found.crowd_M)
+
+    def masks_of(self, found: CheckedBoxes, notes: list[str]) -> Masks:
+        """A class for each pixel of all images, drawn from outlines; what belongs to no object is background."""
+        self.require_boxes(found)
+        where = f"data.root='{self.root}'"
+        own = [GROUND, *(name for name in found.class_names if name != GROUND)]
+        if len(own) > MOST_CLASSES:
+            raise ConfigError(f"{where} has {len(own)} classes with the background; {MOST_CLASSES} are the most.")
+        names = as_model_spells(own, self.known_classes, notes)
+        classes = self.as_known(where, np.arange(len(names)), names)
+        ids = classes.values[[own.index(name) for name in found.class_names]].astype(np.uint8)[found.class_M]
+        unclear_M = found.crowd_M | self.without_outline(found, notes)
+        assert found.outlines is not None
+        places, ground = places_of(found), int(classes.values[0])
+        drawn = OutlinedMasks(places, found.boxes_xyxy, ids, unclear_M, found.outlines, ground)
+        counts = drawn_counts(drawn, len(classes.names), self.cache, self.num_workers)
+        return Masks(np.column_stack([np.arange(len(places)), places[:, 2:], counts]), classes.names, drawn)
+
+    def require_boxes(self, found: CheckedBoxes) -> None:
         if self.known_classes is None and not len(found.class_M):
             raise ConfigError(
                 f"data.root='{self.root}': none of the {len(found.paths):,} images has a box that can be used. "
                 + printable(" ".join(found.findings.notes()))
             )
-        names = as_model_spells(found.class_names, self.known_classes, notes)
-        classes = self.as_known(f"data.root='{self.root}'", found.class_M, names)
-        counts_N = np.bincount(found.image_M, minlength=len(found.paths))
-        values = np.column_stack([np.cumsum(counts_N) - counts_N, counts_N, found.sizes_wh]).astype(np.int64)
-        return Boxes(values, classes.names, found.boxes_xyxy, classes.values, found.crowd_M)
+
+    def without_outline(self, found: CheckedBoxes, notes: list[str]) -> npt.NDArray[np.bool_]:
+        """Which objects have a box alone, [M]. Raises ConfigError if none has more."""
+        missing_M = np.ones(len(found.class_M), dtype=np.bool_) if found.outlines is None else ~found.outlines.present
+        if len(missing_M) and missing_M.all():
+            raise ConfigError(
+                f"data.root='{self.root}': its objects have boxes alone, and this task learns their outlines. Bring "
+                "data with them (COCO json with `segmentation`, YOLO's label files with polygons), or choose "
+                f"{tasks_for('boxes')}."
+            )
+        if count := int((missing_M & ~found.crowd_M).sum()):
+            notes.append(
+                f"{count:,} of {len(missing_M):,} objects have a box alone and no outline: nobody trains on them, and "
+                "they count neither as found nor as missed."
+            )
+        return missing_M
 
     def rows_to_use(self, found: CheckedBoxes, notes: list[str]) -> Rows:
         """All images, or those with boxes (data.without_boxes=drop)."""
@@ -113,29 +166,8 @@ class BoxDataModule(ImageDataModule):
                 return np.flatnonzero(has_boxes)
         return np.arange(len(has_boxes))
 
-    def given_splits(self, splits: npt.NDArray[Any], notes: list[str]) -> dict[str, Rows]:
-        """Rows of each split that the data say; `all` if they say none."""
-        given = {name: rows for name in SPLITS if len(rows := np.flatnonzero(splits == name))}
-        if not given:
-            return {"all": np.arange(len(splits))}
-        if left_out := len(splits) - sum(map(len, given.values())):
-            notes.append(f"{left_out:,} images are in no split: they are left out.")
-        if "train" not in given and self.known_classes is None and self.split_plan.file is None:
-            raise ConfigError(
-                f"data.root='{self.root}' has images for {' and '.join(given)}, and none for train: bring some, or "
-                "say with data.split_file=<table with the columns path and split> which images are which."
-            )
-        return given
 
-
-def group_numbers(groups: npt.NDArray[Any], notes: list[str]) -> npt.NDArray[np.int64] | None:
-    """A number for each group, int64 [N]; images without a group are a group each. None if there are no groups."""
-    alone = groups == ""
-    if alone.all():
-        notes.append("The column with the groups is empty.")
-        return None
-    _, numbers_N = np.unique(groups, return_inverse=True)
-    numbers_N[alone] = len(groups) + np.arange(int(alone.sum()))
-    if alone.any():
-        notes.append(f"{int(alone.sum()):,} images have no group: each is a group of its own.")
-    return numbers_N.astype(np.int64)
+def places_of(found: CheckedBoxes) -> Rows:
+    """Of each image where its boxes begin, how many there are, its width and height, int64 [N, 4]."""
+    counts_N = np.bincount(found.image_M, minlength=len(found.paths))
+    return np.column_stack([np.cumsum(counts_N) - counts_N, counts_N, found.sizes_wh]).astype(np.int64)

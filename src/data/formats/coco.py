@@ -31,4 +31,4 @@ class CocoDataModule(BoxDataModule):
         self.image_folder = None if image_folder is None else Path(image_folder).expanduser()
 
     def read_annotations(self) -> RawBoxes:
-        return read_coco(self.root, self.file, self.image_folder, self.on_error)
+        return read_coco(self.root, self.file, self.image_folder, self.on_error, self.wants_outlines)

@@ -20,8 +20,10 @@ from src.data.formats.digit_scene import (
     scene_path,
     shared_out,
 )
-from src.data.masks import Mask, Masks, count_pixels
+from src.data.instances import Instances
+from src.data.masks import GROUND, Mask, Masks, count_pixels
 from src.data.module import ImageDataModule
+from src.data.outlines import Outlines
 from src.data.source import DataArguments
 from src.data.table import ImageTable, string_column
 from src.data.targets import Classes, Targets
@@ -29,7 +31,6 @@ from src.settings.plain_values import LARGEST_PX
 from src.settings.rules import at_least
 
 DIGITS = list("0123456789")
-GROUND = "background"  # the class of the pixels that belong to no digit, 0
 
 
 class DigitScenesDataModule(ImageDataModule):
@@ -63,7 +64,11 @@ class DigitScenesDataModule(ImageDataModule):
         labels_M = digit_classes()[np.concatenate([scene.digits for scene in drawn])]
         labels = self.as_known("data=digit_scenes", labels_M, DIGITS)
         boxes_xyxy = np.concatenate([scene.boxes_xyxy for scene in drawn])
-        return Boxes(values, labels.names, boxes_xyxy, labels.values, np.zeros(len(boxes_xyxy), dtype=np.bool_))
+        columns = values, labels.names, boxes_xyxy, labels.values, np.zeros(len(boxes_xyxy), dtype=np.bool_)
+        if self.targets != "instances":
+            return Boxes(*columns)
+        masks = (scene.instances == m + 1 for scene in drawn for m in range(len(scene.digits)))
+        return Instances(*columns, Outlines.of_masks(masks))
 
     def masks(self, drawing: "Drawing", drawn: list[Scene]) -> Targets:
         known: Classes = self.as_known("data=digit_scenes", np.arange(len(DIGITS) + 1), [GROUND, *DIGITS])

@@ -4,8 +4,11 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Unpack
+
+import numpy as np
 
 from src.data.annotations.raw import RawBoxes
 from src.data.folders.split_names import listed
@@ -18,7 +21,8 @@ from src.settings.errors import ConfigError
 from src.settings.rules import one_of
 
 DEEPEST = 3  # folders below data.root in which files are looked at
-TRIED = 20  # files of a kind in one folder, of which one has to be what it seems
+TRIED = 200  # files of a kind in one folder that have something in them, of which one has to be what it seems
+SEEN = 20_000  # files of a kind in one folder of which is asked whether they have
 BEGIN_BYTES = 1 << 16
 CLASSES = {
     "coco": "src.data.formats.coco.CocoDataModule",
@@ -83,10 +87,28 @@ def formats_below(root: Path) -> dict[str, list[Path]]:
             ((".json",), "coco", is_coco), ((".yaml", ".yml"), "yolo", is_data_yaml), ((".txt",), "yolo", is_label),
             ((".xml",), "voc", is_voc), (tuple(TABLE_SUFFIXES - {".txt"}), "csv", has_box_columns),
         ):  # fmt: skip
-            files = [Path(folder, file) for file in names if file.lower().endswith(suffixes)][:TRIED]
+            files = spread([Path(folder, file) for file in names if file.lower().endswith(suffixes)])
             showing = (file for file in files if shows(file))
             found[name] += showing if name == "csv" else [file for file in [next(showing, None)] if file]
     return {name: sorted(files, key=lambda file: len(file.parts)) for name, files in found.items() if files}
+
+
+def spread(files: list[Path]) -> Iterator[Path]:
+    """All of a few; of more TRIED that have something in them, from anywhere, and always the same.
+
+    Where the first ones by name show nothing, as images without objects or somebody's notes, the others may.
+    """
+    if len(files) <= TRIED:
+        return iter(files)
+    order = np.random.default_rng(0).permutation(len(files))[:SEEN].tolist()
+    return islice((files[i] for i in order if has_content(files[i])), TRIED)
+
+
+def has_content(file: Path) -> bool:
+    try:
+        return file.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def folders_of(root: Path) -> Iterator[tuple[str, list[str]]]:

@@ -31,4 +31,5 @@ class YoloDataModule(BoxDataModule):
         self.file_changed = None if self.file is None or not self.file.is_file() else self.file.stat().st_mtime_ns
 
     def read_annotations(self) -> RawBoxes:
-        return read_yolo(self.root, self.file, self.on_error)
+        every_pixel = self.targets == "masks"  # those of an image without label file may show anything
+        return read_yolo(self.root, self.file, self.on_error, self.wants_outlines, every_pixel)

@@ -81,8 +81,7 @@ def raw_boxes(builder: ColumnBuilder, source: str) -> RawBoxes:
     """All rows that a builder with BoxCells was given, by image. Raises ConfigError if rows of one contradict each
     other.
     """
-    if not builder.columns:
-        raise ConfigError(f"{builder.table} has no rows.")
+    builder.require_rows()
     cells = builder.labels
     assert isinstance(cells, BoxCells)
     columns = {name: np.concatenate(chunks) for name, chunks in builder.columns.items()}

@@ -109,10 +109,13 @@ class ColumnBuilder:
             more = f"\n  ... {len(found) - SHOWN} more" if len(found) > SHOWN else ""
             raise ConfigError(f"{self.table} has {len(found)} rows that cannot be used:\n{shown}{more}")
 
-    def finish(self) -> ImageTable:
-        """Raises ConfigError if there are no rows, classes that the model lacks, or rows that contradict each other."""
+    def require_rows(self) -> None:
         if not self.columns:
             raise ConfigError(f"{self.table} has no rows.")
+
+    def finish(self) -> ImageTable:
+        """Raises ConfigError if there are no rows, classes that the model lacks, or rows that contradict each other."""
+        self.require_rows()
         columns = {name: np.concatenate(chunks) for name, chunks in self.columns.items()}
         if self.path_cells.slashes:
             self.notes.append(f"{self.table}: \\ in paths is read as /, since the images are there.")

@@ -24,12 +24,12 @@ from src.evaluation.boxes.matches import (
     TrueBoxes,
     in_ranges,
 )  # fmt: skip
-from src.evaluation.boxes.overlaps import areas, overlapping
+from src.evaluation.boxes.overlaps import Found, Measure, measure_boxes
 
 COUNTED = 1 << 20  # more than boxes in an image: true boxes that count are preferred to those that do not
 
 
-def match(detections_ND6: Singles, truth: TrueBoxes, classes: int) -> Matches:
+def match(detections_ND6: Singles, truth: TrueBoxes, classes: int, measure: Measure = measure_boxes) -> Matches:
     """Match what was predicted for N images with their true boxes.
 
     `detections_ND6` has x1, y1, x2, y2 (pixels of the original image), score and class id; rows of class -1 are empty.
@@ -37,7 +37,8 @@ def match(detections_ND6: Singles, truth: TrueBoxes, classes: int) -> Matches:
     the highest score to the lowest (equal ones as they come), a detection takes the true box with the largest IoU of at
     least the threshold that is still free. Crowds can be taken by many. True boxes that do not count (crowds, other
     areas) are taken only if there is no other, and their detections are ignored, as are those without a true box whose
-    own area is another. All detections of an image count: limits are those of the network.
+    own area is another. All detections of an image count: limits are those of the network. `measure` says what
+    overlaps how much, and how large it is: of the boxes, or of what lies in them.
 
     Images can be matched in pieces: see `joined`.
     """
@@ -46,9 +47,9 @@ def match(detections_ND6: Singles, truth: TrueBoxes, classes: int) -> Matches:
     class_D = rows_D6[:, 5].astype(np.int64)
     order = np.lexsort((-rows_D6[:, 4], class_D, image_D))  # stable
     rows_D6, image_D, class_D = rows_D6[order], image_D[order], class_D[order]
-    detection_P, box_P, iou_P = overlapping(rows_D6[:, :4], image_D, class_D, truth)
+    found = Found(rows_D6[:, :4], image_D, places_D[order], class_D)
+    detection_P, box_P, iou_P, area_D, area_M = measure(found, truth)
     group_D = image_D * classes + class_D
-    area_D, area_M = areas(rows_D6[:, :4]), areas(truth.boxes_xyxy_M4)
     counts_MA = in_ranges(area_M) & ~truth.crowd_M[:, None]
     rows = np.flatnonzero((class_D[detection_P] == truth.class_M[box_P]) & (iou_P >= IOU_THRESHOLDS[HALF]))
     turns = _turns(group_D, detection_P[rows], box_P[rows], iou_P[rows])

@@ -3,7 +3,8 @@
 Shapes: M true boxes, D detections, P pairs of both.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -14,13 +15,40 @@ INSIDE_CROWD = 0.5
 PAIRS_AT_ONCE = 500_000  # bounds the memory: about 100 MB
 
 
+class Found(NamedTuple):
+    """Detections, by ascending image: `boxes_xyxy_D4`; the image, the row within it as it was given, the class."""
+
+    boxes_xyxy_D4: Singles
+    image_D: Ints
+    row_D: Ints
+    class_D: Ints
+
+
+class Overlaps(NamedTuple):
+    """Detection, true box and IoU of the pairs [P] that `Matches` keeps, ordered by detection and box. With a crowd the
+    share of the detection's area that lies in it stands in place of the IoU (COCO). And all areas, in square pixels.
+    """
+
+    detection_P: Shorts
+    box_P: Shorts
+    iou_P: Floats
+    area_D: Singles
+    area_M: Singles
+
+
+Measure: TypeAlias = Callable[[Found, TrueBoxes], Overlaps]
+
+
+def measure_boxes(found: Found, truth: TrueBoxes) -> Overlaps:
+    """Of the boxes themselves."""
+    pairs = overlapping(found.boxes_xyxy_D4, found.image_D, found.class_D, truth)
+    return Overlaps(*pairs, areas(found.boxes_xyxy_D4), areas(truth.boxes_xyxy_M4))
+
+
 def overlapping(
     boxes_xyxy_D4: Singles, image_D: Ints, class_D: Ints, truth: TrueBoxes
 ) -> tuple[Shorts, Shorts, Floats]:
-    """Detection, true box and IoU of the pairs [P] that `Matches` keeps, ordered by detection and box.
-
-    With a crowd the share of the detection's area that lies in it stands in place of the IoU (COCO).
-    """
+    """The pairs; see Overlaps."""
     boxes_D4, boxes_M4 = boxes_xyxy_D4.astype(np.float64), truth.boxes_xyxy_M4.astype(np.float64)
     kept: list[tuple[Shorts, Shorts, Floats]] = []
     for detection_P, box_P in _pairs(image_D, truth.counts_N):

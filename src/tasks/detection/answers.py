@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from src.evaluation.boxes.calibration import ScoreCalibration, fit_score_calibration
+from src.evaluation.boxes.mask_overlaps import MaskMeasure
 from src.evaluation.boxes.matches import Floats, Matches, Singles, TrueBoxes
 from src.evaluation.boxes.matching import match
 from src.evaluation.boxes.precision_recall import best_thresholds
@@ -47,10 +48,24 @@ class BoxAnswers:
 
 
 def match_evidence(evidence: Evidence, classes: int) -> Matches:
-    """As `match` does, of what DetectionTask keeps; the scores are the network's."""
-    boxes = evidence.labels
-    truth = true_boxes([boxes.rows_of(n) for n in range(len(boxes))])
-    return match(evidence.arrays["detections"], truth, classes)
+    """As `match` does, of what the task keeps; the scores are the network's. Masks, where they are kept, are matched in
+    the place of their boxes: once, since that takes its time.
+    """
+    if "masks" not in evidence.arrays:
+        return match_boxes(evidence, classes)
+    if "matches" not in evidence.memo:
+        measure = MaskMeasure(evidence.arrays["masks"], evidence.labels.crops)
+        evidence.memo["matches"] = match(evidence.arrays["detections"], truth_of(evidence), classes, measure)
+    found: Matches = evidence.memo["matches"]
+    return found
+
+
+def match_boxes(evidence: Evidence, classes: int) -> Matches:
+    return match(evidence.arrays["detections"], truth_of(evidence), classes)
+
+
+def truth_of(evidence: Evidence) -> TrueBoxes:
+    return true_boxes([evidence.labels.rows_of(n) for n in range(len(evidence))])
 
 
 def true_boxes(truth: Sequence[Singles]) -> TrueBoxes:
@@ -79,9 +94,11 @@ def fitted_calibration(val: Evidence, class_names: list[str]) -> dict[str, float
     return values | {f"{THRESHOLD}{k}": value for k, value in enumerate(thresholds_K.tolist())}
 
 
-def calibrated_layer(class_names: list[str], calibration: dict[str, float]) -> DetectionOutputs:
+def calibrated_layer(
+    class_names: list[str], calibration: dict[str, float], kind: type[DetectionOutputs] = DetectionOutputs
+) -> DetectionOutputs:
     """With what a checkpoint carries; as trained and without thresholds if that is nothing."""
     if SLOPE not in calibration:
-        return DetectionOutputs(class_names, None)
+        return kind(class_names, None)
     thresholds = [calibration.get(f"{THRESHOLD}{k}", DEFAULT_THRESHOLD) for k in range(len(class_names))]
-    return DetectionOutputs(class_names, thresholds, calibration[SLOPE], calibration.get(SHIFT, 0.0))
+    return kind(class_names, thresholds, calibration[SLOPE], calibration.get(SHIFT, 0.0))

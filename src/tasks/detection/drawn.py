@@ -13,9 +13,11 @@ from src.data.table import ImageTable
 from src.evaluation.boxes.confusion import count_box_confusions
 from src.evaluation.boxes.matches import RIGHT, WRONG
 from src.evaluation.evidence import Evidence
+from src.evaluation.pixels.crops import Crop
 from src.reports.confusion_matrix import TABLE_CLASSES, draw_confusions
 from src.reports.drawn_boxes import color_of, draw_boxes
 from src.reports.judged_boxes import SIDE_PX, JudgedBoxes, Kind, draw_grid, draw_judged
+from src.reports.painted_objects import painted
 from src.tasks.detection.answers import BoxAnswers
 
 BACKGROUND = "background"
@@ -25,9 +27,10 @@ SHOWN, COLUMNS, CELL_PX = 16, 4, 320  # images of a figure
 def judged_boxes(answers: BoxAnswers, evidence: Evidence, n: int, class_names: list[str]) -> JudgedBoxes:
     """The answers for image n of the evidence, and its true boxes; without crowds and what lies in them."""
     truth_M6 = evidence.labels.rows_of(n)
-    rows_D6 = evidence.arrays["detections"][n]
-    rows_D6 = rows_D6[rows_D6[:, 5] >= 0]
-    rows_D6 = rows_D6[np.lexsort((-rows_D6[:, 4], rows_D6[:, 5]))]  # as `match` orders them
+    all_D6 = evidence.arrays["detections"][n]
+    places_D = np.flatnonzero(all_D6[:, 5] >= 0)
+    places_D = places_D[np.lexsort((-all_D6[places_D, 4], all_D6[places_D, 5]))]  # as `match` orders them
+    rows_D6 = all_D6[places_D]
     found, boxes = (
         slice(*np.searchsorted(column, (n, n + 1))) for column in (answers.raw.image_D, answers.raw.image_M)
     )
@@ -43,7 +46,8 @@ def judged_boxes(answers: BoxAnswers, evidence: Evidence, n: int, class_names: l
     kinds += ["missed" if missed else "true" for missed in missed_M[kept_M]]
     names = [class_names[int(k)] for k in truth_M6[kept_M, 4]]
     texts += [name if missed else "" for name, missed in zip(names, missed_M[kept_M], strict=True)]
-    return JudgedBoxes(np.concatenate([rows_D6[shown_D, :4], truth_M6[kept_M, :4]]), kinds, texts)
+    masks = evidence.arrays["masks"][n][places_D[shown_D]] if "masks" in evidence.arrays else ()
+    return JudgedBoxes(np.concatenate([rows_D6[shown_D, :4], truth_M6[kept_M, :4]]), kinds, texts, masks)
 
 
 def drawn_images(
@@ -85,7 +89,13 @@ def draw_batch(
         factor = CELL_PX / max(image.size)
         size = max(round(image.width * factor), 1), max(round(image.height * factor), 1)
         ids = target["labels"].tolist()
+        image = painted(image, [Crop.of(mask) for mask in masks_of(target)], [color_of(k) for k in ids])
         boxes_M4 = target["boxes"].detach().cpu().numpy() * np.float32(factor)
         names, colors = [class_names[k] for k in ids], [color_of(k) for k in ids]
         cells.append(draw_boxes(image.resize(size, Image.Resampling.BICUBIC), boxes_M4, names, colors, text_px=14))
     return draw_grid(cells, texts[: len(cells)], CELL_PX, COLUMNS)
+
+
+def masks_of(target: dict[str, Any]) -> np.ndarray[Any, Any]:
+    """bool [m, H, W], where the target has masks."""
+    return np.asarray(target["masks"].cpu().numpy() > 0) if "masks" in target else np.empty((0, 1, 1), dtype=np.bool_)

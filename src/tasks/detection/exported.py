@@ -38,7 +38,7 @@ class ExportedDetector(ExportedModel):
     def __init__(self, network: Any, *others: Any, **more: Any) -> None:
         self.size_divisible: int = network.net.transform.size_divisible
         super().__init__(network, *others, **more)
-        self.find = graph_of(self.network.net, self.size_divisible)
+        self.find = graph_of(self.network.net)
 
     def make_resize(self, preprocessing: Preprocessing) -> nn.Module:
         return PillowResizeWhole(preprocessing, self.size_divisible)
@@ -46,22 +46,32 @@ class ExportedDetector(ExportedModel):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         pixels_1Chw, inside_hw, size_2 = self.resize(images)
         pixels_1Chw = torch.where(inside_hw, self.network.normalise(pixels_1Chw), 0.0)
-        boxes_M4, scores_M, labels_M = self.find(pixels_1Chw.to(self.dtype), size_2)
+        boxes_M4, scores_M, labels_M, more = split_off(*self.find(pixels_1Chw.to(self.dtype), size_2))
         objects = are_objects(boxes_M4, labels_M).nonzero().flatten()
         sides_4 = torch.cat([torch.full((1,), images.shape[3]), torch.full((1,), images.shape[2])]).repeat(2)
         boxes_M4 = boxes_M4[objects] / size_2.flip(0).repeat(2) * sides_4
-        rows_M6 = torch.cat([boxes_M4, scores_M[objects, None], labels_M[objects, None] - 1.0], dim=1)
-        outputs = {name: value[0] for name, value in self.outputs(rows_M6[None]).items()}
+        columns = [boxes_M4, scores_M[objects, None], labels_M[objects, None] - 1.0]
+        rows_M = torch.cat([*columns, *(values_M[objects].flatten(1) for values_M in more)], dim=1)
+        outputs = {name: value[0] for name, value in self.outputs(rows_M[None]).items()}
         outputs["labels"] = outputs["labels"].long()
+        return self.named(outputs, images)
+
+    def named(self, outputs: dict[str, Tensor], images: Tensor) -> tuple[Tensor, ...]:
+        """In the order of an exported file."""
         return tuple(outputs[name] for name in self.output_names)
 
 
-def graph_of(net: nn.Module, size_divisible: int) -> OneStageGraph | TwoStageGraph:
+def split_off(boxes: Tensor, scores: Tensor, labels: Tensor, *more: Tensor) -> tuple[Tensor, Tensor, Tensor, Any]:
+    """What a graph gives beside boxes, scores and labels, in one."""
+    return boxes, scores, labels, more
+
+
+def graph_of(net: nn.Module) -> OneStageGraph | TwoStageGraph:
     """Raises ConfigError for a detector that has none."""
     if isinstance(net, FCOS | RetinaNet | SSD):
         return OneStageGraph(net)
     if isinstance(net, FasterRCNN):
-        return TwoStageGraph(net, size_divisible)
+        return TwoStageGraph(net)
     raise ConfigError(
         f"{type(net).__name__} cannot be exported. FCOS, RetinaNet, SSD and Faster R-CNN can: head=fcos, retinanet or "
         "faster_rcnn, or one of torchvision's detectors of these kinds."

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from src.evaluation.boxes.average_precision import box_metrics
 from src.evaluation.boxes.matches import Matches, joined
 from src.evaluation.boxes.matching import match
+from src.evaluation.boxes.overlaps import Measure, measure_boxes
 from src.tasks.detection.answers import true_boxes
 from src.training.processes import gathered
 
@@ -32,9 +33,15 @@ class BoxMetrics:
         self.classes = classes
         self.pieces: list[tuple[npt.NDArray[np.int64], Matches]] = []
 
-    def add(self, rows_B: npt.NDArray[np.int64], detections_BD6: Floats, truth: Sequence[Floats]) -> None:
+    def add(
+        self,
+        rows_B: npt.NDArray[np.int64],
+        detections_BD6: Floats,
+        truth: Sequence[Floats],
+        measure: Measure = measure_boxes,
+    ) -> None:
         """Images by their rows of the table; `detections` and `truth` as DetectionTask and Boxes.sample have them."""
-        self.pieces.append((rows_B, match(detections_BD6, true_boxes(truth), self.classes)))
+        self.pieces.append((rows_B, match(detections_BD6, true_boxes(truth), self.classes, measure)))
 
     def take(self) -> Matches | None:
         """Of all images and processes, each of which calls it; None of nothing. Counting starts anew."""

@@ -8,7 +8,6 @@ from torch import nn
 from torchvision.models.detection import FCOS
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 
-from src.data.box_sides import sides_at_network
 from src.data.boxes import Boxes
 from src.runs.record import RunRecord
 from src.settings.plain_values import MOST_DETECTIONS
@@ -30,7 +29,7 @@ def network_for_boxes(targets: Boxes, record: RunRecord) -> dict[str, Any]:
     network = {"max_detections": min(most, MOST_DETECTIONS)}
     head, rows = record.config["head"], np.arange(len(targets))
     places_m, _ = targets.places(rows)
-    sides_m = sides_at_network(targets, rows, record.preprocessing).min(axis=1)[~targets.crowd[places_m]]
+    sides_m = targets.sides_at_network(rows, record.preprocessing).min(axis=1)[~targets.crowd[places_m]]
     large = len(sides_m) > 0 and np.percentile(sides_m, FEW_PERCENT) >= LARGE_PX
     return {**network, "finest_stride": 8} if large and head.get("strides", ...) is None else network
 
@@ -49,5 +48,6 @@ def network_facts(network: dict[str, Any]) -> list[str]:
 def loss_names(net: nn.Module) -> list[str]:
     """Of the parts of a detector's loss, as torchvision calls them."""
     if isinstance(net, GeneralizedRCNN):
-        return ["loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg"]
+        names = ["loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg"]
+        return [*names, "loss_mask"] if net.roi_heads.has_mask() else names
     return ["classification", "bbox_regression", *(["bbox_ctrness"] if isinstance(net, FCOS) else [])]

@@ -53,12 +53,19 @@ class DetectionPrediction(FoundObjects):
         names = facts.class_names
         thresholds_K = np.array(facts.thresholds or [DEFAULT_THRESHOLD] * len(names), dtype=np.float32)
         found = []
-        for boxes_D4, scores_D, labels_D in zip(outputs["boxes"], outputs["scores"], outputs["labels"], strict=True):
+        arrays = zip(outputs["boxes"], outputs["scores"], outputs["labels"], strict=True)
+        for image, (boxes_D4, scores_D, labels_D) in enumerate(arrays):
             ids_D = labels_D.astype(np.int64)
             sides_D2 = boxes_D4[:, 2:] - boxes_D4[:, :2]
             kept_D = (ids_D >= 0) & (scores_D >= thresholds_K[ids_D]) & (sides_D2 >= LEAST_PX).all(axis=1)
-            found.append(cls(names, boxes_D4[kept_D], scores_D[kept_D], ids_D[kept_D]))
+            more = cls.more_of(outputs, image, kept_D)
+            found.append(cls(names, boxes_D4[kept_D], scores_D[kept_D], ids_D[kept_D], **more))
         return found
+
+    @classmethod
+    def more_of(cls, outputs: Outputs, image: int, kept_D: npt.NDArray[np.bool_]) -> dict[str, Any]:
+        """What a prediction has beside boxes, scores and classes, of those boxes of an image."""
+        return {}
 
     @classmethod
     def output_shapes(cls, class_names: list[str]) -> dict[str, tuple[int, ...]]:
@@ -103,7 +110,12 @@ class DetectionPrediction(FoundObjects):
     def drawn_on(self, image: Image.Image) -> Image.Image:
         image, factor = enlarged(image)
         texts = [f"{name} {score:.2f}" for name, score in zip(self.names, self.numbers.tolist(), strict=True)]
-        return draw_boxes(image, self.boxes_xyxy * factor, texts, [color_of(k) for k in self.class_ids.tolist()])
+        return draw_boxes(image, self.boxes_xyxy * factor, texts, self.colors)
+
+    @property
+    def colors(self) -> list[str]:
+        """By class."""
+        return [color_of(k) for k in self.class_ids.tolist()]
 
     def __len__(self) -> int:
         return len(self.numbers)

@@ -25,7 +25,7 @@ EXPORTED = HEADLINE[:2]
 
 def words(class_names: list[str]) -> TaskWords:
     does = f"finds objects of {len(class_names)} classes, each with a box"
-    return TaskWords(does, "classes", "object-detection", "object-detection", data="coco")
+    return TaskWords(does, "classes", "object-detection", "object-detection", data="coco", explains=False)
 
 
 def intervals(task: DetectionTask, evidence: Evidence) -> dict[str, Interval]:

@@ -5,7 +5,7 @@ Shapes: B images, D rows for the boxes that are found in one, N images of a spli
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from PIL import Image
@@ -36,6 +36,7 @@ from src.tasks.detection.network import loss_names, network_facts, network_for_b
 from src.tasks.detection.prediction import DetectionPrediction
 from src.tasks.detection.tiles import in_pixels, merged_tiles
 from src.tasks.detection.zero_ap import is_zero, require_measurable, warn_of_zeros
+from src.training.exported_model import ExportedModel
 from src.training.task import FineTuneTask
 
 log = logging.getLogger(__name__)
@@ -48,8 +49,10 @@ class DetectionTask(FineTuneTask):
     upright image. Scores are calibrated, and thresholds chosen, on val at the end of a run.
     """
 
-    prediction = DetectionPrediction
-    exported_model = ExportedDetector
+    prediction: ClassVar[type[DetectionPrediction]] = DetectionPrediction
+    network_kind: ClassVar[type[DetectorNetwork]] = DetectorNetwork
+    main_metric: ClassVar[str] = "ap"
+    exported_model: ClassVar[type[ExportedModel]] = ExportedDetector
     model: DetectorNetwork
     fitted: dict[str, float] | None = None  # at the end of a run; before that the checkpoint's holds
     told_zero = False  # why AP was 0 after an epoch
@@ -65,7 +68,7 @@ class DetectionTask(FineTuneTask):
         if record.config["head"].get("norms", ...) is None:
             chosen["norms"] = "train" if record.setting("backbone.weights") is None else "frozen"
         detector = head(net, record.backbone_name, record.preprocessing.crop_px, len(record.class_names), **chosen)
-        return DetectorNetwork(detector, record.preprocessing, channels_last, record.network["max_detections"])
+        return cls.network_kind(detector, record.preprocessing, channels_last, record.network["max_detections"])
 
     @property
     def facts(self) -> list[str]:
@@ -120,7 +123,7 @@ class DetectionTask(FineTuneTask):
         loss, boxes = getattr(self, f"{split}_loss"), getattr(self, f"{split}_boxes")
         matches = boxes.take()
         if matches is not None and is_zero(matches) and not (self.told_zero or self.trainer.sanity_checking):
-            log.info("%s/ap is 0: %s.", split, why_zero(matches))
+            log.info("%s/%s is 0: %s.", split, self.main_metric, why_zero(matches))
             self.told_zero = True
         values = {f"{split}/{name}": torch.tensor(value) for name, value in boxes.measure(matches).items()}
         values[f"{split}/loss"] = loss.compute()
@@ -133,7 +136,7 @@ class DetectionTask(FineTuneTask):
     def calibrate(self, val: Evidence) -> dict[str, float]:
         """Take slope and shift of the scores, and the thresholds of the classes, that fit val; see answers.py."""
         self.fitted = fitted_calibration(val, self.class_names)
-        warn_of_zeros(match_evidence(val, len(self.class_names)), self.class_names)
+        warn_of_zeros(match_evidence(val, len(self.class_names)), self.class_names, self.main_metric)
         return self.fitted
 
     def further_metrics(self, evidence: Evidence) -> dict[str, float]:
@@ -159,10 +162,10 @@ class DetectionTask(FineTuneTask):
             f"{split}/boxes": draw_some(table, answers, evidence),
         }
 
-    def placed(self, outputs: Tensor, sizes_wh: Tensor) -> Tensor:
+    def placed(self, outputs: Tensor, sizes_wh: Tensor) -> Any:
         return in_pixels(outputs, sizes_wh.to(outputs.device))
 
-    def merged(self, outputs: Tensor, places_xyxy: Tensor) -> Tensor:
+    def merged(self, outputs: Tensor, places_xyxy: Tensor) -> Any:
         return merged_tiles(outputs, places_xyxy.to(outputs.device))
 
     def compare(self, expected: Outputs, found: Outputs) -> tuple[int, float]:

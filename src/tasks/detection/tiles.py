@@ -18,7 +18,7 @@ def in_pixels(outputs_BD6: Tensor, sizes_B2: Tensor) -> Tensor:
 
 
 def merged_tiles(outputs_TD6: Tensor, places_T4: Tensor) -> Tensor:
-    """Rows as the network's outputs [1, M, 6], the highest score first, with boxes in pixels of the whole image.
+    """Rows as the network's outputs [1, M, 6 or more], the highest score first; boxes in pixels of the whole image.
 
     `outputs_TD6` has boxes as shares of the tiles' sides; `places_T4` int64 are x1, y1, x2, y2 of the tiles.
 
@@ -32,7 +32,8 @@ def merged_tiles(outputs_TD6: Tensor, places_T4: Tensor) -> Tensor:
     kept_TD = (outputs_TD6[..., 5] >= 0) & ~seen_beside(boxes_TD4, places_T4)
     boxes_M4, scores_M, labels_M = boxes_TD4[kept_TD], outputs_TD6[kept_TD][:, 4], outputs_TD6[kept_TD][:, 5]
     best = batched_nms(boxes_M4.float(), scores_M.float(), labels_M, MERGE_IOU)
-    return torch.cat([boxes_M4[best], scores_M[best, None], labels_M[best, None]], dim=1)[None]
+    more = outputs_TD6[kept_TD][best, 6:]  # of masks, which lie in their boxes
+    return torch.cat([boxes_M4[best], scores_M[best, None], labels_M[best, None], more], dim=1)[None]
 
 
 def seen_beside(boxes_TD4: Tensor, places_T4: Tensor) -> Tensor:

@@ -19,11 +19,13 @@ log = logging.getLogger(__name__)
 TOLD_CLASSES = 5
 
 
-def require_measurable(monitor: str, val: Boxes) -> None:
-    """Raise ConfigError if these true boxes leave the metric undefined, whatever is predicted."""
+def require_measurable(monitor: str, val: Boxes, metric: str | None = None) -> None:
+    """Raise ConfigError if these true boxes leave the metric undefined, whatever is predicted. `metric`: of BoxMetrics,
+    if the monitored one has another name.
+    """
     nothing = np.zeros((len(val), 0, 6), dtype=np.float32)
     matches = match_evidence(Evidence("val", np.arange(len(val)), {"detections": nothing}, val), len(val.names))
-    if math.isnan(BoxMetrics.measure(matches).get(monitor.removeprefix("val/"), 0.0)):
+    if math.isnan(BoxMetrics.measure(matches).get(metric or monitor.removeprefix("val/"), 0.0)):
         raise ConfigError(
             f"task.monitor='{monitor}' cannot be measured: none of the {len(val):,} images of val has a box that "
             "counts for it. Put images with boxes into val (data.val_fraction, or the data's own split), or monitor "
@@ -36,10 +38,10 @@ def is_zero(matches: Matches) -> bool:
     return bool(matches.countable().any() and not (matches.verdict_DAT[:, ALL] == RIGHT).any())
 
 
-def warn_of_zeros(matches: Matches, class_names: list[str]) -> None:
+def warn_of_zeros(matches: Matches, class_names: list[str], metric: str = "ap") -> None:
     """Of the final weights on val."""
     if is_zero(matches):
-        log.warning("val/ap is 0: %s.", why_zero(matches))
+        log.warning("val/%s is 0: %s.", metric, why_zero(matches))
         return
     zeros = np.flatnonzero(metrics_per_class(matches)["ap"] == 0).tolist()
     for k in zeros[:TOLD_CLASSES]:

@@ -89,7 +89,7 @@ def draw_some(task: Answering, table: ImageTable, evidence: Evidence) -> Image.I
     """A handful of images, the same ones each time: image, truth, answer and mistakes."""
     chosen = np.unique(np.linspace(0, len(evidence) - 1, SHOWN // 2).astype(int)).tolist()
     looked = list(look_again(task, table, evidence, chosen))
-    texts = [str(table.paths[evidence.rows_N[one.n]]) for one in looked]
+    texts = [f"{table.paths[evidence.rows_N[one.n]]}: image, truth, answer, mistakes" for one in looked]
     below = draw_column([one.panels() for one in looked], texts)
     return with_legend(below, classes_in([mask for one in looked for mask in one[2:]], task.class_names))
 

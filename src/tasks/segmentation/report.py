@@ -18,7 +18,7 @@ EXPORTED = HEADLINE[:2]
 
 def words(class_names: list[str]) -> TaskWords:
     does = f"says of each pixel which of {len(class_names)} classes it belongs to"
-    return TaskWords(does, "classes", "image-segmentation", "image-segmentation", data="masks")
+    return TaskWords(does, "classes", "image-segmentation", "image-segmentation", data="masks", explains=False)
 
 
 def intervals(task: SegmentationTask, evidence: Evidence) -> dict[str, Interval]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from src.data.annotations.findings import BOX_KINDS
 from src.data.annotations.raw import RawBoxes
 from src.data.boxes import Boxes
 from src.data.formats.boxes import BoxDataModule
@@ -95,7 +96,7 @@ def test_what_is_wrong_is_told_with_file_and_object(root: Path) -> None:
     assert "1 boxes have no width or no height (dropped): boxes.json, object 112 (7.png: xyxy 5 5 5 9 in 40 x 30)." in (
         notes_of(data)
     )
-    assert [(f.kind, f.image, f.number, f.severity) for f in data.findings] == [
+    assert [(f.kind, f.image, f.number, BOX_KINDS[f.kind][0]) for f in data.findings or ()] == [
         ("no_size", "7.png", 112, "error"), ("outside", "7.png", 113, "error"), ("swapped", "7.png", 114, "warning"),
         ("beyond", "7.png", 115, "warning"),
     ]  # fmt: skip

@@ -8,7 +8,7 @@ from PIL import Image
 from test_boxes import SETTINGS
 
 from src.data.boxes import Boxes
-from src.data.formats.found_boxes import FoundBoxesDataModule
+from src.data.formats.found_boxes import FoundBoxesDataModule, formats_below
 from src.settings.errors import ConfigError
 
 NAMES = [f"{i}.png" for i in range(8)]
@@ -74,3 +74,18 @@ def test_nothing_and_more_than_one(tmp_path: Path) -> None:
         ConfigError, match=r"more than one way. Name one: .*data=voc for .*0.xml.*data=csv for .*boxes.csv"
     ):
         FoundBoxesDataModule(root=str(tmp_path), **SETTINGS).scan()
+
+
+def test_labels_behind_many_files_that_show_nothing(tmp_path: Path) -> None:
+    """Images without objects, whose label files are empty, and notes of somebody; some of them first by name."""
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    for i in range(600):
+        (labels / f"a{i:03d}.txt").write_text("" if i % 2 else "taken at dusk")
+    for i in range(100):
+        (labels / f"b{i:03d}.txt").write_text("0 0.5 0.5 0.2 0.2")
+    assert list(formats_below(tmp_path)) == ["yolo"]
+    for i in range(30):
+        (tmp_path / f"a{i:03d}.xml").write_text("<settings/>")
+    (tmp_path / "b.xml").write_text("<annotation></annotation>")
+    assert list(formats_below(tmp_path)) == ["yolo", "voc"]

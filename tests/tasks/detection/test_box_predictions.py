@@ -46,7 +46,7 @@ def test_rows_json_and_words() -> None:
     assert [*one.rows()[0], "error"] == one.columns(["cat", "dog"])
     assert nothing.rows() == [dict.fromkeys(one.rows()[0], "")] and nothing.as_json() == {"boxes": []}
     assert one.as_json(top_k=1) == {"boxes": [{"box_xyxy": [1, 2, 11, 22], "prediction": "dog", "score": 0.9}]}
-    assert one.annotations()[0] == {"category_id": 2, "bbox": [1, 2, 10, 20], "score": 0.9}
+    assert one.annotations((40, 30))[0] == {"category_id": 2, "bbox": [1, 2, 10, 20], "score": 0.9, "area": 200}
     assert one.words == "dog 0.900, cat 0.500" and one.answer == "cat 1, dog 1" and nothing.answer == "nothing"
     again = DetectionPrediction.read({"path": "a.jpg", "error": "", **one.rows()[0]})
     assert again.rows() == one.rows()[:1] and len(DetectionPrediction.read(nothing.rows()[0])) == 0

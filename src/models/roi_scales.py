@@ -1,0 +1,27 @@
+"""How much smaller than the image the maps are, of which the second stage of an R-CNN takes its cuttings."""
+
+import math
+from typing import Any
+
+import torch
+from torchvision.ops.poolers import initLevelMapper
+
+LEAST_PX = 256  # side of the square, unless the network takes smaller ones alone: rounding hides strides in small maps
+
+
+def fix_roi_scales(net: Any, size_divisible: int) -> None:
+    """Set them once, from a square that needs no padding; of torchvision's GeneralizedRCNN.
+
+    torchvision takes them from the first images that it sees, and forever: of one much smaller than its padding, as a
+    thin one is, they would be wrong. Computed on torch's meta device: shapes alone.
+    """
+    side_px = size_divisible * max(1, LEAST_PX // size_divisible)
+    values = {**dict(net.backbone.named_parameters()), **dict(net.backbone.named_buffers())}
+    on_meta = {name: value.detach().to("meta") for name, value in values.items()}
+    with torch.no_grad():
+        example = torch.zeros(1, 3, side_px, side_px, device="meta")
+        maps = torch.func.functional_call(net.backbone, on_meta, (example,))
+    pool = net.roi_heads.box_roi_pool
+    levels = [round(math.log2(side_px / maps[name].shape[-1])) for name in pool.featmap_names if name in maps]
+    pool.scales = [2.0**-level for level in levels]
+    pool.map_levels = initLevelMapper(levels[0], levels[-1], pool.canonical_scale, pool.canonical_level)
