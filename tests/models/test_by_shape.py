@@ -22,6 +22,13 @@ def test_images_of_one_shape_are_computed_together_and_come_back_in_order() -> N
     assert outputs_by_shape(network, torch.stack([images[0], images[2]])).shape == (2, 3)
 
 
+def test_outputs_as_different_as_the_images_come_back_in_order() -> None:
+    images = [torch.full((3, *shape), n, dtype=torch.uint8) for n, shape in enumerate([(4, 6), (6, 4), (4, 6)])]
+    found = outputs_by_shape(lambda images_BCHW: images_BCHW.float().mean(dim=1), images)
+    assert isinstance(found, list) and [tuple(one.shape) for one in found] == [(4, 6), (6, 4), (4, 6)]
+    assert [one.unique().tolist() for one in found] == [[0], [1], [2]]
+
+
 def test_what_is_measured_of_an_image_does_not_depend_on_its_batch() -> None:
     """Of a head with GroupNorm, which averages over padding too."""
     torch.manual_seed(0)
