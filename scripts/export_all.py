@@ -34,7 +34,6 @@ from src.runs.run import TrainingRun
 from src.settings.project import CONF_DIR
 from src.settings.schema import register, train_config
 from src.tasks.lookup import task_class
-from src.tasks.segmentation.task import SegmentationTask
 from src.training.task import FineTuneTask
 
 FAMILIES = (
@@ -115,7 +114,8 @@ def write_segmenter(name: str, file: Path, size_px: int = LARGEST_PX, *overrides
     backbone, _, head = name.partition("/")
     preprocessing = preprocessing_of(backbone, None).keeping_shape(size_px, None, "fit")
     chosen = (f"backbone={backbone}", f"head={head or 'torchvision_pixels'}", "head.norms=train", *overrides)
-    task = untrained_task(SegmentationTask, record_of(file, preprocessing, "task=segmentation", *chosen))
+    record = record_of(file, preprocessing, "task=segmentation", *chosen)
+    task = untrained_task(task_class(record.task_name), record)
     assert isinstance(task.model, SegmenterNetwork)
     scatter_classes(task.model)
     save(task, file)

@@ -14,21 +14,22 @@ import torch
 from conftest import Answer, Run
 from PIL import Image
 from support.scenes import scene
-from support.slow import mostly_slow
+from support.slow import mostly_slow, slow
 from torch import nn
 
 from scripts.export_all import SEGMENTERS, write_segmenter
 from src.build.trained_model import TrainedModel
 from src.exporting.graph import trace, write_program
-from src.exporting.parity import Reference, joined
+from src.exporting.parity import Reference, check_parity, joined
 from src.exporting.run import load_program, open_exported
 from src.files.csv_files import read_csv_file
 from src.models.ceil_pooling import without_ceil_pooling
 from src.models.segmenter import answers_at
+from src.settings.errors import RunStopped
 from src.settings.project import PROJECT_ROOT
 from src.tasks.segmentation.exported import CLASSES_AT_ONCE, pixel_answers
 
-SIZES = ((61, 83), (83, 61), (64, 64), (300, 90), (40, 200), (37, 35))  # width and height
+SIZES = ((61, 83), (83, 61), (64, 64), (300, 90), (64, 200), (37, 35))  # width and height
 
 
 def images_of_all_sizes() -> list[Image.Image]:
@@ -96,10 +97,13 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainedModel:
     return TrainedModel.open("model.ckpt")
 
 
-def test_a_program_says_what_the_checkpoint_says_and_loads_without_trust(small: TrainedModel, tmp_path: Path) -> None:
-    """Of one image, and of several."""
-    write_program(trace(small.task.exported(), "it"), {}, tmp_path / "model.pt2")
-    run = as_runner(load_program(tmp_path / "model.pt2", "it")[0])
+@pytest.mark.parametrize("written", [False, slow(True)])
+def test_a_program_says_what_the_checkpoint_says(small: TrainedModel, tmp_path: Path, written: bool) -> None:
+    """Of one image, and of several; also once it is written, and loaded without trust."""
+    program = trace(small.task.exported(), "it")
+    if written:
+        write_program(program, {}, tmp_path / "model.pt2")
+    run = as_runner(load_program(tmp_path / "model.pt2", "it")[0] if written else program.module())
     same, apart, found = differences(small, run)
     assert same >= 0.999 and apart < 1e-4 and len(found) > 2
     images_3CHW = np.stack([np.asarray(scene(n, 50)).transpose(2, 0, 1) for n in range(3)])
@@ -107,22 +111,30 @@ def test_a_program_says_what_the_checkpoint_says_and_loads_without_trust(small: 
     assert (together[0][1] == alone[0][0]).all() and np.allclose(together[1][1], alone[1][0], atol=1e-5)
 
 
-def test_a_file_that_answers_otherwise_is_not_written(
-    small: TrainedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Any
-) -> None:
-    """With another temperature the classes are the same; with pixels that are moved they are not."""
-    images_of_all_sizes()[0].save(tmp_path / "image.png")
-    exported, arguments = type(small.task).exported, ("ckpt=model.ckpt", "format=torch", "images=image.png")
+def test_a_file_that_answers_otherwise_is_not_written(small: TrainedModel, caplog: pytest.LogCaptureFixture) -> None:
+    """Its confidences, or the classes of more than one pixel in a thousand."""
+    images = images_of_all_sizes()[:2]
 
-    def hotter(task: Any, half: bool = False) -> Any:
-        made = exported(task, half)
-        made.outputs.temperature = 3.0
-        return made
+    def check(change: Any) -> None:
+        run = as_runner(small.task.exported())
+        changed = lambda images_NCHW: change(*run(images_NCHW))  # noqa: E731
+        check_parity(changed, small.task, small.preprocessing, images, Path("it.onnx"), takes_one=True)
 
-    monkeypatch.setattr(type(small.task), "exported", hotter)
-    answer: Answer = command("export", *arguments, "test_images=0")
-    assert answer.status == 1 and "model.pt2 was not written, since it answers otherwise" in answer.err
-    assert "of each at least 100 % are the same" in answer.err and not (tmp_path / "model.pt2").exists()
+    def with_wrong(pixels: int) -> Any:
+        def change(mask_1HW: Any, confidence_1HW: Any) -> Any:
+            mask_1HW[0, 7, :pixels] ^= 1
+            return [mask_1HW, confidence_1HW]
+
+        return change
+
+    with caplog.at_level("INFO"):
+        check(with_wrong(0))
+    assert "Parity: 2 of 2 answers" in caplog.text and "of each at least 100 % are the same" in caplog.text
+    check(with_wrong(5))  # of 5,063
+    with pytest.raises(RunStopped, match=r"it.onnx was not written.*0 of 2 answers.*at least 99\.881 % are the same"):
+        check(with_wrong(6))
+    with pytest.raises(RunStopped, match=r"2 of 2 answers as the checkpoint's, largest difference 2\.0e-03"):
+        check(lambda mask_1HW, confidence_1HW: [mask_1HW, confidence_1HW + np.float32(2e-3)])
 
 
 @pytest.mark.slow  # torch.onnx takes most of it

@@ -211,3 +211,30 @@ def write_boxes_onnx(file: Path, **metadata: Any) -> Path:
     helper.set_model_props(model, {key: json.dumps(value) for key, value in (METADATA | found | metadata).items()})
     save_model(model, file)
     return file
+
+
+def write_pixels_onnx(file: Path, **metadata: Any) -> Path:
+    """As a file that says a class for each pixel: the strongest of its colours, and how strong that is."""
+    nodes = [
+        helper.make_node("Cast", ["images"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("ArgMax", ["float"], ["classes"], axis=1, keepdims=0),
+        helper.make_node("Cast", ["classes"], ["mask"], to=TensorProto.UINT8),
+        helper.make_node("ReduceMax", ["float", "axes"], ["strongest"], keepdims=0),
+        helper.make_node("Mul", ["strongest", "scale"], ["confidence"]),
+    ]
+    sides = ["N", "H", "W"]
+    outputs = [
+        helper.make_tensor_value_info("mask", TensorProto.UINT8, sides),
+        helper.make_tensor_value_info("confidence", TensorProto.FLOAT, sides),
+    ]
+    constants = {"axes": np.array([1]), "scale": np.float32(1 / 255)}
+    graph = helper.make_graph(
+        nodes, "colours", [helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", 3, "H", "W"])], outputs,
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    preprocessing = PREPROCESSING | {"resize_px": 32, "crop_px": 48, "resize_mode": "fit", "keeps_shape": True}
+    found = {"task": "segmentation", "preprocessing": preprocessing, "ood_score_p99": None}
+    helper.set_model_props(model, {key: json.dumps(value) for key, value in (METADATA | found | metadata).items()})
+    save_model(model, file)
+    return file
