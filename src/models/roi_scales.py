@@ -21,7 +21,9 @@ def fix_roi_scales(net: Any, size_divisible: int) -> None:
     with torch.no_grad():
         example = torch.zeros(1, 3, side_px, side_px, device="meta")
         maps = torch.func.functional_call(net.backbone, on_meta, (example,))
-    pool = net.roi_heads.box_roi_pool
-    levels = [round(math.log2(side_px / maps[name].shape[-1])) for name in pool.featmap_names if name in maps]
-    pool.scales = [2.0**-level for level in levels]
-    pool.map_levels = initLevelMapper(levels[0], levels[-1], pool.canonical_scale, pool.canonical_level)
+    heads = net.roi_heads
+    names = heads.box_roi_pool.featmap_names  # those of masks are the same
+    levels = [round(math.log2(side_px / maps[name].shape[-1])) for name in names if name in maps]
+    for pool in [heads.box_roi_pool, *([heads.mask_roi_pool] if heads.has_mask() else [])]:
+        pool.scales = [2.0**-level for level in levels]
+        pool.map_levels = initLevelMapper(levels[0], levels[-1], pool.canonical_scale, pool.canonical_level)
