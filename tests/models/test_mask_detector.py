@@ -118,3 +118,8 @@ def test_lists_and_recipe_are_torchvisions() -> None:
 def test_a_network_without_masks_is_told() -> None:
     with pytest.raises(ConfigError, match=r"'resnet18' has no head for masks. Take head=mask_rcnn"):
         own_masks(models.resnet18(), "resnet18", 64, 2)
+
+
+def test_masks_are_cut_out_of_the_maps_that_boxes_are() -> None:
+    heads = network("squeezenet1_1", mask_rcnn).net.roi_heads
+    assert heads.mask_roi_pool.scales == heads.box_roi_pool.scales == [1 / 4, 1 / 8, 1 / 16]  # type: ignore[union-attr]
