@@ -4,7 +4,8 @@
 
 HYMENOPTERA is the folder with train/ and val/ of the data of PyTorch's transfer-learning tutorial
 (pytorch.org/tutorials/beginner/transfer_learning_tutorial.html names the download), VOC_ROOT that of the blood cells of
-BCCD (github.com/Shenggan/BCCD_Dataset); without them only the digits run. Boxes are measured by their AP50.
+BCCD (github.com/Shenggan/BCCD_Dataset); without them only the digits run. Boxes are measured by their AP50, pixels by
+their mean IoU, objects with masks by the AP50 of their masks.
 The digits with a long tail have 115 zeros down to 3 nines in train, by an equal factor from class to class, as Cui et
 al. 2019 (arXiv 1901.05555) cut CIFAR; val and test are as ever.
 Runs go to logs/reproduce, and those that are there already are not run again. With --jobs 2, two run at a time with
@@ -48,26 +49,29 @@ class Row:
 
     @property
     def score(self) -> str:
-        return "ap50" if self.data in BOXES else "acc"
+        return SCORES.get(self.data, "acc")
 
     def command(self, roots: dict[str, Path], seed: int) -> list[str]:
         folder, root = self.folder / f"seed={seed}", roots.get(self.data)
         if self.plain:
-            loop = "plain_detection_loop" if self.data in BOXES else "plain_loop"
-            options = [*self.settings, f"--seed={seed}", f"--json={folder}/metrics.json"]
-            return [sys.executable, "-m", f"scripts.{loop}", str(root), *options]
+            loop = {"bccd": "plain_detection_loop", "digit scenes, pixels": "plain_segmentation_loop"}
+            given = [] if root is None else [str(root)]
+            options = [*given, *self.settings, f"--seed={seed}", f"--json={folder}/metrics.json"]
+            return [sys.executable, "-m", f"scripts.{loop.get(self.data, 'plain_loop')}", *options]
         data = {
             "digits": [],
             "digits, long tail": [f"data.split_file={RUNS / LONG_TAIL}"],
             "hymenoptera": ["data=folder", f"data.root={root}"],
             "digit scenes": ["task=detection"],
+            "digit scenes, pixels": ["task=segmentation"],
+            "digit scenes, masks": ["task=instance_segmentation"],
             "bccd": ["task=detection", "data=voc", f"data.root={root}"],
         }[self.data]
         settings = [*data, *self.settings, f"seed={seed}", f"output_dir={folder}", "logger=none"]
         return [sys.executable, "-m", "src.train", *settings]
 
 
-BOXES = ("digit scenes", "bccd")
+SCORES = {"digit scenes": "ap50", "bccd": "ap50", "digit scenes, pixels": "miou", "digit scenes, masks": "mask_ap50"}
 LONG_TAIL = "digits_long_tail.csv"
 FLIPPED = "augment.vertical_flip=0.5"  # cells have no up and down
 
@@ -89,6 +93,10 @@ ROWS = [
     Row("logit_adjusted", "digits, long tail", ("loss=logit_adjusted",)),
     Row("default", "digit scenes"),
     Row("random weights", "digit scenes", ("backbone.weights=null",)),
+    Row("default", "digit scenes, pixels"),
+    Row("random weights", "digit scenes, pixels", ("backbone.weights=null",)),
+    Row("plain loop", "digit scenes, pixels", plain=True),
+    Row("default", "digit scenes, masks"),
     Row("plain loop", "bccd", plain=True),
     Row("boxes", "bccd", ("experiment=boxes", FLIPPED)),
     Row("random weights", "bccd", ("experiment=boxes", FLIPPED, "backbone.weights=null")),

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import torch
-from torchvision.ops.poolers import initLevelMapper
+from torchvision.ops.poolers import MultiScaleRoIAlign, initLevelMapper
 
 LEAST_PX = 256  # side of the square, unless the network takes smaller ones alone: rounding hides strides in small maps
 
@@ -21,7 +21,7 @@ def fix_roi_scales(net: Any, size_divisible: int) -> None:
     with torch.no_grad():
         example = torch.zeros(1, 3, side_px, side_px, device="meta")
         maps = torch.func.functional_call(net.backbone, on_meta, (example,))
-    pool = net.roi_heads.box_roi_pool
-    levels = [round(math.log2(side_px / maps[name].shape[-1])) for name in pool.featmap_names if name in maps]
-    pool.scales = [2.0**-level for level in levels]
-    pool.map_levels = initLevelMapper(levels[0], levels[-1], pool.canonical_scale, pool.canonical_level)
+    for pool in [module for module in net.roi_heads.children() if isinstance(module, MultiScaleRoIAlign)]:
+        levels = [round(math.log2(side_px / maps[name].shape[-1])) for name in pool.featmap_names if name in maps]
+        pool.scales = [2.0**-level for level in levels]
+        pool.map_levels = initLevelMapper(levels[0], levels[-1], pool.canonical_scale, pool.canonical_level)

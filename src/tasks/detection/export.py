@@ -28,9 +28,13 @@ class DetectionOutputs(OutputLayer):
     def forward(self, outputs_BD6: Tensor) -> dict[str, Tensor]:
         boxes_BD4, scores_BD, labels_BD = outputs_BD6[..., :4], outputs_BD6[..., 4], outputs_BD6[..., 5]
         if (self.slope, self.shift) != (1.0, 0.0):
-            calibrated_BD = torch.sigmoid(self.slope * torch.logit(scores_BD, eps=1e-6) + self.shift)
-            scores_BD = torch.where(labels_BD < 0, scores_BD, calibrated_BD)
+            scores_BD = torch.where(labels_BD < 0, scores_BD, self.calibrated(scores_BD))
         return {"boxes": boxes_BD4, "scores": scores_BD, "labels": labels_BD}
+
+    def calibrated(self, scores: Tensor) -> Tensor:
+        if (self.slope, self.shift) == (1.0, 0.0):
+            return scores
+        return torch.sigmoid(self.slope * torch.logit(scores, eps=1e-6) + self.shift)
 
     def undo(self, outputs: Outputs) -> Tensor:
         columns = [torch.from_numpy(outputs[name]) for name in ("boxes", "scores", "labels")]

@@ -18,9 +18,9 @@ from src.models.preprocessing import Preprocessing
 from src.models.rcnn_graph import TwoStageGraph
 from src.settings.errors import ConfigError
 from src.tasks.detection.agreement import Limits
+from src.tasks.detection.export import DetectionOutputs
 from src.tasks.detection.prediction import DEFAULT_THRESHOLD
 from src.training.exported_model import ExportedModel
-from src.training.output_layer import OutputLayer
 
 
 class ExportedDetector(ExportedModel):
@@ -78,10 +78,10 @@ def graph_of(net: nn.Module) -> OneStageGraph | TwoStageGraph:
     )
 
 
-def limits_of(network: DetectorNetwork, outputs: OutputLayer) -> Limits:
+def limits_of(network: DetectorNetwork, outputs: DetectionOutputs) -> Limits:
     """By which boxes are dropped, with scores as the output layer gives them."""
     net: Any = network.net
     chooser = net.roi_heads if isinstance(net, FasterRCNN) else net
-    floor = outputs.arrays(torch.tensor([[[0.0, 0, 0, 0, SCORE_FLOOR, 0]]]))["scores"]
+    floor = outputs.calibrated(torch.tensor(SCORE_FLOOR))
     thresholds = outputs.thresholds or [DEFAULT_THRESHOLD] * len(outputs.class_names)
     return Limits(floor.item(), network.max_detections, chooser.nms_thresh, np.array(thresholds, dtype=np.float32))

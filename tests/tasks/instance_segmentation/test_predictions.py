@@ -41,8 +41,9 @@ def test_each_answer_has_the_pixels_of_its_mask() -> None:
     assert [crop.area for crop in one.crops] == [10 * 20, 12 * 8] and one.names == ["dog", "cat"]
     assert (one.crops[0].left, one.crops[0].top, one.crops[0].pixels[:, 10:].any()) == (10, 5, False)
     assert [row["pixels"] for row in one.rows()] == ["200", "96"] and predicted().rows()[0]["pixels"] == ""
-    assert [found["pixels"] for found in one.as_json()["boxes"]] == [200, 96]
-    assert [found["pixels"] for found in one.as_json(1)["boxes"]] == [200]
+    assert [found["area"] for found in one.as_json()["boxes"]] == [200, 96]
+    (found,) = one.as_json(1)["boxes"]
+    assert found["prediction"] == "dog" and coco_mask.decode(found["segmentation"]).sum() == 200
     assert set(one.rows()[0]) == {*Prediction.columns(NAMES)} - {"error"}
 
 
@@ -86,4 +87,6 @@ def test_masks_stay_with_their_boxes_when_tiles_are_joined() -> None:
 
 def test_the_last_layer_can_be_undone() -> None:
     layer = InstanceSegmentationOutputs(NAMES, None, slope=2.0, shift=0.3)
-    torch.testing.assert_close(layer.undo(layer.arrays(rows(*BOTH))), rows(*BOTH), rtol=1e-4, atol=1e-5)
+    undone, masks = layer.undo(layer.arrays(rows(*BOTH)))
+    torch.testing.assert_close(undone, rows(*BOTH)[..., :6], rtol=1e-4, atol=1e-5)
+    assert np.array_equal(masks[0, 0], LEFT_HALF.expand(MASK_PX, MASK_PX).numpy())
