@@ -15,6 +15,7 @@ from src.models.adapted import AdaptedNetwork
 from src.models.preprocessing import Preprocessing
 
 Images: TypeAlias = Tensor | Sequence[Tensor]  # uint8 [B, 3, H, W], or B of [3, H, W] of different sizes
+LEAST_PX = 32  # the coarsest stride
 PIXELS_AT_ONCE = 2**25  # times classes, of logits that are made larger: 128 MiB
 
 
@@ -51,15 +52,21 @@ class SegmenterNetwork(AdaptedNetwork):
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Logits float32 [B, K, h, w], as coarse as the network makes them, of images of one size."""
-        logits: Tensor = self.net(self.normalise(images_BCHW))[0]
+        logits: Tensor = self.net(large_enough(self.normalise(images_BCHW)))[0]
         return logits.float()
 
     def training_logits(self, images: Images) -> tuple[Tensor, Tensor | None]:
         """Logits float32 [B, K, H, W] of images that are padded to one size, and those of the second loss."""
         batch_BCHW = padded(images, self.normalise)
         size = batch_BCHW.shape[-2:]
-        logits, auxiliary = self.net(batch_BCHW)
+        logits, auxiliary = self.net(large_enough(batch_BCHW))
         return enlarged(logits, size), None if auxiliary is None else enlarged(auxiliary, size)
+
+
+def large_enough(images_BCHW: Tensor) -> Tensor:
+    """Thin ones drawn out to LEAST_PX: nothing would be left of them in the coarsest map."""
+    height, width = (max(side, LEAST_PX) for side in images_BCHW.shape[-2:])
+    return images_BCHW if (height, width) == images_BCHW.shape[-2:] else enlarged(images_BCHW, (height, width))
 
 
 def padded(images: Images, normalise: Any) -> Tensor:

@@ -102,6 +102,14 @@ def test_deeplab_trains_on_a_single_image(make: Any) -> None:
     train_one_step(over(make(net, image_size_px=64, num_classes=3, norms="train")), images()[:1])
 
 
+def test_thin_images_are_answered_and_trained_on() -> None:
+    model = over(pyramid(build_backbone("squeezenet1_1", None, 64), "squeezenet1_1", 64, 3))
+    thin = images()[0][:, :5]
+    with torch.inference_mode():
+        assert model.eval()(thin[None]).shape == (1, 3, 8, 20)
+    assert model.train().training_logits([thin, thin[:, :3]])[0].shape == (2, 3, 5, 80)
+
+
 def test_frozen_norms_are_constants_in_training() -> None:
     model = over(fcn(models.resnet18(), "resnet18", 64, 3)).train()
     assert not any(isinstance(module, nn.BatchNorm2d) for module in model.net.backbone.body.modules())
