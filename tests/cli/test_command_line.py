@@ -136,7 +136,7 @@ def test_evaluate_changes_its_own_data() -> None:
             (["optimizer.lr=1=2"], "optimizer.lr='1=2' is not a number."),
             (["test=maybe"], "test='maybe' is not true or false."),
             (["task=/etc/passwd"], "task='/etc/passwd' does not exist. Options: classification"),
-            (["head=[linear,nosuch]"], "head='nosuch' does not exist. Options: faster_rcnn, fcos, linear, mlp,"),
+            (["head=[linear,nosuch]"], "head='nosuch' does not exist. Options: deeplabv3, faster_rcnn, fcn, fcos,"),
             (["optimizer=1"], "optimizer='1' does not exist."),
             (["freeze.phases=[1]"], "freeze.phases[0]=1 is not understood"),
             (["freeze.phases=["], "freeze.phases="),

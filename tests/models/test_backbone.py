@@ -216,7 +216,7 @@ def test_weights_by_name_and_their_mistakes(tmp_path: Path) -> None:
         find_weights("resnet50", "IMAGENET")
     with pytest.raises(ConfigError, match="does not exist"):
         find_weights("resnet50", "nowhere.pth")
-    with pytest.raises(ConfigError, match="not a torchvision classifier"):
+    with pytest.raises(ConfigError, match="is no classifier, detector or segmenter of torchvision"):
         find_weights("resnet5", None)
     (tmp_path / "text.pth").write_text("hello")
     with pytest.raises(ConfigError, match="cannot be read"):

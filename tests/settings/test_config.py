@@ -52,6 +52,8 @@ OF_PIXELS = ("deeplabv3", "fcn", "lraspp", "pyramid")
 GO_WITH = {
     **dict.fromkeys(OF_BOXES, ("task=detection",)),
     **dict.fromkeys((*(f"head={name}" for name in OF_PIXELS), "augment=pixels", "loss=pixels"), ("task=segmentation",)),
+    "head=mask_rcnn": ("task=instance_segmentation",),
+    "head=torchvision_masks": ("task=instance_segmentation", "backbone=maskrcnn_resnet50_fpn"),
     "head=torchvision_pixels": ("task=segmentation", "backbone=fcn_resnet50"),
     "experiment=boxes": ("task=detection",),
     "head=torchvision": ("task=detection", "backbone=ssd300_vgg16"),
