@@ -6,6 +6,7 @@ import functools
 import gc
 import importlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import hydra
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -126,6 +128,18 @@ def run_train(directory: Path, *overrides: str) -> Run:
     return Run(directory, train(cfg))
 
 
+def trained_once(factory: pytest.TempPathFactory, name: str, *overrides: str) -> Run:
+    """One run for all test processes, which only look at it: the first to ask trains, the others wait."""
+    base = factory.getbasetemp()
+    folder = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    run = Run(folder / name / "run", None)
+    with FileLock(folder / f"{name}.lock"):
+        if not (folder / name / "done").exists():
+            run_train(run.directory, *overrides)
+            (folder / name / "done").touch()
+    return run
+
+
 @pytest.fixture
 def trained(tmp_path: Path) -> Runner:
     return lambda *overrides: run_train(tmp_path / "run", *overrides)
@@ -151,9 +165,8 @@ SCENES = (
 @pytest.fixture(scope="session")
 def scenes_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """One run on scenes of digits, with TensorBoard; some boxes are found, with low scores, some classes are not."""
-    directory = tmp_path_factory.mktemp("scenes_run") / "run"
-    return run_train(
-        directory, *SCENES, "trainer.max_epochs=6", "augment=none", "logger=tensorboard",
+    return trained_once(
+        tmp_path_factory, "scenes_run", *SCENES, "trainer.max_epochs=6", "augment=none", "logger=tensorboard",
         "+callbacks.figures.every_n_epochs=3",
     )  # fmt: skip
 
@@ -161,9 +174,9 @@ def scenes_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(scope="session")
 def pixels_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """One run with a class for each pixel of scenes, with TensorBoard; two or three of eleven classes are found."""
-    directory = tmp_path_factory.mktemp("pixels_run") / "run"
-    return run_train(
-        directory, "task=segmentation", "data.scenes=40", "data.scene_px=72", "data.batch_size=4", "augment=none",
+    return trained_once(
+        tmp_path_factory, "pixels_run", "task=segmentation", "data.scenes=40", "data.scene_px=72", "data.batch_size=4",
+        "augment=none",
         "trainer.max_epochs=4", "logger=tensorboard", "+callbacks.figures.every_n_epochs=2",
     )  # fmt: skip
 
@@ -177,9 +190,8 @@ OBJECTS = (
 @pytest.fixture(scope="session")
 def objects_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """One run with the masks of objects, with TensorBoard; boxes have low scores."""
-    directory = tmp_path_factory.mktemp("objects_run") / "run"
-    return run_train(
-        directory, *OBJECTS, "trainer.max_epochs=8", "augment=none", "logger=tensorboard",
+    return trained_once(
+        tmp_path_factory, "objects_run", *OBJECTS, "trainer.max_epochs=8", "augment=none", "logger=tensorboard",
         "+callbacks.figures.every_n_epochs=4",
     )  # fmt: skip
 

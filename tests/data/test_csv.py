@@ -235,6 +235,7 @@ def test_groups_stay_together(tmp_path: Path) -> None:
     assert any("Leak: 40 groups have images in both train and val" in note for note in leaking.notes)
 
 
+@pytest.mark.slow
 def test_a_million_rows_take_seconds_and_hundreds_of_megabytes(tmp_path: Path) -> None:
     """A tenth of that here: 100,000 rows in less than 40 MB, kept; docs/performance.md has the million."""
     file = tmp_path / "t.csv"

@@ -295,6 +295,7 @@ def test_split_csv(colors: Path, tmp_path: Path) -> None:
     assert all(line.split(",")[0].startswith(line.split(",")[1]) for line in lines[1:])
 
 
+@pytest.mark.slow
 def test_random_crops_of_another_size_than_evaluation(colors: Path, command, tmp_path: Path) -> None:
     """Training sees augment.crop_px, evaluation data.image_size_px; networks of one size are refused."""
     settings = ["data=folder", f"data.root={colors}", "data.image_size_px=64", "augment.crop_px=48"]

@@ -226,6 +226,7 @@ for size in ((64, 64), (2000, 2000)):  # the first time for what is loaded once
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads the peak of the memory as Linux tells it")
 def test_memory_a_pixel() -> None:
     """A few kilobytes can hold a large image of one colour: what decoding takes is bounded for all kinds."""

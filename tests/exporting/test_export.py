@@ -114,6 +114,7 @@ def test_predict_onnx_equals_predict(colors: Path, colors_run: Run, here: Path, 
     assert len(lines) <= 180 and not [line for line in lines if line.startswith(("from src", "import src"))]
 
 
+@pytest.mark.slow
 def test_predict_onnx_spares_files_and_says_what_is_missing(colors: Path, here: Path) -> None:
     script = PROJECT_ROOT / "scripts" / "predict_onnx.py"
     (here / "labels.csv").write_text("path,label\na.jpg,cat\n")

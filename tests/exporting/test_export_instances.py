@@ -20,6 +20,7 @@ def model(objects_run: Run) -> TrainedModel:
     return TrainedModel.open(str(objects_run.directory), "cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(72, 72), (150, 100), (61, 200)])
 def test_the_plain_operations_answer_as_the_network(model: TrainedModel, size: tuple[int, int]) -> None:
     image, task, layer = scene(1).resize(size), model.task, model.task.output_layer()

@@ -97,6 +97,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainedModel:
     return TrainedModel.open("model.ckpt")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("written", [False, slow(True)])
 def test_a_program_says_what_the_checkpoint_says(small: TrainedModel, tmp_path: Path, written: bool) -> None:
     """Of one image, and of several; also once it is written, and loaded without trust."""

@@ -75,6 +75,7 @@ def test_validation_gives_losses_boxes_and_masks(name: str, head: DetectionHeadF
     torch.testing.assert_close(model(images), outputs)
 
 
+@pytest.mark.slow
 def test_one_network_learns_masks_by_heart() -> None:
     torch.manual_seed(0)
     model = network("squeezenet1_1", partial(mask_rcnn, mask_convs=1))

@@ -45,7 +45,7 @@ EVERYTHING = (
     ("settings", "step"),
     [
         slow(EVERYTHING, 9),  # in the first phase
-        (EVERYTHING, 19),
+        slow(EVERYTHING, 19),
         slow(("trainer.accumulate_grad_batches=2", "data.num_workers=2", "optimizer=sgd", "scheduler=step"), 9),
         slow(("data.cache=auto", "freeze=head_only", "augment=none", "optimizer=sgd"), 14),
         slow(("scheduler=plateau", "scheduler.patience=0"), 14),

@@ -89,6 +89,7 @@ def test_schedules_that_only_know_the_next_step_are_refused(plain: tuple[str, ..
         resume(tmp_path / "run", "trainer.max_epochs=2", "data.batch_size=16")
 
 
+@pytest.mark.slow
 def test_early_stopping_and_more_patience(
     plain: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

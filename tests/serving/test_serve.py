@@ -161,6 +161,7 @@ def test_a_large_upload_is_cut_off_while_it_streams(server: Server) -> None:
         assert connection.recv(1000).startswith(b"HTTP/1.1 413")
 
 
+@pytest.mark.slow
 def test_an_upload_that_stalls_is_given_up(onnx_file: Path, start: StartServer) -> None:
     server = start(f"model={onnx_file}", "timeout_seconds=1")
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:

@@ -88,6 +88,7 @@ WAITING = [  # what is sent at once, and then again and again
 ]
 
 
+@pytest.mark.slow
 def test_connections_that_keep_us_waiting_are_cut(server: Server) -> None:
     """All at once, since each takes its second."""
 
@@ -101,6 +102,7 @@ def test_connections_that_keep_us_waiting_are_cut(server: Server) -> None:
     assert server.ask("GET", "/health").status == 200
 
 
+@pytest.mark.slow
 def test_who_does_not_read_the_answers_is_cut(server: Server) -> None:
     """A thousand pages are asked for, which fit neither what we keep for a client nor what the system does."""
     with connect(server, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1000) as connection:

@@ -79,6 +79,7 @@ def test_a_run_with_the_found_rate_typed_is_the_same_run(
     assert not rates_of(typed) and not (typed.directory / "report" / "lr_find_phase_1.csv").exists()
 
 
+@pytest.mark.slow
 def test_each_phase_has_a_rate_of_its_own(tmp_path: Path, plain: tuple[str, ...]) -> None:
     """Found on the weights that the phase begins with; the phase's lr_factor does not multiply it."""
     plan = [*plain, "freeze=head_then_all", "freeze.phases.0.epochs=1", "scheduler=constant"]

@@ -30,7 +30,7 @@ def test_a_run_measures_boxes_and_masks_and_writes_its_report(objects_run: Run) 
 
 
 @pytest.mark.parametrize(
-    ("settings", "step"), [(EVERYTHING, 7), slow(("freeze=head_only", "data.num_workers=2", "data.cache=none"), 3)]
+    ("settings", "step"), [slow(EVERYTHING, 7), slow(("freeze=head_only", "data.num_workers=2", "data.cache=none"), 3)]
 )
 def test_a_run_resumed_within_an_epoch_ends_as_the_uninterrupted_one(
     tmp_path: Path, settings: tuple[str, ...], step: int
