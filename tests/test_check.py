@@ -297,6 +297,15 @@ def test_near_pairs_scale_and_miss_none_within_seven_bits() -> None:
     assert pairs.tolist() == [[row, count - 500 + row] for row in range(500)]
 
 
+def test_two_numbers_of_one_image_are_no_tags(check: Callable[..., tuple[Answer, Rows]], tmp_path: Path) -> None:
+    root = make_scenes(tmp_path / "data")
+    names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.png"))
+    (root / names[1]).write_bytes((root / names[0]).read_bytes())
+    (root / "t.csv").write_text("\n".join(["path,age", *(f"{name},{i}" for i, name in enumerate(names))]))
+    answer, _ = check("task=regression", "data=csv", f"data.file={root}/t.csv")
+    assert answer.status == 2 and "decide for one label." in answer.out and "task=" not in answer.out
+
+
 def test_a_target_that_never_changes_is_a_warning(check: Callable[..., tuple[Answer, Rows]], tmp_path: Path) -> None:
     root = make_scenes(tmp_path / "data")
     names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.png"))
