@@ -265,7 +265,10 @@ def test_the_page_is_safe_small_and_complete(check: Callable[..., tuple[Answer, 
         (["data=digits", "near_duplicate_bits=64"], "near_duplicate_bits=64 is out of range"),
         (["data=digits", "output=/dev/null"], "output='/dev/null': /dev/null is no folder"),
         (["data=digits", "+data.colour=red"], "data.colour is no argument"),
-        (["task=multilabel", "data=digits"], "it needs several classes per image"),
+        (
+            ["task=multilabel", "data=digits"],
+            "data=digits is for task.targets=classes, and this task has task.targets=tags",
+        ),
     ],
 )
 def test_mistakes_are_one_message(
