@@ -265,7 +265,10 @@ def test_the_page_is_safe_small_and_complete(check: Callable[..., tuple[Answer, 
         (["data=digits", "near_duplicate_bits=64"], "near_duplicate_bits=64 is out of range"),
         (["data=digits", "output=/dev/null"], "output='/dev/null': /dev/null is no folder"),
         (["data=digits", "+data.colour=red"], "data.colour is no argument"),
-        (["task=multilabel", "data=digits"], "data=digits is for task.targets=classes"),
+        (
+            ["task=multilabel", "data=digits"],
+            "data=digits is for task.targets=classes, and this task has task.targets=tags",
+        ),
     ],
 )
 def test_mistakes_are_one_message(
@@ -295,6 +298,15 @@ def test_near_pairs_scale_and_miss_none_within_seven_bits() -> None:
     same = np.tile(np.arange(256, dtype=np.uint8), (count, 1))
     pairs = near_pairs(bits, same, same[:, :32], max_bits=7)
     assert pairs.tolist() == [[row, count - 500 + row] for row in range(500)]
+
+
+def test_two_numbers_of_one_image_are_no_tags(check: Callable[..., tuple[Answer, Rows]], tmp_path: Path) -> None:
+    root = make_scenes(tmp_path / "data")
+    names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.png"))
+    (root / names[1]).write_bytes((root / names[0]).read_bytes())
+    (root / "t.csv").write_text("\n".join(["path,age", *(f"{name},{i}" for i, name in enumerate(names))]))
+    answer, _ = check("task=regression", "data=csv", f"data.file={root}/t.csv")
+    assert answer.status == 2 and "decide for one label." in answer.out and "task=" not in answer.out
 
 
 def test_a_target_that_never_changes_is_a_warning(check: Callable[..., tuple[Answer, Rows]], tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ class Boxes(Targets):
     crowd: npt.NDArray[np.bool_]
 
     kind: ClassVar[Kind] = "boxes"
+    one: ClassVar[str] = "set of boxes"
     unlike: ClassVar[str] = "its boxes are in other places"
 
     def of(self, row: int) -> slice:

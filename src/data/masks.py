@@ -38,6 +38,7 @@ class Masks(Targets):
     read_mask: Callable[[int], Mask]
 
     kind: ClassVar[Kind] = "masks"
+    one: ClassVar[str] = "mask"
     unlike: ClassVar[str] = "its mask has other pixels"
 
     def size(self, row: int) -> tuple[int, int]:

@@ -40,6 +40,7 @@ class Targets:
 
     kind: ClassVar[Kind]
     noun: ClassVar[str] = "classes"  # what the names are
+    one: ClassVar[str] = "label"  # what an image has one of
     unlike: ClassVar[str] = "they are labelled otherwise"  # of two copies with the same text that differ nevertheless
 
     def __len__(self) -> int:

@@ -54,8 +54,8 @@ def task_problems(settings: TrainConfig) -> Iterator[str]:
             f"{chosen_as('loss', settings.loss)} is for task.targets={wanted}, and this task has "
             f"task.targets={task.targets}: choose another loss, or another task."
         )
-    if task.targets == "numbers" and settings.data.get("balanced_sampling"):
-        yield "data.balanced_sampling=true needs classes, and task.targets=numbers has none."
+    if not TARGET_KINDS[task.targets].has_classes and settings.data.get("balanced_sampling"):
+        yield f"data.balanced_sampling=true needs classes, and task.targets={task.targets} has none."
 
 
 def head_problems(settings: TrainConfig) -> Iterator[str]:
@@ -81,8 +81,8 @@ def augment_problems(settings: TrainConfig) -> Iterator[str]:
         )
     mixes = {"mixup": augment.mixup, "cutmix": augment.cutmix}
     mixed = next((f"augment.{kind}={amount:g}" for kind, amount in mixes.items() if amount), None)
-    if mixed and settings.task.targets == "numbers":
-        yield f"{mixed} mixes classes, and task.targets=numbers has none."
+    if mixed and not TARGET_KINDS[settings.task.targets].has_classes:
+        yield f"{mixed} mixes classes, and task.targets={settings.task.targets} has none."
     if mixed and data.get("cache_views"):
         yield (
             f"{mixed} mixes images, and data.cache_views={data['cache_views']} keeps what the frozen network "
@@ -123,12 +123,12 @@ def data_contradictions(data: dict[str, Any], targets: str | None) -> Iterator[s
 
 
 def format_problems(data: dict[str, Any], targets: str | None) -> Iterator[str]:
-    """Of formats that have targets of some kinds alone. A table has any, and each of torchvision's sets its own."""
+    """Of formats that have targets of some kinds alone. Each of torchvision's sets has its own."""
     chosen = chosen_as("data", data) if "_target_" in data else ""
     able = [kind for kind, facts in TARGET_KINDS.items() if chosen.removeprefix("data=") in facts.formats]
     if targets is None or not able or targets in able:
         return
-    fitting = [*TARGET_KINDS[targets].formats, "csv"]
+    fitting = TARGET_KINDS[targets].formats
     yield (
         f"{chosen} is for task.targets={' or '.join(able)}, and this task has task.targets={targets}: choose "
         f"{tasks_for(*able)}, or data={' or data='.join(fitting)}."

@@ -315,10 +315,7 @@ def test_regression_from_training_to_predictions(color_table: Path, tmp_path: Pa
 
 def test_the_task_has_to_fit_the_data(colors: Path, color_table: Path, tmp_path: Path, command) -> None:
     answer = command("train", "task=regression", "data=folder", f"data.root={colors}", f"output_dir={tmp_path}/x")
-    assert (
-        answer.status == 1
-        and "data=folder is for task.targets=classes, and this task has task.targets=numbers" in answer.err
-    )
+    assert answer.status == 1 and "data=folder is for task.targets=classes, and this task" in answer.err
     answer = command("train", "data=csv", f"output_dir={tmp_path}/x")
     assert answer.status == 1 and "data.file is not set" in answer.err
 

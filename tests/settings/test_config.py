@@ -17,13 +17,15 @@ from support.slow import one_in
 
 from src.build.task import build_phases
 from src.runs.run import TrainingRun
+from src.settings.backbones import OWN_HEADS
 from src.settings.check import check_settings, leaves
 from src.settings.errors import ConfigError
-from src.settings.options import task_names
+from src.settings.options import options_of, task_names, tasks_for
 from src.settings.project import CONF_DIR, PROJECT_ROOT
 from src.settings.rules import is_declared
 from src.settings.schema import TrainConfig, train_config
 from src.settings.signatures import arguments_of, check_targets
+from src.settings.target_kinds import TARGET_KINDS
 
 GROUPS = [
     "head",
@@ -44,20 +46,26 @@ OPTIONS = [
     for file in sorted((CONF_DIR / group).glob("*.yaml"))
 ]
 
-OF_BOXES = (
-    *("head=fcos", "head=retinanet", "head=faster_rcnn", "augment=boxes", "augment=boxes_strong"),
-    *(f"data={name}" for name in ("auto", "coco", "voc", "yolo", "digit_scenes")),
-)
-OF_PIXELS = ("deeplabv3", "fcn", "lraspp", "pyramid")
-GO_WITH = {
-    **dict.fromkeys(OF_BOXES, ("task=detection",)),
-    **dict.fromkeys((*(f"head={name}" for name in OF_PIXELS), "augment=pixels", "loss=pixels"), ("task=segmentation",)),
-    "head=mask_rcnn": ("task=instance_segmentation",),
-    "head=torchvision_masks": ("task=instance_segmentation", "backbone=maskrcnn_resnet50_fpn"),
-    "head=torchvision_pixels": ("task=segmentation", "backbone=fcn_resnet50"),
-    "experiment=boxes": ("task=detection",),
-    "head=torchvision": ("task=detection", "backbone=ssd300_vgg16"),
-}
+NOT_TOLD = {"augment=boxes_strong": ("task=detection",), "experiment=boxes": ("task=detection",)}
+
+
+def needs(option: str) -> tuple[str, ...]:
+    """The task that an option of head, loss, data or augment is for, and the network whose own head it is."""
+    group, name = option.split("=")
+    of_option = options_of(group)[name].get("targets")
+    fitting = (
+        kind
+        for kind, facts in TARGET_KINDS.items()
+        if (group in ("head", "loss") and kind == of_option)
+        or (group == "data" and name in facts.formats)
+        or (group == "augment" and name == facts.augment)
+    )
+    kind = next(fitting, "classes")
+    network = [f"backbone={net}" for net, head in OWN_HEADS.items() if group == "head" and head == name]
+    return () if kind == "classes" else (tasks_for(kind).split(" or ")[0], *network[-1:])
+
+
+GO_WITH = {option: found for option in OPTIONS if (found := NOT_TOLD.get(option) or needs(option))}
 
 
 def test_there_are_options() -> None:
@@ -81,10 +89,6 @@ def test_every_option_composes_and_fits_what_it_names(options: tuple[str, ...], 
     cfg = compose(*options, f"output_dir={tmp_path}", "trainer.max_epochs=20", *with_them)
     for key in OmegaConf.missing_keys(cfg):
         OmegaConf.update(cfg, key, str(tmp_path))
-    if cfg.loss and cfg.loss.targets not in (cfg.task.targets, "masks"):  # the losses are for different tasks
-        cfg.task.targets = cfg.loss.targets
-        cfg.data = compose("data=csv", f"output_dir={tmp_path}").data
-        cfg.data.file = str(tmp_path)
     check_settings(cfg, {})
     held = train_config(cfg)
     check_targets(asdict(held))

@@ -35,7 +35,10 @@ MISTAKES = [
         "data=folder is for task.targets=classes, and this task has task.targets=boxes: choose task=classification, or "
         "data=auto or data=coco or data=voc or data=yolo",
     ),
-    (["data=coco", "data.root=."], "choose task=detection"),
+    (["data=coco", "data.root=."], "task=detection or task=instance_segmentation or task=segmentation, or data=folder"),
+    (["task=segmentation", "data=csv", "data.file=README.md"], "or data=masks or data=auto or data=coco or data=yolo"),
+    (["task=instance_segmentation", "data=voc", "data.root=."], "data=voc is for task.targets=boxes"),
+    (["task=regression", "augment=none", "augment.mixup=0.2", "data=csv", "data.file=README.md"], "has none"),
     (["task=detection", "data=voc", "data.root=.", "data.without_boxes=kep"], "Did you mean 'keep'?"),
     (["task=detection", "data.cache=features"], "use images or none"),
     (["task=detection", "data.resize_mode=crop"], "would cut off what is at the edges: use fit or stretch"),
@@ -77,6 +80,14 @@ def test_each_mistake_is_one_message(settings: list[str], text: str) -> None:
     assert text in str(raised.value)
     if "loss=cross_entropy" not in settings:  # which is for classes as well
         assert str(raised.value).count("\n") == 0, raised.value
+
+
+@pytest.mark.parametrize("data", ["masks", "auto", "coco", "yolo", "digit_scenes"])
+@pytest.mark.parametrize("task", ["segmentation", "instance_segmentation"])
+def test_formats_that_have_outlines(task: str, data: str) -> None:
+    if (task, data) != ("instance_segmentation", "masks"):
+        root = [] if data == "digit_scenes" else ["data.root=."]
+        check_settings(compose("output_dir=x", f"task={task}", f"data={data}", *root), {})
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from src.data.masks import Masks
 from src.data.module import ImageDataModule
 from src.data.splits import SPLITS
 from src.data.table import ImageTable
-from src.data.targets import Classes, Numbers, Rows
+from src.data.targets import Classes, Rows, Targets
+from src.settings.target_kinds import TARGET_KINDS
 
 IMBALANCE = 10  # factor between the largest and the smallest class from which it is said
 # a kind, images, the one that each is a copy of, and for which it is so
@@ -48,12 +49,11 @@ def find_all(datamodule: ImageDataModule, facts: Facts, tiny_px: int, near_bits:
 def target_findings(table: ImageTable, facts: Facts) -> list[Finding]:
     """What there is to say about the classes or numbers of the readable images."""
     rows = {name: np.intersect1d(table.splits[name], facts.rows) for name in SPLITS if name in table.splits}
-    if isinstance(table.targets, Numbers):
+    kind = TARGET_KINDS[table.targets.kind]
+    if not kind.has_classes:
         return constant_targets(table.targets.take(rows["train"]))
     counts = {name: counts_K for name in rows if (counts_K := table.targets.counts(rows[name])) is not None}
-    way_out = "data.balanced_sampling=true" + (
-        "" if table.targets.kind == "boxes" else " or loss.class_weights=effective"
-    )
+    way_out = "data.balanced_sampling=true" + ("" if kind.own_losses else " or loss.class_weights=effective")
     return wrong_levels(table) + class_findings(table.class_names, counts, way_out) if counts else []
 
 
@@ -76,8 +76,8 @@ def class_findings(class_names: list[str], counts: dict[str, npt.NDArray[np.int6
     return found
 
 
-def constant_targets(train: Numbers) -> list[Finding]:
-    """Targets of which there is nothing to learn."""
+def constant_targets(train: Targets) -> list[Finding]:
+    """Numbers of which there is nothing to learn."""
     return [
         Finding("constant_target", label=name, detail=f"it is {values_N[0]:g} everywhere")
         for name, values_N in zip(train.names, train.values.T, strict=True)

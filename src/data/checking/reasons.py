@@ -48,18 +48,16 @@ def reasons_against(table: ImageTable, found: list[Finding]) -> list[str]:
             f"{MAX_UNREADABLE:.0%}: is data.root right, and did the download finish?"
         )
     reasons += [reason for split in SPLITS if split in table.splits and (reason := leaks_into(table, found, split))]
-    one_of_two = f"decide for one label, or use {tasks_for('tags')}"
     if isinstance(table.targets, Boxes):
         reasons += too_many_dropped(table.targets, counts)
-        one_of_two = "decide for one set of boxes"
     if isinstance(table.targets, Masks):
         reasons += of_masks(total, counts)
-        one_of_two = "decide for one of the masks"
     if counts["label_conflict"] > MAX_CONFLICTS * total:
         share = counts["label_conflict"] / total
+        or_all = f", or use {tasks_for('tags')}" if table.targets.kind == "classes" else ""
         reasons.append(
             f"{counts['label_conflict']} of {total} images ({share:.1%}) are there under another label too; the "
-            f"limit is {MAX_CONFLICTS:.1%}: {one_of_two}."
+            f"limit is {MAX_CONFLICTS:.1%}: decide for one {table.targets.one}{or_all}."
         )
     return reasons
 

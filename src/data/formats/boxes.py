@@ -21,13 +21,12 @@ from src.data.module import ImageDataModule
 from src.data.outlined_masks import OutlinedMasks
 from src.data.source import DataArguments
 from src.data.table import ImageTable
-from src.data.targets import Rows
+from src.data.targets import Rows, Targets
 from src.files.printable import printable
 from src.settings.errors import ConfigError
 from src.settings.options import tasks_for
 from src.settings.rules import one_of
-
-HAVE_OBJECTS = ("boxes", "instances", "masks")  # targets that are read from annotations of objects
+from src.settings.target_kinds import TARGET_KINDS
 
 
 class BoxDataModule(ImageDataModule):
@@ -60,11 +59,16 @@ class BoxDataModule(ImageDataModule):
     @property
     def wants_outlines(self) -> bool:
         """Whether the pixels of each object matter, and not its box alone."""
-        return self.targets in ("instances", "masks")
+        return TARGET_KINDS[self.targets].outlines
+
+    @property
+    def reads_objects(self) -> bool:
+        """Whether the targets are made of objects; a table may have others."""
+        return True
 
     @property
     def findings(self) -> BoxFindings | None:
-        return self.found.findings if self.targets in HAVE_OBJECTS else None
+        return self.found.findings if self.reads_objects else None
 
     @property
     def found(self) -> CheckedBoxes:
@@ -91,16 +95,21 @@ class BoxDataModule(ImageDataModule):
                 "Repair them, or set data.on_error=skip."
             )
         notes = [*found.notes, *found.findings.notes()]
-        targets = self.masks_of(found, notes) if self.targets == "masks" else self.boxes_of(found, notes)
+        targets = self.targets_of(found, notes)
         rows = self.rows_to_use(found, notes)
         groups_N = None if found.groups is None else group_numbers(found.groups[rows], notes)
         paths, targets = found.paths[rows], targets.take(rows)
         needs_train = self.known_classes is None and self.split_plan.file is None
         given = rows_of_given(found.splits[rows], f"data.root='{self.root}'", needs_train, notes)
         splits = self.split_plan.split(given, targets, paths, notes, groups_N)
-        if self.known_classes is None and not targets.counts(splits["train"]).sum():
+        shown_K = targets.counts(splits["train"])
+        if self.known_classes is None and shown_K is not None and not shown_K.any():
             raise ConfigError(f"data.root='{self.root}': no image to train on has a box.")
         return ImageTable(paths, targets, splits, self.root, groups_N=groups_N, notes=list(map(printable, notes)))
+
+    def targets_of(self, found: CheckedBoxes, notes: list[str]) -> Targets:
+        """Of the kind that the task trains on. A new kind that is made of objects gets a line here."""
+        return self.masks_of(found, notes) if self.targets == "masks" else self.boxes_of(found, notes)
 
     def boxes_of(self, found: CheckedBoxes, notes: list[str]) -> Boxes:
         """Of all images. Raises ConfigError without a box to train on, and for classes that a trained model lacks."""

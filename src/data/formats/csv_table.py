@@ -21,6 +21,7 @@ from src.files.printable import printable
 from src.settings.errors import ConfigError
 from src.settings.options import tasks_for
 from src.settings.rules import one_of
+from src.settings.target_kinds import TARGET_KINDS
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +59,12 @@ class CsvDataModule(BoxDataModule):
         self.label_columns = [label_columns] if isinstance(label_columns, str) else label_columns
         self.label_separator, self.box_columns = label_separator, box_columns
 
+    @property
+    def reads_objects(self) -> bool:
+        return TARGET_KINDS[self.targets].row_per_object
+
     def scan(self) -> ImageTable:
-        if self.targets == "boxes":
+        if self.reads_objects:
             return super().scan()
         found = self.builder().finish()
         given = found.splits or {"all": np.arange(len(found))}
@@ -75,7 +80,7 @@ class CsvDataModule(BoxDataModule):
             wanted = self.wanted_columns(table)
             label_names = [name.removeprefix("label:") for name in wanted if name.startswith("label:")]
             name = f"data.file='{self.file}'"
-            if self.targets == "boxes":
+            if self.reads_objects:
                 labels: LabelCells = BoxCells(name, label_names)
             else:
                 labels = cells_of(self.targets, name, label_names, self.label_separator)
@@ -100,7 +105,7 @@ class CsvDataModule(BoxDataModule):
                 wanted[key] = table.place(column, f"data.{key}_column")
                 own.add(column)
         names = self.label_columns
-        if self.targets == "boxes":
+        if self.reads_objects:
             names = columns_of_boxes(table, self.box_columns, names)
         if names is None:
             names = ["label"] if "label" in table.columns else [name for name in table.columns if name not in own]

@@ -105,7 +105,7 @@ def test_leaks_and_conflicts(check: Check, tmp_path: Path) -> None:
     assert ("leak", "images/val/40.png", "images/train/0.png") in kinds
     assert ("label_conflict", "images/val/41.png", "images/train/0.png") in kinds
     assert ("label_conflict", "images/val/40.png", "images/train/0.png") not in kinds
-    assert answer.status == 2 and "decide for one of the masks" in answer.out
+    assert answer.status == 2 and "decide for one mask" in answer.out
 
 
 def test_rare_classes(check: Check, tmp_path: Path) -> None:
