@@ -166,3 +166,9 @@ def test_few_functions_take_untyped_settings() -> None:
     others = sorted(name for name, found in listed.items() if not found)
     below = [name for name in others if ORDER.index(room(name.rpartition(".")[0])) <= ORDER.index("build")]
     assert not below and len(others) <= MOST_CFG, "\n".join(others)
+
+
+def test_no_two_test_files_are_called_alike() -> None:
+    """pytest would collect only the first."""
+    names = [file.name for file in (PROJECT_ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))

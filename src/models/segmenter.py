@@ -52,21 +52,25 @@ class SegmenterNetwork(AdaptedNetwork):
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Logits float32 [B, K, h, w], as coarse as the network makes them, of images of one size."""
-        logits: Tensor = self.net(large_enough(self.normalise(images_BCHW)))[0]
-        return logits.float()
+        return self.of_normalised(self.normalise(images_BCHW))[0].float()
+
+    def of_normalised(self, batch_BCHW: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What the network makes of them; those that are too thin for its coarsest map are drawn out first."""
+        sides = batch_BCHW.shape[-2:]
+        try:
+            found: tuple[Tensor, Tensor | None] = self.net(batch_BCHW)
+        except RuntimeError:
+            if min(sides) >= LEAST_PX:
+                raise
+            found = self.net(enlarged(batch_BCHW, [max(side, LEAST_PX) for side in sides]))
+        return found
 
     def training_logits(self, images: Images) -> tuple[Tensor, Tensor | None]:
         """Logits float32 [B, K, H, W] of images that are padded to one size, and those of the second loss."""
         batch_BCHW = padded(images, self.normalise)
         size = batch_BCHW.shape[-2:]
-        logits, auxiliary = self.net(large_enough(batch_BCHW))
+        logits, auxiliary = self.of_normalised(batch_BCHW)
         return enlarged(logits, size), None if auxiliary is None else enlarged(auxiliary, size)
-
-
-def large_enough(images_BCHW: Tensor) -> Tensor:
-    """Thin ones drawn out to LEAST_PX: nothing would be left of them in the coarsest map."""
-    height, width = (max(side, LEAST_PX) for side in images_BCHW.shape[-2:])
-    return images_BCHW if (height, width) == images_BCHW.shape[-2:] else enlarged(images_BCHW, (height, width))
 
 
 def padded(images: Images, normalise: Any) -> Tensor:

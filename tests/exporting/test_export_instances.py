@@ -1,5 +1,6 @@
 """Exported networks with masks: the checkpoint's objects, each with its pixels in the image's own size."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -47,5 +48,5 @@ def test_a_file_is_written_and_answers_as_its_checkpoint(
     file = tmp_path / ("m.onnx" if kind == "onnx" else "m.pt2")
     answer: Answer = command("export", f"ckpt={objects_run.directory}", f"format={kind}", f"output={file}")
     assert answer.status == 0, answer.err
-    assert "64 of 64 answers as the checkpoint's" in answer.err and file.stat().st_size > 1e6
+    assert re.search(r"(\d+) of \1 answers as the checkpoint's", answer.err) and file.stat().st_size > 1e6
     assert "mask_ap50" in answer.out

@@ -86,7 +86,7 @@ def test_the_graph_says_what_the_checkpoint_says(tmp_path: Path, name: str) -> N
     write_segmenter(name, tmp_path / "model.ckpt", 96)
     model = TrainedModel.open(str(tmp_path / "model.ckpt"))
     same, apart, found = differences(model, as_runner(model.task.exported()))
-    assert same >= 0.999 and apart < 1e-4 and len(found) > 2
+    assert same >= 0.999 and apart < 1e-3 and len(found) > 2
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_a_program_says_what_the_checkpoint_says(small: TrainedModel, tmp_path: 
         write_program(program, {}, tmp_path / "model.pt2")
     run = as_runner(load_program(tmp_path / "model.pt2", "it")[0] if written else program.module())
     same, apart, found = differences(small, run)
-    assert same >= 0.999 and apart < 1e-4 and len(found) > 2
+    assert same >= 0.999 and apart < 1e-3 and len(found) > 2
     images_3CHW = np.stack([np.asarray(scene(n, 50)).transpose(2, 0, 1) for n in range(3)])
     together, alone = run(images_3CHW), run(images_3CHW[1:2])
     assert (together[0][1] == alone[0][0]).all() and np.allclose(together[1][1], alone[1][0], atol=1e-5)
@@ -167,7 +167,7 @@ def test_an_onnx_file_answers_as_predict_does(small: TrainedModel, tmp_path: Pat
     assert names == sorted(path.name for path in (tmp_path / "a").glob("*.png")) and len(names) == len(SIZES) + 1
     for name in names:
         with Image.open(tmp_path / "a" / name) as one, Image.open(tmp_path / "b" / name) as other:
-            assert one.size == other.size and other.mode == "P" and one.getpalette()[:33] == other.getpalette()[:33]
+            assert one.size == other.size and other.mode == "P" and one.getpalette()[:30] == other.getpalette()[:30]
             least = 0.99 if name == "turned.png" else 0.999  # decoded reduced, and enlarged by its nearest pixels
             assert (np.asarray(one) == np.asarray(other)).mean() >= least, name
 

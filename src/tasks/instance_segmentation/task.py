@@ -95,9 +95,9 @@ class InstanceSegmentationTask(DetectionTask):
         pairs = zip(*(self.prediction.of(outputs, layer) for outputs in (expected, found)), strict=True)
         return max(same - sum(one.unlike_masks(other) for one, other in pairs), 0), largest
 
-    def metrics_of(self, outputs: Any, labels: Any, sizes_wh: Tensor) -> dict[str, Tensor]:
+    def metrics_of(self, found: Outputs, labels: Any, sizes_wh: Tensor) -> dict[str, Tensor]:
         assert isinstance(labels, Instances)
-        rows_ND6, masks = outputs
+        rows_ND6, masks = self.output_layer().undo(found)
         truth = true_boxes([labels.rows_of(n) for n in range(len(labels))])
         measure = MaskMeasure(
             masks if masks.dtype == object else as_bytes(masks),
