@@ -133,6 +133,7 @@ def test_augmented_training_keeps_nothing_by_itself(tmp_path: Path, images: Path
     assert "data.cache_views" in run_train(tmp_path / "run", *given).log and not entries(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_with_the_kept_features(tmp_path: Path, images: Path) -> None:
     given = [*SMALL, f"data.root={images}", f"data.cache_dir={tmp_path}/cache", "trainer.max_epochs=3", "test=false"]
     whole = run_train(tmp_path / "whole", *given)

@@ -53,6 +53,7 @@ def test_longer_steps_do_not_move_the_schedule(two_epochs: Run, tmp_path: Path, 
         assert 0.4 < another / one < 2.5
 
 
+@pytest.mark.slow
 def test_raised_epochs_are_trained_by_the_phases_that_are_left(two_epochs: Run, tmp_path: Path) -> None:
     run = resume(copy_of(two_epochs, tmp_path), "trainer.max_epochs=6")
     assert [row["phase"] for row in run.csv("epochs.csv")] == ["1", "2", "2", "2", "2", "2"]

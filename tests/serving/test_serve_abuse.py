@@ -118,6 +118,7 @@ def answers(server: Server) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_silent_connections_make_room(onnx_file: Path, start: StartServer) -> None:
     """Many more than there may be: the idle ones go first, at once, and the log says so once."""
     server = start(f"model={onnx_file}", "max_connections=8")

@@ -68,7 +68,7 @@ EVERYTHING = (
 @pytest.mark.parametrize(
     ("settings", "step"),
     [
-        (EVERYTHING, 9),
+        slow(EVERYTHING, 9),
         slow(("head=faster_rcnn", "trainer.accumulate_grad_batches=2", "data.cache=images"), 2),
         slow(("freeze=head_only", "data.num_workers=2", "scheduler=plateau"), 9),
         slow(("head=retinanet", "freeze.phases=[{train: 50%, epochs: 1}, {train: all}]", "ema_decay=0.9"), 4),

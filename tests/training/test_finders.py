@@ -169,6 +169,7 @@ def test_frozen_modules_stay_frozen_and_groups_keep_their_proportions(
         assert sorted(set(group_rates)) == pytest.approx([0.5 * rate, 3 * rate])
 
 
+@pytest.mark.slow
 def test_a_loss_that_never_falls_changes_nothing(
     tmp_path: Path, plain: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:

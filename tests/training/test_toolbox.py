@@ -226,6 +226,7 @@ def test_a_soup_is_kept_if_val_is_not_worse(trained: Runner, plain: tuple[str, .
     assert (": kept." in run.log and not torch.equal(best, last)) == (run.metrics["soup_epochs"] == 3)
 
 
+@pytest.mark.slow
 def test_a_bad_soup_is_not_kept(tmp_path: Path, trained: Runner, plain: tuple[str, ...]) -> None:
     def spoil(*_: object) -> None:
         for file in (tmp_path / "run" / "checkpoints" / "soup").glob("*.ckpt"):
