@@ -80,7 +80,9 @@ def test_pooling_that_rounds_up_is_replaced(kernel: int, stride: int) -> None:
         assert torch.equal(net[0](one), first(one))
 
 
-@pytest.mark.parametrize("name", mostly_slow(SEGMENTERS, *SEGMENTERS[:2]))
+@pytest.mark.parametrize(
+    "name", mostly_slow((n for n in SEGMENTERS if "resnet50" not in n and "101" not in n), *SEGMENTERS[:2])
+)
 def test_the_graph_says_what_the_checkpoint_says(tmp_path: Path, name: str) -> None:
     """Before anything is exported."""
     write_segmenter(name, tmp_path / "model.ckpt", 96)
@@ -173,7 +175,10 @@ def test_an_onnx_file_answers_as_predict_does(small: TrainedModel, tmp_path: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in SEGMENTERS if "/" in name and "swin" not in name])
+# One of each head; scripts/export_all.py tries the others, by hand.
+@pytest.mark.parametrize(
+    "name", ["squeezenet1_1/pyramid", "resnet18/lraspp", "mobilenet_v3_small/deeplabv3", "squeezenet1_1/fcn"]
+)
 def test_exported_files(tmp_path: Path, name: str, command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both formats are written and have passed their comparison."""
     monkeypatch.chdir(tmp_path)
