@@ -160,7 +160,7 @@ def stopped_of_two(rank: int, port: int, folder: str, common: list[str]) -> None
 
 @pytest.mark.slow
 def test_all_processes_end_together(tmp_path: Path, images: Path) -> None:
-    from test_processes import run_two
+    from support.processes import run_two
 
     ddp = ["trainer.devices=2", "trainer.strategy=ddp", "data.batch_size=4"]
     assert run_two(stopped_of_two, tmp_path, [*SMALL, f"data.root={images}", *happening(images), *ddp]) == [0, 0]
