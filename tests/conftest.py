@@ -176,8 +176,7 @@ def pixels_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """One run with a class for each pixel of scenes, with TensorBoard; two or three of eleven classes are found."""
     return trained_once(
         tmp_path_factory, "pixels_run", "task=segmentation", "data.scenes=40", "data.scene_px=72", "data.batch_size=4",
-        "augment=none",
-        "trainer.max_epochs=4", "logger=tensorboard", "+callbacks.figures.every_n_epochs=2",
+        "augment=none", "trainer.max_epochs=4", "logger=tensorboard", "+callbacks.figures.every_n_epochs=2",
     )  # fmt: skip
 
 

@@ -94,21 +94,35 @@ def enlarged(logits_BKhw: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(logits_BKhw.float(), size=tuple(size), mode="bilinear", align_corners=False)
 
 
+def classes_at(logits_Khw: Tensor, size: Sequence[int]) -> Tensor:
+    """The class of each pixel, uint8 [H, W]: where the logits, `enlarged` to this size, are highest.
+
+    The first of equals; 0 where logits are no numbers.
+    """
+    return _highest(logits_Khw, size, None)[0]
+
+
 def answers_at(logits_Khw: Tensor, size: Sequence[int], temperature: float = 1.0) -> tuple[Tensor, Tensor]:
-    """The class of each pixel, uint8 [H, W]: where the logits, `enlarged` to this size, are highest, the first of
-    equals; and its probability, float32 [H, W]. Pixels whose logits are no numbers have class 0 and NaN.
+    """The same, and the probability of that class, float32 [H, W]; NaN where logits are no numbers."""
+    classes_HW, best_HW, total_HW = _highest(logits_Khw, size, temperature)
+    return classes_HW, (best_HW / temperature - total_HW).exp()
+
+
+def _highest(logits_Khw: Tensor, size: Sequence[int], temperature: float | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each pixel the class, its logit, and with a temperature the logarithm of the sum of all exponentials.
 
     A few classes at a time, since an image of 12 megapixels has 10 GB of logits of 200 classes.
     """
     some = max(1, PIXELS_AT_ONCE // (size[0] * size[1]))
     best_HW = torch.full((size[0], size[1]), -torch.inf, device=logits_Khw.device)
     classes_HW = torch.zeros(best_HW.shape, dtype=torch.uint8, device=logits_Khw.device)
-    total_HW = best_HW  # logarithm of the sum of all exponentials
+    total_HW = best_HW
     for first in range(0, len(logits_Khw), some):
         values_KHW = enlarged(logits_Khw[None, first : first + some], size)[0]
         highest_HW, places_HW = values_KHW.max(dim=0)
         better_HW = highest_HW > best_HW
         classes_HW = torch.where(better_HW, (places_HW + first).to(torch.uint8), classes_HW)
         best_HW = torch.where(better_HW, highest_HW, best_HW)
-        total_HW = torch.logaddexp(total_HW, (values_KHW / temperature).logsumexp(dim=0))
-    return classes_HW, (best_HW / temperature - total_HW).exp()
+        if temperature is not None:
+            total_HW = torch.logaddexp(total_HW, (values_KHW / temperature).logsumexp(dim=0))
+    return classes_HW, best_HW, total_HW

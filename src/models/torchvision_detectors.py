@@ -10,14 +10,13 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from src.models.detection_heads import NewDetector, Norms
 from src.models.norms import freeze_norms
 from src.models.preprocessing import Preprocessing
-from src.models.whole_networks import detector_names, mask_detector_names, new_whole, with_own_classes
+from src.models.whole_networks import USUAL_ASPECT, detector_names, mask_detector_names, new_whole, with_own_classes
 from src.settings.errors import ConfigError
 
 # The COCO_V1 weights of these were trained with eps=0 in the body's FrozenBatchNorm, which their files do not say;
 # torchvision's constructors set it after loading.
 _TRAINED_WITHOUT_EPS = ("fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn", "retinanet_resnet50_fpn")
 _EPS = 1e-5  # of BatchNorm and FrozenBatchNorm where nothing else is said
-_USUAL_ASPECT = 4 / 3  # of the images of COCO
 
 
 def detector_preprocessing(name: str) -> Preprocessing:
@@ -29,7 +28,7 @@ def detector_preprocessing(name: str) -> Preprocessing:
     with torch.device("meta"):
         transform = cast(GeneralizedRCNNTransform, new_whole(name, 2).transform)
     fixed = transform.fixed_size
-    size_px = fixed[0] if fixed else round(transform.min_size[-1] * _USUAL_ASPECT)
+    size_px = fixed[0] if fixed else round(transform.min_size[-1] * USUAL_ASPECT)
     return Preprocessing(
         resize_px=size_px,
         crop_px=size_px,

@@ -12,10 +12,8 @@ from src.models.detection_heads import Norms
 from src.models.norms import bear_batches_of_one, freeze_norms
 from src.models.preprocessing import Preprocessing
 from src.models.segmenter import NewSegmenter, PixelNetwork
-from src.models.whole_networks import segmenter_names, with_own_classes
+from src.models.whole_networks import USUAL_ASPECT, segmenter_names, with_own_classes
 from src.settings.errors import ConfigError
-
-_USUAL_ASPECT = 4 / 3  # of the images of COCO
 
 
 class NamedMaps(PixelNetwork):
@@ -32,7 +30,7 @@ def segmenter_preprocessing(name: str) -> Preprocessing:
     here to what it becomes in images of 4:3.
     """
     preset = models.get_model_weights(name)["DEFAULT"].transforms()
-    longer_px = round(preset.resize_size[0] * _USUAL_ASPECT)
+    longer_px = round(preset.resize_size[0] * USUAL_ASPECT)
     mean, std = tuple(preset.mean), tuple(preset.std)
     return Preprocessing(preset.resize_size[0], longer_px, preset.interpolation.value, mean, std, "fit")
 

@@ -8,6 +8,7 @@ from torch import nn
 from torchvision import models
 
 _WITH_MASKS, _WITH_POINTS = "maskrcnn", "keypointrcnn"
+USUAL_ASPECT = 4 / 3  # of the images of COCO
 _CLASSES = {"detection": 91, "segmentation": 21}  # of torchvision's files, the background included
 
 

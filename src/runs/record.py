@@ -79,6 +79,13 @@ class RunRecord:
         return str(self.setting("backbone.name"))
 
     @property
+    def usual_norms(self) -> dict[str, str]:
+        """`norms` for a head that leaves them open: pretrained ones stand still, random ones train."""
+        if self.config["head"].get("norms", ...) is not None:
+            return {}
+        return {"norms": "train" if self.setting("backbone.weights") is None else "frozen"}
+
+    @property
     def output_dir(self) -> Path:
         return Path(self.setting("output_dir"))
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from conftest import Answer, Run
 from PIL import Image
-from support.scenes import scene
+from support.scenes import scene, with_odd_images
 from support.slow import mostly_slow
 
 from scripts.export_all import DETECTORS, write_detector
@@ -117,15 +117,8 @@ def test_a_program_finds_what_the_checkpoint_finds_and_loads_without_trust(tmp_p
 def test_an_onnx_file_answers_as_predict_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Any) -> None:
     """Alone, with numpy, Pillow and onnxruntime; images turned by a tag, large, broken, and with nothing on them."""
     write_detector("squeezenet1_1/fcos", tmp_path / "model.ckpt", 64, -2.0, *SMALL)
-    folder = tmp_path / "images"
-    folder.mkdir()
     monkeypatch.chdir(tmp_path)
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    for number, image in enumerate(images_of_all_sizes()):
-        image.save(folder / f"{number}.png")
-    scene(1, 128).resize((1500, 901)).save(folder / "turned.jpg", exif=exif)  # is decoded reduced
-    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
+    with_odd_images(tmp_path / "images", images_of_all_sizes())
     answer: Answer = command("export", "ckpt=model.ckpt", "images=images", "test_images=0")
     assert answer.status == 0 and "answers as the checkpoint's" in answer.err, answer.err
     session = onnxruntime.InferenceSession("model.onnx")

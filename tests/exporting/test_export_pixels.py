@@ -13,7 +13,7 @@ import pytest
 import torch
 from conftest import Answer, Run
 from PIL import Image
-from support.scenes import scene
+from support.scenes import scene, with_odd_images
 from support.slow import mostly_slow, slow
 from torch import nn
 
@@ -143,13 +143,7 @@ def test_a_file_that_answers_otherwise_is_not_written(small: TrainedModel, caplo
 @pytest.mark.slow  # torch.onnx takes most of it
 def test_an_onnx_file_answers_as_predict_does(small: TrainedModel, tmp_path: Path, command: Any) -> None:
     """Alone, with numpy, Pillow and onnxruntime; images turned by a tag, large, and broken."""
-    (folder := tmp_path / "images").mkdir()
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    for number, image in enumerate(images_of_all_sizes()):
-        image.save(folder / f"{number}.png")
-    scene(1, 128).resize((1500, 901)).save(folder / "turned.jpg", exif=exif)  # is decoded reduced
-    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
+    with_odd_images(tmp_path / "images", images_of_all_sizes())
     answer: Answer = command("export", "ckpt=model.ckpt", "images=images", "test_images=0")
     assert answer.status == 0 and "answers as the checkpoint's" in answer.err, answer.err
     session, facts = onnxruntime.InferenceSession("model.onnx"), json.loads((tmp_path / "model.json").read_text())

@@ -12,7 +12,7 @@ from torchvision import models
 
 from src.models.preprocessing import Preprocessing
 from src.models.segmentation_heads import deeplabv3, fcn, lraspp, pyramid
-from src.models.segmenter import NewSegmenter, SegmenterNetwork, answers_at, enlarged
+from src.models.segmenter import NewSegmenter, SegmenterNetwork, answers_at, classes_at, enlarged
 from src.models.torchvision_segmenters import own_pixels
 from src.models.weights import build_backbone, find_weights, preprocessing_of
 from src.models.whole_networks import class_dependent, new_whole, segmenter_names
@@ -131,5 +131,5 @@ def test_answers_do_not_depend_on_how_many_classes_are_enlarged_at_once(monkeypa
     for pixels in (2**25, 23 * 31 * 2):
         monkeypatch.setattr("src.models.segmenter.PIXELS_AT_ONCE", pixels)  # a constant: of memory
         classes, confidence = answers_at(logits, (23, 31), temperature=2.0)
-        assert torch.equal(classes.long(), whole.indices)
+        assert torch.equal(classes.long(), whole.indices) and torch.equal(classes_at(logits, (23, 31)), classes)
         torch.testing.assert_close(confidence, whole.values)

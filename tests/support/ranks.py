@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from conftest import Answer, Run
 from lightning import LightningModule, Trainer
 from support.processes import run_two
 from support.watching import watched
@@ -58,3 +59,18 @@ def hashes_of(folder: Path, plan: str) -> tuple[list[str], list[str]]:
     """After each phase, by each process."""
     first, second = (json.loads((folder / f"{plan}_{rank}.json").read_text()) for rank in range(2))
     return first, second
+
+
+def measured_alone(run: Run, split: str, command: Callable[..., Answer]) -> dict[str, Any]:
+    """The metrics of a split by src.evaluate, in one process."""
+    file = run.directory / f"alone_{split}.json"
+    answer = command("evaluate", f"ckpt={run.directory}", f"split={split}", f"output={file}")
+    assert answer.status == 0, answer.err
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
+
+
+def are_uneven(run: Run) -> bool:
+    """Whether a split cannot be shared out evenly among two processes."""
+    images = run.csv("split.csv")
+    return any(sum(image["split"] == split for image in images) % 2 for split in ("val", "test"))

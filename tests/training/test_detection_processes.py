@@ -1,12 +1,11 @@
 """Detectors in two processes: equal weights on both, and one process's AP. On the CPU, with gloo."""
 
-import json
 from pathlib import Path
 
 import pytest
-from conftest import Answer, Run
+from conftest import Run
 from support.painted_boxes import QUICK, painted_boxes
-from support.ranks import hashes_of, train_plans
+from support.ranks import are_uneven, hashes_of, measured_alone, train_plans
 
 pytestmark = pytest.mark.slow
 
@@ -41,12 +40,9 @@ def test_after_each_phase_both_processes_hold_the_same_weights(two: Path, plan: 
 @pytest.mark.parametrize("plan", PLANS)
 def test_ap_is_that_of_one_process(two: Path, plan: str, command) -> None:
     run = Run(two / plan, None)
-    images = run.csv("split.csv")
-    assert any(sum(image["split"] == split for image in images) % 2 for split in ("val", "test"))
+    assert are_uneven(run)
     for split in ("val", "test"):
-        answer: Answer = command("evaluate", f"ckpt={run.directory}", f"split={split}", f"output={two}/{plan}.json")
-        assert answer.status == 0, answer.err
-        alone = json.loads((two / f"{plan}.json").read_text())
+        alone = measured_alone(run, split, command)
         wanted = {name: value for name, value in alone.items() if name.startswith(f"{split}/ap")}
         assert len(wanted) > 3 and (wanted[f"{split}/ap"] > 0 or plan == "ssdlite")  # from random weights
         if plan != "retinanet":  # evaluated in float32 here

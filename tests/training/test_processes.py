@@ -1,6 +1,5 @@
 """Several processes: equal weights on all of them, one process's metrics, one directory. On the CPU, with gloo."""
 
-import json
 import os
 import subprocess
 import sys
@@ -8,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Answer, Run
+from conftest import Run
 from support.processes import free_port, run_two
-from support.ranks import hashes_of, train_plans
+from support.ranks import hashes_of, measured_alone, train_plans
 from support.watching import spoilt, watched
 
 pytestmark = pytest.mark.slow
@@ -62,9 +61,7 @@ def test_after_each_phase_both_processes_hold_the_same_weights(two: Path, plan: 
 def test_metrics_are_those_of_one_process(two: Path, plan: str, command) -> None:
     run = Run(two / plan, None)
     for split in ("val", "test"):
-        answer: Answer = command("evaluate", f"ckpt={run.directory}", f"split={split}", f"output={two}/{plan}.json")
-        assert answer.status == 0, answer.err
-        alone = json.loads((two / f"{plan}.json").read_text())
+        alone = measured_alone(run, split, command)
         for name, value in alone.items():
             if name.startswith(f"{split}/"):
                 assert run.metrics[name] == pytest.approx(value, abs=1e-6), name

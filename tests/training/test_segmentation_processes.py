@@ -1,11 +1,10 @@
 """A class per pixel in two processes: equal weights on both, and one process's metrics. On the CPU, with gloo."""
 
-import json
 from pathlib import Path
 
 import pytest
-from conftest import Answer, Run
-from support.ranks import hashes_of, train_plans
+from conftest import Run
+from support.ranks import are_uneven, hashes_of, measured_alone, train_plans
 
 pytestmark = pytest.mark.slow
 
@@ -37,12 +36,9 @@ def test_after_each_phase_both_processes_hold_the_same_weights(two: Path, plan: 
 @pytest.mark.parametrize("plan", PLANS)
 def test_metrics_are_those_of_one_process(two: Path, plan: str, command) -> None:
     run = Run(two / plan, None)
-    images = run.csv("split.csv")
-    assert any(sum(image["split"] == split for image in images) % 2 for split in ("val", "test"))
+    assert are_uneven(run)
     for split in ("val", "test"):
-        answer: Answer = command("evaluate", f"ckpt={run.directory}", f"split={split}", f"output={two}/{plan}.json")
-        assert answer.status == 0, answer.err
-        alone = json.loads((two / f"{plan}.json").read_text())
+        alone = measured_alone(run, split, command)
         names = [f"{split}/{name}" for name in ("miou", "acc", "dice", "loss")]
         if plan != "lraspp":  # evaluated in float32 here
             assert [run.metrics[name] for name in names] == pytest.approx([alone[name] for name in names], abs=1e-5)

@@ -65,8 +65,7 @@ class DetectionTask(FineTuneTask):
     @classmethod
     def adapt(cls, net: nn.Module, record: RunRecord, head: Callable[..., Any], channels_last: bool) -> DetectorNetwork:
         chosen = {name: value for name, value in record.network.items() if name == "finest_stride"}
-        if record.config["head"].get("norms", ...) is None:
-            chosen["norms"] = "train" if record.setting("backbone.weights") is None else "frozen"
+        chosen |= record.usual_norms
         detector = head(net, record.backbone_name, record.preprocessing.crop_px, len(record.class_names), **chosen)
         return cls.network_kind(detector, record.preprocessing, channels_last, record.network["max_detections"])
 

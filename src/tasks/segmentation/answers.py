@@ -10,7 +10,7 @@ from torch import Tensor
 
 from src.data.samplers import mixed_seed
 from src.evaluation.pixels.confusion import VOID
-from src.models.segmenter import answers_at
+from src.models.segmenter import classes_at
 
 LOGITS_OF_IMAGE = 16384  # that are kept of it: 256 pixels of 64 classes
 PIXELS = (16, 256)  # fewest and most
@@ -43,7 +43,7 @@ def evidence_of(logits: Sequence[Tensor], masks: Sequence[Tensor], rows: Sequenc
     """`confusion` int32 [B, K, K], `logits` float16 [B, P, K] and `truth` uint8 [B, P] of some pixels."""
     confusions, some, truths = [], [], []
     for logits_Khw, mask_HW, row in zip(logits, masks, rows, strict=True):
-        found_HW, _ = answers_at(logits_Khw, mask_HW.shape)
+        found_HW = classes_at(logits_Khw, mask_HW.shape)
         confusions.append(confusion_of(mask_HW, found_HW, len(logits_Khw)).int())
         values_PK, truth_P = sampled_pixels(logits_Khw, mask_HW, row)
         some.append(values_PK - values_PK.amax(dim=1, keepdim=True))  # so that 16 bits do

@@ -17,7 +17,7 @@ from src.data.table import ImageTable
 from src.data.transforms import evaluation_transform
 from src.evaluation.evidence import Evidence
 from src.evaluation.pixels.confusion import VOID
-from src.models.segmenter import answers_at
+from src.models.segmenter import classes_at
 from src.reports.drawn_masks import draw_column, draw_mask, draw_mistakes, with_legend
 from src.reports.judged_boxes import draw_grid
 from src.runs.record import RunRecord
@@ -72,7 +72,7 @@ def look_again(task: Answering, table: ImageTable, evidence: Evidence, images: I
         logits_Khw = task.look_at(transform(image))
         factor = PANEL_PX / max(image.size)
         size = max(round(image.width * factor), 1), max(round(image.height * factor), 1)
-        found_HW, _ = answers_at(logits_Khw, size[::-1])
+        found_HW = classes_at(logits_Khw, size[::-1])
         truth_HW = np.asarray(Image.fromarray(mask_HW).resize(size, Image.Resampling.NEAREST))
         smooth = Image.Resampling.BICUBIC if factor < 1 else Image.Resampling.NEAREST
         yield Looked(n, image.resize(size, smooth), truth_HW, found_HW.cpu().numpy())

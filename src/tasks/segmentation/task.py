@@ -55,10 +55,8 @@ class SegmentationTask(FineTuneTask):
     def adapt(
         cls, net: nn.Module, record: RunRecord, head: Callable[..., Any], channels_last: bool
     ) -> SegmenterNetwork:
-        chosen = {}
-        if record.config["head"].get("norms", ...) is None:
-            chosen["norms"] = "train" if record.setting("backbone.weights") is None else "frozen"
-        segmenter = head(net, record.backbone_name, record.preprocessing.crop_px, len(record.class_names), **chosen)
+        size_px, classes = record.preprocessing.crop_px, len(record.class_names)
+        segmenter = head(net, record.backbone_name, size_px, classes, **record.usual_norms)
         return SegmenterNetwork(segmenter, record.preprocessing, channels_last)
 
     def configure_metrics(self) -> None:
