@@ -1,17 +1,18 @@
 """Hydra reads each file of settings once in a test process, and builds each choice of options once.
 
-Both took a tenth of a second in every command. The values of a command line are applied by Hydra itself each time.
+That took a tenth of a second in every command. The values of a command line are applied by Hydra itself each time.
 """
 
 import copy
 from dataclasses import dataclass
 from typing import Any
 
+from hydra._internal import defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository, ConfigRepository
-from hydra.core.default_element import ResultDefault
+from hydra.core.default_element import InputDefault, ResultDefault
 from hydra.plugins.config_source import ConfigResult
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from src.settings.project import CONF_DIR
 
@@ -19,16 +20,17 @@ UNCHANGING = {"hydra.conf", str(CONF_DIR), ""}  # during the tests: files of Hyd
 
 load = ConfigRepository.load_config
 build = ConfigLoaderImpl._compose_config_from_defaults_list
+interpolation_map = defaults_list._create_interpolation_map
 
 
 @dataclass
-class ReadAnew:
-    """Without what is kept, since what is read becomes a part of what is built."""
+class Copies:
+    """Since what is read becomes a part of what is built."""
 
     repo: Any
 
     def load_config(self, config_path: str) -> ConfigResult | None:
-        return load(self.repo, config_path)
+        return copy.deepcopy(self.repo.load_config(config_path))
 
     def get_schema_source(self) -> Any:
         return self.repo.get_schema_source()
@@ -55,8 +57,16 @@ def compose_each_once() -> None:
             return build(self, defaults, repo)
         key = tuple(map(repr, defaults))
         if key not in choices:
-            choices[key] = build(self, defaults, ReadAnew(repo.delegate))
+            choices[key] = build(self, defaults, Copies(repo))
         return copy.deepcopy(choices[key])
 
     ConfigRepository.load_config = load_once
     ConfigLoaderImpl._compose_config_from_defaults_list = build_once
+    defaults_list._create_interpolation_map = map_at_need
+
+
+def map_at_need(overrides: Any, defaults: list[InputDefault], self_added: bool) -> DictConfig:
+    """Hydra makes it for every file, though only interpolations in lists of defaults look anything up in it."""
+    if not any(one.is_interpolation() for one in defaults):
+        return OmegaConf.create()
+    return interpolation_map(overrides, defaults, self_added)
