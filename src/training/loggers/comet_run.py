@@ -43,7 +43,8 @@ class CometRun(ServiceLogger, CometLogger):
         os.environ.setdefault("COMET_ERROR_TRACKING_ENABLE", "false")
         super().__init__(
             project=project or os.environ.get("COMET_PROJECT_NAME") or PROJECT, workspace=workspace,
-            offline_directory=offline_directory, name=name, tags=list(tags or ()), **{"display_summary_level": 0, **more},
+            offline_directory=offline_directory, name=name, tags=list(tags or ()),
+            **{"display_summary_level": 0, **more},
         )  # fmt: skip
         self._online, self.log_model = online, log_model
 
@@ -60,7 +61,7 @@ class CometRun(ServiceLogger, CometLogger):
         _ = self.experiment
 
     def place(self) -> str:
-        return str(self.experiment.url if self._online else Path(str(self.save_dir)) / f"{self._experiment_key}.zip")
+        return str(self.experiment.url if self._online else self.save_dir)
 
     def close(self, status: Status) -> None:
         if self._experiment is not None:
