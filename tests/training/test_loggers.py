@@ -69,6 +69,13 @@ def test_a_missing_package_is_told_before_torch(
     assert re.findall(r"uv sync --extra (\w+)", answer.err) == ["wandb", "mlflow", "comet"]
 
 
+def test_settings_of_several_loggers_are_checked_as_those_of_one(command: Callable[..., Answer]) -> None:
+    answer = command("train", "logger=[csv,wandb]", "logger.wandb.offline=7")
+    assert answer.status == 1 and "logger.wandb.offline=7 is not true or false" in answer.err
+    answer = command("train", "logger=[csv,wandb]", "logger.wandb.ofline=true")
+    assert answer.status == 1 and "Did you mean 'logger.wandb.offline'?" in answer.err
+
+
 @pytest.mark.parametrize(
     "typed",
     [f"+logger.comet.api_key={KEY}", f"+logger.wandb.settings.api_key={KEY}",
