@@ -86,6 +86,10 @@ def test_secrets_are_no_settings(command: Callable[..., Answer], tmp_path: Path,
     answer = command("train", "logger=[wandb,mlflow,comet]", typed, f"output_dir={tmp_path}/run")
     assert answer.status == 1 and "holds a secret" in answer.err and "in the environment" in answer.err
     assert KEY not in answer.err + answer.out and not files_with(tmp_path, KEY)
+    answer = command(
+        "train", "-m", "seed=0,1", "logger=[wandb,mlflow,comet]", typed, f"hydra.sweep.dir={tmp_path}/sweep"
+    )
+    assert answer.status == 1 and KEY not in answer.err and not (tmp_path / "sweep").exists()
 
 
 def test_a_secret_in_a_yaml_or_a_checkpoint_is_refused_too() -> None:
