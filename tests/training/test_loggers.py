@@ -1,5 +1,6 @@
 """What a run shows in the services that people keep their runs in; all of it on this machine."""
 
+import importlib.util
 import json
 import logging
 import re
@@ -21,6 +22,12 @@ from src.train import train
 from src.training.loggers.service import MOST_FAILURES, ServiceLogger
 
 KEY = "0123456789abcdef0123456789abcdef01234567"  # of nobody
+
+
+def needs(*packages: str) -> pytest.MarkDecorator:
+    """Extras, which a user may do without; .ci/run has them."""
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    return pytest.mark.skipif(bool(missing), reason=f"{', '.join(missing)} not installed")
 
 
 @pytest.fixture(autouse=True)
@@ -138,6 +145,7 @@ def artifacts_of(client: Any, run: Any, folder: str) -> set[str]:
 
 
 @pytest.mark.slow
+@needs("mlflow")
 def test_mlflow_gets_everything_and_goes_on_with_its_run(plain: list[str], tmp_path: Path) -> None:
     """TensorBoard stands beside it. What a resumed run has otherwise is a tag, since parameters cannot change."""
     from mlflow.tracking import MlflowClient
@@ -204,6 +212,7 @@ def wandb_history(folder: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
+@needs("wandb")
 def test_wandb_gets_everything_and_goes_on_with_its_run(plain: list[str], tmp_path: Path) -> None:
     run = run_train(tmp_path / "run", *plain, "logger=wandb")
     (first,) = (run.directory / "wandb").glob("offline-run-*")
@@ -224,6 +233,7 @@ def test_wandb_gets_everything_and_goes_on_with_its_run(plain: list[str], tmp_pa
 
 
 @pytest.mark.slow
+@needs("comet_ml")
 def test_comet_gets_everything(plain: list[str], tmp_path: Path) -> None:
     """And TensorBoard's calls are not logged there again."""
     run = run_train(tmp_path / "run", *plain, "logger=[tensorboard,comet]", "logger.comet.online=false")
@@ -241,6 +251,7 @@ def test_comet_gets_everything(plain: list[str], tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@needs("wandb")
 def test_each_job_of_a_sweep_is_a_run_of_its_own(
     plain: list[str], tmp_path: Path, command: Callable[..., Answer]
 ) -> None:
@@ -256,6 +267,7 @@ def test_each_job_of_a_sweep_is_a_run_of_its_own(
 
 
 @pytest.mark.slow
+@needs("wandb", "mlflow")
 def test_of_two_processes_the_first_one_logs(plain: list[str], tmp_path: Path) -> None:
     given = [*plain, "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "data.num_workers=0"]
     given += ["data.cache=none", "logger=[wandb,mlflow]", f"output_dir={tmp_path}/run"]
@@ -267,6 +279,7 @@ def test_of_two_processes_the_first_one_logs(plain: list[str], tmp_path: Path) -
 
 
 @pytest.mark.slow
+@needs("wandb")
 def test_a_service_without_a_login_is_one_message(
     monkeypatch: pytest.MonkeyPatch, plain: list[str], tmp_path: Path
 ) -> None:
