@@ -102,7 +102,8 @@ def test_secrets_are_no_settings(command: Callable[..., Answer], tmp_path: Path,
 def test_a_secret_in_a_yaml_or_a_checkpoint_is_refused_too() -> None:
     node = {"_target_": "x.WandbRun", "tags": ["https://me:pass@there"], "settings": {"api_key": KEY}, "api_key": None}
     problems = list(logger_problems({"mine": node}))
-    assert [text.split()[0] for text in problems] == ["logger.mine.tags.0", "logger.mine.settings.api_key"]
+    names = [text.split()[0] for text in problems if "needs the package" not in text]
+    assert names == ["logger.mine.tags.0", "logger.mine.settings.api_key"]
     assert "pass" not in "".join(problems) and KEY not in "".join(problems)
 
 

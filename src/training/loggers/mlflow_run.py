@@ -68,11 +68,11 @@ class MlflowRun(ServiceLogger, MLFlowLogger):
 
         if (found := self._mlflow_client.get_experiment_by_name(self._experiment_name)) is None:
             try:
-                return self._mlflow_client.create_experiment(self._experiment_name, self._artifact_location)
+                return str(self._mlflow_client.create_experiment(self._experiment_name, self._artifact_location))
             except MlflowException:  # has another job of a sweep just made it?
                 if (found := self._mlflow_client.get_experiment_by_name(self._experiment_name)) is None:
                     raise
-        return found.experiment_id
+        return str(found.experiment_id)
 
     def find_run(self, experiment_id: str, run_id: str) -> str | None:
         """MLflow's id of the run with the tag; None if the store has none."""
