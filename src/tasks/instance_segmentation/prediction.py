@@ -104,11 +104,6 @@ class InstanceSegmentationPrediction(DetectionPrediction):
                 return True
         return False
 
-    def same_as(self, other: Self, unit: Floats) -> bool:
-        """The same objects, as of DetectionPrediction, with the same masks but for some pixels at their edges."""
-        pairs = zip(self.crops, other.crops, strict=False)
-        return super().same_as(other, unit) and all(alike(one, two) for one, two in pairs)
-
 
 def as_bytes(masks: Floats) -> npt.NDArray[np.uint8]:
     """Probabilities 0..1 as `pasted` has them."""
