@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from src.evaluation.found_objects import FoundObjects, joined
+from src.evaluation.found_objects import FoundObjects, joined, mask_in_file
 from src.evaluation.prediction import Outputs, Prediction
 from src.serving.facts import ModelFacts
 from src.serving.pixels import Pixels, Size
@@ -32,7 +31,8 @@ class ServedModel(ABC):
     def compute(self, images: Sequence[Pixels], sizes_wh: Sequence[Size]) -> Outputs:
         """The outputs for RGB images and the sizes of their files, as `read_pixels` gives them.
 
-        Of objects: `boxes` float32 [N, D, 4] in pixels of the files, `scores` [N, D], and `labels` [N, D], -1 = none.
+        Of objects: `boxes` float32 [N, D, 4] in pixels of the files, `scores` [N, D], and `labels` [N, D], -1 = none;
+        with masks, float32 [N, D, S, S] in their boxes, or Crops [N, D].
         Of pixels: lists with `mask` uint8 [H, W] and `confidence` float32 of each image.
         """
 
@@ -84,6 +84,8 @@ class ServedModel(ABC):
         for name, shape in self.prediction.output_shapes(self.facts.class_names).items():
             if name not in outputs:
                 raise ConfigError(f"'{self.facts.file}' gives {name} that cannot be served: serve its checkpoint.")
+            if name == "masks" and outputs[name].dtype == object:
+                continue  # Crops, whose masks were looked at before
             if self.prediction.of_pixels:  # there is one of each image, which may have any size
                 faults = [fault_of(one, name, shape) for one in outputs[name]]
             else:
@@ -97,29 +99,33 @@ class ExportedModel(ServedModel):
 
     @abstractmethod
     def run(self, images_N3HW: Pixels) -> Outputs:
-        """The file's outputs as they are. One that finds objects takes one image, and has `boxes` in its pixels."""
+        """The file's outputs as they are. One that finds objects takes one image, and has `boxes` and `masks` in its
+        pixels.
+        """
 
     @property
     def takes_whole(self) -> bool:
-        return self.prediction.of_pixels
+        return "masks" in self.prediction.uses
 
     def compute(self, images: Sequence[Pixels], sizes_wh: Sequence[Size]) -> Outputs:
         if not (self.finds_objects or self.takes_whole):
             return self.run(np.stack(images))
         found = [self.run(image[None]) for image in images]
-        if self.takes_whole:
+        if self.prediction.of_pixels:
             return in_pixels_of(found, sizes_wh)
-        return joined(
-            found, [(w / image.shape[2], h / image.shape[1]) for image, (w, h) in zip(images, sizes_wh, strict=True)]
-        )
+        for one, image in zip(found, images, strict=True):
+            if "masks" in one and (one["masks"].shape[1:] != image.shape[1:] or one["masks"].dtype != np.uint8):
+                raise ConfigError(f"'{self.facts.file}' answers with masks of other images: export it anew.")
+        scales = [(w / image.shape[2], h / image.shape[1]) for image, (w, h) in zip(images, sizes_wh, strict=True)]
+        return joined(found, scales, sizes_wh)
 
 
 def in_pixels_of(found: Sequence[Outputs], sizes_wh: Sequence[Size]) -> Outputs:
     """The outputs [1, H, W] of several images as lists, masks in pixels of the files: large JPEGs come reduced."""
     outputs: Any = {name: [one[name][0] for one in found] for name in found[0]}
     for n, (mask_HW, size_wh) in enumerate(zip(outputs["mask"], sizes_wh, strict=True)):
-        if mask_HW.shape != size_wh[::-1] and mask_HW.dtype == np.uint8:
-            outputs["mask"][n] = np.asarray(Image.fromarray(mask_HW).resize(size_wh, Image.Resampling.NEAREST))
+        if mask_HW.dtype == np.uint8:
+            outputs["mask"][n] = mask_in_file(mask_HW, size_wh)
     return dict(outputs)
 
 

@@ -57,8 +57,8 @@ def test_outputs_of_single_images_are_joined() -> None:
         "labels": np.array([1, 0]),
     }
     none = {"boxes": np.empty((0, 4), np.float32), "scores": np.empty(0, np.float32), "labels": np.empty(0, np.int64)}
-    outputs = joined([none, some], [(1, 1), (2, 3)])
+    outputs = joined([none, some], [(1, 1), (2, 3)], [(9, 9)] * 2)
     assert outputs["boxes"].tolist() == [[[0] * 4] * 2, [[2, 6, 6, 12], [0, 0, 4, 6]]]
     assert outputs["labels"].tolist() == [[-1, -1], [1, 0]] and outputs["labels"].dtype == np.float32
-    assert joined([none, none], [(1, 1)] * 2)["boxes"].shape == (2, 0, 4)
+    assert joined([none, none], [(1, 1)] * 2, [(9, 9)] * 2)["boxes"].shape == (2, 0, 4)
     assert [len(one) for one in DetectionPrediction.of(outputs, Facts(None))] == [0, 1]
