@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from src.evaluation.pixels.crops import Crop
 from src.evaluation.pixels.run_lengths import text_of_runs
@@ -72,13 +71,6 @@ def joined(found: Sequence[Outputs], scales: Sequence[tuple[float, float]], size
         boxes_ND4[n, :count] = one["boxes"] * np.array(scale * 2, dtype=np.float32)
         scores_ND[n, :count], labels_ND[n, :count] = one["scores"], one["labels"]
         for m, mask_HW in enumerate(one.get("masks", ())):
-            crops_ND[n, m] = Crop.of(mask_in_file(mask_HW, sizes_wh[n]) > 0)
+            crops_ND[n, m] = Crop.of(mask_HW > 0).scaled(mask_HW.shape[::-1], sizes_wh[n])
     outputs = {"boxes": boxes_ND4, "scores": scores_ND, "labels": labels_ND}
     return outputs | ({"masks": crops_ND, SIZES: np.array(sizes_wh)} if "masks" in found[0] else {})
-
-
-def mask_in_file(mask_HW: npt.NDArray[np.uint8], size_wh: Size) -> npt.NDArray[np.uint8]:
-    """In pixels of the file, of which a large JPEG comes reduced."""
-    if mask_HW.shape == size_wh[::-1]:
-        return mask_HW
-    return np.asarray(Image.fromarray(mask_HW).resize(size_wh, Image.Resampling.NEAREST))

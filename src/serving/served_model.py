@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
-from src.evaluation.found_objects import FoundObjects, joined, mask_in_file
+from src.evaluation.found_objects import FoundObjects, joined
 from src.evaluation.prediction import Outputs, Prediction
 from src.serving.facts import ModelFacts
 from src.serving.pixels import Pixels, Size
 from src.settings.errors import ConfigError
 from src.tasks.lookup import prediction_class
 
+MOST_PIXELS = 2**21  # of an image from which an exported file makes masks of objects: 6 bytes for each object and pixel
 PROBABILITY_SLACK = 1e-3  # of rounding in float16
 
 
@@ -110,6 +112,8 @@ class ExportedModel(ServedModel):
     def compute(self, images: Sequence[Pixels], sizes_wh: Sequence[Size]) -> Outputs:
         if not (self.finds_objects or self.takes_whole):
             return self.run(np.stack(images))
+        if self.finds_objects and self.takes_whole:
+            images = [reduced(image) for image in images]
         found = [self.run(image[None]) for image in images]
         if self.prediction.of_pixels:
             return in_pixels_of(found, sizes_wh)
@@ -120,12 +124,23 @@ class ExportedModel(ServedModel):
         return joined(found, scales, sizes_wh)
 
 
+def reduced(image_3HW: Pixels) -> Pixels:
+    """With at most MOST_PIXELS, since such a model makes a mask as large for each object."""
+    height, width = image_3HW.shape[1:]
+    if height * width <= MOST_PIXELS:
+        return image_3HW
+    factor = (MOST_PIXELS / (height * width)) ** 0.5
+    size = max(1, int(width * factor)), max(1, int(height * factor))
+    image = Image.fromarray(image_3HW.transpose(1, 2, 0)).resize(size, Image.Resampling.BICUBIC)
+    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+
+
 def in_pixels_of(found: Sequence[Outputs], sizes_wh: Sequence[Size]) -> Outputs:
     """The outputs [1, H, W] of several images as lists, masks in pixels of the files: large JPEGs come reduced."""
     outputs: Any = {name: [one[name][0] for one in found] for name in found[0]}
     for n, (mask_HW, size_wh) in enumerate(zip(outputs["mask"], sizes_wh, strict=True)):
-        if mask_HW.dtype == np.uint8:
-            outputs["mask"][n] = mask_in_file(mask_HW, size_wh)
+        if mask_HW.shape != size_wh[::-1] and mask_HW.dtype == np.uint8:
+            outputs["mask"][n] = np.asarray(Image.fromarray(mask_HW).resize(size_wh, Image.Resampling.NEAREST))
     return dict(outputs)
 
 

@@ -127,9 +127,9 @@ def test_a_threshold_of_ones_own(tmp_path: Path) -> None:
 
 
 def test_masks_of_an_exported_file_are_in_pixels_of_the_upload(tmp_path: Path) -> None:
-    """Of images of several shapes together; a large JPEG is decoded reduced."""
+    """Of images of several shapes together; a large JPEG is decoded reduced, and a large PNG computed reduced."""
     model, images, wanted = load_model(None, str(write_boxes_onnx(tmp_path / "m.onnx", masks=True)), "cpu"), [], []
-    for size, kind in (((60, 40), "PNG"), ((1200, 900), "JPEG"), ((30, 80), "PNG")):
+    for size, kind in (((60, 40), "PNG"), ((1200, 900), "JPEG"), ((30, 80), "PNG"), ((2000, 1500), "PNG")):
         pixels, stream = np.zeros((size[1], size[0], 3), np.uint8), io.BytesIO()
         pixels[:, : size[0] // 3, 1] = 200
         Image.fromarray(pixels).save(stream, kind)
