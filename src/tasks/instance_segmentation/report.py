@@ -14,7 +14,7 @@ HEADLINE = ["mask_ap", "mask_ap50", "box_ap", "f1"]
 EXPORTED = HEADLINE[:2]
 NOTE = (
     "<p>Here an answer is right, missed or badly placed by the IoU of its mask with that of the true object, and an "
-    "object is as large as its mask has pixels; only box_ap is of the boxes.</p>"
+    "object is as large as its mask has pixels; only box_ap and box_ap50 are of the boxes.</p>"
 )
 
 

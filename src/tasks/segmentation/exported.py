@@ -23,6 +23,7 @@ class ExportedSegmenter(ExportedModel):
     and `confidence` float32 [B, H, W], the probability of that class, in their own pixels.
     """
 
+    resize: PillowResizeWhole
     advice = (
         " Images are of many shapes, and some networks (Swin, MaxViT) compute otherwise in each. Take a convolutional "
         "one, such as backbone=squeezenet1_1 or resnet50, or train with data.resize_mode=stretch: all images are then "
