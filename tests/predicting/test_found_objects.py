@@ -161,6 +161,8 @@ def test_of_a_run_it_is_told_before_a_checkpoint_is_opened(
     """Which imports torch. A checkpoint alone is asked itself."""
     checkpoint = colors_run.directory / "checkpoints" / "best.ckpt"
     (tmp_path / "config.yaml").write_bytes((colors_run.directory / "config.yaml").read_bytes())
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "best.ckpt").write_bytes(b"none that can be opened")
     typed = [f"images={colors}", f"output={tmp_path}/p.csv", f"draw={tmp_path}/drawn", "accelerator=cpu"]
     answer: Answer = command("predict", f"ckpt={checkpoint if opened else tmp_path}", *typed)
     assert answer.status == 1 and "/drawn is for models that find objects" in answer.err
