@@ -3,7 +3,8 @@
 python predict_onnx.py model.onnx <folder or image> [predictions.csv [folder for images with their boxes, or for masks]]
 
 The columns are those of src.predict: a row per image, or per box of a detector. Of a class for each pixel the folder
-gets PNGs whose pixels are numbers of classes, with a palette; without a folder they are not written.
+gets PNGs whose pixels are numbers of classes, with a palette; without a folder they are not written. Boxes with masks
+are drawn with these.
 """
 
 import csv
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageColor, ImageDraw, ImageOps
 
 SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff",
@@ -50,10 +51,11 @@ def decode(path: Path, needed_px: int) -> tuple[np.ndarray, list[float]]:
 
 class Model:
     """Of a class per image, of classes that reach their thresholds, of numbers, of boxes, or of a class for each pixel:
-    the outputs tell which. `mask`: the one of the last image, uint8 [H, W].
+    the outputs tell which. Of the last image `mask`, uint8 [H, W], or `masks` of its boxes, bool [M, H, W].
     """
 
     mask: np.ndarray
+    masks: np.ndarray = np.empty((0, 1, 1), dtype=bool)
 
     def __init__(self, file: str) -> None:
         self.session = onnxruntime.InferenceSession(file)
@@ -64,7 +66,8 @@ class Model:
         self.names, self.columns = names, ["path", *answer, "ood_score", "error", *(f"prob:{name}" for name in names)]
         self.kind = self.session.get_outputs()[0].name
         if self.kind == "boxes":
-            self.columns = ["path", *CORNERS, "prediction", "score", "error"]
+            more = ["pixels"] if len(self.session.get_outputs()) > 3 else []
+            self.columns = ["path", *CORNERS, "prediction", "score", *more, "error"]
         if self.kind == "mask":
             self.palette = [part for color in json.loads(metadata["palette"]) for part in color]
             self.columns = ["path", "prediction", "confidence", "error", *(f"share:{name}" for name in names)]
@@ -75,31 +78,35 @@ class Model:
     def predict(self, path: Path) -> list[dict[str, str]]:
         try:
             images, scale = decode(path, self.preprocessing["resize_px"])
-        except Exception as error:  # decoders raise whatever they like
+            outputs = self.session.run(None, {"images": images})
+        except Exception as error:  # decoders raise whatever they like, and so does onnxruntime
             reason = str(error).replace(repr(str(path)), "").strip(" :") or type(error).__name__
             return [{"path": str(path), "error": reason}]
-        outputs = self.session.run(None, {"images": images})
         if self.kind == "boxes":
-            found = self.boxes(outputs[0] * np.array(scale * 2, dtype=np.float32), *outputs[1:])
+            found = self.boxes(outputs, scale)
             return [{"path": str(path), **row} for row in found] or [{"path": str(path)}]
         if self.kind == "mask":
             return [{"path": str(path), **self.pixels(outputs[0][0], outputs[1][0], scale)}]
         return [self.row(path, *(output[0] for output in outputs))]
 
-    def boxes(self, corners: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> list[dict[str, str]]:
+    def boxes(self, outputs: list[np.ndarray], scale: list[float]) -> list[dict[str, str]]:
         """Those whose score reaches the threshold of their class, the best first; in pixels of the upright file."""
+        corners, scores, labels = outputs[0] * np.array(scale * 2, dtype=np.float32), *outputs[1:3]
         least = np.array(self.thresholds or [0.5] * len(self.names), dtype=np.float32)
-        return [
+        kept = (scores >= least[labels]) & ((corners[:, 2:] - corners[:, :2]).min(axis=1, initial=1) >= LEAST_PX)
+        rows = [
             {name: f"{side:.2f}" for name, side in zip(CORNERS, box, strict=True)}
             | {"prediction": self.names[label], "score": f"{score:.6f}"}
-            for box, score, label in zip(corners.tolist(), scores, labels, strict=True)
-            if score >= least[label] and min(box[2] - box[0], box[3] - box[1]) >= LEAST_PX
+            for box, score, label in zip(corners[kept].tolist(), scores[kept], labels[kept], strict=True)
         ]
+        if len(outputs) > 3:
+            self.masks = np.array([in_file(mask, scale) for mask in outputs[3][kept]], dtype=bool)
+            rows = [row | {"pixels": str(mask.sum())} for row, mask in zip(rows, self.masks, strict=True)]
+        return rows
 
     def pixels(self, mask: np.ndarray, confidence: np.ndarray, scale: list[float]) -> dict[str, str]:
         """Shares of the classes in the pixels of the upright file, those of half a percent as the prediction."""
-        size = [round(side * factor) for side, factor in zip(mask.shape[::-1], scale, strict=True)]
-        self.mask = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+        self.mask = in_file(mask, scale)
         shares = np.bincount(self.mask.reshape(-1), minlength=len(self.names)) / self.mask.size
         shown = [self.names[k] for k in np.argsort(-shares, kind="stable") if shares[k] >= SHOWN_SHARE]
         row = {"prediction": ";".join(shown), "confidence": f"{confidence.mean():.6f}"}
@@ -122,19 +129,30 @@ class Model:
         return {**row, "prediction": self.names[int(first.argmax())], "confidence": f"{first.max():.6f}"}
 
 
-def draw(path: Path, rows: list[dict[str, str]], file: Path) -> None:
-    """The image with its boxes, as JPEG; the same class has the same colour."""
+def in_file(mask: np.ndarray, scale: list[float]) -> np.ndarray:
+    """A mask uint8 [H, W] in pixels of the upright file."""
+    size = [round(side * factor) for side, factor in zip(mask.shape[::-1], scale, strict=True)]
+    return np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+
+
+def draw(path: Path, rows: list[dict[str, str]], masks: np.ndarray, file: Path) -> None:
+    """The image with its boxes, and with their masks if there are any, as JPEG; the same class has the same colour."""
     with Image.open(path) as opened:
         image = ImageOps.exif_transpose(opened).convert("RGB")
+    for row, mask in zip(rows, masks, strict=False):
+        image.paste(color_of(row), mask=Image.fromarray(mask.astype(np.uint8) * 110))
     brush, width = ImageDraw.Draw(image), max(1, max(image.size) // 320)
     for row in rows:
         if row.get("prediction"):
             left, top, right, bottom = (float(row[name]) for name in CORNERS)
-            color = f"hsl({sum(row['prediction'].encode()) * 47 % 360}, 90%, 50%)"
+            color, text = color_of(row), f"{row['prediction']} {float(row['score']):.2f}"
             brush.rectangle((left, top, max(right - 1, left), max(bottom - 1, top)), outline=color, width=width)
-            text = f"{row['prediction']} {float(row['score']):.2f}"
             brush.text((left + width, top), text, fill=color, font_size=max(10, max(image.size) // 45))
     image.save(file, quality=90)
+
+
+def color_of(row: dict[str, str]) -> tuple[int, ...]:
+    return ImageColor.getrgb(f"hsl({sum(row['prediction'].encode()) * 47 % 360}, 90%, 50%)")
 
 
 def main(model_file: str, images: str, output: str = "predictions.csv", drawn: str = "") -> None:
@@ -165,7 +183,7 @@ def main(model_file: str, images: str, output: str = "predictions.csv", drawn: s
                 model.write_mask(Path(drawn) / (f"{below}.png" if same else below.with_suffix(".png")))
             elif drawn and not rows[0].get("error"):
                 Path(drawn).mkdir(exist_ok=True)
-                draw(path, rows, Path(drawn) / f"{number:05d}_{path.stem}.jpg")
+                draw(path, rows, model.masks, Path(drawn) / f"{number:05d}_{path.stem}.jpg")
 
 
 if __name__ == "__main__":

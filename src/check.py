@@ -29,9 +29,9 @@ def check(cfg: DictConfig) -> None:
     with importing():
         from src.build.data import build_data_to_check
         from src.data.checking.annotations import other_notes
-        from src.data.checking.counts import target_counts
         from src.data.checking.findings import find_all
         from src.data.checking.look import look_at_images
+        from src.data.checking.of_targets import check_of
         from src.data.checking.overview import finding_lines, overview_lines
         from src.data.checking.reasons import reasons_against
         from src.reports.check import write_findings, write_page
@@ -48,7 +48,7 @@ def check(cfg: DictConfig) -> None:
     found = find_all(datamodule, facts, cfg.tiny_px, cfg.near_duplicate_bits)
     reasons = reasons_against(table, found)
     log.info("Done in %.1f s", time.perf_counter() - start)
-    counts, notes = target_counts(datamodule, facts), other_notes(datamodule)
+    counts, notes = check_of(table.targets).counts(datamodule, facts), other_notes(datamodule)
     overview = list(overview_lines(table, facts, counts))
     try:
         output.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from src.cli.command import Command, importing
 from src.cli.options import typed_settings
-from src.predicting.output import drawn_folder, mask_folder, predictions_file
+from src.predicting.output import drawn_folder, mask_folder, predictions_file, require_use_of_run
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,9 @@ def predict(cfg: DictConfig) -> None:
     masks = None
     if cfg.masks is not None:
         masks = mask_folder(cfg.masks, cfg.overwrite, cfg.images, files, cfg.ckpt)
+    wanted = {name: cfg[name] for name in ("score_threshold", "tile_px", "draw", "masks")}
+    objects = output if output.suffix.lower() == ".json" else None
+    require_use_of_run(cfg.ckpt, cfg.abstain_below, output=objects, **wanted)
 
     with importing():
         from src.build.trained_model import TrainedModel

@@ -13,6 +13,9 @@ from src.evaluation.pixels.crops import Crop
 from src.evaluation.pixels.run_lengths import text_of_runs
 from src.evaluation.prediction import Floats, Outputs, Prediction
 
+Size = tuple[int, int]  # width and height in pixels
+SIZES = "sizes_wh"  # among outputs with masks: of the images, [N, 2]
+
 
 class FoundObjects(Prediction):
     """Of one image: M objects, the highest score first.
@@ -52,17 +55,22 @@ def as_coco(crop: Crop, size_wh: tuple[int, int]) -> dict[str, Any]:
     return {"area": crop.area, "segmentation": {"size": [size_wh[1], size_wh[0]], "counts": counts}}
 
 
-def joined(found: Sequence[Outputs], scales: Sequence[tuple[float, float]]) -> Outputs:
-    """The outputs of several images, of those of one each: `boxes` [M, 4], `scores` [M] and `labels` [M].
+def joined(found: Sequence[Outputs], scales: Sequence[tuple[float, float]], sizes_wh: Sequence[Size]) -> Outputs:
+    """The outputs of several images, of those of one each: `boxes` [M, 4], `scores` [M] and `labels` [M]; and `masks`
+    uint8 [M, H, W], if there are any.
 
     Boxes are multiplied by the scales of x and y of their image. All float32 [N, D, ...], with labels -1 in rows that
-    an image does not need.
+    an image does not need; masks as Crops in pixels of the files, which have these sizes, object [N, D].
     """
     size = len(found), max(len(one["scores"]) for one in found)
     boxes_ND4 = np.zeros((*size, 4), dtype=np.float32)
     scores_ND, labels_ND = np.zeros(size, dtype=np.float32), np.full(size, -1, dtype=np.float32)
+    crops_ND = np.full(size, None, dtype=object)
     for n, (one, scale) in enumerate(zip(found, scales, strict=True)):
         count = len(one["scores"])
         boxes_ND4[n, :count] = one["boxes"] * np.array(scale * 2, dtype=np.float32)
         scores_ND[n, :count], labels_ND[n, :count] = one["scores"], one["labels"]
-    return {"boxes": boxes_ND4, "scores": scores_ND, "labels": labels_ND}
+        for m, mask_HW in enumerate(one.get("masks", ())):
+            crops_ND[n, m] = Crop.of(mask_HW > 0).scaled(mask_HW.shape[::-1], sizes_wh[n])
+    outputs = {"boxes": boxes_ND4, "scores": scores_ND, "labels": labels_ND}
+    return outputs | ({"masks": crops_ND, SIZES: np.array(sizes_wh)} if "masks" in found[0] else {})

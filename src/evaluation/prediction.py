@@ -156,9 +156,11 @@ class Prediction(ABC):
         """Without an answer if the confidence is below this."""
         return self
 
-    @abstractmethod
     def same_as(self, other: Self, unit: Floats) -> bool:
-        """Whether `other`, of a copy of this model, predicts the same; numbers are compared in units."""
+        """Whether `other`, of a copy of this model, predicts the same; numbers are compared in units. Tasks that
+        compare outputs (FineTuneTask.compare) need none of this.
+        """
+        raise NotImplementedError
 
     def difference(self, other: Self, unit: Floats) -> float:
         """The largest of any number, in units."""

@@ -56,13 +56,7 @@ class SegmenterNetwork(AdaptedNetwork):
 
     def of_normalised(self, batch_BCHW: Tensor) -> tuple[Tensor, Tensor | None]:
         """What the network makes of them; those that are too thin for its coarsest map are drawn out first."""
-        sides = batch_BCHW.shape[-2:]
-        try:
-            found: tuple[Tensor, Tensor | None] = self.net(batch_BCHW)
-        except RuntimeError:
-            if min(sides) >= LEAST_PX:
-                raise
-            found = self.net(enlarged(batch_BCHW, [max(side, LEAST_PX) for side in sides]))
+        found: tuple[Tensor, Tensor | None] = self.net(drawn_out(batch_BCHW, batch_BCHW.shape[-2:]))
         return found
 
     def training_logits(self, images: Images) -> tuple[Tensor, Tensor | None]:
@@ -71,6 +65,11 @@ class SegmenterNetwork(AdaptedNetwork):
         size = batch_BCHW.shape[-2:]
         logits, auxiliary = self.of_normalised(batch_BCHW)
         return enlarged(logits, size), None if auxiliary is None else enlarged(auxiliary, size)
+
+
+def drawn_out(batch_BCHW: Tensor, sides: Sequence[int]) -> Tensor:
+    """With at least LEAST_PX pixels of both sides. By their size alone, so that an exported graph can do the same."""
+    return batch_BCHW if min(sides) >= LEAST_PX else enlarged(batch_BCHW, [max(side, LEAST_PX) for side in sides])
 
 
 def padded(images: Images, normalise: Any) -> Tensor:

@@ -9,9 +9,12 @@ from pathlib import Path
 
 from src.evaluation.prediction import Prediction
 from src.files.outputs import output_file, output_folder
+from src.files.plain_files import read_yaml
 from src.files.whole_files import part_of
 from src.predicting.drawing import drawn_name
 from src.settings.errors import ConfigError
+from src.settings.options import task_names
+from src.tasks.lookup import prediction_class
 
 ENDINGS = (".csv", ".txt", ".json")  # of predictions
 TABLE, PAGE = "explanations.csv", "index.html"
@@ -69,6 +72,21 @@ def require_use(prediction: type[Prediction], **settings: object) -> None:
             raise ConfigError(
                 f"{name}={value} is for models that {NEEDS[name]}, and this one predicts otherwise: leave it out."
             )
+
+
+def require_use_of_run(ckpt: str, abstain_below: float | None, **settings: object) -> None:
+    """The same of the model of a run's directory, by its config.yaml: before torch is imported, which takes seconds.
+
+    Of a checkpoint that is a file nobody knows what lies beside it, and it is asked itself, later.
+    """
+    file = Path(ckpt).expanduser() / "config.yaml"
+    if not file.is_file():
+        return
+    task = read_yaml(file).get("task")
+    if isinstance(task, dict) and task.get("name") in task_names():
+        prediction = prediction_class(task["name"])
+        require_confidence(prediction.can_abstain, abstain_below)
+        require_use(prediction, **settings)
 
 
 def maps_folder(output: str, overwrite: bool, given: str, images: Sequence[Path], ckpt: str) -> Path:

@@ -4,17 +4,13 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from src.data.boxes import Boxes
-from src.data.checking.box_lines import BoxCounts
-from src.data.checking.counts import Counts
 from src.data.checking.kinds import KINDS, Finding, split_of_row
-from src.data.masks import Masks
+from src.data.checking.target_check import TargetCounts
 from src.data.splits import SPLITS
 from src.data.table import ImageTable
 from src.files.csv_files import CsvWriter
-from src.reports.check_boxes import boxes_sections, drawn_figure
-from src.reports.check_masks import mask_figure, mask_sections
-from src.reports.parts import thumbnail, write_document
+from src.reports.check_targets import page_of
+from src.reports.parts import write_document
 
 SHOWN, SHOWN_DRAWN = 24, 12  # findings of each kind; as large drawings
 
@@ -26,7 +22,7 @@ def write_page(
     reasons: list[str],
     overview: list[str],
     notes: list[str],
-    counts: Counts | None,
+    counts: TargetCounts | None,
 ) -> None:
     """Verdict, overview, what there is to say about boxes or masks, and each kind of finding with its first images."""
     by_kind = {kind: [finding for finding in found if finding.kind == kind] for kind in KINDS}
@@ -41,16 +37,10 @@ def write_page(
         f"<nav>{links}</nav>" if links else "",
         f"<pre>{escape(chr(10).join(overview))}</pre>",
         *(f"<p>{escape(note)}</p>" for note in notes),
-        *target_sections(table, counts),
+        *([] if counts is None else page_of(table.targets).sections(table, counts)),
         *(section(table, kind, of_kind) for kind, of_kind in present.items()),
     ]
     write_document(path, "Data check", parts)
-
-
-def target_sections(table: ImageTable, counts: Counts | None) -> list[str]:
-    if counts is None:
-        return []
-    return boxes_sections(table, counts) if isinstance(counts, BoxCounts) else mask_sections(table, counts)
 
 
 def verdict(reasons: list[str], found: list[Finding]) -> str:
@@ -63,7 +53,7 @@ def verdict(reasons: list[str], found: list[Finding]) -> str:
 
 def section(table: ImageTable, kind: str, of_kind: list[Finding]) -> str:
     severity, what = KINDS[kind]
-    drawn = isinstance(table.targets, Boxes | Masks) and any(finding.row is not None for finding in of_kind)
+    drawn = page_of(table.targets).drawn and any(finding.row is not None for finding in of_kind)
     size = (" drawn" if drawn else "") + (" pairs" if of_kind[0].other is not None else "" if drawn else " wide")
     shown = SHOWN_DRAWN if drawn else SHOWN
     cards = "\n".join(card(table, finding) for finding in of_kind[:shown])
@@ -87,13 +77,7 @@ def card(table: ImageTable, finding: Finding) -> str:
 def image(table: ImageTable, row: int, boxes: Sequence[int] = ()) -> str:
     """A figure; of boxes, those that it is about are in colour."""
     split = next((name for name in SPLITS if name in table.splits and row in table.splits[name]), "")
-    if isinstance(table.targets, Boxes):
-        return drawn_figure(table, row, split, boxes)
-    if isinstance(table.targets, Masks):
-        return mask_figure(table, table.targets, row, split)
-    where = escape(f"{split} · {table.targets.text(row)}")
-    caption = f'<figcaption>{escape(str(table.paths[row]))}<br><span class="where">{where}</span></figcaption>'
-    return f"<figure>{thumbnail(table, row)}{caption}</figure>"
+    return page_of(table.targets).figure(table, row, split, boxes)
 
 
 def write_findings(path: Path, table: ImageTable, found: list[Finding], spreadsheet_safe: bool = True) -> None:

@@ -148,7 +148,7 @@ class Service:
         name, model, held = upload.filename or "", self.model, ExitStack()
         settings = (model.facts.preprocessing, model.size_px, self.limits.max_megapixels, self.budget)
         # Answers as large as their images are bounded as these are: until one is there, it keeps its share.
-        keeping = held if model.prediction.of_pixels else None
+        keeping = held if model.prediction.of_pixels or model.takes_whole else None
         reading = self.pool.submit(read_pixels, upload.file, *settings, model.takes_whole, keeping)
         try:
             found = await asyncio.wrap_future(reading)

@@ -17,6 +17,7 @@ from src.serving.pixels import Pixels, Size
 from src.settings.errors import ConfigError
 from src.tasks.lookup import prediction_class
 
+MOST_PIXELS = 2**21  # of an image from which an exported file makes masks of objects: 6 bytes for each object and pixel
 PROBABILITY_SLACK = 1e-3  # of rounding in float16
 
 
@@ -32,7 +33,8 @@ class ServedModel(ABC):
     def compute(self, images: Sequence[Pixels], sizes_wh: Sequence[Size]) -> Outputs:
         """The outputs for RGB images and the sizes of their files, as `read_pixels` gives them.
 
-        Of objects: `boxes` float32 [N, D, 4] in pixels of the files, `scores` [N, D], and `labels` [N, D], -1 = none.
+        Of objects: `boxes` float32 [N, D, 4] in pixels of the files, `scores` [N, D], and `labels` [N, D], -1 = none;
+        with masks, float32 [N, D, S, S] in their boxes, or Crops [N, D].
         Of pixels: lists with `mask` uint8 [H, W] and `confidence` float32 of each image.
         """
 
@@ -84,6 +86,8 @@ class ServedModel(ABC):
         for name, shape in self.prediction.output_shapes(self.facts.class_names).items():
             if name not in outputs:
                 raise ConfigError(f"'{self.facts.file}' gives {name} that cannot be served: serve its checkpoint.")
+            if name == "masks" and outputs[name].dtype == object:
+                continue  # Crops, whose masks were looked at before
             if self.prediction.of_pixels:  # there is one of each image, which may have any size
                 faults = [fault_of(one, name, shape) for one in outputs[name]]
             else:
@@ -97,21 +101,38 @@ class ExportedModel(ServedModel):
 
     @abstractmethod
     def run(self, images_N3HW: Pixels) -> Outputs:
-        """The file's outputs as they are. One that finds objects takes one image, and has `boxes` in its pixels."""
+        """The file's outputs as they are. One that finds objects takes one image, and has `boxes` and `masks` in its
+        pixels.
+        """
 
     @property
     def takes_whole(self) -> bool:
-        return self.prediction.of_pixels
+        return "masks" in self.prediction.uses
 
     def compute(self, images: Sequence[Pixels], sizes_wh: Sequence[Size]) -> Outputs:
         if not (self.finds_objects or self.takes_whole):
             return self.run(np.stack(images))
+        if self.finds_objects and self.takes_whole:
+            images = [reduced(image) for image in images]
         found = [self.run(image[None]) for image in images]
-        if self.takes_whole:
+        if self.prediction.of_pixels:
             return in_pixels_of(found, sizes_wh)
-        return joined(
-            found, [(w / image.shape[2], h / image.shape[1]) for image, (w, h) in zip(images, sizes_wh, strict=True)]
-        )
+        for one, image in zip(found, images, strict=True):
+            if "masks" in one and (one["masks"].shape[1:] != image.shape[1:] or one["masks"].dtype != np.uint8):
+                raise ConfigError(f"'{self.facts.file}' answers with masks of other images: export it anew.")
+        scales = [(w / image.shape[2], h / image.shape[1]) for image, (w, h) in zip(images, sizes_wh, strict=True)]
+        return joined(found, scales, sizes_wh)
+
+
+def reduced(image_3HW: Pixels) -> Pixels:
+    """With at most MOST_PIXELS, since such a model makes a mask as large for each object."""
+    height, width = image_3HW.shape[1:]
+    if height * width <= MOST_PIXELS:
+        return image_3HW
+    factor = (MOST_PIXELS / (height * width)) ** 0.5
+    size = max(1, int(width * factor)), max(1, int(height * factor))
+    image = Image.fromarray(image_3HW.transpose(1, 2, 0)).resize(size, Image.Resampling.BICUBIC)
+    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
 
 
 def in_pixels_of(found: Sequence[Outputs], sizes_wh: Sequence[Size]) -> Outputs:

@@ -29,7 +29,7 @@ from src.settings.errors import RunStopped
 from src.settings.project import PROJECT_ROOT
 from src.tasks.segmentation.exported import CLASSES_AT_ONCE, pixel_answers
 
-SIZES = ((61, 83), (83, 61), (64, 64), (300, 90), (64, 200), (37, 35))  # width and height
+SIZES = ((61, 83), (83, 61), (64, 64), (300, 90), (64, 200), (37, 35), (200, 9), (3, 150))  # width and height
 
 
 def images_of_all_sizes() -> list[Image.Image]:

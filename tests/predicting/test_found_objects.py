@@ -154,6 +154,20 @@ def test_what_other_models_cannot(
     assert answer.status == 1 and text in answer.err and not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("opened", [False, True])
+def test_of_a_run_it_is_told_before_a_checkpoint_is_opened(
+    colors_run: Run, colors: Path, command: Any, tmp_path: Path, opened: bool
+) -> None:
+    """Which imports torch. A checkpoint alone is asked itself."""
+    checkpoint = colors_run.directory / "checkpoints" / "best.ckpt"
+    (tmp_path / "config.yaml").write_bytes((colors_run.directory / "config.yaml").read_bytes())
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "best.ckpt").write_bytes(b"none that can be opened")
+    typed = [f"images={colors}", f"output={tmp_path}/p.csv", f"draw={tmp_path}/drawn", "accelerator=cpu"]
+    answer: Answer = command("predict", f"ckpt={checkpoint if opened else tmp_path}", *typed)
+    assert answer.status == 1 and "/drawn is for models that find objects" in answer.err
+
+
 def test_what_models_that_find_objects_cannot(predict: Any, command: Any, scenes_run: Run, tmp_path: Path) -> None:
     write_scenes(tmp_path / "images", 1)
     assert "embeddings=true: this model makes no single vector" in predict("images=images", "embeddings=true").err

@@ -1,10 +1,6 @@
 """Runs that end before their time: killed, told to end, out of disk, out of numbers. And how they go on."""
 
-import contextlib
-import io
-import multiprocessing
 import os
-import random
 import shutil
 import signal
 import sys
@@ -14,8 +10,9 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SMALL, Run, compose, run_train
+from conftest import OBJECTS, SMALL, Run, compose, run_train
 from lightning import Trainer
+from support.killed import kill_and_resume, start
 from support.resumed import assert_same_end
 from support.slow import slow
 from support.watching import TRUSTED, Stop, spoilt, stopped, watched
@@ -100,66 +97,19 @@ def test_resume_auto_starts_or_goes_on(tmp_path: Path, plain: tuple[str, ...], c
 # ------------------------------------------------------------------------------------------- killed, told to end
 
 
-def child(directory: str, resume: bool, settings: list[str]) -> None:
-    """A process that trains; exit status as the command's."""
-    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-        torch.set_num_threads(1)
-        from conftest import run_train
-
-        from src.cli import command as cli
-        from src.settings.schema import register
-
-        register()
-        cli.register_resolvers()
-        try:
-            if resume:
-                cfg = compose(f"output_dir={directory}", f"resume={directory}")
-                cli.set_up_log(Path(directory))
-                train(cfg)
-            else:
-                run_train(Path(directory), *settings)
-        except RunStopped as stopped:
-            sys.exit(stopped.status)
-
-
-def start(directory: Path, settings: list[str]) -> Any:
-    """Forked from a process that has imported everything already: it trains at once."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["src.train", "src.build.task", "src.training.outcome", "conftest"])
-    resume = (directory / "checkpoints" / "last.ckpt").exists()
-    process = context.Process(target=child, args=(str(directory), resume, settings))
-    process.start()
-    return process
-
-
 @pytest.mark.slow
 def test_killed_at_ten_random_moments_the_run_ends_as_the_one_that_was_never_stopped(
     tmp_path: Path, plain: tuple[str, ...]
 ) -> None:
-    settings = [*plain, *EVERYTHING, "trainer.max_epochs=4", "checkpoint_every_n_steps=3"]
-    whole = start(tmp_path / "whole", settings)
-    whole.join()
-    begun = time.time()
-    whole = start(tmp_path / "again", settings)
-    whole.join()
-    seconds = time.time() - begun
-    assert whole.exitcode == 0
-    assert_same_end(Run(tmp_path / "again", None), Run(tmp_path / "whole", None))
-    moments, kills, ended, seed = random.Random(time.time_ns()), 0, 0, random.Random().getrandbits(32)
-    moments.seed(seed)
-    print(f"seed of the moments: {seed}")
-    while kills < 10 or not ended:
-        directory = tmp_path / f"run{ended}"
-        process = start(directory, settings)
-        process.join(moments.uniform(0.1, 0.7) * seconds if kills < 10 else None)
-        process.kill()  # does nothing to a process that has ended, which may happen at this very moment
-        process.join()
-        if process.exitcode == -signal.SIGKILL:
-            kills += 1
-        else:
-            assert process.exitcode == 0
-            assert_same_end(Run(directory, None), Run(tmp_path / "whole", None))
-            ended += 1
+    kill_and_resume(tmp_path, [*plain, *EVERYTHING, "trainer.max_epochs=4", "checkpoint_every_n_steps=3"], 10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["pixels", "objects"])
+def test_a_training_with_masks_survives_being_killed(tmp_path: Path, task: str) -> None:
+    common = ["trainer.max_epochs=3", "checkpoint_every_n_steps=2", "test=false", f"data.cache_dir={tmp_path}/cache"]
+    of_task = list(OBJECTS) if task == "objects" else ["task=segmentation", "data.scenes=40", "data.scene_px=48"]
+    kill_and_resume(tmp_path, [*of_task, *common], 3)
 
 
 @pytest.mark.slow

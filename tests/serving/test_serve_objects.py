@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Answer, Run
+from faster_coco_eval.core import mask as coco_mask
 from PIL import Image
 from support.scenes import scene, write_scenes
 from support.serving import Server, encoded, servers, write_boxes_onnx, write_onnx
@@ -123,6 +124,27 @@ def test_a_threshold_of_ones_own(tmp_path: Path) -> None:
     assert answer["boxes"][0]["box_xyxy"] == [0, 0, 40, 48]  # of each side by its own scale
     with pytest.raises(ConfigError, match=r"score_threshold=0\.5 is for models that find objects"):
         load_model(None, str(write_onnx(tmp_path / "other.onnx")), "cpu", score_threshold=0.5)
+
+
+def test_masks_of_an_exported_file_are_in_pixels_of_the_upload(tmp_path: Path) -> None:
+    """Of images of several shapes together; a large JPEG is decoded reduced, and a large PNG computed reduced."""
+    model, images, wanted = load_model(None, str(write_boxes_onnx(tmp_path / "m.onnx", masks=True)), "cpu"), [], []
+    for size, kind in (((60, 40), "PNG"), ((1200, 900), "JPEG"), ((30, 80), "PNG"), ((2000, 1500), "PNG")):
+        pixels, stream = np.zeros((size[1], size[0], 3), np.uint8), io.BytesIO()
+        pixels[:, : size[0] // 3, 1] = 200
+        Image.fromarray(pixels).save(stream, kind)
+        images.append(read_pixels(stream, model.facts.preprocessing, model.size_px, 50, whole=model.takes_whole))
+        wanted.append(pixels[..., 1] > 0)
+    assert images[1][0].shape[1:] != (900, 1200)
+    found = model.answers(model.compute(*zip(*images, strict=True)))
+    for one, mask_HW in zip(found, wanted, strict=True):
+        (answer,) = one["boxes"]
+        found_HW = coco_mask.decode(answer["segmentation"]) > 0
+        assert found_HW.shape == mask_HW.shape and answer["prediction"] == "green"
+        assert answer["area"] == found_HW.sum()
+        assert (found_HW != mask_HW).mean() < 0.02
+    nothing = model.answers(model.compute([np.zeros((3, 20, 30), np.uint8)], [(30, 20)]))
+    assert nothing == [{"boxes": []}]
 
 
 def test_a_file_with_other_outputs_is_refused(tmp_path: Path) -> None:

@@ -169,15 +169,15 @@ def encoded(color: Any, size: tuple[int, int] = (50, 40), kind: str = "PNG", mod
 RED, GREEN, BLUE, WHITE = (encoded(color) for color in ((200, 10, 20), (10, 200, 20), (10, 20, 200), (255, 255, 255)))
 
 
-def write_boxes_onnx(file: Path, **metadata: Any) -> Path:
+def write_boxes_onnx(file: Path, masks: bool = False, **metadata: Any) -> Path:
     """As a file that finds objects: in an image that is not black, the class of the strongest colour in its upper left
-    quarter (score 0.9), and `red` in its lower right one (score 0.4).
+    quarter (score 0.9), and `red` in its lower right one (score 0.4). `masks`: each has all pixels that are not black.
     """
     constants: dict[str, Any] = {
         "axes": np.array([0, 2, 3]), "zero": np.array([0]), "two": np.array([2]), "none": np.float32([10]),
         "scores_2": np.float32([0.9, 0.4]), "red": np.array([0]), "middle": np.float32([[0, 0, 1, 1], [1, 1, 2, 2]]),
     }  # fmt: skip
-    constants |= {"halves": np.float32([0.5]), "one": np.array([1])}
+    constants |= {"halves": np.float32([0.5]), "one": np.array([1]), "as_two": np.array([2, 1, 1])}
     nodes = [
         helper.make_node("Cast", ["images"], ["float"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["float", "axes"], ["mean_3"], keepdims=0),
@@ -201,6 +201,16 @@ def write_boxes_onnx(file: Path, **metadata: Any) -> Path:
         helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["M"]),
         helper.make_tensor_value_info("labels", TensorProto.INT64, ["M"]),
     ]
+    if masks:
+        nodes += [
+            helper.make_node("ReduceMax", ["float", "one"], ["brightest_1HW"], keepdims=0),
+            helper.make_node("Greater", ["brightest_1HW", "none"], ["bright_1HW"]),
+            helper.make_node("Cast", ["bright_1HW"], ["mask_1HW"], to=TensorProto.UINT8),
+            helper.make_node("Expand", ["mask_1HW", "as_two"], ["masks_2HW"]),
+            helper.make_node("Compress", ["masks_2HW", "any_2"], ["masks"], axis=0),
+        ]
+        outputs.append(helper.make_tensor_value_info("masks", TensorProto.UINT8, ["M", "H", "W"]))
+        metadata = {"task": "instance_segmentation", **metadata}
     graph = helper.make_graph(
         nodes, "halves", [helper.make_tensor_value_info("images", TensorProto.UINT8, [1, 3, "H", "W"])], outputs,
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],

@@ -7,7 +7,6 @@ import numpy as np
 
 from src.data.annotations.class_names import DIFFERENT
 from src.data.annotations.findings import NO_NUMBER, BoxFinding
-from src.data.boxes import Boxes
 from src.data.checking.kinds import OF_READING, Finding
 from src.data.formats.boxes import BoxDataModule
 from src.data.module import ImageDataModule
@@ -31,14 +30,17 @@ def other_notes(datamodule: ImageDataModule) -> list[str]:
     ]
 
 
-def annotation_findings(datamodule: ImageDataModule, problems: Collection[int]) -> list[Finding]:
-    """`problems`: rows of the table of which it is known already that they cannot be read."""
+def annotation_findings(datamodule: ImageDataModule, problems: Collection[int], has_places: bool) -> list[Finding]:
+    """`problems`: rows of the table of which it is known already that they cannot be read. `has_places`: see
+    TargetCheck.
+    """
     found = datamodule.findings
     if found is None or not len(found):
         return []
     wanted = set(found.images.tolist())
     rows = {path: row for row, path in enumerate(datamodule.table.paths.tolist()) if path in wanted}
-    places = places_of(datamodule, {(one.source, one.number) for one in found if one.kind in REPAIRED})
+    repaired = {(one.source, one.number) for one in found if has_places and one.kind in REPAIRED}
+    places = places_of(datamodule, repaired)
     findings = [as_finding(one, rows.get(one.image), places) for one in found]
     return [one for one in findings if one.kind not in OF_BAD_IMAGES or one.row not in problems]
 
@@ -53,10 +55,9 @@ def as_finding(one: BoxFinding, row: int | None, places: dict[tuple[str, int], i
 
 
 def places_of(datamodule: ImageDataModule, wanted: set[tuple[str, int]]) -> dict[tuple[str, int], int]:
-    """Index into the arrays of boxes, by annotation file and number in it; of data without boxes, nothing."""
-    if not wanted or not has_boxes(datamodule):
+    """Index into the arrays of boxes, by annotation file and number in it; of data without annotations, nothing."""
+    if not wanted or not isinstance(datamodule, BoxDataModule):
         return {}
-    assert isinstance(datamodule, BoxDataModule)
     found = datamodule.found
     files = found.files.tolist()
     return {
@@ -64,10 +65,6 @@ def places_of(datamodule: ImageDataModule, wanted: set[tuple[str, int]]) -> dict
         for place, (file, number) in enumerate(zip(found.file_M.tolist(), found.number_M.tolist(), strict=True))
         if (key := (files[file], number)) in wanted
     }
-
-
-def has_boxes(datamodule: ImageDataModule) -> bool:
-    return isinstance(datamodule, BoxDataModule) and isinstance(datamodule.table.targets, Boxes)
 
 
 def where_written(datamodule: ImageDataModule, finding: Finding) -> Finding:

@@ -6,15 +6,12 @@ import re
 import numpy as np
 import numpy.typing as npt
 
-from src.data.boxes import Boxes
-from src.data.checking.annotations import annotation_findings, where_written
-from src.data.checking.boxes import box_findings
+from src.data.checking.annotations import annotation_findings
 from src.data.checking.duplicates import first_of_same, near_pairs
 from src.data.checking.kinds import FEW_IMAGES, KINDS, Finding, split_of_row
 from src.data.checking.look import Facts
-from src.data.checking.masks import mask_findings
+from src.data.checking.of_targets import check_of
 from src.data.folders.split_names import split_of
-from src.data.masks import Masks
 from src.data.module import ImageDataModule
 from src.data.splits import SPLITS
 from src.data.table import ImageTable
@@ -36,12 +33,8 @@ def find_all(datamodule: ImageDataModule, facts: Facts, tiny_px: int, near_bits:
     for place in np.flatnonzero(np.minimum(width_R, height_R) < tiny_px):
         size = f"{width_R[place]} x {height_R[place]} pixels"
         found.append(Finding("tiny", int(facts.rows[place]), detail=size))
-    if isinstance(table.targets, Boxes):
-        found += box_findings(table, facts.rows, datamodule.preprocessing, found)
-        found = [where_written(datamodule, one) for one in found]
-    if isinstance(table.targets, Masks):
-        found += mask_findings(table, facts.rows)
-    found += annotation_findings(datamodule, facts.problems)
+    check = check_of(table.targets)
+    found = check.findings(datamodule, facts, found) + annotation_findings(datamodule, facts.problems, check.has_places)
     order = list(KINDS)
     return sorted(found, key=lambda finding: (order.index(finding.kind), -1 if finding.row is None else finding.row))
 

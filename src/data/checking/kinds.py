@@ -11,6 +11,9 @@ from src.data.splits import SPLITS
 from src.data.table import ImageTable
 
 FEW_IMAGES = 10  # readable training images of a class below which it is listed
+# Share of all images, annotations or masks above which training is not advisable: most often a wrong data.root or an
+# interrupted download.
+MAX_UNREADABLE = 0.02
 
 # What can be found: (severity, one line about it), the most serious first.
 IN_ANY_DATA = {

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from src.data.checking.counts import Counts
 from src.data.checking.kinds import KINDS, Finding
 from src.data.checking.look import Facts
+from src.data.checking.target_check import TargetCounts
 from src.data.splits import SPLITS
 from src.data.table import ImageTable
 from src.data.targets import Targets
@@ -24,7 +24,7 @@ def one_line(text: str) -> str:
     return printable(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
-def overview_lines(table: ImageTable, facts: Facts, counts_of_targets: Counts | None) -> Iterator[str]:
+def overview_lines(table: ImageTable, facts: Facts, counts_of_targets: TargetCounts | None) -> Iterator[str]:
     """Images by class and split, sizes, formats; boxes or pixels."""
     splits = {split: table.splits[split] for split in SPLITS if split in table.splits}
     sizes = [len(rows) for rows in splits.values()]

@@ -84,8 +84,9 @@ class MaskDataModule(ImageDataModule):
     def scan(self) -> ImageTable:
         if not self.root.is_dir():
             raise ConfigError(f"data.root='{self.root}' is not a folder.")
-        table, notes = self.class_table(), list[str]()
-        pairs, reader = self.pairs(), self.reader(table)
+        pairs, notes = self.pairs(), list[str]()
+        table = self.class_table(pairs.masks)
+        reader = self.reader(table)
         found = kept_masks(
             self.cache, self.root, pairs, str(reader), lambda: scan_masks(pairs, self.root, reader, self.num_workers)
         )
@@ -106,12 +107,12 @@ class MaskDataModule(ImageDataModule):
         notes = [*found.notes, *meaning.notes, *notes, *self._findings.notes()]
         return self.table_of(found, masks, rows, notes)
 
-    def class_table(self) -> ClassTable | None:
-        """The one that is named, else the one that lies there."""
+    def class_table(self, masks: list[str]) -> ClassTable | None:
+        """The one that is named, else the one that lies there, or beside the masks."""
         named = self.class_file
         if named is not None and not named.exists() and (self.root / named).exists():
             named = self.root / named
-        file = named or find_class_file(self.root)
+        file = named or find_class_file(self.root, masks)
         return None if file is None else read_class_file(file)
 
     def pairs(self) -> Pairs:

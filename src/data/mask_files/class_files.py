@@ -1,7 +1,8 @@
 """Files that name the values or colours of masks, as people and tools write them. Imports no torch."""
 
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from src.data.tables.table_file import open_table
 from src.files.plain_files import read_yaml
 from src.settings.errors import ConfigError
 
-# Looked for in data.root: of CVAT, CamVid, Kaggle and Roboflow, and a yaml of one's own.
+# Looked for in data.root, then beside the masks: of CVAT, CamVid, Kaggle and Roboflow, and a yaml of one's own.
 USUAL_NAMES = ("labelmap.txt", "label_colors.txt", "class_dict.csv", "_classes.csv", "classes.yaml", "classes.yml")
 SECTIONS = ("classes", "names", "labels")  # of a yaml, where the classes are not all that it has
 LARGEST_VALUE = 2**31 - 1
@@ -25,15 +26,31 @@ VALUE = re.compile(r"(?P<value>\d+)\s*[:=,\s]\s*(?P<name>.+)")
 EXAMPLES = "road:128,64,128:: (CVAT), 128 64 128 road (CamVid), 7 road"
 
 
-def find_class_file(root: Path) -> Path | None:
-    """Raises ConfigError if there are several."""
-    found = [root / name for name in USUAL_NAMES if (root / name).is_file()]
+def find_class_file(root: Path, masks: Iterable[str] = ()) -> Path | None:
+    """In root, else in the folders of these masks (paths below root) and those between. Raises ConfigError if there are
+    several, of which nobody says which one is meant.
+    """
+    found = tables_in(root) or [file for folder in mask_folders(root, masks) for file in tables_in(folder)]
     if len(found) > 1:
         raise ConfigError(
-            f"data.root='{root}' has several tables of classes: {listed(file.name for file in found)}. Name one: "
-            f"data.classes='{found[0]}'."
+            f"data.root='{root}' has several tables of classes: {listed(os.path.relpath(one, root) for one in found)}. "
+            f"Name one: data.classes='{found[0]}'."
         )
     return found[0] if found else None
+
+
+def tables_in(folder: Path) -> list[Path]:
+    return [folder / name for name in USUAL_NAMES if (folder / name).is_file()]
+
+
+def mask_folders(root: Path, masks: Iterable[str]) -> list[Path]:
+    """Those of the masks, and the ones above them up to root, or to where masks outside of root have parted from it."""
+    found = set[str]()
+    for folder in {os.path.dirname(mask) for mask in masks}:  # noqa: PTH120
+        while folder and os.path.basename(folder) != ".." and folder not in found:  # noqa: PTH119
+            found.add(folder)
+            folder = "" if os.path.isabs(folder) else os.path.dirname(folder)  # noqa: PTH117, PTH120
+    return [root / folder for folder in sorted(found)]
 
 
 def read_class_file(file: Path) -> ClassTable:

@@ -113,16 +113,26 @@ def mean_of_known(values: Floats) -> float:
     return float(known.mean()) if len(known) else float("nan")
 
 
-def average_recall(matches: Matches, limit: int | None = None) -> float:
-    """AR: mean over thresholds and classes of the share of true boxes that is found (COCO), NaN without true boxes.
-
-    `limit`: of each image and class the best detections alone.
+class AverageRecall:
+    """AR of matches as a function of how often each image counts. `limit`: of each image and class the best detections
+    alone.
     """
-    kept_D = np.ones(len(matches.class_D), dtype=np.bool_) if limit is None else matches.rank_D < limit
-    right_DT = (matches.verdict_DAT[kept_D, ALL] == RIGHT).astype(np.float64)
-    right_TK = np.array([np.bincount(matches.class_D[kept_D], one, matches.classes) for one in right_DT.T])
-    true_K = matches.true_counts()
-    return mean_of_known(right_TK[:, true_K > 0] / true_K[true_K > 0])
+
+    def __init__(self, matches: Matches, limit: int | None = None) -> None:
+        self.matches = matches
+        kept_D = np.ones(len(matches.class_D), dtype=np.bool_) if limit is None else matches.rank_D < limit
+        right_DT = (matches.verdict_DAT[:, ALL] == RIGHT) & kept_D[:, None]
+        detection_H, threshold_H = np.nonzero(right_DT)
+        self.image_H, self.group_H = matches.image_D[detection_H], threshold_H * matches.classes
+        self.group_H += matches.class_D[detection_H]
+        self.groups = right_DT.shape[1] * matches.classes
+
+    def __call__(self, weights_N: Floats | None = None) -> float:
+        """Mean over thresholds and classes of the share of true boxes that is found (COCO), NaN without true boxes."""
+        weights_N = np.ones(self.matches.images) if weights_N is None else weights_N
+        right_TK = np.bincount(self.group_H, weights_N[self.image_H], self.groups).reshape(-1, self.matches.classes)
+        true_K = self.matches.true_counts(weights_N)
+        return mean_of_known(right_TK[:, true_K > 0] / true_K[true_K > 0])
 
 
 def box_metrics(matches: Matches) -> dict[str, float]:
@@ -135,7 +145,7 @@ def box_metrics(matches: Matches) -> dict[str, float]:
     for area, name in enumerate(AREAS[1:], start=1):
         metrics[f"ap_{name}"] = AveragePrecision(matches, area).metrics()["ap"]
     limits = {"ar_1": 1, "ar_10": 10, "ar": None}
-    return metrics | {name: average_recall(matches, limit) for name, limit in limits.items()}
+    return metrics | {name: AverageRecall(matches, limit)() for name, limit in limits.items()}
 
 
 def metrics_per_class(matches: Matches) -> dict[str, Floats]:
@@ -149,3 +159,21 @@ def ap_intervals(matches: Matches, groups_N: Ints | None, seed: int = 0) -> dict
     if not matches.countable().any():
         return {}
     return bootstrap(AveragePrecision(matches).metrics, matches.images, groups_N, seed)
+
+
+def box_intervals(matches: Matches, groups_N: Ints | None, seed: int = 0) -> dict[str, Interval]:
+    """The same of these, of `ar`, and of `ap_small`, `ap_medium` and `ap_large` where there are true boxes."""
+    if not matches.countable().any():
+        return {}
+    ap, ar = AveragePrecision(matches), AverageRecall(matches)
+    of_sizes = {
+        f"ap_{name}": AveragePrecision(matches, area)
+        for area, name in enumerate(AREAS[1:], start=1)
+        if matches.countable(area).any()
+    }
+
+    def measure(weights_N: Floats) -> dict[str, float]:
+        sizes = {name: one.metrics(weights_N)["ap"] for name, one in of_sizes.items()}
+        return ap.metrics(weights_N) | sizes | {"ar": ar(weights_N)}
+
+    return bootstrap(measure, matches.images, groups_N, seed)

@@ -56,6 +56,18 @@ class Crop:
         """Set what is inside, in an array of the image's size."""
         mask_HW[self.top : self.bottom, self.left : self.right][self.pixels] = value
 
+    def scaled(self, own_wh: tuple[int, int], size_wh: tuple[int, int]) -> "Crop":
+        """Of an image of one size, in that of another: each pixel is the nearest one."""
+        if own_wh == size_wh:
+            return self
+        columns, rows = ((2 * np.arange(new) + 1) * own // (2 * new) for own, new in zip(own_wh, size_wh, strict=True))
+        across = np.flatnonzero((columns >= self.left) & (columns < self.right))
+        down = np.flatnonzero((rows >= self.top) & (rows < self.bottom))
+        if not len(across) or not len(down):
+            return self.empty()
+        pixels = self.pixels[np.ix_(rows[down] - self.top, columns[across] - self.left)]
+        return Crop(int(across[0]), int(down[0]), pixels)
+
     def whole(self, size_wh: tuple[int, int]) -> Mask:
         """bool [H, W]."""
         mask_HW = np.zeros((size_wh[1], size_wh[0]), dtype=np.bool_)

@@ -49,7 +49,7 @@ class BoxAnswers:
 
 def match_evidence(evidence: Evidence, classes: int) -> Matches:
     """As `match` does, of what the task keeps; the scores are the network's. Masks, where they are kept, are matched in
-    the place of their boxes: once, since that takes its time.
+    the place of their boxes. Once: thresholds, metrics, intervals and sections all ask for it.
     """
     if "masks" not in evidence.arrays:
         return match_boxes(evidence, classes)
@@ -61,7 +61,10 @@ def match_evidence(evidence: Evidence, classes: int) -> Matches:
 
 
 def match_boxes(evidence: Evidence, classes: int) -> Matches:
-    return match(evidence.arrays["detections"], truth_of(evidence), classes)
+    if "box_matches" not in evidence.memo:
+        evidence.memo["box_matches"] = match(evidence.arrays["detections"], truth_of(evidence), classes)
+    found: Matches = evidence.memo["box_matches"]
+    return found
 
 
 def truth_of(evidence: Evidence) -> TrueBoxes:

@@ -12,15 +12,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from src.evaluation.boxes.overlaps import iou
 from src.evaluation.found_objects import FoundObjects
-from src.evaluation.prediction import TOLERANCE, Floats, Outputs, PredictionFacts
+from src.evaluation.prediction import Floats, Outputs, PredictionFacts
 from src.reports.drawing import enlarged
 from src.reports.drawn_boxes import color_of, draw_boxes
 from src.reports.judged_boxes import JudgedBoxes, Kind, draw_judged
 
 CORNERS = ("x1", "y1", "x2", "y2")
-SAME_IOU = 0.99  # of a box and its counterpart in predictions that count as the same
 DRAWN_PX = 320  # longer side of an image with what was predicted
 LEAST_PX = 0.01  # side of a box, as torchvision's R-CNNs have it
 DEFAULT_THRESHOLD = 0.5  # of a score, where no threshold is known
@@ -165,15 +163,3 @@ class DetectionPrediction(FoundObjects):
 
     def explained(self, index: int) -> dict[str, str]:
         raise NotImplementedError("a box has no heat map")
-
-    def same_as(self, other: Self, unit: Floats) -> bool:
-        """The same boxes, classes and order; scores that differ less than the tolerance."""
-        if len(self) != len(other) or not np.array_equal(self.class_ids, other.class_ids):
-            return False
-        near = np.abs(self.numbers - other.numbers) <= TOLERANCE
-        boxes, others = self.boxes_xyxy.astype(np.float64), other.boxes_xyxy.astype(np.float64)
-        return bool((near & (iou(boxes, others) > SAME_IOU)).all())
-
-    def difference(self, other: Self, unit: Floats) -> float:
-        """Of the scores; as large as can be where the numbers of boxes differ."""
-        return float(np.abs(self.numbers - other.numbers).max(initial=0)) if len(self) == len(other) else 1.0

@@ -1,7 +1,7 @@
 """The report about a detector."""
 
 from src.data.table import ImageTable
-from src.evaluation.boxes.average_precision import ap_intervals
+from src.evaluation.boxes.average_precision import box_intervals
 from src.evaluation.boxes.precision_recall import mean_scores
 from src.evaluation.evidence import Evidence
 from src.evaluation.intervals import Floats, Interval, bootstrap
@@ -29,7 +29,7 @@ def words(class_names: list[str]) -> TaskWords:
 
 
 def intervals(task: DetectionTask, evidence: Evidence) -> dict[str, Interval]:
-    """Of ap, ap50 and ap75, and of precision, recall and f1 at the thresholds."""
+    """Of ap and ar, of all boxes and by size, and of precision, recall and f1 at the thresholds."""
     answers = BoxAnswers.of(evidence, task.output_layer())
     accepted, groups_N = answers.accepted, evidence.groups_N
     if not accepted.countable().any():
@@ -38,7 +38,7 @@ def intervals(task: DetectionTask, evidence: Evidence) -> dict[str, Interval]:
     def measure(weights_N: Floats) -> dict[str, float]:
         return mean_scores(accepted, weights_N)
 
-    return ap_intervals(answers.raw, groups_N) | bootstrap(measure, accepted.images, groups_N)
+    return box_intervals(answers.raw, groups_N) | bootstrap(measure, accepted.images, groups_N)
 
 
 def tables(task: DetectionTask, table: ImageTable, evidence: Evidence) -> Tables:

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from src.evaluation.found_objects import SIZES
 from src.evaluation.prediction import Outputs
 from src.models.mask_detector import box_columns, mask_columns
 from src.tasks.detection.export import DetectionOutputs
-from src.tasks.instance_segmentation.prediction import SIZES
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from src.evaluation.boxes.overlaps import iou
-from src.evaluation.found_objects import as_coco
+from src.evaluation.found_objects import SIZES, as_coco
 from src.evaluation.pixels.crops import Crop
 from src.evaluation.pixels.pasting import FULL, pasted
 from src.evaluation.prediction import Floats, Outputs
@@ -22,7 +22,6 @@ from src.tasks.detection.prediction import DetectionPrediction
 
 ROUNDED_PX = 2  # of a small mask
 SAME_IOU = 0.99  # of a mask and its counterpart in predictions that count as the same
-SIZES = "sizes_wh"  # among outputs: of the images, [B, 2]
 PIXELS = "pixels"  # column with the size of a mask
 
 
@@ -103,11 +102,6 @@ class InstanceSegmentationPrediction(DetectionPrediction):
             if len(ious) and ious.max() > SAME_IOU and not alike(crop, other.crops[int(ious.argmax())]):
                 return True
         return False
-
-    def same_as(self, other: Self, unit: Floats) -> bool:
-        """The same objects, as of DetectionPrediction, with the same masks but for some pixels at their edges."""
-        pairs = zip(self.crops, other.crops, strict=False)
-        return super().same_as(other, unit) and all(alike(one, two) for one, two in pairs)
 
 
 def as_bytes(masks: Floats) -> npt.NDArray[np.uint8]:

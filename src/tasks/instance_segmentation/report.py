@@ -7,13 +7,14 @@ from src.evaluation.intervals import Interval
 from src.reports.run_report import RunReport, Tables, TaskWords
 from src.tasks.detection import report as of_boxes
 from src.tasks.detection.answers import match_boxes
-from src.tasks.instance_segmentation.task import InstanceSegmentationTask
+from src.tasks.detection.metrics import BoxMetrics
+from src.tasks.instance_segmentation.task import BOX_NAMES, InstanceSegmentationTask
 
 HEADLINE = ["mask_ap", "mask_ap50", "box_ap", "f1"]
 EXPORTED = HEADLINE[:2]
 NOTE = (
     "<p>Here an answer is right, missed or badly placed by the IoU of its mask with that of the true object, and an "
-    "object is as large as its mask has pixels; only box_ap is of the boxes.</p>"
+    "object is as large as its mask has pixels; only box_ap and box_ap50 are of the boxes.</p>"
 )
 
 
@@ -23,15 +24,15 @@ def words(class_names: list[str]) -> TaskWords:
 
 
 def intervals(task: InstanceSegmentationTask, evidence: Evidence) -> dict[str, Interval]:
-    """Of mask_ap, mask_ap50, mask_ap75 and box_ap, and of precision, recall and f1 at the thresholds."""
+    """Of mask_ap and mask_ar, box_ap and box_ap50, and of precision, recall and f1 at the thresholds."""
     found = {
-        f"mask_{name}" if name.startswith("ap") else name: interval
+        f"mask_{name}" if name in BoxMetrics.names else name: interval
         for name, interval in of_boxes.intervals(task, evidence).items()
     }
     if not found:
         return {}
     boxes = ap_intervals(match_boxes(evidence, len(task.class_names)), evidence.groups_N)
-    return found | {"box_ap": boxes["ap"]}
+    return found | {f"box_{name}": boxes[name] for name in BOX_NAMES if name in boxes}
 
 
 def tables(task: InstanceSegmentationTask, table: ImageTable, evidence: Evidence) -> Tables:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from src.models.ceil_pooling import without_ceil_pooling
 from src.models.pillow_resize import PillowResizeWhole
 from src.models.preprocessing import Preprocessing
-from src.models.segmenter import enlarged
+from src.models.segmenter import LEAST_PX, enlarged
 from src.training.exported_model import ExportedModel
 
 CLASSES_AT_ONCE = 8  # whose logits are made as large as the image: 32 bytes a pixel
@@ -23,6 +23,7 @@ class ExportedSegmenter(ExportedModel):
     and `confidence` float32 [B, H, W], the probability of that class, in their own pixels.
     """
 
+    resize: PillowResizeWhole
     advice = (
         " Images are of many shapes, and some networks (Swin, MaxViT) compute otherwise in each. Take a convolutional "
         "one, such as backbone=squeezenet1_1 or resnet50, or train with data.resize_mode=stretch: all images are then "
@@ -32,14 +33,29 @@ class ExportedSegmenter(ExportedModel):
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
         without_ceil_pooling(self.network.net)
+        self.most_px = max(self.resize.crop_px, LEAST_PX)
 
     def make_resize(self, preprocessing: Preprocessing) -> nn.Module:
         return PillowResizeWhole(preprocessing, size_divisible=1)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        pixels_B3hw, _, _ = self.resize(images)
-        logits_BKhw = self.network.net(self.network.normalise(pixels_B3hw).to(self.dtype))[0].float()
+        pixels_B3hw, _, sizes_2 = self.resize(images)
+        sides = [self.side(size_1) for size_1 in torch.split(sizes_2, 1)]
+        drawn_B3hw = enlarged(self.network.normalise(pixels_B3hw), sides)  # as they are, where that is enough
+        logits_BKhw = self.network.net(drawn_B3hw.to(self.dtype))[0].float()
         return pixel_answers(logits_BKhw, images.shape[2:], self.outputs.temperature or 1.0)
+
+    def side(self, size_1: Tensor) -> int:
+        """Pixels of a side that the network gets, as `drawn_out` has it; in an exported graph a symbol, unless it can
+        be one number only.
+        """
+        if self.resize.mode == "stretch" or self.most_px == LEAST_PX:
+            return self.most_px
+        side_px: Any = size_1.clamp(min=LEAST_PX).item()
+        torch._check(side_px >= LEAST_PX)
+        torch._check(side_px <= self.most_px)
+        found: int = side_px
+        return found
 
 
 def pixel_answers(logits_BKhw: Tensor, size: Sequence[int], temperature: float) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from src.evaluation.prediction import TOLERANCE, Floats, Prediction, PredictionFacts, finite
+from src.evaluation.prediction import Floats, Prediction, PredictionFacts, finite
 from src.reports.drawing import enlarged
 from src.reports.drawn_masks import color_of_class, draw_mask, palette_image, with_legend
 
@@ -149,9 +149,6 @@ class SegmentationPrediction(Prediction):
     def error(self, label: str) -> float:
         """What the shares say alone: a text of labels has no more (Masks.text)."""
         raise NotImplementedError("the shares of an image's pixels do not say which of them are right")
-
-    def same_as(self, other: Self, unit: Floats) -> bool:
-        return bool((np.abs(self.numbers - other.numbers) <= TOLERANCE).all())
 
     def to_explain(self, wanted: int | None) -> list[int]:
         return [int(np.argmax(self.pixels)) if wanted is None else wanted]

@@ -59,6 +59,25 @@ def test_the_table_that_lies_there(tmp_path: Path) -> None:
         read_class_file(tmp_path / "nowhere.yaml")
 
 
+@pytest.mark.parametrize("mask", ["masks/train/deep/a.png", "masks/a.png", "../masks/a.png"])
+def test_the_table_that_lies_beside_the_masks(tmp_path: Path, mask: str) -> None:
+    """The one in data.root comes first."""
+    root = tmp_path / "root"
+    root.mkdir()
+    beside = (root / mask[: mask.index("masks") + 5]).resolve()
+    beside.mkdir()
+    (beside / "labelmap.txt").write_text("a:1,2,3::\n")
+    assert find_class_file(root) is None
+    found = find_class_file(root, [mask])
+    assert found is not None and found.samefile(beside / "labelmap.txt")
+    (tmp_path / "classes.yaml").write_text("a: 1\n")  # no folder of masks
+    (beside / "classes.yaml").write_text("a: 1\n")
+    with pytest.raises(ConfigError, match=r"tables of classes: (\.\./)?masks/labelmap.txt, (\.\./)?masks/classes.yaml"):
+        find_class_file(root, [mask])
+    (root / "classes.yaml").write_text("a: 1\n")
+    assert find_class_file(root, [mask]) == root / "classes.yaml"
+
+
 def test_values_in_a_table_of_colours(tmp_path: Path) -> None:
     """Greys if all are, else places."""
     (tmp_path / "c.yaml").write_text("white: [255, 255, 255]\nblack: [0, 0, 0]\n")

@@ -9,12 +9,13 @@ from torchmetrics.detection import MeanAveragePrecision
 
 from src.evaluation.boxes.average_precision import (
     AveragePrecision,
+    AverageRecall,
     ap_intervals,
-    average_recall,
+    box_intervals,
     box_metrics,
     metrics_per_class,
 )  # fmt: skip
-from src.evaluation.boxes.matches import TrueBoxes, joined
+from src.evaluation.boxes.matches import AREAS, TrueBoxes, joined
 from src.evaluation.boxes.matching import match
 
 NAMES = {
@@ -104,10 +105,12 @@ def test_a_weight_says_how_often_an_image_counts() -> None:
     """Without equal scores in an image, whose copies would come in another order."""
     for seed in range(8):
         detections_ND6, truth = drawn_scenes(seed, 6, 12, 4, 3, ties=0)
-        measure = AveragePrecision(match(detections_ND6, truth, 3)).metrics
+        ap, ar = (kind(match(detections_ND6, truth, 3)) for kind in (AveragePrecision, AverageRecall))
+        measure = lambda weights_N=None: ap.metrics(weights_N) | {"ar": ar(weights_N)}  # noqa: B023, E731
         assert measure(np.ones(6)) == measure()
         images = np.repeat(np.arange(6), [2, 0, 1, 3, 0, 1])
-        repeated = AveragePrecision(match(detections_ND6[images], some_of(truth, images), 3)).metrics()
+        matches = match(detections_ND6[images], some_of(truth, images), 3)
+        repeated = AveragePrecision(matches).metrics() | {"ar": AverageRecall(matches)()}
         assert measure(np.bincount(images, minlength=6).astype(float)) == pytest.approx(repeated, nan_ok=True)
         assert measure(np.full(6, 0.3)) == pytest.approx(measure(), nan_ok=True)
 
@@ -124,8 +127,19 @@ def test_intervals_hold_the_value_and_groups_are_drawn_together() -> None:
     assert np.diff(ap_intervals(doubled, None)["ap"]) < np.diff(intervals["ap"])  # copies taken for independent images
 
 
+def test_intervals_of_sizes_and_of_recall() -> None:
+    """Drawn with the same images as those of AP; of sizes that are not there, none."""
+    detections_ND6, truth = drawn_scenes(1, 40, 8, 3, 2)
+    matches = match(detections_ND6, truth, 2)
+    value, intervals = box_metrics(matches), box_intervals(matches, None)
+    assert intervals.items() >= ap_intervals(matches, None).items()
+    there = [name for area, name in enumerate(AREAS) if area and matches.countable(area).any()]
+    assert set(intervals) == {"ap", "ap50", "ap75", "ar", *(f"ap_{name}" for name in there)} and 0 < len(there) < 3
+    assert all(low < value[name] < high for name, (low, high) in intervals.items())
+
+
 def test_average_recall_with_a_limit_of_an_image_and_class() -> None:
     truth = truth_of([[(0, 0, 10, 10, 0), (20, 0, 30, 10, 0), (40, 0, 50, 10, 1)]])
     detections_ND6 = detections_of([[(0, 0, 10, 10, 0.9, 0), (20, 0, 30, 10, 0.8, 0), (40, 0, 50, 10, 0.1, 1)]])
     matches = match(detections_ND6, truth, 2)
-    assert average_recall(matches, 1) == pytest.approx((0.5 + 1) / 2) and average_recall(matches) == 1
+    assert AverageRecall(matches, 1)() == pytest.approx((0.5 + 1) / 2) and AverageRecall(matches)() == 1

@@ -68,13 +68,6 @@ def test_masks_are_painted_on_the_image() -> None:
     assert pixels[150, 150] > 0 and pixels[150, 250] == 0 and not np.asarray(image).any()
 
 
-def test_predictions_are_the_same_up_to_some_pixels() -> None:
-    unit = np.ones(1, dtype=np.float32)
-    one = predicted(*BOTH)
-    assert one.same_as(predicted(*BOTH), unit)
-    assert not one.same_as(predicted((*BOTH[0][:3], torch.tensor(1.0)), BOTH[1]), unit)
-
-
 def test_masks_stay_with_their_boxes_when_tiles_are_joined() -> None:
     tiles = torch.cat(
         [rows(([0.1, 0.1, 0.5, 0.5], 0.9, 1, LEFT_HALF)), rows(([0.4, 0.4, 0.9, 0.9], 0.8, 0, torch.tensor(1.0)))]
