@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
+from src.settings.checkpoints import find_checkpoints
 from src.settings.contradictions import contradictions, data_contradictions
 from src.settings.errors import ConfigError, did_you_mean
 from src.settings.rules import is_declared, wrong_value, wrong_values
@@ -128,7 +129,12 @@ def wrong_paths(values: dict[str, Any]) -> Iterator[str]:
 
 
 def missing_paths(values: dict[str, Any]) -> Iterator[str]:
-    keys = ["data.file", "data.split_file", "resume", "ckpt", "model", "root"]
+    if (ckpt := values.get("ckpt")) is not None:
+        try:
+            find_checkpoints(ckpt)
+        except ConfigError as error:
+            yield str(error)
+    keys = ["data.file", "data.split_file", "resume", "model", "root"]
     if "name" not in (values.get("data") or {}):  # torchvision's sets are downloaded to data.root
         keys.append("data.root")
     for key in keys:
@@ -141,24 +147,3 @@ def missing_paths(values: dict[str, Any]) -> Iterator[str]:
             yield f"{key}='{value}' does not exist{looked_in}."
         elif key == "resume" and not path.is_file() and not any((path / name).exists() for name in OF_RUNS):
             yield f"resume='{value}' is no run: expected its directory, with checkpoints/last.ckpt, or a .ckpt."
-        elif key == "ckpt":
-            try:
-                find_checkpoint(value, "best")
-            except ConfigError as error:
-                yield str(error)
-
-
-def find_checkpoint(path: str, name: str) -> Path:
-    """The file meant by `<run dir>`, `<run dir>/checkpoints` or a file; `name` is best or last.
-
-    Raises ConfigError if there is none.
-    """
-    given = Path(path).expanduser()
-    candidates = [given, given / f"{name}.ckpt", given / "checkpoints" / f"{name}.ckpt"]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    other = "" if given.exists() else f" '{path}' does not exist."
-    raise ConfigError(
-        f"No checkpoint at '{path}': expected a .ckpt file, or a run directory with checkpoints/{name}.ckpt.{other}"
-    )

@@ -13,6 +13,8 @@ from src.settings.rules import at_least, more_than, one_of
 
 Accelerator = Annotated[str, one_of("auto", "cpu", "gpu", "mps")]
 Split = Annotated[str, one_of("train", "val", "test", "all")]
+Checkpoints = Any  # a path, or a list of them
+Views = Annotated[str, one_of("mirror", "scales", "mirror_scales")]  # of an image, whose answers are averaged
 
 
 @dataclass
@@ -55,7 +57,8 @@ def train_config(settings: DictConfig) -> TrainConfig:
 
 @dataclass
 class EvaluateConfig:
-    ckpt: str = MISSING
+    ckpt: Checkpoints = MISSING
+    tta: Views | None = MISSING
     split: Split | None = MISSING
     report: str | None = MISSING
     output: str | None = MISSING
@@ -82,6 +85,8 @@ class ImagesConfig:
 
 @dataclass
 class PredictConfig(ImagesConfig):
+    ckpt: Checkpoints = MISSING
+    tta: Views | None = MISSING
     batch_size: nodes.Count | None = MISSING  # type: ignore[assignment]
     draw: str | None = MISSING
     masks: str | None = MISSING
@@ -142,7 +147,8 @@ class ServeConfig:
 
 @dataclass
 class ExportConfig:
-    ckpt: str = MISSING
+    ckpt: Checkpoints = MISSING
+    tta: Views | None = MISSING
     format: Annotated[str, one_of("onnx", "torch")] = MISSING
     output: str | None = MISSING
     variants: list[str] = MISSING

@@ -38,7 +38,7 @@ class ExportedSegmenter(ExportedModel):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         pixels_B3hw, _, _ = self.resize(images)
-        logits_BKhw = self.network.net(self.network.normalise(pixels_B3hw).to(self.dtype))[0].float()
+        logits_BKhw = self.network.of_normalised(self.network.normalise(pixels_B3hw).to(self.dtype)).float()
         return pixel_answers(logits_BKhw, images.shape[2:], self.outputs.temperature or 1.0)
 
 

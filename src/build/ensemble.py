@@ -1,0 +1,54 @@
+"""Several checkpoints, or several views of an image through one, opened for use as if they were one."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+from src.build.ensemble_calibration import combination_of, learn_together
+from src.build.members import require_agreement
+from src.build.trained_model import TrainedModel
+from src.build.views import loaded_for, require_views, views_of
+from src.models.combined import CombinedNetwork
+from src.settings.checkpoints import find_checkpoints
+
+log = logging.getLogger(__name__)
+
+
+def open_model(
+    ckpt: str | Sequence[str],
+    accelerator: str = "cpu",
+    trust: bool = False,
+    evaluate: bool = False,
+    tta: str | None = None,
+) -> TrainedModel:
+    """What a checkpoint holds, or several together: as of `TrainedModel.open`; `tta`: which views of an image it sees.
+
+    Several answer by the mean of their probabilities (or numbers), and so do views. Raises ConfigError also if they
+    cannot answer together, and for views that are not right for their data.
+    """
+    members = [TrainedModel.open(str(file), accelerator, trust, evaluate) for file in find_checkpoints(ckpt)]
+    if len(members) == 1 and tta is None:
+        return members[0]
+    require_agreement(members)
+    require_views(tta, members)
+    return combined(members, tta)
+
+
+def combined(members: Sequence[TrainedModel], tta: str | None) -> TrainedModel:
+    """The first one's task and record, with a network of all."""
+    first = members[0]
+    task, record = first.task, loaded_for(tta, first.record)
+    calibrated = False  # a single network's temperature counts for the mean of its views
+    if len(members) > 1:
+        calibration = learn_together(members)
+        calibrated, record = not calibration, replace(record, calibration=calibration)
+    views = views_of(tta, first.preprocessing, record.preprocessing)
+    combination = combination_of(members, len(views), calibrated)
+    if calibrated:
+        task.take_thresholds([member.task.output_layer() for member in members])
+    networks = [member.task.model for member in members]
+    task.model, task.record = CombinedNetwork(networks, views, combination, record.preprocessing), record
+    together = replace(first, record=record, members=tuple(members))
+    together.task.to(first.device).eval()
+    log.info("%s: %d views of each image", together.name, len(views)) if tta else log.info("%s", together.name)
+    return together
