@@ -8,7 +8,6 @@ from src.build.ensemble_calibration import combination_of, learn_together
 from src.build.members import require_agreement
 from src.build.trained_model import TrainedModel
 from src.build.views import loaded_for, require_views, views_of
-from src.models.combined import CombinedNetwork
 from src.settings.checkpoints import find_checkpoints
 
 log = logging.getLogger(__name__)
@@ -38,7 +37,7 @@ def combined(members: Sequence[TrainedModel], tta: str | None) -> TrainedModel:
     """The first one's task and record, with a network of all."""
     first = members[0]
     task, record = first.task, loaded_for(tta, first.record)
-    calibrated = False  # a single network's temperature counts for the mean of its views
+    calibrated = task.output_layer().temperature is None  # else a single one's counts for the mean of its views
     if len(members) > 1:
         calibration = learn_together(members)
         calibrated, record = not calibration, replace(record, calibration=calibration)
@@ -47,7 +46,8 @@ def combined(members: Sequence[TrainedModel], tta: str | None) -> TrainedModel:
     if calibrated:
         task.take_thresholds([member.task.output_layer() for member in members])
     networks = [member.task.model for member in members]
-    task.model, task.record = CombinedNetwork(networks, views, combination, record.preprocessing), record
+    task.model = task.combined_network(networks, views, combination, record.preprocessing)
+    task.record = record
     together = replace(first, record=record, members=tuple(members))
     together.task.to(first.device).eval()
     log.info("%s: %d views of each image", together.name, len(views)) if tta else log.info("%s", together.name)

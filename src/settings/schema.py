@@ -123,7 +123,7 @@ class PublishConfig:
 
 @dataclass
 class ServeConfig:
-    ckpt: str | None = MISSING
+    ckpt: Checkpoints = MISSING
     model: str | None = MISSING
     host: str = MISSING
     port: Annotated[int, at_least(0, at_most=65535)] = MISSING

@@ -30,8 +30,18 @@ class Combination(nn.Module, ABC):
         for m, (layer, one) in enumerate(zip(self.layers, outputs, strict=True)):
             assert isinstance(layer, OutputLayer)
             answer, order = self.answer(layer, one.float()), getattr(self, f"order_{m}")
-            answers.append(answer if order is None else answer.index_select(1, order))
+            answers.append(answer if order is None else self.reordered(answer, order))
         return self.mean(answers)
+
+    def reordered(self, answer: Tensor, order: Tensor) -> Tensor:
+        """With the classes in the order of the first network's."""
+        return answer.index_select(1, order)
+
+    def own_labels(self, m: int, labels: Tensor) -> Tensor:
+        """Class ids of the first network as network `m` counts them."""
+        order = getattr(self, f"order_{m}")
+        own: Tensor = labels if order is None else order[labels]
+        return own
 
     @abstractmethod
     def answer(self, layer: OutputLayer, outputs: Tensor) -> Tensor:

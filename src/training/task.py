@@ -15,6 +15,7 @@ from src.data.dataset import Batch
 from src.evaluation.evidence import MAX_NOT_FINITE, Evidence
 from src.evaluation.prediction import Outputs, Prediction
 from src.models.adapted import AdaptedNetwork
+from src.models.combined import CombinedNetwork
 from src.runs.record import RunRecord
 from src.settings.errors import ConfigError
 from src.training.combination import Combination
@@ -35,6 +36,7 @@ class FineTuneTask(OptionalParts):
     prediction: ClassVar[type[Prediction]]
     exported_model: ClassVar[type[ExportedModel]] = ExportedModel
     combination: ClassVar[type[Combination] | None] = None  # None = several networks have no answer together
+    combined_network: ClassVar[type[CombinedNetwork]] = CombinedNetwork
     needs_loss: ClassVar[bool] = False
     frozen_network: FrozenNetwork | None = None  # what makes features that can be kept while the head alone trains
 
