@@ -37,13 +37,14 @@ def combined(members: Sequence[TrainedModel], tta: str | None) -> TrainedModel:
     """The first one's task and record, with a network of all."""
     first = members[0]
     task, record = first.task, loaded_for(tta, first.record)
-    calibrated = task.output_layer().temperature is None  # else a single one's counts for the mean of its views
+    # A single one's temperature counts for the mean of its views.
+    temperature = None if task.output_layer().temperature is None else 1.0
     if len(members) > 1:
-        calibration = learn_together(members)
-        calibrated, record = not calibration, replace(record, calibration=calibration)
+        calibration, temperature = learn_together(members)
+        record = replace(record, calibration=calibration)
     views = views_of(tta, first.preprocessing, record.preprocessing)
-    combination = combination_of(members, len(views), calibrated)
-    if calibrated:
+    combination = combination_of(members, len(views), temperature)
+    if temperature is None:
         task.take_thresholds([member.task.output_layer() for member in members])
     networks = [member.task.model for member in members]
     task.model = task.combined_network(networks, views, combination, record.preprocessing)

@@ -20,7 +20,7 @@ class CombinedDetector(CombinedNetwork):
     def max_detections(self) -> int:
         return self.members[0].max_detections
 
-    def forward(self, images: Images) -> Tensor:  # type: ignore[override]
+    def forward(self, images: Images) -> Tensor:
         """Outputs [B, D, 6], with boxes as shares of the images' sides."""
         return self.together([member(images) for member in self.members], images)
 

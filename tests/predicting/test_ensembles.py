@@ -14,7 +14,7 @@ from PIL import Image
 from support.members import changed_checkpoint
 
 from src.build.ensemble import open_model
-from src.build.ensemble_calibration import evidence_of_val
+from src.build.ensemble_calibration import outputs_of_val
 from src.build.members import require_agreement
 from src.build.trained_model import TrainedModel
 from src.cli.command_line import prepare
@@ -131,18 +131,20 @@ def with_runs(colors_run: Run, folder: Path, parts: int) -> list[TrainedModel]:
 
 @pytest.mark.parametrize(("parts", "words"), [(1, "of the val split that all have"), (2, "one of the folds")])
 def test_the_temperature_is_fitted_anew(colors_run: Run, tmp_path: Path, parts: int, words: str) -> None:
-    """Of one val split on the mean of the raw probabilities, of folds on what each says about its own part."""
+    """Of one val split that of the mean of all; of folds that of each, by what they say of their parts."""
     models = with_runs(colors_run, tmp_path, parts)
     rows = rows_of(colors_run.directory / "report" / "val_predictions.csv")
     logits_NK = np.log(np.clip(shares_of(rows), 1e-7, 1)) * models[0].record.temperature
     labels_N = np.array([COLORS.index(row["label"]) for row in rows])
-    found = evidence_of_val(models)
-    assert found is not None and words in found[1] and len(found[0]) == len(rows)
+    found, expected = outputs_of_val(models), fit_temperature(logits_NK, labels_N, True)
+    assert found is not None and words in found.images and len(found.evidence) == len(rows)
     together = open_model([str(tmp_path / "0"), str(tmp_path / "1")])
-    assert together.record.temperature == pytest.approx(fit_temperature(logits_NK, labels_N, True), rel=1e-3)
-    assert together.task.output_layer().temperature == together.record.temperature
+    of_members = [layer.temperature for layer in together.task.model.combine.layers]
+    assert of_members == pytest.approx([1.0 if parts == 1 else expected] * 2, rel=1e-3)
+    if parts == 1:
+        assert together.task.output_layer().temperature == pytest.approx(expected, rel=1e-3)
     (tmp_path / "1" / "report" / "val_predictions.csv").unlink()
-    assert evidence_of_val(models) is None
+    assert outputs_of_val(models) is None
 
 
 def test_members_have_to_agree(opened: list[TrainedModel], members: list[Path]) -> None:

@@ -24,7 +24,7 @@ def fused_boxes(parts: Sequence[Tensor]) -> Tensor:
     rows_D6 = torch.cat([part.cpu() for part in parts])
     order_D = rows_D6[:, 4].argsort(descending=True, stable=True)
     rows_D6, members = rows_D6[order_D], members[order_D]
-    classes = rows_D6[:, 5].unique().tolist()
+    classes = sorted(set(rows_D6[:, 5].tolist()))
     fused = [fused_of_class(rows_D6[rows_D6[:, 5] == k], members[rows_D6[:, 5] == k], len(parts)) for k in classes]
     rows = torch.cat([rows_D6[:0], *fused])
     return rows[rows[:, 4].argsort(descending=True, stable=True)].to(parts[0].device)
