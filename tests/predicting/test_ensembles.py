@@ -21,6 +21,7 @@ from src.cli.command_line import prepare
 from src.data.transforms import evaluation_transform
 from src.evaluation.calibration import fit_temperature
 from src.models.views import Smaller
+from src.serving.models import load_model
 from src.settings.checkpoints import find_checkpoints
 from src.settings.errors import ConfigError
 from src.tasks.classification.combination import ClassificationCombination
@@ -161,6 +162,17 @@ def test_members_have_to_agree(opened: list[TrainedModel], members: list[Path]) 
     told("the other task.name=regression", config={**other.record.config, "task": {"name": "regression"}})
     with pytest.raises(ConfigError, match="is named twice"):
         open_model([str(members[0]), str(members[0])])
+
+
+def test_the_service_takes_them_too(members: list[Path]) -> None:
+    files = [str(file) for file in members]
+    image = np.random.default_rng(0).integers(0, 256, (3, 32, 32), dtype=np.uint8)
+    served, together = load_model(files, None, "cpu"), open_model(files)
+    with torch.inference_mode():
+        outputs = together.task.output_layer()(together.task(torch.from_numpy(image)[None]))
+    found = served.compute([image], [(32, 32)])["probabilities"]
+    assert found == pytest.approx(outputs["probabilities"].numpy(), abs=1e-6)
+    assert served.facts.backbone == "2 x squeezenet1_1"
 
 
 def test_a_sweeps_folder_stands_for_its_jobs(tmp_path: Path) -> None:
