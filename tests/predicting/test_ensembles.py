@@ -257,3 +257,33 @@ def test_one_file_of_several_answers_alike(
     assert answer.status == 0 and "answers as the checkpoint's" in answer.err, answer.err
     facts = json.loads(output.with_suffix(".json").read_text())
     assert facts["backbone"] == "2 x squeezenet1_1" and facts["preprocessing"]["crop_px"] == 40
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("task", "columns"), [("multilabel", ["prob:dark", "prob:red"]), ("regression", ["label"])])
+def test_several_classes_and_numbers(
+    colors: Path, tmp_path: Path, trained: Runner, command: Any, task: str, columns: list[str]
+) -> None:
+    """Loose files answer by the mean of what they say; run directories choose thresholds and temperature anew."""
+    images = sorted(colors.rglob("*.*"))
+    labels = [";".join({"red": ["red"], "blue": ["dark"]}.get(image.parent.name, ["dark", "red"])) for image in images]
+    if task == "regression":
+        labels = [str(len(image.parent.name) + n % 3) for n, image in enumerate(images)]
+    table = tmp_path / "table.csv"
+    table.write_text("path,label\n" + "".join(f"{a},{b}\n" for a, b in zip(images, labels, strict=True)))
+    for seed in range(2):
+        run = trained(f"task={task}", "data=csv", f"data.file={table}", "data.image_size_px=32", f"seed={seed}",
+                      "trainer.max_epochs=1")  # fmt: skip
+        shutil.move(run.directory, tmp_path / str(seed))
+        shutil.copy(tmp_path / str(seed) / "checkpoints" / "best.ckpt", tmp_path / f"{seed}.ckpt")
+
+    def predicted(ckpt: str) -> Any:
+        output = tmp_path / "p.csv"
+        answer: Answer = command("predict", f"ckpt={ckpt}", f"images={table}", f"output={output}", "accelerator=cpu")
+        assert answer.status == 0, answer.err
+        return np.array([[float(row[name]) for name in columns] for row in rows_of(output)])
+
+    alone = [predicted(f"{tmp_path}/{seed}.ckpt") for seed in range(2)]
+    assert predicted(f"[{tmp_path}/0.ckpt,{tmp_path}/1.ckpt]") == pytest.approx(np.mean(alone, axis=0), rel=1e-4)
+    answer: Answer = command("evaluate", f"ckpt=[{tmp_path}/0,{tmp_path}/1]", "accelerator=cpu")
+    assert answer.status == 0 and ("fitted anew" in answer.err) == (task == "multilabel"), answer.err
