@@ -51,5 +51,11 @@ def combined(members: Sequence[TrainedModel], tta: str | None) -> TrainedModel:
     task.record = record
     together = replace(first, record=record, members=tuple(members))
     together.task.to(first.device).eval()
-    log.info("%s: %d views of each image", together.name, len(views)) if tta else log.info("%s", together.name)
+    log.info("Answers are the mean of %s", what_answers(members, len(views)))
     return together
+
+
+def what_answers(members: Sequence[TrainedModel], views: int) -> str:
+    files = ", ".join(str(member.file) for member in members)
+    several = f"{len(members)} checkpoints ({files})" if len(members) > 1 else files
+    return several if views == 1 else f"{views} views of each image by {several}"

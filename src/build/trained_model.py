@@ -40,7 +40,7 @@ class TrainedModel:
     @property
     def name(self) -> str:
         files = self.files
-        return str(files[0]) if len(files) == 1 else f"{len(files)} checkpoints, {', '.join(map(str, files))}"
+        return str(files[0]) if len(files) == 1 else f"{len(files)} checkpoints"
 
     @property
     def backbone(self) -> str:

@@ -76,7 +76,7 @@ def test_the_answer_is_the_mean_in_any_order(colors: Path, members: list[Path], 
     assert np.abs(alone[0] - alone[1]).max() > 1e-3  # they differ
     assert together == pytest.approx(np.mean(alone, axis=0), abs=2e-6)
     assert predicted(*members[::-1])[0] == pytest.approx(together, abs=2e-6)
-    assert "their calibrated probabilities are averaged" in log and "2 checkpoints, " in log
+    assert "their calibrated probabilities are averaged" in log and "mean of 2 checkpoints (" in log
 
 
 def layers_of(task: str) -> tuple[type[Combination], list[Any], Any]:
@@ -260,7 +260,7 @@ def test_one_file_of_several_answers_alike(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("task", "columns"), [("multilabel", ["prob:dark", "prob:red"]), ("regression", ["label"])])
+@pytest.mark.parametrize(("task", "columns"), [("multilabel", ["prob:dark", "prob:red"]), ("regression", ["predicted:label"])])
 def test_several_classes_and_numbers(
     colors: Path, tmp_path: Path, trained: Runner, command: Any, task: str, columns: list[str]
 ) -> None:
