@@ -260,7 +260,9 @@ def test_one_file_of_several_answers_alike(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("task", "columns"), [("multilabel", ["prob:dark", "prob:red"]), ("regression", ["predicted:label"])])
+@pytest.mark.parametrize(
+    ("task", "columns"), [("multilabel", ["prob:dark", "prob:red"]), ("regression", ["predicted:label"])]
+)
 def test_several_classes_and_numbers(
     colors: Path, tmp_path: Path, trained: Runner, command: Any, task: str, columns: list[str]
 ) -> None:
