@@ -13,8 +13,7 @@ from src.settings.rules import at_least, more_than, one_of
 
 Accelerator = Annotated[str, one_of("auto", "cpu", "gpu", "mps")]
 Split = Annotated[str, one_of("train", "val", "test", "all")]
-Checkpoints = Any  # a path, or a list of them
-Views = Annotated[str, one_of("mirror", "scales", "mirror_scales")]  # of an image, whose answers are averaged
+Views = Annotated[str, one_of("mirror", "scales", "mirror_scales")]  # of an image
 
 
 @dataclass
@@ -57,7 +56,7 @@ def train_config(settings: DictConfig) -> TrainConfig:
 
 @dataclass
 class EvaluateConfig:
-    ckpt: Checkpoints = MISSING
+    ckpt: Any = MISSING  # a path, or several
     tta: Views | None = MISSING
     split: Split | None = MISSING
     report: str | None = MISSING
@@ -85,7 +84,7 @@ class ImagesConfig:
 
 @dataclass
 class PredictConfig(ImagesConfig):
-    ckpt: Checkpoints = MISSING
+    ckpt: Any = MISSING  # a path, or several
     tta: Views | None = MISSING
     batch_size: nodes.Count | None = MISSING  # type: ignore[assignment]
     draw: str | None = MISSING
@@ -123,7 +122,7 @@ class PublishConfig:
 
 @dataclass
 class ServeConfig:
-    ckpt: Checkpoints = MISSING
+    ckpt: Any = MISSING  # a path, or several
     model: str | None = MISSING
     host: str = MISSING
     port: Annotated[int, at_least(0, at_most=65535)] = MISSING
@@ -147,7 +146,7 @@ class ServeConfig:
 
 @dataclass
 class ExportConfig:
-    ckpt: Checkpoints = MISSING
+    ckpt: Any = MISSING  # a path, or several
     tta: Views | None = MISSING
     format: Annotated[str, one_of("onnx", "torch")] = MISSING
     output: str | None = MISSING
@@ -196,7 +195,6 @@ def register() -> None:
         store.store(group="backbone", name=name, node=node, package="_global_")
 
 
-SCHEMAS = (
-    TrainConfig, EvaluateConfig, PredictConfig, CompareConfig, PublishConfig, ServeConfig, ExplainConfig, ExportConfig,
-    CheckConfig,
+SCHEMAS = (TrainConfig, EvaluateConfig, PredictConfig, CompareConfig, PublishConfig, ServeConfig, ExplainConfig) + (
+    ExportConfig, CheckConfig,
 )  # fmt: skip

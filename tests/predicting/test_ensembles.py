@@ -175,7 +175,7 @@ def test_the_service_takes_them_too(members: list[Path]) -> None:
     assert served.facts.backbone == "2 x squeezenet1_1"
 
 
-def test_a_sweeps_folder_stands_for_its_jobs(tmp_path: Path) -> None:
+def test_a_sweeps_folder_stands_for_its_jobs(tmp_path: Path, command: Any) -> None:
     for number in (10, 9, 0):
         job = tmp_path / f"{number}_seed={number}"
         (job / "checkpoints").mkdir(parents=True)
@@ -188,6 +188,8 @@ def test_a_sweeps_folder_stands_for_its_jobs(tmp_path: Path) -> None:
         find_checkpoints(str(tmp_path))
     with pytest.raises(ConfigError, match="is no list of runs"):
         find_checkpoints([])
+    answer: Answer = command("explain", f"ckpt={tmp_path}", "images=x")
+    assert answer.status == 1 and "No checkpoint at" in answer.err  # of one alone
 
 
 def test_lists_of_paths_are_taken_as_they_are() -> None:
