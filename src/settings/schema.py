@@ -195,6 +195,6 @@ def register() -> None:
         store.store(group="backbone", name=name, node=node, package="_global_")
 
 
-SCHEMAS = (TrainConfig, EvaluateConfig, PredictConfig, CompareConfig, PublishConfig, ServeConfig, ExplainConfig) + (
-    ExportConfig, CheckConfig,
-)  # fmt: skip
+SCHEMAS = (
+    TrainConfig, EvaluateConfig, PredictConfig, CompareConfig, PublishConfig, ServeConfig, ExplainConfig, ExportConfig,
+    CheckConfig)  # fmt: skip
