@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.cli.command import Command, importing
 from src.files.outputs import output_file, output_folder
 from src.files.printable import printable
+from src.settings.checkpoints import find_checkpoints
 from src.settings.errors import ConfigError
 from src.settings.plurals import number_of
 
@@ -21,19 +22,20 @@ log = logging.getLogger(__name__)
 def evaluate(cfg: DictConfig) -> float | None:
     """Print the metrics of one split; return the monitored one."""
     if cfg.output is not None:
-        output_file(cfg.output, "output", cfg.overwrite, reads=[cfg.ckpt])
+        output_file(cfg.output, "output", cfg.overwrite, reads=find_checkpoints(cfg.ckpt))
     if cfg.report is not None:
         output_folder(cfg.report, "report", ("index.html", "intervals.json"), cfg.overwrite)
     with importing():
         import torch
 
         from src.build.data import data_to_evaluate, is_other_data
-        from src.build.trained_model import TrainedModel
+        from src.build.ensemble import open_model
+        from src.build.seen_images import warn_of_seen
         from src.files.whole_files import write_json
         from src.tasks.reporting import write_evaluation
         from src.training.measure import measure_split
 
-    model = TrainedModel.open(cfg.ckpt, cfg.accelerator, cfg.trust, evaluate=True)
+    model = open_model(cfg.ckpt, cfg.accelerator, cfg.trust, evaluate=True, tta=cfg.tta)
     changes = cast(dict[str, Any], OmegaConf.to_container(cfg.data, resolve=True))
     datamodule = data_to_evaluate(changes, model.record, cfg.trust)
     splits = datamodule.table.splits
@@ -42,7 +44,8 @@ def evaluate(cfg: DictConfig) -> float | None:
         raise ConfigError(f"split={split}: these data have no such split. There are: {', '.join(splits)}, all.")
     torch.set_float32_matmul_precision(model.record.setting("matmul_precision"))
     images = len(splits[split]) if split in splits else len(datamodule.table)
-    log.info("%s (%s) on %s: %s", model.file, model.record.backbone_name, split, number_of(images, "image"))
+    log.info("%s (%s) on %s: %s", model.name, model.backbone, split, number_of(images, "image"))
+    warn_of_seen(model, changes, datamodule.table, split)
     metrics, evidence = measure_split(model.task, model.device, datamodule, split)
     for name, value in metrics.items():
         print(f"{split}/{printable(name):18s} {value:.4f}")
@@ -52,7 +55,7 @@ def evaluate(cfg: DictConfig) -> float | None:
         log.info("Written to %s", cfg.output)
     if cfg.report is not None and len(evidence):
         own_data, folder = not is_other_data(changes, model.record), Path(cfg.report).expanduser()
-        write_evaluation(folder, model.file, model.task, datamodule.table, evidence, named, own_data)
+        write_evaluation(folder, model.files, model.task, datamodule.table, evidence, named, own_data)
         log.info("Report: %s", folder / "index.html")
     return metrics.get(model.record.monitor.split("/")[-1])
 

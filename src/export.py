@@ -21,7 +21,7 @@ def export(cfg: DictConfig) -> None:
     require_packages(cfg.format)
 
     with importing():
-        from src.build.trained_model import TrainedModel
+        from src.build.ensemble import open_model
         from src.exporting.comparison import Comparison, print_table
         from src.exporting.files import Exporter
         from src.exporting.images import parity_images, run_data, test_images
@@ -29,13 +29,13 @@ def export(cfg: DictConfig) -> None:
         from src.exporting.parity import check_parity
         from src.exporting.run import open_exported
 
-    model = TrainedModel.open(cfg.ckpt, trust=cfg.trust, evaluate=True)
+    model = open_model(cfg.ckpt, trust=cfg.trust, evaluate=True, tta=cfg.tta)
     task, preprocessing, data = model.task, model.preprocessing, run_data(model.record)
     images = parity_images(cfg.images, data, preprocessing)
     exporter = Exporter(model)
     require_same_facts(output, exporter.facts, variants, cfg.overwrite)
     with unfinished(output, variants) as parts:
-        log.info("Exporting %s (%s) to %s", model.file, model.record.backbone_name, output)
+        log.info("Exporting %s (%s) to %s", model.name, model.backbone, output)
         exporter.write(parts["fp32"])
         for precision in variants:
             log.info("Making %s", named(output, precision).name)
@@ -45,7 +45,7 @@ def export(cfg: DictConfig) -> None:
         compared = Comparison(task, preprocessing, runs)
         split, measured, labels = test_images(data, preprocessing, cfg.test_images)
         compared.count(measured or images, labels if measured else None)
-        print_table(compared, split, model.file, parts)
+        print_table(compared, split, model.files, parts)
         if cfg.latency:
             print_latency(exporter.model, runs, preprocessing.resize_px)
     log.info("Written: %s", ", ".join(str(named(output, precision)) for precision in parts))

@@ -10,7 +10,8 @@ from omegaconf import DictConfig
 
 from src.cli.command import Command, importing
 from src.cli.options import typed_settings
-from src.predicting.output import drawn_folder, mask_folder, predictions_file, require_use_of_run
+from src.predicting.output import drawn_folder, mask_folder, predictions_file, require_use_of_runs
+from src.settings.checkpoints import find_checkpoints
 
 log = logging.getLogger(__name__)
 
@@ -28,21 +29,22 @@ def predict(cfg: DictConfig) -> None:
     from src.data.given_images import find_images
 
     folder, paths = find_images(cfg.images, cfg.root)
-    files = [folder / path for path in paths]
-    output = predictions_file(cfg.output, cfg.overwrite, cfg.embeddings, files, cfg.images, cfg.ckpt)
+    files, checkpoints = [folder / path for path in paths], map(str, find_checkpoints(cfg.ckpt))
+    reads = [cfg.images, *checkpoints]
+    output = predictions_file(cfg.output, cfg.overwrite, cfg.embeddings, files, *reads)
 
     draw = None
     if cfg.draw is not None:
-        draw = drawn_folder(cfg.draw, cfg.overwrite, cfg.images, folder, paths, cfg.ckpt)
+        draw = drawn_folder(cfg.draw, cfg.overwrite, cfg.images, folder, paths, *reads)
     masks = None
     if cfg.masks is not None:
-        masks = mask_folder(cfg.masks, cfg.overwrite, cfg.images, files, cfg.ckpt)
+        masks = mask_folder(cfg.masks, cfg.overwrite, cfg.images, files, *reads)
     wanted = {name: cfg[name] for name in ("score_threshold", "tile_px", "draw", "masks")}
     objects = output if output.suffix.lower() == ".json" else None
-    require_use_of_run(cfg.ckpt, cfg.abstain_below, output=objects, **wanted)
+    require_use_of_runs(cfg.ckpt, cfg.abstain_below, output=objects, **wanted)
 
     with importing():
-        from src.build.trained_model import TrainedModel
+        from src.build.ensemble import open_model
         from src.predicting.answers import HowToPredict
         from src.predicting.predictions import Predictor
         from src.predicting.tiles import Tiling
@@ -53,7 +55,7 @@ def predict(cfg: DictConfig) -> None:
     how = HowToPredict(
         cfg.abstain_below, cfg.score_threshold, tiling, draw, masks, cfg.embeddings, cfg.batch_size, cfg.num_workers
     )
-    predictor = Predictor(TrainedModel.open(cfg.ckpt, cfg.accelerator, cfg.trust), how)
+    predictor = Predictor(open_model(cfg.ckpt, cfg.accelerator, cfg.trust, tta=cfg.tta), how)
     start = time.perf_counter()
     predictor.write(output, folder, paths, cfg.spreadsheet_safe)
     predictor.tell(output, len(paths), start)

@@ -16,7 +16,7 @@ from src.models.by_shape import outputs_by_shape
 from src.models.preprocessing import Preprocessing
 from src.runs.checkpoint import load_checkpoint
 from src.runs.record import RunRecord
-from src.settings.check import find_checkpoint
+from src.settings.checkpoints import find_checkpoint
 from src.settings.errors import ConfigError, first_line
 from src.settings.trust import require_own_targets
 from src.tasks.lookup import task_class
@@ -28,12 +28,32 @@ FOR_EVALUATION = (*FOR_INFERENCE, "loss", "data")
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A task in eval mode on its device, and what its checkpoint says of it: all of it is checked."""
+    """A task in eval mode on its device, and what its checkpoint says of it: all of it is checked.
+
+    `members`: those that answer together in its network (src/build/ensemble.py); empty for a checkpoint as it is.
+    """
 
     file: Path
     record: RunRecord
     task: FineTuneTask
     device: torch.device
+    members: tuple["TrainedModel", ...] = ()
+
+    @property
+    def files(self) -> list[Path]:
+        return [member.file for member in self.members] or [self.file]
+
+    @property
+    def name(self) -> str:
+        files = self.files
+        return str(files[0]) if len(files) == 1 else f"{len(files)} checkpoints"
+
+    @property
+    def backbone(self) -> str:
+        """Of all members, such as `2 x resnet18, squeezenet1_1`."""
+        names = [member.record.backbone_name for member in self.members] or [self.record.backbone_name]
+        counts = {name: names.count(name) for name in names}
+        return ", ".join(name if count == 1 else f"{count} x {name}" for name, count in counts.items())
 
     @property
     def preprocessing(self) -> Preprocessing:

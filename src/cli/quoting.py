@@ -12,6 +12,7 @@ from src.settings.errors import ConfigError
 from src.settings.project import CONF_DIR
 
 KEY = re.compile(r"(?:\+\+?|~)?[\w@./\\-]+")
+LISTS = ("ckpt", "data.label_columns")  # texts, of which there may also be several in brackets
 PARSER = OverridesParser.create()
 
 
@@ -65,7 +66,10 @@ def readable(argument: str, sweeping: bool) -> str:
                 f"{argument} is empty: give a path, or leave {name} out. (Is it a shell's variable that is not set?)"
             )
         return argument
-    several = (sweeping and "," in value) or (name == "data.label_columns" and value.startswith("["))
+    if name == "ckpt" and value.startswith("[") and value.endswith("]") and not {'"', "'"} & set(value):
+        paths = [part.strip() for part in value[1:-1].split(",")]
+        return f"{key}=[{','.join(quoted(str(Path(path).expanduser())) for path in paths if path)}]"
+    several = (sweeping and "," in value) or (name in LISTS and value.startswith("["))
     special = value in ("null", "???") or value.startswith(("'", '"', "${"))
     if name in (*PATHS, *NAMES) and not special and not several:
         expanded = str(Path(value).expanduser()) if name in PATHS and value.startswith("~") else value

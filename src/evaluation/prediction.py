@@ -86,6 +86,13 @@ class Prediction(ABC):
         """The answer alone, of a row of a csv file. Raises ValueError if it has no number where one is needed."""
 
     @classmethod
+    def read_outputs(cls, rows: Sequence[Mapping[str, str]], class_names: list[str]) -> Outputs | None:
+        """The outputs of which these rows of a csv file were written, as exactly as they are there; None if they do not
+        say them. Raises ValueError as `read`.
+        """
+        return None
+
+    @classmethod
     def compared_answer(cls, row: Mapping[str, str]) -> tuple[str, float]:
         """Of a row that src.compare reads, the answer in words, and how wrong it is. Raises ValueError as `read`."""
         prediction = cls.read(row)

@@ -60,13 +60,16 @@ class Comparison:
         return {key: float(values[key]) for key in (f"test/{name}" for name in main)}
 
 
-def print_table(compared: Comparison, split: str, checkpoint: Path, parts: dict[str, Path]) -> None:
-    """One line for the checkpoint and each file; `split` says which images it was, if they were one."""
+def print_table(compared: Comparison, split: str, checkpoints: Sequence[Path], parts: dict[str, Path]) -> None:
+    """One line for the checkpoint and each file. Several checkpoints answer together; `split` says which images it was,
+    if they were one.
+    """
     rows = compared.rows()
-    files = {"checkpoint": checkpoint, **parts}
+    files = {"checkpoint": checkpoints, **{name: [part] for name, part in parts.items()}}
     images = len(compared.answers["checkpoint"])
     names = [name.removeprefix("test/") for name in [*rows["fp32"], "MB"]]
     print(f"{f'{images} {split} images':20s} " + " ".join(f"{name:>12s}" for name in names))
     for name, row in rows.items():
         numbers = [f"{value:12.2e}" if key == "difference" else f"{value:12.4f}" for key, value in row.items()]
-        print(f"{name:20s} {' '.join(numbers)} {files[name].stat().st_size / 1e6:12.2f}")
+        megabytes = sum(file.stat().st_size for file in files[name]) / 1e6
+        print(f"{name:20s} {' '.join(numbers)} {megabytes:12.2f}")

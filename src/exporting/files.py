@@ -13,17 +13,16 @@ from src.data.module import ImageDataModule
 from src.exporting.graph import trace, write_onnx, write_program
 from src.exporting.images import calibration_images, to_array
 from src.exporting.output import FORMAT_VERSION
-from src.runs.record import PACKAGES, RunRecord
-from src.training.task import FineTuneTask
+from src.runs.record import PACKAGES
 
 
 class Exporter:
     """Each file comes with its .json. ConfigErrors say what cannot be exported."""
 
     def __init__(self, trained: TrainedModel) -> None:
-        self.trained, self.backbone = trained, trained.record.backbone_name
+        self.trained, self.backbone = trained, trained.backbone
         self.model = trained.task.exported()
-        self.facts = make_facts(trained.task, trained.record, self.model.output_names)
+        self.facts = make_facts(trained, self.model.output_names)
 
     def write(self, file: Path) -> None:
         program = trace(self.model, self.backbone)
@@ -45,8 +44,9 @@ class Exporter:
         write_facts(file, {**self.facts, "precision": precision})
 
 
-def make_facts(task: FineTuneTask, record: RunRecord, output_names: list[str]) -> dict[str, Any]:
+def make_facts(trained: TrainedModel, output_names: list[str]) -> dict[str, Any]:
     """Plain data; docs/export.md explains each entry."""
+    task, record = trained.task, trained.record
     outputs = task.output_layer()
     return {
         "format_version": FORMAT_VERSION,
@@ -57,7 +57,7 @@ def make_facts(task: FineTuneTask, record: RunRecord, output_names: list[str]) -
         "thresholds": outputs.thresholds,
         "palette": task.prediction.palette(list(outputs.class_names)),
         "ood_score_p99": record.usual_ood_score,
-        "backbone": record.backbone_name,
+        "backbone": trained.backbone,
         "precision": "fp32",
         "input": "images",
         "outputs": output_names,

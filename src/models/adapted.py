@@ -37,6 +37,11 @@ class AdaptedNetwork(nn.Module):
         images_BCHW = images_BCHW.to(self.scale_1C11.dtype).contiguous(memory_format=self.memory_format)
         return images_BCHW * self.scale_1C11 + self.shift_1C11
 
+    def of_normalised(self, images_BCHW: Tensor) -> Tensor:
+        """The outputs that `forward` gives, of what `normalise` gives; a network that answers otherwise says how."""
+        outputs: Tensor = self.net(images_BCHW)
+        return outputs
+
     @property
     def device(self) -> torch.device:
         return self.scale_1C11.device

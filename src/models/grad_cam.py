@@ -43,8 +43,10 @@ def explain_batch(model: ImageClassifier, images_BCHW: Tensor, class_indices_B: 
     random is drawn. All images, uint8 [B, 3, H, W], are computed at once, on the model's device; its frozen parts
     need no gradients. `class_indices_B`, int64 [B]: the output to explain in each, a class or a target of numbers.
 
-    Raises ConfigError if the network has no layer with maps of more than one place in front of its head.
+    Raises ConfigError if the network has no layer with maps of more than one place in front of its head, or is several.
     """
+    if not isinstance(model, ImageClassifier):
+        raise ConfigError("There are no heat maps of several networks or views in one: name one checkpoint.")
     if not len(images_BCHW):
         return torch.zeros(0, *images_BCHW.shape[2:])
     with for_explaining(model):

@@ -52,9 +52,12 @@ class SegmenterNetwork(AdaptedNetwork):
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Logits float32 [B, K, h, w], as coarse as the network makes them, of images of one size."""
-        return self.of_normalised(self.normalise(images_BCHW))[0].float()
+        return self.of_normalised(self.normalise(images_BCHW)).float()
 
-    def of_normalised(self, batch_BCHW: Tensor) -> tuple[Tensor, Tensor | None]:
+    def of_normalised(self, images_BCHW: Tensor) -> Tensor:
+        return self.both_of(images_BCHW)[0]
+
+    def both_of(self, batch_BCHW: Tensor) -> tuple[Tensor, Tensor | None]:
         """What the network makes of them; those that are too thin for its coarsest map are drawn out first."""
         found: tuple[Tensor, Tensor | None] = self.net(drawn_out(batch_BCHW, batch_BCHW.shape[-2:]))
         return found
@@ -63,7 +66,7 @@ class SegmenterNetwork(AdaptedNetwork):
         """Logits float32 [B, K, H, W] of images that are padded to one size, and those of the second loss."""
         batch_BCHW = padded(images, self.normalise)
         size = batch_BCHW.shape[-2:]
-        logits, auxiliary = self.of_normalised(batch_BCHW)
+        logits, auxiliary = self.both_of(batch_BCHW)
         return enlarged(logits, size), None if auxiliary is None else enlarged(auxiliary, size)
 
 

@@ -74,19 +74,18 @@ def require_use(prediction: type[Prediction], **settings: object) -> None:
             )
 
 
-def require_use_of_run(ckpt: str, abstain_below: float | None, **settings: object) -> None:
-    """The same of the model of a run's directory, by its config.yaml: before torch is imported, which takes seconds.
+def require_use_of_runs(ckpt: str | Sequence[str], abstain_below: float | None, **settings: object) -> None:
+    """The same of the models of runs' directories, by config.yaml: before torch is imported, which takes seconds.
 
     Of a checkpoint that is a file nobody knows what lies beside it, and it is asked itself, later.
     """
-    file = Path(ckpt).expanduser() / "config.yaml"
-    if not file.is_file():
-        return
-    task = read_yaml(file).get("task")
-    if isinstance(task, dict) and task.get("name") in task_names():
-        prediction = prediction_class(task["name"])
-        require_confidence(prediction.can_abstain, abstain_below)
-        require_use(prediction, **settings)
+    for run in [ckpt] if isinstance(ckpt, str) else ckpt:
+        file = Path(run).expanduser() / "config.yaml"
+        task = read_yaml(file).get("task") if file.is_file() else None
+        if isinstance(task, dict) and task.get("name") in task_names():
+            prediction = prediction_class(task["name"])
+            require_confidence(prediction.can_abstain, abstain_below)
+            require_use(prediction, **settings)
 
 
 def maps_folder(output: str, overwrite: bool, given: str, images: Sequence[Path], ckpt: str) -> Path:
@@ -102,21 +101,21 @@ def maps_folder(output: str, overwrite: bool, given: str, images: Sequence[Path]
     return output_folder(output, "output", (TABLE, part_of(Path(TABLE)).name, PAGE, *maps), overwrite, reads)
 
 
-def drawn_folder(draw: str, overwrite: bool, given: str, folder: Path, paths: Sequence[str], ckpt: str) -> Path:
-    """The folder for the drawn images of `paths` below `folder`; else as `maps_folder`."""
+def drawn_folder(draw: str, overwrite: bool, given: str, folder: Path, paths: Sequence[str], *others: str) -> Path:
+    """The folder for the drawn images of `paths` below `folder`; `others` are read too. Else as `maps_folder`."""
     apart(draw, "draw", given)
     names = {drawn_name(number, path) for number, path in enumerate(paths, start=1)}
-    reads: list[str | Path] = [given, ckpt, *(folder / path for path in paths if Path(path).name in names)]
+    reads: list[str | Path] = [given, *others, *(folder / path for path in paths if Path(path).name in names)]
     return output_folder(draw, "draw", names, overwrite, reads)
 
 
-def mask_folder(masks: str, overwrite: bool, given: str, images: Sequence[Path], ckpt: str) -> MaskFolder:
-    """The folder for masks of these images; else as `maps_folder`."""
+def mask_folder(masks: str, overwrite: bool, given: str, images: Sequence[Path], *others: str) -> MaskFolder:
+    """The folder for masks of these images; else as `drawn_folder`."""
     folder, names = apart(masks, "masks", given), mask_names(images)
     read = {os.path.realpath(image) for image in images}
     if lost := next((name for name in names if os.path.realpath(folder / name) in read), None):
         raise ConfigError(f"masks='{masks}': {folder / lost} is one of the images and would be lost: name another.")
-    output_folder(masks, "masks", {*names, LABELS}, overwrite, [given, ckpt])
+    output_folder(masks, "masks", {*names, LABELS}, overwrite, [given, *others])
     return MaskFolder(folder, names)
 
 

@@ -15,7 +15,7 @@ from src.runs.checkpoint import load_checkpoint
 from src.runs.progress import Progress, are_mappings, is_count, is_epoch, unfit
 from src.runs.record import CHECKPOINT_KEY, RunRecord, moved
 from src.runs.record_check import require_entries
-from src.settings.check import find_checkpoint
+from src.settings.checkpoints import find_checkpoint
 from src.settings.errors import ConfigError, RunStopped
 from src.settings.plain_values import Rules, is_number
 

@@ -4,7 +4,7 @@ import errno
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,14 +16,14 @@ MOST_CONNECTIONS = 1024
 OTHER_FILES = 64  # open files that are neither connections nor uploads: libraries, devices, the log
 
 
-def check_model(ckpt: str | None, model: str | None) -> None:
+def check_model(ckpt: str | Sequence[str] | None, model: str | None) -> None:
     """Raise ConfigError unless one model is named, by a setting that goes with its kind."""
     if (ckpt is None) == (model is None):
         raise ConfigError(
             "Give either ckpt=<run dir or .ckpt> or model=<model.onnx or model.pt2>"
             + (", not both." if ckpt is not None else ".")
         )
-    if ckpt is not None and Path(ckpt).suffix in (".onnx", ".pt2"):
+    if isinstance(ckpt, str) and Path(ckpt).suffix in (".onnx", ".pt2"):
         raise ConfigError(f"ckpt='{ckpt}' is an exported file: give model={ckpt}.")
     if model is not None:
         file = Path(model).expanduser()

@@ -18,19 +18,19 @@ from src.settings.errors import ConfigError, first_line
 
 
 class CheckpointModel(ServedModel):
-    """A checkpoint of src.train."""
+    """A checkpoint of src.train, or several together."""
 
-    def __init__(self, path: str, accelerator: str, trust: bool = False) -> None:
-        from src.build.trained_model import TrainedModel
+    def __init__(self, ckpt: str | Sequence[str], accelerator: str, trust: bool = False) -> None:
+        from src.build.ensemble import open_model
 
-        model = TrainedModel.open(path, accelerator, trust)
+        model = open_model(ckpt, accelerator, trust)
         self.task, self.device, self.layer = model.task, model.device, model.task.output_layer()
         self.facts = ModelFacts(
             file=model.file.name,
             task=model.record.task_name,
             class_names=[printable(name) for name in self.layer.class_names],
             preprocessing=model.preprocessing,
-            backbone=model.record.backbone_name,
+            backbone=model.backbone,
             temperature=self.layer.temperature or 1.0,
             thresholds=self.layer.thresholds,
             ood_score_p99=model.record.usual_ood_score,
@@ -130,7 +130,11 @@ def read_onnx(file: Path) -> bytes:
 
 
 def load_model(
-    ckpt: str | None, model: str | None, accelerator: str, trust: bool = False, score_threshold: float | None = None
+    ckpt: str | Sequence[str] | None,
+    model: str | None,
+    accelerator: str,
+    trust: bool = False,
+    score_threshold: float | None = None,
 ) -> ServedModel:
     """What `ckpt` or `model` names, warmed up. Raises ConfigError if it cannot be served.
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
+from src.settings.checkpoints import find_checkpoint, find_checkpoints
 from src.settings.contradictions import contradictions, data_contradictions
 from src.settings.errors import ConfigError, did_you_mean
 from src.settings.rules import is_declared, wrong_value, wrong_values
@@ -47,7 +48,7 @@ def check_settings(cfg: DictConfig, yaml_values: dict[str, Any]) -> None:
     problems += nothing_chosen(values) if schema is not EvaluateConfig else []
     problems += wrong_paths(values)
     if not problems:
-        problems = list(missing_paths(values))
+        problems = [*missing_checkpoints(schema, values), *missing_paths(values)]
     if not problems:  # what is wrong in itself cannot be compared
         settings = OmegaConf.to_object(cfg)
         problems = list(data_contradictions(values.get("data") or {}, value_at(values, "task.targets", None)))
@@ -127,8 +128,27 @@ def wrong_paths(values: dict[str, Any]) -> Iterator[str]:
             yield f'{key}={value} is a number, and must be a path: in a yaml file it needs quotes, "{value}".'
 
 
+def missing_checkpoints(schema: Any, values: dict[str, Any]) -> Iterator[str]:
+    """Of `ckpt`, which for some commands is a single one: there it is of type str."""
+    alone = any(field.name == "ckpt" and field.type is str for field in dataclasses.fields(schema))
+    if (ckpt := values.get("ckpt")) is None:
+        return
+    if isinstance(ckpt, str) and not Path(ckpt).expanduser().exists():
+        yield not_there("ckpt", ckpt)
+        return
+    try:
+        find_checkpoint(ckpt, "best") if alone else find_checkpoints(ckpt)
+    except ConfigError as error:
+        yield str(error)
+
+
+def not_there(key: str, value: str) -> str:
+    looked_in = "" if Path(value).is_absolute() else f" (looked in {Path.cwd()})"
+    return f"{key}='{value}' does not exist{looked_in}."
+
+
 def missing_paths(values: dict[str, Any]) -> Iterator[str]:
-    keys = ["data.file", "data.split_file", "resume", "ckpt", "model", "root"]
+    keys = ["data.file", "data.split_file", "resume", "model", "root"]
     if "name" not in (values.get("data") or {}):  # torchvision's sets are downloaded to data.root
         keys.append("data.root")
     for key in keys:
@@ -137,28 +157,6 @@ def missing_paths(values: dict[str, Any]) -> Iterator[str]:
             continue
         path = Path(value).expanduser()
         if not path.exists():
-            looked_in = "" if Path(value).is_absolute() else f" (looked in {Path.cwd()})"
-            yield f"{key}='{value}' does not exist{looked_in}."
+            yield not_there(key, value)
         elif key == "resume" and not path.is_file() and not any((path / name).exists() for name in OF_RUNS):
             yield f"resume='{value}' is no run: expected its directory, with checkpoints/last.ckpt, or a .ckpt."
-        elif key == "ckpt":
-            try:
-                find_checkpoint(value, "best")
-            except ConfigError as error:
-                yield str(error)
-
-
-def find_checkpoint(path: str, name: str) -> Path:
-    """The file meant by `<run dir>`, `<run dir>/checkpoints` or a file; `name` is best or last.
-
-    Raises ConfigError if there is none.
-    """
-    given = Path(path).expanduser()
-    candidates = [given, given / f"{name}.ckpt", given / "checkpoints" / f"{name}.ckpt"]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    other = "" if given.exists() else f" '{path}' does not exist."
-    raise ConfigError(
-        f"No checkpoint at '{path}': expected a .ckpt file, or a run directory with checkpoints/{name}.ckpt.{other}"
-    )

@@ -13,6 +13,7 @@ from src.settings.rules import at_least, more_than, one_of
 
 Accelerator = Annotated[str, one_of("auto", "cpu", "gpu", "mps")]
 Split = Annotated[str, one_of("train", "val", "test", "all")]
+Views = Annotated[str, one_of("mirror", "scales", "mirror_scales")]  # of an image
 
 
 @dataclass
@@ -55,7 +56,8 @@ def train_config(settings: DictConfig) -> TrainConfig:
 
 @dataclass
 class EvaluateConfig:
-    ckpt: str = MISSING
+    ckpt: Any = MISSING  # a path, or several
+    tta: Views | None = MISSING
     split: Split | None = MISSING
     report: str | None = MISSING
     output: str | None = MISSING
@@ -82,6 +84,8 @@ class ImagesConfig:
 
 @dataclass
 class PredictConfig(ImagesConfig):
+    ckpt: Any = MISSING  # a path, or several
+    tta: Views | None = MISSING
     batch_size: nodes.Count | None = MISSING  # type: ignore[assignment]
     draw: str | None = MISSING
     masks: str | None = MISSING
@@ -118,7 +122,7 @@ class PublishConfig:
 
 @dataclass
 class ServeConfig:
-    ckpt: str | None = MISSING
+    ckpt: Any = MISSING  # a path, or several
     model: str | None = MISSING
     host: str = MISSING
     port: Annotated[int, at_least(0, at_most=65535)] = MISSING
@@ -142,7 +146,8 @@ class ServeConfig:
 
 @dataclass
 class ExportConfig:
-    ckpt: str = MISSING
+    ckpt: Any = MISSING  # a path, or several
+    tta: Views | None = MISSING
     format: Annotated[str, one_of("onnx", "torch")] = MISSING
     output: str | None = MISSING
     variants: list[str] = MISSING
@@ -192,5 +197,4 @@ def register() -> None:
 
 SCHEMAS = (
     TrainConfig, EvaluateConfig, PredictConfig, CompareConfig, PublishConfig, ServeConfig, ExplainConfig, ExportConfig,
-    CheckConfig,
-)  # fmt: skip
+    CheckConfig)  # fmt: skip

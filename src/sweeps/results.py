@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from src.evaluation.significance import t_interval
+from src.settings.checkpoints import JOB_FILE
 
 Row = dict[str, Any]
-JOB_FILE = "job.json"  # in a job's folder: what it was
 REPEATED = ("seed", "data.fold")
 NO_SETTINGS = ("job", "status", "error", "epochs", "steps", "fit_seconds", "soup_epochs", "temperature")
 

@@ -16,7 +16,8 @@ from src.cli.quoting import quoted
 from src.cli.run_dir import new_dir
 from src.files.csv_files import CsvWriter, read_table, write_csv_file
 from src.files.whole_files import replaced, write_json
-from src.sweeps.results import JOB_FILE, SweepResults, summary
+from src.settings.checkpoints import JOB_FILE
+from src.sweeps.results import SweepResults, summary
 
 
 class SweepTable(Callback):

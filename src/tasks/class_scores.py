@@ -4,12 +4,13 @@ Shapes: N images, K classes.
 """
 
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from src.evaluation.prediction import Floats, Prediction, finite
+from src.evaluation.prediction import Floats, Outputs, Prediction, finite
 
 EMPTY: Floats = np.empty(0, dtype=np.float32)
 
@@ -30,6 +31,16 @@ class ClassScores(Prediction):
     def columns(cls, class_names: list[str], wide: bool = True) -> list[str]:
         shares = [f"prob:{name}" for name in class_names] if wide else []
         return [*cls.needed_columns, "ood_score", "error", *shares]
+
+    @classmethod
+    def read_outputs(cls, rows: Sequence[Mapping[str, str]], class_names: list[str]) -> Outputs | None:
+        """None if they have no column for one of the classes."""
+        columns = [f"prob:{name}" for name in class_names]
+        if not rows or any(name not in rows[0] for name in columns):
+            return None
+        shares_NK = np.array([[float(row[name]) for name in columns] for row in rows], dtype=np.float32)
+        scores_N = np.array([float(row["ood_score"]) for row in rows], dtype=np.float32)
+        return {"probabilities": shares_NK, "ood_score": scores_N}
 
     @abstractmethod
     def answer_row(self) -> dict[str, str]:

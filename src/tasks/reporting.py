@@ -110,25 +110,29 @@ def write_run_report(
 
 def write_evaluation(
     folder: Path,
-    ckpt: Path,
+    ckpts: Sequence[Path],
     task: FineTuneTask,
     table: ImageTable,
     evidence: Evidence,
     metrics: dict[str, float],
     own_data: bool,
 ) -> None:
-    """index.html and intervals.json of one split. `own_data`: whether it is of the training's data set."""
-    run_dir = resumed_run_dir(ckpt)
+    """index.html and intervals.json of one split. `own_data`: whether it is of the training's data set.
+
+    Of several checkpoints, which answer together, there are no epochs, and no commands that take one.
+    """
+    run_dirs = [resumed_run_dir(ckpt).resolve() for ckpt in ckpts]
+    alone = len(ckpts) == 1
     report = RunReport(
-        title=f"{run_dir.resolve().name}: {evidence.split}",
+        title=f"{', '.join(folder.name for folder in run_dirs)}: {evidence.split}",
         table=table,
         config=task.record.config,
         metrics=metrics,
         environment=environment(table.fingerprint()),
         measured=[evidence],
         parameters=parameters_of(task),
-        epochs=read_csv_file(run_dir / "epochs.csv"),
-        ckpt=ckpt.resolve(),
+        epochs=read_csv_file(run_dirs[0] / "epochs.csv") if alone else [],
+        ckpt=ckpts[0].resolve() if alone else None,
         own_data=own_data,
     )
     with made_folder(folder):

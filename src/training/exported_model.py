@@ -46,5 +46,6 @@ class ExportedModel(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         pixels_BCSS = self.resize(images)
-        outputs = self.outputs(self.network.net(self.network.normalise(pixels_BCSS).to(self.dtype)).float())
+        pixels_BCSS = self.network.normalise(pixels_BCSS).to(self.dtype)
+        outputs = self.outputs(self.network.of_normalised(pixels_BCSS).float())
         return tuple(outputs[name] for name in self.output_names)

@@ -1,6 +1,6 @@
 """What a task may bring beyond what it must: every method here is a default that says or does nothing."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from src.evaluation.prediction import Floats, Outputs
 from src.reports.drawing import draw_images
 from src.runs.record import RunRecord
 from src.settings.errors import ConfigError
+from src.training.output_layer import OutputLayer
 from src.training.sharding import DistributedModule
 
 
@@ -78,6 +79,21 @@ class OptionalParts(DistributedModule):
     def calibrate(self, val: Evidence) -> dict[str, float]:
         """Learn from the best weights' evidence of val, which has images; what best.ckpt then carries, if anything."""
         return {}
+
+    def read_evidence(self, rows: Sequence[Mapping[str, str]], temperature: float) -> Evidence | None:
+        """What was kept of the images of these rows of val_predictions.csv, which another checkpoint of such a task
+        wrote at its temperature; None if they do not say it. Raises ValueError for cells that are no numbers.
+        """
+        return None
+
+    def calibrate_anew(self, val: Evidence) -> dict[str, float]:
+        """As `calibrate`, of outputs of several networks; also what the training itself would have chosen on val."""
+        return self.calibrate(val)
+
+    def take_thresholds(self, layers: Sequence[OutputLayer]) -> None:
+        """Take over the mean of several networks' thresholds, where a task has some, with their output layers'
+        calibration in the outputs.
+        """
 
     def further_metrics(self, evidence: Evidence) -> dict[str, float]:
         """Of the final weights on a split, beside those that each validation logs; there are images."""

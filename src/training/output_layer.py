@@ -33,7 +33,7 @@ class OutputLayer(nn.Module, ABC):
 
     @abstractmethod
     def undo(self, outputs: Outputs) -> Tensor:
-        """The network's outputs (logits up to a constant) of which these were made."""
+        """The network's outputs of which these were made."""
 
     def arrays(self, outputs: Tensor) -> Outputs:
         """As `forward`, without torch."""

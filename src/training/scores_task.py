@@ -4,7 +4,7 @@ What only they have: a loss on rows, mixed images, features kept of a frozen net
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -152,6 +152,18 @@ class CalibratedTask(ScoresTask):
         scores_N = self.ood_scores(logits_NK)
         usual = {f"ood_score_p{q}": float(np.percentile(scores_N, q)) for q in (50, 95, 99)}
         return {"temperature": self.temperature, "images": len(val), **usual}
+
+    def read_evidence(self, rows: Sequence[Mapping[str, str]], temperature: float) -> Evidence | None:
+        outputs, layer = self.prediction.read_outputs(rows, self.class_names), self.output_layer()
+        if outputs is None:
+            return None
+        layer.temperature = temperature
+        texts, names = [row["label"] for row in rows], self.class_names
+        if self.one_class:
+            labels = np.array([names.index(text) for text in texts], dtype=np.int64)
+        else:
+            labels = np.array([[name in text.split(";") for name in names] for text in texts], dtype=np.uint8)
+        return Evidence("val", np.arange(len(rows)), {"outputs": layer.undo(outputs).numpy()}, labels)
 
     def further_metrics(self, evidence: Evidence) -> dict[str, float]:
         """`ece` and `brier`, with and without temperature."""

@@ -15,8 +15,10 @@ from src.data.dataset import Batch
 from src.evaluation.evidence import MAX_NOT_FINITE, Evidence
 from src.evaluation.prediction import Outputs, Prediction
 from src.models.adapted import AdaptedNetwork
+from src.models.combined import CombinedNetwork
 from src.runs.record import RunRecord
 from src.settings.errors import ConfigError
+from src.training.combination import Combination
 from src.training.exported_model import ExportedModel
 from src.training.nonfinite import NonFiniteLosses
 from src.training.optional_parts import OptionalParts
@@ -33,6 +35,8 @@ class FineTuneTask(OptionalParts):
 
     prediction: ClassVar[type[Prediction]]
     exported_model: ClassVar[type[ExportedModel]] = ExportedModel
+    combination: ClassVar[type[Combination] | None] = None  # None = several networks have no answer together
+    combined_network: ClassVar[type[CombinedNetwork]] = CombinedNetwork
     needs_loss: ClassVar[bool] = False
     frozen_network: FrozenNetwork | None = None  # what makes features that can be kept while the head alone trains
 

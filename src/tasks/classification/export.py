@@ -22,4 +22,7 @@ class ClassificationOutputs(OutputLayer):
         return {"probabilities": shares_BK, "ood_score": -torch.logsumexp(logits_BK, dim=1)}
 
     def undo(self, outputs: Outputs) -> Tensor:
-        return torch.log(shares_of(outputs)) * self.temperature
+        """With the energy that they had, too."""
+        logits_BK = torch.log(shares_of(outputs)) * self.temperature
+        energies_B = torch.logsumexp(logits_BK, dim=1) + torch.from_numpy(outputs["ood_score"])
+        return logits_BK - energies_B[:, None]

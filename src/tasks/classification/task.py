@@ -8,6 +8,7 @@ from src.data.table import ImageTable
 from src.evaluation.confusion import count_confusions
 from src.evaluation.evidence import Evidence
 from src.reports.confusion_matrix import draw_confusions
+from src.tasks.classification.combination import ClassificationCombination
 from src.tasks.classification.export import ClassificationOutputs
 from src.tasks.classification.metrics import ClassificationMetrics
 from src.tasks.classification.prediction import ClassificationPrediction
@@ -21,6 +22,7 @@ class ClassificationTask(CalibratedTask):
     """
 
     prediction = ClassificationPrediction
+    combination = ClassificationCombination
     one_class = True
     val_metrics: ClassificationMetrics
 

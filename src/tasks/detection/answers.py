@@ -6,6 +6,7 @@ Shapes: N images, D detections, K classes.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from statistics import fmean
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from src.evaluation.boxes.precision_recall import best_thresholds
 from src.evaluation.evidence import Evidence
 from src.tasks.detection.export import DetectionOutputs
 from src.tasks.detection.prediction import DEFAULT_THRESHOLD
+from src.training.output_layer import OutputLayer
 
 SLOPE, SHIFT, THRESHOLD = "score_slope", "score_shift", "threshold_"  # in `calibration` of a checkpoint
 CLOSEST = 1e-6  # of a score to 0 and 1, as DetectionOutputs has it
@@ -105,3 +107,11 @@ def calibrated_layer(
         return kind(class_names, None)
     thresholds = [calibration.get(f"{THRESHOLD}{k}", DEFAULT_THRESHOLD) for k in range(len(class_names))]
     return kind(class_names, thresholds, calibration[SLOPE], calibration.get(SHIFT, 0.0))
+
+
+def calibration_of_means(class_names: list[str], layers: Sequence[OutputLayer]) -> dict[str, float]:
+    """For scores that are calibrated already: the mean of several detectors' thresholds, by the classes' names."""
+    found = [layer.thresholds or [DEFAULT_THRESHOLD] * len(class_names) for layer in layers]
+    by_name = [dict(zip(layer.class_names, values, strict=True)) for layer, values in zip(layers, found, strict=True)]
+    means = [fmean(one[name] for one in by_name) for name in class_names]
+    return {SLOPE: 1.0, SHIFT: 0.0, **{f"{THRESHOLD}{k}": value for k, value in enumerate(means)}}

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchvision.models.detection import FCOS, FasterRCNN, RetinaNet
 from torchvision.models.detection.ssd import SSD
 
+from src.models.combined_detector import CombinedDetector
 from src.models.detector import SCORE_FLOOR, DetectorNetwork, are_objects
 from src.models.detector_graphs import OneStageGraph
 from src.models.pillow_resize import PillowResizeWhole
@@ -36,6 +37,11 @@ class ExportedDetector(ExportedModel):
     )
 
     def __init__(self, network: Any, *others: Any, **more: Any) -> None:
+        if isinstance(network, CombinedDetector):
+            raise ConfigError(
+                "Boxes of several detectors, or views, are merged one after the other, for which there is no graph: "
+                "export one checkpoint, without tta."
+            )
         self.size_divisible: int = network.net.transform.size_divisible
         super().__init__(network, *others, **more)
         self.find = graph_of(self.network.net)

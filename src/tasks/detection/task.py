@@ -24,10 +24,19 @@ from src.evaluation.boxes.zero_reasons import why_zero
 from src.evaluation.evidence import Evidence
 from src.evaluation.prediction import Outputs, Prediction
 from src.models.by_shape import loss_and_outputs_by_shape
+from src.models.combined_detector import CombinedDetector
 from src.models.detector import DetectorNetwork
 from src.runs.record import RunRecord
 from src.tasks.detection.agreement import compare
-from src.tasks.detection.answers import BoxAnswers, calibrated_layer, fitted_calibration, match_evidence, true_boxes
+from src.tasks.detection.answers import (
+    BoxAnswers,
+    calibrated_layer,
+    calibration_of_means,
+    fitted_calibration,
+    match_evidence,
+    true_boxes,
+)
+from src.tasks.detection.combination import DetectionCombination
 from src.tasks.detection.drawn import draw_batch, draw_confusion, draw_some
 from src.tasks.detection.export import DetectionOutputs
 from src.tasks.detection.exported import ExportedDetector, limits_of
@@ -36,7 +45,9 @@ from src.tasks.detection.network import loss_names, network_facts, network_for_b
 from src.tasks.detection.prediction import DetectionPrediction
 from src.tasks.detection.tiles import in_pixels, merged_tiles
 from src.tasks.detection.zero_ap import is_zero, require_measurable, warn_of_zeros
+from src.training.combination import Combination
 from src.training.exported_model import ExportedModel
+from src.training.output_layer import OutputLayer
 from src.training.task import FineTuneTask
 
 log = logging.getLogger(__name__)
@@ -53,6 +64,8 @@ class DetectionTask(FineTuneTask):
     network_kind: ClassVar[type[DetectorNetwork]] = DetectorNetwork
     main_metric: ClassVar[str] = "ap"
     exported_model: ClassVar[type[ExportedModel]] = ExportedDetector
+    combination: ClassVar[type[Combination] | None] = DetectionCombination
+    combined_network = CombinedDetector
     model: DetectorNetwork
     fitted: dict[str, float] | None = None  # at the end of a run; before that the checkpoint's holds
     told_zero = False  # why AP was 0 after an epoch
@@ -137,6 +150,9 @@ class DetectionTask(FineTuneTask):
         self.fitted = fitted_calibration(val, self.class_names)
         warn_of_zeros(match_evidence(val, len(self.class_names)), self.class_names, self.main_metric)
         return self.fitted
+
+    def take_thresholds(self, layers: Sequence[OutputLayer]) -> None:
+        self.fitted = calibration_of_means(self.class_names, layers)
 
     def further_metrics(self, evidence: Evidence) -> dict[str, float]:
         """`dece` of scores, calibrated and not; `precision`, `recall` and `f1` at the thresholds and IoU 0.5."""

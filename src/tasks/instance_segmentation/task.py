@@ -39,6 +39,7 @@ class InstanceSegmentationTask(DetectionTask):
     Everything that detection says of boxes at an IoU is said here of masks at theirs: thresholds, calibration, errors.
     """
 
+    combination = None  # masks lie in boxes, which would move
     prediction: ClassVar[type[InstanceSegmentationPrediction]] = InstanceSegmentationPrediction
     exported_model = ExportedMasks
     network_kind = MaskDetectorNetwork

@@ -1,11 +1,17 @@
 """Any number of classes per image."""
 
+from collections.abc import Sequence
+from statistics import fmean
+
 import torch
 from torch import Tensor
 
+from src.evaluation.evidence import Evidence
+from src.tasks.multilabel.combination import MultilabelCombination
 from src.tasks.multilabel.export import MultilabelOutputs
 from src.tasks.multilabel.metrics import CollectedLogits, best_thresholds, multilabel_metrics
 from src.tasks.multilabel.prediction import MultilabelPrediction
+from src.training.output_layer import OutputLayer
 from src.training.scores_task import CalibratedTask
 
 
@@ -19,6 +25,7 @@ class MultilabelTask(CalibratedTask):
     """
 
     prediction = MultilabelPrediction
+    combination = MultilabelCombination
     one_class = False
     thresholds_K: Tensor
 
@@ -42,6 +49,18 @@ class MultilabelTask(CalibratedTask):
             self.thresholds_K.copy_(best_thresholds(torch.sigmoid(logits_NK), labels_NK))
         values = multilabel_metrics(logits_NK, labels_NK, self.thresholds_K)
         return {f"{split}/{name}": value for name, value in values.items()}
+
+    def calibrate_anew(self, val: Evidence) -> dict[str, float]:
+        """With thresholds for the best F1 on these."""
+        shares_NK = torch.sigmoid(torch.from_numpy(val.arrays["outputs"]))
+        self.thresholds_K.copy_(best_thresholds(shares_NK, torch.from_numpy(val.labels)))
+        return self.calibrate(val)
+
+    def take_thresholds(self, layers: Sequence[OutputLayer]) -> None:
+        """By the names of the classes."""
+        found = [dict(zip(layer.class_names, layer.thresholds or [], strict=True)) for layer in layers]
+        means = [fmean(one[name] for one in found) for name in self.class_names]
+        self.thresholds_K.copy_(torch.tensor(means))
 
     def output_layer(self) -> MultilabelOutputs:
         return MultilabelOutputs(self.class_names, self.temperature, self.thresholds_K)

@@ -6,6 +6,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from src.tasks.regression.combination import RegressionCombination
 from src.tasks.regression.export import RegressionOutputs
 from src.tasks.regression.metrics import OF_LABELS, RegressionMetrics
 from src.tasks.regression.prediction import RegressionPrediction
@@ -21,6 +22,7 @@ class RegressionTask(ScoresTask):
     """
 
     prediction = RegressionPrediction
+    combination = RegressionCombination
     mean_T: Tensor
     std_T: Tensor
 

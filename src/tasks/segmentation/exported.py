@@ -42,7 +42,7 @@ class ExportedSegmenter(ExportedModel):
         pixels_B3hw, _, sizes_2 = self.resize(images)
         sides = [self.side(size_1) for size_1 in torch.split(sizes_2, 1)]
         drawn_B3hw = enlarged(self.network.normalise(pixels_B3hw), sides)  # as they are, where that is enough
-        logits_BKhw = self.network.net(drawn_B3hw.to(self.dtype))[0].float()
+        logits_BKhw = self.network.of_normalised(drawn_B3hw.to(self.dtype)).float()
         return pixel_answers(logits_BKhw, images.shape[2:], self.outputs.temperature or 1.0)
 
     def side(self, size_1: Tensor) -> int:

@@ -26,6 +26,7 @@ from src.runs.record import RunRecord
 from src.tasks.confusion_section import draw_in_order
 from src.tasks.segmentation.agreement import ALIKE, digest_of
 from src.tasks.segmentation.answers import evidence_of
+from src.tasks.segmentation.combination import SegmentationCombination
 from src.tasks.segmentation.drawn import draw_batch, draw_some
 from src.tasks.segmentation.export import SegmentationOutputs
 from src.tasks.segmentation.exported import ExportedSegmenter
@@ -45,6 +46,7 @@ class SegmentationTask(FineTuneTask):
     """
 
     prediction = SegmentationPrediction
+    combination = SegmentationCombination
     exported_model = ExportedSegmenter
     model: SegmenterNetwork
     loss: nn.Module
