@@ -1,0 +1,206 @@
+"""Which values come next, and which trial ends early: Optuna's samplers and pruners over the trials so far.
+
+The trials are kept in a file of JSON lines, one per event, which no more than one search at a time may have open.
+"""
+
+import json
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from src.files.plain_files import MOST_JSON, check_size, unreadable
+from src.settings.errors import ConfigError
+from src.sweeps.search.settings import SearchSettings
+from src.sweeps.search.space import Space
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
+
+NAME = "search"  # of the study, by which Hyperband spreads trials over its brackets
+STARTUP, MEDIAN_STARTUP, THIRDS = 10, 5, 3  # random trials first; whole ones before the median counts; Hyperband's eta
+
+
+@dataclass
+class Tried:
+    """A trial so far. `status`: done, pruned, diverged, failed or running; `value`: its result, or its best one so far.
+
+    `values`: of the searched settings, as they are typed. `steps`: epochs trained, of all folds together.
+    """
+
+    number: int
+    values: dict[str, str]
+    status: str
+    value: float | None
+    steps: int
+    error: str = ""
+    by_step: dict[int, float] = field(default_factory=dict)
+
+
+def require_optuna() -> None:
+    """Raises ConfigError where it is not installed."""
+    try:
+        import optuna
+    except ImportError as error:
+        raise ConfigError("sweep=search needs the extra search: uv sync --extra search, or pip install optuna.") from error
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+
+
+class Study:
+    """`steps`: epochs of a whole trial. `file`: None keeps the trials in memory alone."""
+
+    def __init__(self, space: Space, settings: SearchSettings, mode: str, steps: int, file: Path | None = None) -> None:
+        import optuna
+
+        self.space, self.settings, self.mode = space, settings, mode
+        self.distributions = {one.key: one.distribution() for one in space.dimensions}
+        self.study = opened(file, mode)
+        self.pruner = pruner(settings.pruner, steps)
+        self.require_same_search()
+
+    def require_same_search(self) -> None:
+        """Raises ConfigError if the file is of a search for something else."""
+        now = {"space": self.space.described(), "fixed": sorted(self.space.fixed), "mode": self.mode}
+        before = self.study.user_attrs.get("search")
+        if before is None:
+            self.study.set_user_attr("search", now)
+        elif before != now:
+            differing = [
+                f"{name} was {shown(before.get(name))}, and is {shown(value)}"
+                for name, value in now.items()
+                if before.get(name) != value
+            ]
+            raise ConfigError(
+                f"The folder holds another search: {'; '.join(differing)}. The same command goes on with it "
+                "(search.trials, search.jobs and the like may change); another search needs another folder."
+            )
+
+    def ask(self) -> tuple["optuna.Trial", dict[str, str]]:
+        """The next trial, and its values as they are typed. It depends on the seed and on the trials so far alone."""
+        number = len(self.study.get_trials(deepcopy=False))
+        self.study.sampler = sampler(self.settings.sampler, self.settings.seed, number)
+        trial = self.study.ask(self.distributions)
+        values = self.space.texts(trial.params)
+        trial.set_user_attr("values", values)
+        return trial, values
+
+    def reopened(self) -> list["optuna.Trial"]:
+        """Trials that were running when the search was interrupted."""
+        import optuna
+
+        running = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
+        for one in running:
+            if "values" not in one.user_attrs:  # it ended between the two
+                self.study.tell(one.number, state=optuna.trial.TrialState.FAIL)
+        return [optuna.Trial(self.study, one._trial_id) for one in running if "values" in one.user_attrs]
+
+    def report(self, number: int, trial: "optuna.Trial", best_by_step: dict[int, float]) -> bool:
+        """Take in the best value until each step; returns whether the trial should end here."""
+        known = self.study.trials[number].intermediate_values
+        for step in sorted(best_by_step.keys() - known.keys()):
+            trial.report(best_by_step[step], step)
+            if self.pruner is not None and self.pruner.prune(self.study, self.study.trials[number]):
+                return True
+        return False
+
+    def tell(self, number: int, status: str, value: float | None = None, error: str = "") -> None:
+        """How a trial has ended: done, pruned, diverged or failed."""
+        from optuna.trial import TrialState
+
+        trial = self.study.trials[number]
+        for name, said in (("status", status), ("error", error)):
+            # By the storage, as Optuna's own trials do it: a trial that has ended takes no more.
+            self.study._storage.set_trial_user_attr(trial._trial_id, name, said)
+        if status == "done":
+            self.study.tell(number, value)
+        else:
+            self.study.tell(number, state=TrialState.FAIL if status == "failed" else TrialState.PRUNED)
+
+    def tried(self) -> list[Tried]:
+        return [tried(one, self.mode) for one in self.study.trials if "values" in one.user_attrs]
+
+
+def tried(trial: "FrozenTrial", mode: str) -> Tried:
+    by_step = {step: value for step, value in sorted(trial.intermediate_values.items())}
+    best = max if mode == "max" else min
+    status = trial.user_attrs.get("status", "running") if trial.state.is_finished() else "running"
+    value = trial.value if status == "done" else best(by_step.values(), default=None)
+    error = trial.user_attrs.get("error", "")
+    return Tried(trial.number, trial.user_attrs["values"], status, value, max(by_step, default=0), error, by_step)
+
+
+def sampler(name: str, seed: int, number: int) -> "optuna.samplers.BaseSampler":
+    """Drawn anew for each trial, so that a search that goes on draws as one that was never interrupted."""
+    import optuna
+
+    drawn = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+    if name == "random":
+        return optuna.samplers.RandomSampler(seed=drawn)
+    return optuna.samplers.TPESampler(seed=drawn, n_startup_trials=STARTUP)
+
+
+def pruner(name: str, steps: int) -> "optuna.pruners.BasePruner | None":
+    import optuna
+
+    if name == "median":
+        return optuna.pruners.MedianPruner(n_startup_trials=MEDIAN_STARTUP, n_warmup_steps=0)
+    if name == "hyperband":
+        return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=steps, reduction_factor=THIRDS)
+    return None
+
+
+def opened(file: Path | None, mode: str) -> "optuna.Study":
+    """Without a pruner, so that the sampler learns from all trials, and not only from those of Hyperband's bracket.
+
+    Raises ConfigError, which names the file, if it is no journal of a search.
+    """
+    import optuna
+    from optuna.storages.journal import JournalFileBackend, JournalStorage
+
+    if file is not None and file.exists():
+        complete(file)
+    try:
+        # The lock is ours, on the whole folder: Optuna's stays behind when a process is killed.
+        lock: Any = NoLock()
+        return optuna.create_study(
+            storage=None if file is None else JournalStorage(JournalFileBackend(str(file), lock_obj=lock)),
+            study_name=NAME,
+            direction="maximize" if mode == "max" else "minimize",
+            load_if_exists=True,
+            pruner=optuna.pruners.NopPruner(),
+        )
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+        raise unreadable(file or Path(), f"it is no journal of a search ({error})") from error
+
+
+def complete(file: Path) -> None:
+    """Take away a last line that was not written to its end, to which Optuna would append. Raises ConfigError."""
+    check_size(file, MOST_JSON)
+    content = file.read_bytes()
+    whole, newline, rest = content.rpartition(b"\n")
+    for number, line in enumerate(whole.split(b"\n") if whole else (), start=1):
+        try:
+            if not isinstance(json.loads(line), dict):
+                raise ValueError
+        except (ValueError, RecursionError):
+            raise unreadable(file, f"line {number} is no JSON object") from None
+    if rest:
+        file.write_bytes(whole + newline)
+
+
+class NoLock:
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
+
+
+def shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {words}" for key, words in value.items())
+    return " ".join(value) if isinstance(value, list) else str(value)

@@ -1,0 +1,2 @@
+from src.sweeps.table import SweepTable
+class SearchTable(SweepTable): pass
