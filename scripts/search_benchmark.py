@@ -86,16 +86,16 @@ def search(data: Digits, settings: SearchSettings, epochs: int, budget: int | No
     study, spent, best = Study(SPACE, settings, "max", epochs), 0, (0.0, 0.0)
     trials = 0
     while trials < settings.trials if budget is None else spent < budget:
-        trial, values = study.ask()
+        number, values = study.ask()
         network, top, pruned = Network(values, settings.seed), (0.0, 0.0), False
         for epoch in range(1, epochs + 1):
             network.train(*data.train, rate=0.5 + 0.5 * np.cos(np.pi * (epoch - 1) / epochs))
             top = max(top, (network.accuracy(*data.val), network.accuracy(*data.test)), key=lambda pair: pair[0])
             spent += 1
-            pruned = study.report(trial.number, trial, {epoch: top[0]}) and epoch < epochs
+            pruned = study.report(number, {epoch: top[0]}) and epoch < epochs
             if pruned:
                 break
-        study.tell(trial.number, "pruned" if pruned else "done", None if pruned else top[0])
+        study.tell(number, "pruned" if pruned else "done", None if pruned else top[0])
         best, trials = max(best, top, key=lambda pair: pair[0]), trials + 1
     return {"val": best[0], "test": best[1], "epochs": spent, "trials": trials}
 

@@ -73,7 +73,8 @@ class SweepResults:
 def read_row(job: dict[str, Any], job_dir: Path) -> Row:
     """A job's line of the table, from what lies in its folder."""
     metrics_file, error_file = job_dir / "metrics.json", job_dir / "error.txt"
-    row = {"job": job_dir.name, "status": "done" if job["ended"] else "running", **job["settings"]}
+    status = job.get("status", "done" if job["ended"] else "running")
+    row = {"job": job_dir.name, "status": status, **job["settings"], **job.get("metrics", {})}
     if error_file.exists():
         row |= {"status": "failed", "error": error_file.read_text(encoding="utf-8").strip().splitlines()[-1]}
     if metrics_file.exists() and job["ended"]:

@@ -1,2 +1,98 @@
-def run_search(config, loader, typed, search):
-    print(typed, search, config.hydra.callbacks, config.hydra.sweep.dir)
+"""`sweep=search` from its settings to its report."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from omegaconf import DictConfig
+
+from src.cli.run_dir import remove_if_unused
+from src.settings.errors import ConfigError, RunStopped
+from src.settings.plurals import number_of
+from src.sweeps.results import JOB_FILE
+from src.sweeps.search.composing import Composer, Plan, checked_plan
+from src.sweeps.search.loop import Loop
+from src.sweeps.search.places import gpus_for, places_for
+from src.sweeps.search.report import report_search
+from src.sweeps.search.settings import SearchSettings
+from src.sweeps.search.space import Space, read_space
+from src.sweeps.search.study import Study, require_optuna
+
+JOURNAL = "search.jsonl"  # in the sweep's folder: what Optuna knows of the trials
+
+
+def run_search(config: DictConfig, loader: ConfigLoader, typed: Sequence[str], search: dict[str, Any]) -> None:
+    """Goes on with the search in the sweep's folder, if there is one. Raises ConfigError, RunStopped."""
+    folder = Path(config.hydra.sweep.dir)
+    try:
+        settings = SearchSettings.read(search)
+        require_own_trials(str(config.hydra.launcher._target_))
+        space = read_space([text for text in typed if not text.startswith("resume=")], loader)
+        require_optuna()
+        composer = Composer(config, loader)
+        plan = checked_plan(composer, space)
+        gpus = gpus_for(plan)
+        places = places_for(settings, plan, gpus)
+    except Exception:
+        remove_if_unused(folder)
+        raise
+    with alone_in(folder):
+        study = Study(space, settings, plan.mode, plan.steps, folder / JOURNAL)
+        loop = Loop(folder, study, composer, plan, settings, places, gpus)
+        for file in folder.glob(f"*/{JOB_FILE}"):  # also of another sweep that was here
+            file.unlink()
+        for one in study.tried():
+            loop.write_job(one)
+        say(folder, space, settings, plan, places, len(study.tried()))
+        try:
+            loop.run()
+        except RunStopped as stopped:
+            again = f"{stopped}\nGo on with: {command_again(config, typed)}"
+            raise RunStopped(again, stopped.status) from stopped
+        report_search(folder, study, plan, config.get("spreadsheet_safe", True))
+
+
+def require_own_trials(launcher: str) -> None:
+    if "basic_launcher" not in launcher:
+        raise ConfigError(
+            "sweep=search starts the processes of its trials itself: leave hydra/launcher out. search.jobs=<number> runs "
+            "several at a time on this machine."
+        )
+
+
+def say(folder: Path, space: Space, settings: SearchSettings, plan: Plan, places: int, before: int) -> None:
+    """What is searched, where and how."""
+    goes_on = f", of which {before} were begun before" if before else ""
+    folds = f" in each of {plan.folds} folds" if plan.folds > 1 else ""
+    at_once = f", {places} at a time" if places > 1 else ""
+    print(f"Search in {folder}: {number_of(settings.trials, 'trial')}{goes_on}{at_once}")
+    print(f"  up to {number_of(plan.epochs, 'epoch')}{folds}, sampler {settings.sampler}, pruner {settings.pruner}")
+    width = max(map(len, space.described()))
+    for key, words in space.described().items():
+        print(f"  {key:{width}}  {words}", flush=True)
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Raises ConfigError if another search is at work in the folder, or if it cannot be made."""
+    from filelock import FileLock, Timeout
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".search.lock", timeout=0):
+            yield
+    except Timeout:
+        raise ConfigError(f"hydra.sweep.dir='{folder}' is in use by another search: wait, or name another.") from None
+
+
+def command_again(config: DictConfig, typed: Sequence[str]) -> str:
+    """By which a search goes on, to be typed as it is."""
+    from src.cli.command_line import SEARCH
+    from src.files.printable import shell_word
+
+    own = [f"search.{text.removeprefix(SEARCH)}" for text in config.hydra.overrides.hydra if text.startswith(SEARCH)]
+    folder = f"hydra.sweep.dir={config.hydra.sweep.dir}"
+    words = [*(text for text in typed if text in config.hydra.overrides.task), *own, folder]
+    return " ".join(["python -m src.train -m", *map(shell_word, words)])

@@ -26,9 +26,10 @@ STARTUP, MEDIAN_STARTUP, THIRDS = 10, 5, 3  # random trials first; whole ones be
 
 @dataclass
 class Tried:
-    """A trial so far. `status`: done, pruned, diverged, failed or running; `value`: its result, or its best one so far.
+    """A trial so far. `status`: done, pruned, diverged, failed, running; repeated, if it has the values of one that is done.
 
-    `values`: of the searched settings, as they are typed. `steps`: epochs trained, of all folds together.
+    `values`: of the searched settings, as they are typed. `value`: its result, or its best one so far. `steps`: epochs
+    trained, of all folds together; `by_step`: the best value until each.
     """
 
     number: int
@@ -79,46 +80,58 @@ class Study:
                 "(search.trials, search.jobs and the like may change); another search needs another folder."
             )
 
-    def ask(self) -> tuple["optuna.Trial", dict[str, str]]:
-        """The next trial, and its values as they are typed. It depends on the seed and on the trials so far alone."""
+    def ask(self) -> tuple[int, dict[str, str]]:
+        """The next trial's number and values, which depend on the seed and on the trials so far alone."""
         number = len(self.study.get_trials(deepcopy=False))
         self.study.sampler = sampler(self.settings.sampler, self.settings.seed, number)
         trial = self.study.ask(self.distributions)
         values = self.space.texts(trial.params)
         trial.set_user_attr("values", values)
-        return trial, values
+        return trial.number, values
 
-    def reopened(self) -> list["optuna.Trial"]:
-        """Trials that were running when the search was interrupted."""
+    def reopened(self) -> list[tuple[int, dict[str, str]]]:
+        """Number and values of the trials that were running when the search was interrupted."""
+        from optuna.trial import TrialState
+
+        running = self.study.get_trials(states=(TrialState.RUNNING,))
+        for one in running:
+            if "values" not in one.user_attrs:  # it was interrupted between the two lines of `ask`
+                self.study.tell(one.number, state=TrialState.FAIL)
+        return [(one.number, one.user_attrs["values"]) for one in running if "values" in one.user_attrs]
+
+    def report(self, number: int, best_by_step: dict[int, float]) -> bool:
+        """Take in the best value until each step; returns whether the trial should end here."""
         import optuna
 
-        running = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
-        for one in running:
-            if "values" not in one.user_attrs:  # it ended between the two
-                self.study.tell(one.number, state=optuna.trial.TrialState.FAIL)
-        return [optuna.Trial(self.study, one._trial_id) for one in running if "values" in one.user_attrs]
-
-    def report(self, number: int, trial: "optuna.Trial", best_by_step: dict[int, float]) -> bool:
-        """Take in the best value until each step; returns whether the trial should end here."""
-        known = self.study.trials[number].intermediate_values
-        for step in sorted(best_by_step.keys() - known.keys()):
+        new = sorted(best_by_step.keys() - self.study.trials[number].intermediate_values.keys()) if best_by_step else []
+        for step in new:
+            trial = optuna.Trial(self.study, self.study.trials[number]._trial_id)
             trial.report(best_by_step[step], step)
             if self.pruner is not None and self.pruner.prune(self.study, self.study.trials[number]):
                 return True
         return False
 
     def tell(self, number: int, status: str, value: float | None = None, error: str = "") -> None:
-        """How a trial has ended: done, pruned, diverged or failed."""
+        """How a trial has ended: a status of `Tried`."""
         from optuna.trial import TrialState
 
         trial = self.study.trials[number]
         for name, said in (("status", status), ("error", error)):
             # By the storage, as Optuna's own trials do it: a trial that has ended takes no more.
             self.study._storage.set_trial_user_attr(trial._trial_id, name, said)
-        if status == "done":
+        if status in ("done", "repeated"):
             self.study.tell(number, value)
         else:
             self.study.tell(number, state=TrialState.FAIL if status == "failed" else TrialState.PRUNED)
+
+    def steps_of(self, number: int) -> int:
+        return self.study.trials[number].last_step or 0
+
+    def best(self) -> Tried | None:
+        """Of the trials that were trained to their end."""
+        done = [one for one in self.tried() if one.status == "done" and one.value is not None]
+        sign = -1 if self.mode == "max" else 1
+        return min(done, key=lambda one: sign * (one.value or 0.0), default=None)
 
     def tried(self) -> list[Tried]:
         return [tried(one, self.mode) for one in self.study.trials if "values" in one.user_attrs]
@@ -128,7 +141,7 @@ def tried(trial: "FrozenTrial", mode: str) -> Tried:
     by_step = {step: value for step, value in sorted(trial.intermediate_values.items())}
     best = max if mode == "max" else min
     status = trial.user_attrs.get("status", "running") if trial.state.is_finished() else "running"
-    value = trial.value if status == "done" else best(by_step.values(), default=None)
+    value = trial.value if status in ("done", "repeated") else best(by_step.values(), default=None)
     error = trial.user_attrs.get("error", "")
     return Tried(trial.number, trial.user_attrs["values"], status, value, max(by_step, default=0), error, by_step)
 

@@ -1,0 +1,99 @@
+"""The settings of trials, composed by Hydra from what is typed; all of them are checked before the first one begins."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from src.cli.options import yaml_values
+from src.settings.check import check_settings
+from src.settings.errors import ConfigError
+from src.settings.schema import TrainConfig, train_config
+from src.sweeps.search.space import Dimension, Numbers, Space
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all trials have in common. `epochs`: of the longest one, in a fold; `folds`: 1 = none."""
+
+    monitor: str
+    mode: str
+    epochs: int
+    folds: int
+    accelerator: str
+    devices: Any
+    tests: bool
+
+    @property
+    def steps(self) -> int:
+        """Epochs of the longest trial, all folds together."""
+        return self.epochs * self.folds
+
+
+class Composer:
+    """`config`: of the whole sweep, with Hydra's own settings."""
+
+    def __init__(self, config: DictConfig, loader: ConfigLoader) -> None:
+        self.config, self.loader = config, loader
+
+    def compose(self, overrides: Sequence[str]) -> DictConfig:
+        """Raises ConfigError for values that are wrong, HydraException for settings that do not exist."""
+        composed = self.loader.load_sweep_config(self.config, list(overrides))
+        before = HydraConfig.instance().cfg
+        HydraConfig.instance().set_config(composed)  # of which ${hydra:...} are
+        try:
+            settings = copy.deepcopy(composed)
+            with read_write(settings), open_dict(settings):
+                del settings["hydra"]
+            check_settings(settings, yaml_values())
+            OmegaConf.resolve(settings)
+        finally:
+            HydraConfig.instance().cfg = before
+        return settings
+
+    def typed(self, overrides: Sequence[str]) -> TrainConfig:
+        return train_config(self.compose(overrides))
+
+
+def checked_plan(composer: Composer, space: Space) -> Plan:
+    """Composes a trial for each end of each setting, the other settings being at their first one.
+
+    Raises ConfigError if there is something wrong with one of them.
+    """
+    first = {one.key: next(one.ends()) for one in space.dimensions}
+    tried = [first]
+    tried += [first | {one.key: end} for one in space.dimensions for end in one.ends() if end != first[one.key]]
+    trials = [checked(composer, space, values) for values in tried]
+    one, tests = trials[0], composer.typed([*space.overrides(first), "output_dir=none"]).test
+    if any((trial.task.monitor, trial.task.mode) != (one.task.monitor, one.task.mode) for trial in trials):
+        raise ConfigError("Some values of the search bring another task.monitor: such trials cannot be compared.")
+    if any("epoch_log" not in trial.callbacks for trial in trials):
+        raise ConfigError("sweep=search reads what callbacks.epoch_log writes after each epoch: it cannot be left out.")
+    return Plan(
+        one.task.monitor,
+        one.task.mode,
+        max(trial.trainer["max_epochs"] for trial in trials),
+        one.data.get("folds") or 1,
+        str(one.trainer["accelerator"]),
+        one.trainer["devices"],
+        tests,
+    )
+
+
+def checked(composer: Composer, space: Space, values: dict[str, str]) -> TrainConfig:
+    try:
+        return composer.typed([*space.overrides(values), "output_dir=none", "test=false"])
+    except ConfigError as error:
+        between = [one for one in space.dimensions if is_cut(one, str(error))]
+        hints = [f" Whole numbers: {one.typed}=int(interval({one.low:g},{one.high:g}))." for one in between]
+        raise ConfigError(f"{error}{''.join(hints)}") from error
+
+
+def is_cut(dimension: Dimension, problem: str) -> bool:
+    """Whether the problem is that a setting takes whole numbers alone."""
+    numbers = isinstance(dimension, Numbers) and not dimension.whole
+    return numbers and f"{dimension.key}=" in problem and "is not a whole number" in problem
