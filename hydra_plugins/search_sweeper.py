@@ -26,5 +26,6 @@ class SearchSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> None:
         from src.sweeps.search.search import run_search
 
+        assert self.config is not None and self.hydra_context is not None
         typed = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
         run_search(self.config, self.hydra_context.config_loader, typed, self.search)

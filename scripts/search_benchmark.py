@@ -2,10 +2,10 @@
 
     python -m scripts.search_benchmark [--repeats 10] [--trials 30] [--epochs 27] [--pruner hyperband] [--json FILE]
 
-Sampler, pruner and journal are those of `sweep=search`; a trial is a network of one hidden layer, in numpy, which learns
-the embedded digits by SGD, in a second instead of a minute. Five settings are searched. Of each repeat (its seed is that
-of sampler and networks), the search runs until its trials are used up; random search without pruning then gets whole
-trials for at least as many epochs. Told are the best accuracies on val, and those of test where val was best.
+Sampler and pruner are those of `sweep=search`; a trial is a network of one hidden layer, in numpy, which learns the
+embedded digits by SGD, in a tenth of a second instead of a minute. Five settings are searched. In each repeat (its seed
+is that of sampler and networks) the search runs until its trials are used up; random search without pruning then gets
+whole trials for at least as many epochs. Told are the best accuracies on val, and those on test where val was best.
 """
 
 import argparse

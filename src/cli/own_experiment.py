@@ -20,8 +20,8 @@ def with_own_experiments(arguments: Sequence[str]) -> list[str]:
 
 def option_of(text: str) -> str:
     key, _, value = text.partition("=")
-    options = [taken(part.strip("'\"")) if part.strip("'\"").endswith((".yaml", ".yml")) else part for part in value.split(",")]
-    return f"{key}={','.join(options)}"
+    parts = [part.strip("'\"") for part in value.split(",")]
+    return f"{key}={','.join(taken(part) if part.endswith(('.yaml', '.yml')) else part for part in parts)}"
 
 
 def taken(path: str) -> str:

@@ -60,7 +60,7 @@ def draw_settings(points: Sequence[TrialPoint], settings: dict[str, bool | None]
         for place, word in enumerate(words):
             longest = max(3, round(width / len(words) / 14))
             at = (axes.at(place, y[0])[0], top + height + 14)
-            axes.draw.text(at, shortened(word, longest), INK, font(TEXT_PX), anchor="mt")
+            axes.draw.text(at, shortened(word, longest), INK, font(TEXT_PX), anchor="ma")
         draw_points(axes, list(zip(map(float, places), points, strict=True)))
     return canvas
 
@@ -82,7 +82,5 @@ def spanned(values: Sequence[float], log: bool) -> tuple[float, float]:
 def decades(low: float, high: float) -> list[float]:
     """Powers of ten within; 2 and 5 times these too, where there are few."""
     powers = [10.0**n for n in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]
-    few = math.log10(high / low) < 2
-    return [tick for power in powers for tick in ((power, 2 * power, 5 * power) if few else (power,)) if low <= tick <= high]
-
-
+    factors = (1, 2, 5) if math.log10(high / low) < 2 else (1,)
+    return [factor * power for power in powers for factor in factors if low <= factor * power <= high]

@@ -78,8 +78,13 @@ def nested(key: str, value: Any) -> dict[str, Any]:
 
 
 def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    both = {key: merged(below[key], above[key]) for key in below.keys() & above.keys() if isinstance(below[key], dict) and isinstance(above[key], dict)}
-    return below | above | both
+    """Nested mappings, of which the second one wins."""
+    inner = {
+        key: merged(value, above[key])
+        for key, value in below.items()
+        if isinstance(value, dict) and isinstance(above.get(key), dict)
+    }
+    return below | above | inner
 
 
 def write_best(folder: Path, space: Space, best: Tried, comments: list[str]) -> str:
@@ -108,8 +113,8 @@ def measured_on_test(folder: Path, run_dirs: list[Path], accelerator: str, trust
         output = place / "metrics.json"
         place.mkdir(parents=True, exist_ok=True)
         typed = [
-            sys.executable, "-m", "src.evaluate", f"ckpt={run_dir}", "split=test", f"output={output}", f"report={place}",
-            f"accelerator={accelerator}", f"trust={str(trust).lower()}", "overwrite=true",
+            sys.executable, "-m", "src.evaluate", f"ckpt={run_dir}", "split=test", f"output={output}",
+            f"report={place}", f"accelerator={accelerator}", f"trust={str(trust).lower()}", "overwrite=true",
         ]  # fmt: skip
         environ = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
         done = subprocess.run(typed, capture_output=True, text=True, errors="backslashreplace", env=environ)

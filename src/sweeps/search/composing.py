@@ -88,12 +88,11 @@ def checked(composer: Composer, space: Space, values: dict[str, str]) -> TrainCo
     try:
         return composer.typed([*space.overrides(values), "output_dir=none", "test=false"])
     except ConfigError as error:
-        between = [one for one in space.dimensions if is_cut(one, str(error))]
-        hints = [f" Whole numbers: {one.typed}=int(interval({one.low:g},{one.high:g}))." for one in between]
-        raise ConfigError(f"{error}{''.join(hints)}") from error
+        raise ConfigError(f"{error}{''.join(whole_numbers(one, str(error)) for one in space.dimensions)}") from error
 
 
-def is_cut(dimension: Dimension, problem: str) -> bool:
-    """Whether the problem is that a setting takes whole numbers alone."""
-    numbers = isinstance(dimension, Numbers) and not dimension.whole
-    return numbers and f"{dimension.key}=" in problem and "is not a whole number" in problem
+def whole_numbers(dimension: Dimension, problem: str) -> str:
+    """What to type instead, if the problem is that a setting takes whole numbers alone."""
+    if isinstance(dimension, Numbers) and f"{dimension.key}=" in problem and "is not a whole number" in problem:
+        return f" Whole numbers: {dimension.typed}=int(interval({dimension.low:g},{dimension.high:g}))."
+    return ""

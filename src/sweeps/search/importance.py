@@ -5,8 +5,8 @@ compared with those of all. It needs no more of a trial than whether it was amon
 count too: without them little would be left, and only of good values. Shares add up to 1.
 
 Uncertainty: trials are drawn again with replacement (bootstrap), which gives an interval; and results are dealt to the
-trials anew, which tells how often a share as large comes about where the setting has no effect. Both are rough. A search
-tries few values, and looks where the best were, so that trials are not independent.
+trials anew, which tells how often a share as large comes about where the setting has no effect. Both are rough: a
+search tries few values, and looks where the best were, so that trials are not independent.
 """
 
 import math

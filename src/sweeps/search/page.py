@@ -34,7 +34,11 @@ def best_section(report: SearchReport) -> str:
     values = html_table(["setting", "value"], [[key, value] for key, value in report.best.values.items()], texts=2)
     test = "".join(f"<li>{escape(line)}</li>" for line in report.on_test())
     measured = report.test is not None and not report.test.problem
-    shown = f'<p><a href="{TEST_FOLDER}/index.html">Its report on test</a></p>' if measured and report.plan.folds == 1 else ""
+    shown = (
+        f'<p><a href="{TEST_FOLDER}/index.html">Its report on test</a></p>'
+        if measured and report.plan.folds == 1
+        else ""
+    )
     note = "It was measured on test, and no other trial was:" if measured else ""
     return section(
         f"The best trial: {report.best.number}",
@@ -57,7 +61,9 @@ def history_section(report: SearchReport) -> str:
         return ""
     history = draw_history(points, monitor, report.plan.mode == "max")
     scales = {one.key: None if isinstance(one, Choice) else one.log for one in report.study.space.dimensions}
-    note = "<p>Trials that ended early have the best value until then: with all epochs they would have had a better one.</p>"
+    note = (
+        "<p>Of trials that ended early it is the best value until then: all epochs might have given a better one.</p>"
+    )
     against = chart(draw_settings(points, scales, monitor), f"{monitor} against each setting")
     return section("Trial by trial", chart(history, f"{monitor} trial by trial"), note, against)
 
@@ -70,10 +76,10 @@ def importance_section(report: SearchReport) -> str:
         for one in report.importances
     ]
     note = (
-        f"<p>PED-ANOVA: how much the values of the best {BEST_SHARE:.0%} of the trials (five at least) are crowded, compared "
-        "with those of all. In the third column 95 % intervals from drawing the trials again; p says how often a share as "
-        "large comes about where results are dealt to the trials by chance. Both are rough: the trials are few, and not "
-        "independent of each other.</p>"
+        f"<p>PED-ANOVA: how much the values of the best {BEST_SHARE:.0%} of the trials (five at least) are crowded, "
+        "compared with those of all. In the third column 95 % intervals from drawing the trials again; p says how often "
+        "a share as large comes about where results are dealt to the trials by chance. Both are rough: the trials are "
+        "few, and not independent of each other.</p>"
     )
     return section("What matters", html_table(["setting", "share", "95 % interval", "p"], rows), note)
 

@@ -55,8 +55,8 @@ class SearchReport:
         assert self.best is not None
         monitor, tried = self.plan.monitor, len(self.tried)
         return (
-            f"{monitor} {self.best.value:.4f} is the best of {number_of(tried, 'trial')} on the images that chose it, so it "
-            f"flatters, the more so the more trials there were."
+            f"{monitor} {self.best.value:.4f} is the best of {number_of(tried, 'trial')}, on the images that chose it: "
+            "it flatters, the more so the more trials there were."
         )
 
     def on_test(self) -> list[str]:

@@ -57,8 +57,8 @@ def run_search(config: DictConfig, loader: ConfigLoader, typed: Sequence[str], s
 def require_own_trials(launcher: str) -> None:
     if "basic_launcher" not in launcher:
         raise ConfigError(
-            "sweep=search starts the processes of its trials itself: leave hydra/launcher out. search.jobs=<number> runs "
-            "several at a time on this machine."
+            "sweep=search starts the processes of its trials itself: leave hydra/launcher out. search.jobs=<number> "
+            "runs several at a time on this machine."
         )
 
 

@@ -1,7 +1,8 @@
 """What is searched: settings and the values that each may take, as Hydra's grammar for sweeps says them.
 
-`a,b,c`, `choice(a,b)`, `range(1,9,2)`, `interval(0.1,0.5)`, `int(interval(8,64))`, `glob(res*)`. An interval is searched on
-a logarithmic scale where it spans two decades or more, or where it says so: `tag(log,interval(1,5))`, `tag(linear,...)`.
+`a,b,c`, `choice(a,b)`, `range(1,9,2)`, `interval(0.1,0.5)`, `int(interval(8,64))`, `glob(res*)`. An interval is
+searched on a logarithmic scale where it spans two decades or more, or where it says so: `tag(log,interval(1,5))`; else,
+or with `tag(linear,...)`, on a linear one.
 """
 
 import math
@@ -28,7 +29,7 @@ NOT_SEARCHED = {
     "data.folds": "trials of more or fewer folds cannot be compared",
     "data.split_seed": "the best of several splits is the one that flatters most",
     "task": "trials of several tasks cannot be compared", "task.monitor": "it compares the trials",
-    "task.mode": "it compares the trials", "resume": "trials are new runs", "output_dir": "trials have folders of their own",
+    "task.mode": "it compares the trials", "output_dir": "trials have folders of their own",
     "sweep": "it is this search", "test": "test is measured for the best trial alone",
 }  # fmt: skip
 
@@ -118,7 +119,7 @@ class Space:
 
 def read_space(typed: Sequence[str], loader: ConfigLoader | None = None) -> Space:
     """Of a command line, of which a later setting wins over an earlier one. Raises ConfigError."""
-    parser = OverridesParser.create(config_loader=loader)  # type: ignore[arg-type]
+    parser = OverridesParser.create(config_loader=loader)
     dimensions, fixed = dict[str, Dimension](), dict[str, str]()
     for text in typed:
         try:
@@ -145,7 +146,7 @@ def dimension(override: Override) -> Dimension:
     if key in NOT_SEARCHED:
         raise ConfigError(f"{said}: {key} cannot be searched: {NOT_SEARCHED[key]}.")
     value: Any = override.value()
-    tags = getattr(value, "tags", set())
+    tags: set[str] = getattr(value, "tags", set())
     if tags not in TAGS:
         raise ConfigError(f"{said}: tag({', '.join(sorted(tags))}) is not known. Known: tag(log,...), tag(linear,...).")
     if isinstance(value, IntervalSweep):

@@ -1,9 +1,5 @@
-"""Which values come next, and which trial ends early: Optuna's samplers and pruners over the trials so far.
+"""Which values come next, and which trial ends early: Optuna's samplers and pruners over the trials so far."""
 
-The trials are kept in a file of JSON lines, one per event, which no more than one search at a time may have open.
-"""
-
-import json
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from src.files.plain_files import MOST_JSON, check_size, unreadable
 from src.settings.errors import ConfigError
+from src.sweeps.search.journal import opened
 from src.sweeps.search.settings import SearchSettings
 from src.sweeps.search.space import Space
 
@@ -20,13 +16,12 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-NAME = "search"  # of the study, by which Hyperband spreads trials over its brackets
 STARTUP, MEDIAN_STARTUP, THIRDS = 10, 5, 3  # random trials first; whole ones before the median counts; Hyperband's eta
 
 
 @dataclass
 class Tried:
-    """A trial so far. `status`: done, pruned, diverged, failed, running; repeated, if it has the values of one that is done.
+    """A trial so far. `status`: done, pruned, diverged, failed, running; repeated, with the values of one that is done.
 
     `values`: of the searched settings, as they are typed. `value`: its result, or its best one so far. `steps`: epochs
     trained, of all folds together; `by_step`: the best value until each.
@@ -46,7 +41,8 @@ def require_optuna() -> None:
     try:
         import optuna
     except ImportError as error:
-        raise ConfigError("sweep=search needs the extra search: uv sync --extra search, or pip install optuna.") from error
+        text = "sweep=search needs the extra search: uv sync --extra search, or pip install optuna."
+        raise ConfigError(text) from error
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
@@ -55,7 +51,6 @@ class Study:
     """`steps`: epochs of a whole trial. `file`: None keeps the trials in memory alone."""
 
     def __init__(self, space: Space, settings: SearchSettings, mode: str, steps: int, file: Path | None = None) -> None:
-        import optuna
 
         self.space, self.settings, self.mode = space, settings, mode
         self.distributions = {one.key: one.distribution() for one in space.dimensions}
@@ -164,53 +159,6 @@ def pruner(name: str, steps: int) -> "optuna.pruners.BasePruner | None":
     if name == "hyperband":
         return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=steps, reduction_factor=THIRDS)
     return None
-
-
-def opened(file: Path | None, mode: str) -> "optuna.Study":
-    """Without a pruner, so that the sampler learns from all trials, and not only from those of Hyperband's bracket.
-
-    Raises ConfigError, which names the file, if it is no journal of a search.
-    """
-    import optuna
-    from optuna.storages.journal import JournalFileBackend, JournalStorage
-
-    if file is not None and file.exists():
-        complete(file)
-    try:
-        # The lock is ours, on the whole folder: Optuna's stays behind when a process is killed.
-        lock: Any = NoLock()
-        return optuna.create_study(
-            storage=None if file is None else JournalStorage(JournalFileBackend(str(file), lock_obj=lock)),
-            study_name=NAME,
-            direction="maximize" if mode == "max" else "minimize",
-            load_if_exists=True,
-            pruner=optuna.pruners.NopPruner(),
-        )
-    except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
-        raise unreadable(file or Path(), f"it is no journal of a search ({error})") from error
-
-
-def complete(file: Path) -> None:
-    """Take away a last line that was not written to its end, to which Optuna would append. Raises ConfigError."""
-    check_size(file, MOST_JSON)
-    content = file.read_bytes()
-    whole, newline, rest = content.rpartition(b"\n")
-    for number, line in enumerate(whole.split(b"\n") if whole else (), start=1):
-        try:
-            if not isinstance(json.loads(line), dict):
-                raise ValueError
-        except (ValueError, RecursionError):
-            raise unreadable(file, f"line {number} is no JSON object") from None
-    if rest:
-        file.write_bytes(whole + newline)
-
-
-class NoLock:
-    def acquire(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        pass
 
 
 def shown(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""One trial: processes that train, one after the other for its folds, and what they leave while they do and at the end."""
+"""One trial: a process that trains, one after the other for its folds, and what it leaves meanwhile and at the end."""
 
 import json
 import math
@@ -51,7 +51,10 @@ class Trial:
         """From the beginning, or where an earlier process has left it. Raises ConfigError if one is still at it."""
         self.began = time.monotonic()
         (self.folder / ERROR_FILE).unlink(missing_ok=True)
-        while len(self.results) < self.plan.folds - 1 and (value := result_of(self.run_dir, self.plan.monitor)) is not None:
+        while (
+            len(self.results) < self.plan.folds - 1
+            and (value := result_of(self.run_dir, self.plan.monitor)) is not None
+        ):
             self.results.append(value)
         self.start_run()
 
@@ -157,4 +160,6 @@ def require_free(run_dir: Path) -> None:
         with FileLock(run_dir / ".lock", timeout=0):
             pass
     except Timeout:
-        raise ConfigError(f"'{run_dir}' is still being trained, by a process of an earlier search: wait or end it.") from None
+        raise ConfigError(
+            f"'{run_dir}' is still being trained, by a process of an earlier search: wait or end it."
+        ) from None
