@@ -97,7 +97,7 @@ def write_best(folder: Path, space: Space, best: Tried, comments: list[str]) -> 
 
 
 @dataclass(frozen=True)
-class TestResult:
+class OnTest:
     """Of the best trial, of the mean over its folds: metrics by name, 95 % intervals where there is one run alone."""
 
     metrics: dict[str, float]
@@ -105,7 +105,7 @@ class TestResult:
     problem: str = ""
 
 
-def measured_on_test(folder: Path, run_dirs: list[Path], accelerator: str, trust: bool) -> TestResult:
+def measured_on_test(folder: Path, run_dirs: list[Path], accelerator: str, trust: bool) -> OnTest:
     """By src.evaluate, a process for each run; `problem` says why there is nothing, if there is not."""
     results, intervals = [], dict[str, tuple[float, float]]()
     for run_dir in run_dirs:
@@ -120,9 +120,9 @@ def measured_on_test(folder: Path, run_dirs: list[Path], accelerator: str, trust
         done = subprocess.run(typed, capture_output=True, text=True, errors="backslashreplace", env=environ)
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if line.strip() and not LOG_LINE.match(line)]
-            return TestResult({}, {}, lines[-1] if lines else f"exit status {done.returncode}")
+            return OnTest({}, {}, lines[-1] if lines else f"exit status {done.returncode}")
         results.append(json.loads(output.read_text(encoding="utf-8")))
         with suppress(OSError, ValueError):
             intervals = json.loads((place / "intervals.json").read_text(encoding="utf-8"))
     means = {name: sum(one[name] for one in results) / len(results) for name in results[0]}
-    return TestResult(means, {} if len(results) > 1 else {key: (low, high) for key, (low, high) in intervals.items()})
+    return OnTest(means, {} if len(results) > 1 else {key: (low, high) for key, (low, high) in intervals.items()})

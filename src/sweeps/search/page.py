@@ -77,7 +77,7 @@ def importance_section(report: SearchReport) -> str:
     ]
     note = (
         f"<p>PED-ANOVA: how much the values of the best {BEST_SHARE:.0%} of the trials (five at least) are crowded, "
-        "compared with those of all. In the third column 95 % intervals from drawing the trials again; p says how often "
+        "compared with those of all. In the third column 95 % intervals from drawing the trials again; p: how often "
         "a share as large comes about where results are dealt to the trials by chance. Both are rough: the trials are "
         "few, and not independent of each other.</p>"
     )

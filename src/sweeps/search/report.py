@@ -8,7 +8,7 @@ from src.files.printable import printable
 from src.files.whole_files import write_json
 from src.settings.plurals import number_of
 from src.sweeps.results import SweepResults
-from src.sweeps.search.best import TEST_FOLDER, TestResult, measured_on_test, write_best
+from src.sweeps.search.best import TEST_FOLDER, OnTest, measured_on_test, write_best
 from src.sweeps.search.composing import Plan
 from src.sweeps.search.importance import Importance, importances
 from src.sweeps.search.loop import trial_folder
@@ -27,7 +27,7 @@ class SearchReport:
     plan: Plan
     tried: list[Tried]
     best: Tried | None
-    test: TestResult | None
+    test: OnTest | None
     command: str
     importances: list[Importance]
 
@@ -94,7 +94,7 @@ def report_search(folder: Path, study: Study, plan: Plan, safe: bool) -> None:
     print_report(report)
 
 
-def test_of(folder: Path, study: Study, plan: Plan, best: Tried) -> TestResult:
+def test_of(folder: Path, study: Study, plan: Plan, best: Tried) -> OnTest:
     """Measured now, or for the same trial before."""
     place = trial_folder(folder, best.number, best.values)
     run_dirs = [place] if plan.folds == 1 else [place / f"fold_{number}" for number in range(plan.folds)]
@@ -102,7 +102,7 @@ def test_of(folder: Path, study: Study, plan: Plan, best: Tried) -> TestResult:
     if kept.is_file():
         known = json.loads(kept.read_text(encoding="utf-8"))
         if known["trial"] == best.number:
-            return TestResult(known["metrics"], known["intervals"])
+            return OnTest(known["metrics"], known["intervals"])
     print(f"Measuring trial {best.number} on test, the only one for which that is done.", flush=True)
     result = measured_on_test(folder, run_dirs, plan.accelerator, "trust=true" in study.space.fixed)
     if not result.problem:
