@@ -3,6 +3,7 @@
 Hydra imports this file at the start of every command, so it imports nothing else before a search begins.
 """
 
+from pathlib import Path
 from typing import Any
 
 from hydra.plugins.sweeper import Sweeper
@@ -24,8 +25,18 @@ class SearchSweeper(Sweeper):
         self.hydra_context, self.config = hydra_context, config
 
     def sweep(self, arguments: list[str]) -> None:
-        from src.sweeps.search.search import run_search
+        from src.sweeps.search.search import HydraSweep, run_search
 
         assert self.config is not None and self.hydra_context is not None
-        typed = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
-        run_search(self.config, self.hydra_context.config_loader, typed, self.search)
+        config, loader = self.config, self.hydra_context.config_loader
+        sweep = HydraSweep(
+            Path(config.hydra.sweep.dir),
+            arguments,
+            list(config.hydra.overrides.hydra),
+            self.params,
+            str(config.hydra.launcher._target_),
+            config.get("spreadsheet_safe", True),
+            lambda typed: loader.load_sweep_config(config, typed),
+            loader,
+        )
+        run_search(sweep, self.search)

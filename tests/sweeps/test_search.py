@@ -18,9 +18,9 @@ from src.settings.errors import ConfigError
 from src.sweeps.search.best import OnTest, write_best
 from src.sweeps.search.composing import Plan
 from src.sweeps.search.importance import importances
+from src.sweeps.search.outcome import SearchReport
 from src.sweeps.search.page import write_search_page
 from src.sweeps.search.places import places_for, trial_environ
-from src.sweeps.search.report import SearchReport
 from src.sweeps.search.settings import SearchSettings
 from src.sweeps.search.space import Choice, Numbers, read_space
 from src.sweeps.search.study import Study, Tried, require_optuna
@@ -117,7 +117,7 @@ EPOCHS = 9
 
 
 def curve(values: dict[str, str]) -> list[float]:
-    """Of a made-up training: best at a rate of 1e-3, a little better with everything trained, dropout does not matter."""
+    """Of a made-up training: best at a rate of 1e-3, a little better if everything trains, whatever the dropout."""
     distance = abs(math.log10(float(values["lr"])) + 3) / 3
     top = 0.95 - 0.3 * distance - (0.02 if values["freeze"] == "none" else 0)
     return [top - 0.4 * 0.6**epoch for epoch in range(EPOCHS)]

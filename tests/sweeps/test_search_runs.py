@@ -16,6 +16,7 @@ from conftest import compose
 from src.cli.own_experiment import with_own_experiments
 from src.settings.project import PROJECT_ROOT
 
+WEIGHTS = "src/assets/squeezenet1_1_imagenet.safetensors"
 pytestmark = pytest.mark.slow
 SMALL = (
     "-m", "sweep=search", "data=folder", "data.image_size_px=32", "data.batch_size=16", "trainer=cpu", "augment=none",
@@ -28,6 +29,7 @@ def start(*arguments: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "src.train", *SMALL, *arguments], cwd=PROJECT_ROOT, env=environ, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # where the tests run in the background
     )  # fmt: skip
 
 
@@ -45,7 +47,7 @@ def wait_for(folder: Path, pattern: str, process: "subprocess.Popen[str]") -> No
 def test_a_search_with_failing_trials_is_interrupted_and_goes_on(colors: Path, tmp_path: Path) -> None:
     folder = tmp_path / "search"
     typed = (
-        f"data.root={colors}", "backbone.weights=choice(IMAGENET1K_V1,nowhere.pth)", "trainer.max_epochs=4",
+        f"data.root={colors}", f"backbone.weights=choice({WEIGHTS},nowhere.pth)", "trainer.max_epochs=4",
         "search.trials=4", "search.seed=1", "freeze=head_only", f"hydra.sweep.dir={folder}",
     )  # fmt: skip
     process = start(*typed)
@@ -85,7 +87,7 @@ def test_a_search_with_failing_trials_is_interrupted_and_goes_on(colors: Path, t
     trained = yaml.safe_load((folder / best["job"] / "config.yaml").read_text())
     again = compose(*with_own_experiments([f"experiment={folder}/best.yaml"]), "output_dir=x")
     assert again.optimizer.lr == trained["optimizer"]["lr"] == float(best["optimizer.lr"])
-    assert again.backbone.weights == "IMAGENET1K_V1" and again.trainer.max_epochs == 4 and again.test
+    assert again.backbone.weights == WEIGHTS and again.trainer.max_epochs == 4 and again.test
 
 
 def test_a_trial_is_a_mean_over_folds_and_two_run_at_a_time(colors: Path, tmp_path: Path) -> None:
@@ -108,7 +110,7 @@ def test_a_search_whose_first_trials_fail_alike_ends(colors: Path, tmp_path: Pat
         f"data.root={colors}", "backbone.weights=nowhere.pth", "trainer.max_epochs=1", "search.trials=9",
         f"hydra.sweep.dir={tmp_path}",
     )  # fmt: skip
-    out, err = process.communicate(timeout=1800)
+    _, err = process.communicate(timeout=1800)
     assert process.returncode == 1 and "The first 3 trials failed, all for the same reason" in err
     assert "backbone.weights='nowhere.pth' does not exist" in err and "Traceback" not in err
     assert len(list(tmp_path.glob("*/error.txt"))) == 3

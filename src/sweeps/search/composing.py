@@ -1,11 +1,10 @@
 """The settings of trials, composed by Hydra from what is typed; all of them are checked before the first one begins."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
@@ -34,15 +33,15 @@ class Plan:
         return self.epochs * self.folds
 
 
+@dataclass(frozen=True)
 class Composer:
-    """`config`: of the whole sweep, with Hydra's own settings."""
+    """`load`: composes settings, with Hydra's own among them, of what is typed."""
 
-    def __init__(self, config: DictConfig, loader: ConfigLoader) -> None:
-        self.config, self.loader = config, loader
+    load: Callable[[list[str]], DictConfig]
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """Raises ConfigError for values that are wrong, HydraException for settings that do not exist."""
-        composed = self.loader.load_sweep_config(self.config, list(overrides))
+        composed = self.load(list(overrides))
         before = HydraConfig.instance().cfg
         HydraConfig.instance().set_config(composed)  # of which ${hydra:...} are
         try:

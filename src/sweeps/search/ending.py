@@ -10,14 +10,15 @@ NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")  # of which each system has 
 
 @contextmanager
 def asked_to_end() -> Iterator[list[int]]:
-    """The signals that have come so far; a list that grows."""
+    """The signals that have come so far; a list that grows. Those that were ignored before still are, as with nohup."""
     received: list[int] = []
 
     def receive(number: int, frame: FrameType | None) -> None:
         received.append(number)
 
     signals = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
-    before = {one: signal.signal(one, receive) for one in signals}
+    heeded = [one for one in signals if signal.getsignal(one) is not signal.SIG_IGN]
+    before = {one: signal.signal(one, receive) for one in heeded}
     try:
         yield received
     finally:

@@ -10,13 +10,13 @@ from src.cli.run_dir import job_dir
 from src.files.whole_files import write_json
 from src.settings.errors import TERMINATED, ConfigError, RunStopped
 from src.settings.plurals import number_of
-from src.sweeps.results import JOB_FILE
+from src.sweeps.results import JOB_FILE, gist
 from src.sweeps.search.composing import Composer, Plan
 from src.sweeps.search.ending import asked_to_end
 from src.sweeps.search.places import trial_environ
 from src.sweeps.search.settings import SearchSettings
 from src.sweeps.search.study import Study, Tried
-from src.sweeps.search.trial import DIVERGED, Trial
+from src.sweeps.search.trial import DIVERGED, ERROR_FILE, Trial
 from src.sweeps.table import typed_values
 
 POLL_SECONDS = 0.2
@@ -106,7 +106,9 @@ class Loop:
         if trial.process.returncode:
             text = trial.error() if trial.told_at is None else ""
             status = "pruned" if trial.told_at is not None else "diverged" if DIVERGED in text else "failed"
-            error = last_line(text)
+            error = gist(text)
+            if status == "failed":
+                (trial.folder / ERROR_FILE).write_text(text + "\n", encoding="utf-8")
         else:
             try:
                 if trial.told_at is not None and len(trial.results) < self.plan.folds - 1:
@@ -192,7 +194,3 @@ class Loop:
 
 def trial_folder(folder: Path, number: int, values: dict[str, str]) -> Path:
     return folder / job_dir(number, ",".join(f"{key}={value}" for key, value in values.items()))
-
-
-def last_line(text: str) -> str:
-    return text.strip().splitlines()[-1] if text.strip() else ""

@@ -8,7 +8,7 @@ from src.reports.parts import SORTING, chart, html_table, section, share_text, w
 from src.reports.search_charts import TrialPoint, draw_history, draw_settings
 from src.sweeps.search.best import TEST_FOLDER
 from src.sweeps.search.importance import BEST_SHARE
-from src.sweeps.search.report import SearchReport
+from src.sweeps.search.outcome import SearchReport
 from src.sweeps.search.space import Choice
 
 

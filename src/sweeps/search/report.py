@@ -1,83 +1,26 @@
 """What is said of a search that has ended: table, importance, the best trial and what it is worth, and the page."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 from src.files.printable import printable
 from src.files.whole_files import write_json
-from src.settings.plurals import number_of
 from src.sweeps.results import SweepResults
 from src.sweeps.search.best import TEST_FOLDER, OnTest, measured_on_test, write_best
 from src.sweeps.search.composing import Plan
-from src.sweeps.search.importance import Importance, importances
+from src.sweeps.search.importance import importances
 from src.sweeps.search.loop import trial_folder
+from src.sweeps.search.outcome import SearchReport
+from src.sweeps.search.page import write_search_page
 from src.sweeps.search.study import Study, Tried
 from src.sweeps.table import write_table
 
 PAGE = "search.html"
 
 
-@dataclass(frozen=True)
-class SearchReport:
-    """`best`: None if no trial came to its end; `test`: None if test was not to be measured."""
-
-    folder: Path
-    study: Study
-    plan: Plan
-    tried: list[Tried]
-    best: Tried | None
-    test: OnTest | None
-    command: str
-    importances: list[Importance]
-
-    def count(self, status: str) -> int:
-        return sum(one.status == status for one in self.tried)
-
-    def counts(self) -> str:
-        """`30 trials: 12 trained to the end, 17 ended early, 1 failed`."""
-        words = {
-            "done": "trained to the end", "pruned": "ended early", "diverged": "diverged", "failed": "failed",
-            "repeated": "with values tried before",
-        }  # fmt: skip
-        parts = [f"{self.count(status)} {text}" for status, text in words.items() if self.count(status)]
-        return f"{number_of(len(self.tried), 'trial')}: {', '.join(parts)}"
-
-    def saved(self) -> str:
-        """What ending trials early has saved."""
-        spent = sum(one.steps for one in self.tried if one.status != "repeated")
-        whole = sum(1 for one in self.tried if one.status not in ("repeated", "failed")) * self.plan.steps
-        share = f", {max(0.0, 1 - spent / whole):.0%} fewer than without" if self.count("pruned") and whole else ""
-        return f"{number_of(spent, 'epoch')} trained{share}"
-
-    def caution(self) -> str:
-        """What the best value is not."""
-        assert self.best is not None
-        monitor, tried = self.plan.monitor, len(self.tried)
-        return (
-            f"{monitor} {self.best.value:.4f} is the best of {number_of(tried, 'trial')}, on the images that chose it: "
-            "it flatters, the more so the more trials there were."
-        )
-
-    def on_test(self) -> list[str]:
-        """Lines about the chosen trial on test."""
-        if self.test is None:
-            return ["test was not measured (test=false)."]
-        if self.test.problem:
-            return [f"test was not measured: {self.test.problem}"]
-        folds = f", mean of {self.plan.folds} folds" if self.plan.folds > 1 else ""
-        lines = []
-        for name, value in self.test.metrics.items():
-            interval = self.test.intervals.get(name)
-            within = f" (95 % CI {interval[0]:.4f}..{interval[1]:.4f})" if interval else ""
-            lines.append(f"{name} {value:.4f}{within}{folds}")
-        return lines
-
-
 def report_search(folder: Path, study: Study, plan: Plan, safe: bool) -> None:
     """Of the trials so far. Test is measured for the best trial alone, by src.evaluate."""
     from src.sweeps.ranking import print_ranking  # with rich, which a start can do without
-    from src.sweeps.search.page import write_search_page
 
     results, tried, best = SweepResults.read(folder), study.tried(), study.best()
     write_table(results, safe)

@@ -1,14 +1,17 @@
 """`sweep=search` from its settings to its report."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig
 
+from src.cli.command_line import SEARCH
 from src.cli.run_dir import remove_if_unused
+from src.files.printable import shell_word
 from src.settings.errors import ConfigError, RunStopped
 from src.settings.plurals import number_of
 from src.sweeps.results import JOB_FILE
@@ -23,15 +26,43 @@ from src.sweeps.search.study import Study, require_optuna
 JOURNAL = "search.jsonl"  # in the sweep's folder: what Optuna knows of the trials
 
 
-def run_search(config: DictConfig, loader: ConfigLoader, typed: Sequence[str], search: dict[str, Any]) -> None:
+@dataclass(frozen=True)
+class HydraSweep:
+    """What Hydra knows of a sweep. `typed`: settings of the task; `typed_of_hydra`: settings of Hydra itself.
+
+    `params`: settings with several values, out of yaml files. `load`: composes a job's settings of what is typed.
+    """
+
+    folder: Path
+    typed: list[str]
+    typed_of_hydra: list[str]
+    params: dict[str, Any]
+    launcher: str
+    spreadsheet_safe: bool
+    load: Callable[[list[str]], DictConfig]
+    loader: ConfigLoader
+
+    def read_space(self) -> Space:
+        """What is typed wins over what stands in yaml files. resume=auto says no more than the folder does."""
+        typed = [*(f"{key}={value}" for key, value in self.params.items()), *self.typed]
+        return read_space([text for text in typed if not text.startswith("resume=")], self.loader)
+
+    def command_again(self) -> str:
+        """By which a search goes on, to be typed as it is."""
+        searched = [text for text in self.typed_of_hydra if text.startswith(SEARCH)]
+        own = [f"search.{text.removeprefix(SEARCH)}" for text in searched]
+        words = [*self.typed, *own, f"hydra.sweep.dir={self.folder}"]
+        return " ".join(["python -m src.train -m", *map(shell_word, words)])
+
+
+def run_search(sweep: HydraSweep, search: dict[str, Any]) -> None:
     """Goes on with the search in the sweep's folder, if there is one. Raises ConfigError, RunStopped."""
-    folder = Path(config.hydra.sweep.dir)
+    folder, composer = sweep.folder, Composer(sweep.load)
     try:
         settings = SearchSettings.read(search)
-        require_own_trials(str(config.hydra.launcher._target_))
-        space = read_space([text for text in typed if not text.startswith("resume=")], loader)
+        require_own_trials(sweep.launcher)
+        space = sweep.read_space()
         require_optuna()
-        composer = Composer(config, loader)
         plan = checked_plan(composer, space)
         gpus = gpus_for(plan)
         places = places_for(settings, plan, gpus)
@@ -49,9 +80,9 @@ def run_search(config: DictConfig, loader: ConfigLoader, typed: Sequence[str], s
         try:
             loop.run()
         except RunStopped as stopped:
-            again = f"{stopped}\nGo on with: {command_again(config, typed)}"
+            again = f"{stopped}\nGo on with: {sweep.command_again()}"
             raise RunStopped(again, stopped.status) from stopped
-        report_search(folder, study, plan, config.get("spreadsheet_safe", True))
+        report_search(folder, study, plan, sweep.spreadsheet_safe)
 
 
 def require_own_trials(launcher: str) -> None:
@@ -85,14 +116,3 @@ def alone_in(folder: Path) -> Iterator[None]:
             yield
     except Timeout:
         raise ConfigError(f"hydra.sweep.dir='{folder}' is in use by another search: wait, or name another.") from None
-
-
-def command_again(config: DictConfig, typed: Sequence[str]) -> str:
-    """By which a search goes on, to be typed as it is."""
-    from src.cli.command_line import SEARCH
-    from src.files.printable import shell_word
-
-    own = [f"search.{text.removeprefix(SEARCH)}" for text in config.hydra.overrides.hydra if text.startswith(SEARCH)]
-    folder = f"hydra.sweep.dir={config.hydra.sweep.dir}"
-    words = [*(text for text in typed if text in config.hydra.overrides.task), *own, folder]
-    return " ".join(["python -m src.train -m", *map(shell_word, words)])

@@ -77,6 +77,8 @@ class Numbers:
         """With the digits that make a difference: four on a logarithmic scale, else a thousandth of the interval."""
         if self.whole:
             return str(round(value))
+        if value in (self.low, self.high):
+            return repr(float(value))
         digits = math.ceil(math.log10(STEPS / (self.high - self.low))) if self.high > self.low and not self.step else 12
         rounded = float(f"{value:.4g}") if self.log else round(float(value), max(digits, 0))
         return repr(min(max(rounded, self.low), self.high))

@@ -2,16 +2,14 @@
 
 from typing import Any
 
-from omegaconf import DictConfig
-
 from src.sweeps.table import SweepTable, take_new_folder
 
 
 class SearchTable(SweepTable):
     """Takes the folder. What lies in it may be this search's, which goes on with it."""
 
-    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+    def on_multirun_start(self, config: Any, **_: Any) -> None:
         take_new_folder(config)
 
-    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+    def on_multirun_end(self, config: Any, **_: Any) -> None:
         pass

@@ -137,9 +137,7 @@ class Trial:
         assert self.process is not None
         said = (self.run_dir / OUTPUT_FILE).read_text(encoding="utf-8", errors="backslashreplace")
         lines = [line for line in said.splitlines() if line.strip() and not LOG_LINE.match(line)]
-        text = "\n".join(lines) or f"It ended with exit status {self.process.returncode}."
-        (self.folder / ERROR_FILE).write_text(text + "\n", encoding="utf-8")
-        return text
+        return "\n".join(lines) or f"It ended with exit status {self.process.returncode}."
 
 
 def result_of(run_dir: Path, monitor: str) -> float | None:
