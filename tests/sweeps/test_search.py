@@ -1,6 +1,7 @@
 """What a search does without training: its space, its journal, its choices, its pages. Whole ones: test_search_runs."""
 
 import math
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -173,6 +174,20 @@ def test_a_damaged_journal_is_named(tmp_path: Path, line: str) -> None:
     file.write_text(f"{line}\n")
     with pytest.raises(ConfigError, match=r"search\.jsonl' cannot be read"):
         journal(file)
+
+
+def test_values_of_a_journal_that_is_not_ours_are_refused(tmp_path: Path) -> None:
+    """They would be settings of the next trial, and settings can name code."""
+    file = tmp_path / "search.jsonl"
+    journal(file).ask()
+    text = file.read_text()
+    other_choice = text.replace('\\"none\\", \\"all\\"', '\\"{_target_: os.abort}\\", \\"{_target_: os.abort}\\"')
+    other_number = re.sub(r'"dropout","param_value_internal":[^,]+', '"dropout","param_value_internal":7.5', text)
+    for other, said in ((other_choice, "freeze='{_target_"), (other_number, "dropout=7.5")):
+        assert other != text
+        file.write_text(other)
+        with pytest.raises(ConfigError, match=f"The journal has {said}"):
+            journal(file).reopened()
 
 
 def test_trials_that_failed_or_diverged_are_told_apart() -> None:

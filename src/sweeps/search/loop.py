@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from src.cli.run_dir import job_dir
+from src.files.printable import printable
 from src.files.whole_files import write_json
 from src.settings.errors import TERMINATED, ConfigError, RunStopped
 from src.settings.plurals import number_of
@@ -122,7 +123,7 @@ class Loop:
         self.study.tell(trial.number, status, value, error)
         tried = self.tried(trial.number)
         self.write_job(tried)
-        print(self.words(tried, time.monotonic() - trial.began), flush=True)
+        print(printable(self.words(tried, time.monotonic() - trial.began)), flush=True)
         if status == "failed":
             self.errors.append(re.sub(r"\d[\d.e+-]*", "#", error))
             self.require_different_errors(error)

@@ -10,6 +10,7 @@ from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig
 
 from src.cli.command_line import SEARCH
+from src.cli.launch import launched_id
 from src.cli.run_dir import remove_if_unused
 from src.files.printable import shell_word
 from src.settings.errors import ConfigError, RunStopped
@@ -86,6 +87,11 @@ def run_search(sweep: HydraSweep, search: dict[str, Any]) -> None:
 
 
 def require_own_trials(launcher: str) -> None:
+    """Raises ConfigError where something else starts processes."""
+    if launched_id() is not None:
+        raise ConfigError(
+            "A search starts the processes of its trials itself: leave torchrun or srun out, and set trainer.devices."
+        )
     if "basic_launcher" not in launcher:
         raise ConfigError(
             "sweep=search starts the processes of its trials itself: leave hydra/launcher out. search.jobs=<number> "

@@ -47,6 +47,9 @@ class Choice:
         yield from self.values
 
     def text(self, value: Any) -> str:
+        """Raises ConfigError for a value that is not among them, out of a journal that is not ours."""
+        if value not in self.values:
+            raise ConfigError(f"The journal has {self.key}={value!r}, which was not among the values: {self.words()}.")
         return str(value)
 
     def words(self) -> str:
@@ -74,7 +77,12 @@ class Numbers:
         yield from dict.fromkeys((self.text(self.low), self.text(self.high)))
 
     def text(self, value: Any) -> str:
-        """With the digits that make a difference: four on a logarithmic scale, else a thousandth of the interval."""
+        """With the digits that make a difference: four on a logarithmic scale, else a thousandth of the interval.
+
+        Raises ConfigError as `Choice.text` does.
+        """
+        if not isinstance(value, int | float) or not self.low <= value <= self.high:
+            raise ConfigError(f"The journal has {self.key}={value!r}, which is not within {self.words()}.")
         if self.whole:
             return str(round(value))
         if value in (self.low, self.high):

@@ -80,9 +80,7 @@ class Study:
         number = len(self.study.get_trials(deepcopy=False))
         self.study.sampler = sampler(self.settings.sampler, self.settings.seed, number)
         trial = self.study.ask(self.distributions)
-        values = self.space.texts(trial.params)
-        trial.set_user_attr("values", values)
-        return trial.number, values
+        return trial.number, self.space.texts(trial.params)
 
     def reopened(self) -> list[tuple[int, dict[str, str]]]:
         """Number and values of the trials that were running when the search was interrupted."""
@@ -90,9 +88,12 @@ class Study:
 
         running = self.study.get_trials(states=(TrialState.RUNNING,))
         for one in running:
-            if "values" not in one.user_attrs:  # it was interrupted between the two lines of `ask`
+            if not self.has_values(one):  # it was interrupted while it got them
                 self.study.tell(one.number, state=TrialState.FAIL)
-        return [(one.number, one.user_attrs["values"]) for one in running if "values" in one.user_attrs]
+        return [(one.number, self.space.texts(one.params)) for one in running if self.has_values(one)]
+
+    def has_values(self, trial: "FrozenTrial") -> bool:
+        return trial.params.keys() >= self.distributions.keys()
 
     def report(self, number: int, best_by_step: dict[int, float]) -> bool:
         """Take in the best value until each step; returns whether the trial should end here."""
@@ -129,16 +130,16 @@ class Study:
         return min(done, key=lambda one: sign * (one.value or 0.0), default=None)
 
     def tried(self) -> list[Tried]:
-        return [tried(one, self.mode) for one in self.study.trials if "values" in one.user_attrs]
+        return [tried(one, self.space, self.mode) for one in self.study.trials if self.has_values(one)]
 
 
-def tried(trial: "FrozenTrial", mode: str) -> Tried:
+def tried(trial: "FrozenTrial", space: Space, mode: str) -> Tried:
     by_step = {step: value for step, value in sorted(trial.intermediate_values.items())}
     best = max if mode == "max" else min
     status = trial.user_attrs.get("status", "running") if trial.state.is_finished() else "running"
     value = trial.value if status in ("done", "repeated") else best(by_step.values(), default=None)
     error = trial.user_attrs.get("error", "")
-    return Tried(trial.number, trial.user_attrs["values"], status, value, max(by_step, default=0), error, by_step)
+    return Tried(trial.number, space.texts(trial.params), status, value, max(by_step, default=0), error, by_step)
 
 
 def sampler(name: str, seed: int, number: int) -> "optuna.samplers.BaseSampler":
