@@ -87,7 +87,7 @@ def group_message(group: str) -> str:
 
 def search_message(name: str) -> str:
     """For a `search.<name>` that is none, or that was typed without a search."""
-    if "sweep=search" not in sys.argv[1:]:
+    if not any(text.startswith("sweep=") for text in sys.argv[1:]):
         return f"search.{name} is a setting of sweep=search: add -m sweep=search."
     settings = [key for key in read_option("hydra/sweeper", "search") if not key.startswith("_")]
     near = did_you_mean(name, settings, "search.")

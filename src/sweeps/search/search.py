@@ -76,7 +76,8 @@ def run_search(sweep: HydraSweep, search: dict[str, Any]) -> None:
         for file in folder.glob(f"*/{JOB_FILE}"):  # also of another sweep that was here
             file.unlink()
         for one in study.tried():
-            loop.write_job(one)
+            if one.status != "repeated":  # it has no folder
+                loop.write_job(one)
         say(folder, space, settings, plan, places, len(study.tried()))
         try:
             loop.run()

@@ -129,14 +129,14 @@ class Space:
 
 def read_space(typed: Sequence[str], loader: ConfigLoader | None = None) -> Space:
     """Of a command line, of which a later setting wins over an earlier one. Raises ConfigError."""
-    parser = OverridesParser.create(config_loader=loader)
+    parser = OverridesParser.create()
     dimensions, fixed = dict[str, Dimension](), dict[str, str]()
     for text in typed:
         try:
             override = parser.parse_override(text)
         except HydraException as error:
             raise ConfigError(f"{text} is not understood: {str(error).splitlines()[0]}") from error
-        key = override.key_or_group
+        key, override.config_loader = override.key_or_group, loader  # in which glob(...) looks
         dimensions.pop(key, None), fixed.pop(key, None)
         if override.is_sweep_override():
             dimensions[key] = dimension(override)
