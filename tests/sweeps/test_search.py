@@ -10,15 +10,18 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import Answer, compose
+from omegaconf import DictConfig
 from support.slow import one_in
 
 from src.cli.own_experiment import with_own_experiments
 from src.reports.charts import BLUE
 from src.reports.search_charts import TrialPoint, draw_history, draw_settings
 from src.settings.errors import ConfigError
+from src.sweeps.results import SweepResults
 from src.sweeps.search.best import OnTest, write_best
-from src.sweeps.search.composing import Plan
+from src.sweeps.search.composing import Composer, Plan
 from src.sweeps.search.importance import importances
+from src.sweeps.search.loop import Loop
 from src.sweeps.search.outcome import SearchReport
 from src.sweeps.search.page import write_search_page
 from src.sweeps.search.places import places_for, trial_environ
@@ -232,6 +235,23 @@ def test_each_trial_has_gpus_of_its_own() -> None:
     assert [trial_environ(pairs, place, 2, gpus)["CUDA_VISIBLE_DEVICES"] for place in range(2)] == ["2,5", "7,9"]
     with pytest.raises(ConfigError, match="need 6 GPUs, and there are 4"):
         places_for(SearchSettings(30, 3, "tpe", "none", 0, None), pairs, gpus)
+
+
+def test_settings_that_do_not_go_together_fail_a_trial_and_three_of_them_the_search(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def load(typed: list[str]) -> DictConfig:
+        raise ConfigError(f"trainer.max_epochs={len(typed)} is too short")
+
+    study = journal()
+    loop = Loop(tmp_path, study, Composer(load), PLAN, SETTINGS, 1, [])
+    loop.start_new(0)
+    loop.start_new(0)
+    with pytest.raises(ConfigError, match="The first 3 trials failed, all for the same reason"):
+        loop.start_new(0)
+    assert [one.status for one in study.tried()] == ["failed"] * 3 and loop.running == {}
+    assert capsys.readouterr().out.count("failed: trainer.max_epochs=") == 3
+    assert [row["status"] for row in SweepResults.read(tmp_path).rows] == ["failed"] * 3
 
 
 def test_best_yaml_says_what_the_best_trial_was(tmp_path: Path) -> None:

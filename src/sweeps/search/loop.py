@@ -6,19 +6,17 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from src.cli.run_dir import job_dir
 from src.files.printable import printable
-from src.files.whole_files import write_json
 from src.settings.errors import TERMINATED, ConfigError, RunStopped
 from src.settings.plurals import number_of
-from src.sweeps.results import JOB_FILE, gist
+from src.sweeps.results import gist
 from src.sweeps.search.composing import Composer, Plan
 from src.sweeps.search.ending import asked_to_end
 from src.sweeps.search.places import trial_environ
+from src.sweeps.search.rows import trial_folder, write_row
 from src.sweeps.search.settings import SearchSettings
 from src.sweeps.search.study import Study, Tried
-from src.sweeps.search.trial import DIVERGED, ERROR_FILE, Trial
-from src.sweeps.table import typed_values
+from src.sweeps.search.trial import DIVERGED, ERROR_FILE, Trial, TrialFailed
 
 POLL_SECONDS = 0.2
 SAME_ERRORS = 3  # trials in a row that fail for one reason, before any other end
@@ -83,9 +81,12 @@ class Loop:
         environ = trial_environ(self.plan, place, self.places, self.gpus)
         overrides, folder = self.study.space.overrides(values), trial_folder(self.folder, number, values)
         trial = Trial(number, values, overrides, folder, self.plan, self.composer.compose, environ)
-        trial.start()
-        self.running[place] = trial
-        self.write_job(self.tried(number))
+        write_row(self.folder, self.study, self.plan, self.tried(number))
+        try:
+            trial.start()
+            self.running[place] = trial
+        except TrialFailed as error:  # of settings that do not go together
+            self.finish(trial, "failed", None, str(error))
 
     def look(self) -> None:
         """Take in what the trials that run have done since the last time."""
@@ -102,35 +103,40 @@ class Loop:
                 self.take_end(place, trial)
 
     def take_end(self, place: int, trial: Trial) -> None:
+        """Of a process; a trial may go on with its next fold."""
         assert trial.process is not None
-        status, value, error = "done", None, ""
-        if trial.process.returncode:
-            text = trial.error() if trial.told_at is None else ""
-            status = "pruned" if trial.told_at is not None else "diverged" if DIVERGED in text else "failed"
-            error = gist(text)
-            if status == "failed":
-                (trial.folder / ERROR_FILE).write_text(text + "\n", encoding="utf-8")
-        else:
-            try:
-                if trial.told_at is not None and len(trial.results) < self.plan.folds - 1:
-                    status = "pruned"  # at the very end of a fold
-                elif trial.next_fold():
-                    return
-                value = trial.mean() if status == "done" else None
-            except ConfigError as problem:
-                status, error = "failed", str(problem)
+        told, text = trial.told_at is not None, ""
+        try:
+            if trial.process.returncode:
+                text = "" if told else trial.error()
+                status = "pruned" if told else "diverged" if DIVERGED in text else "failed"
+            elif told and len(trial.results) < self.plan.folds - 1:
+                status = "pruned"  # at the very end of a fold
+            elif trial.next_fold():
+                return
+            else:
+                status = "done"
+        except TrialFailed as error:
+            status, text = "failed", str(error)
         del self.running[place]
+        self.finish(trial, status, trial.mean() if status == "done" else None, text)
+
+    def finish(self, trial: Trial, status: str, value: float | None, text: str) -> None:
+        """`text`: what was wrong."""
+        error = gist(text)
+        if status == "failed":
+            (trial.folder / ERROR_FILE).write_text(text + "\n", encoding="utf-8")
+        if status == "pruned":
+            trial.remove_checkpoints()
         self.study.tell(trial.number, status, value, error)
         tried = self.tried(trial.number)
-        self.write_job(tried)
+        write_row(self.folder, self.study, self.plan, tried)
         print(printable(self.words(tried, time.monotonic() - trial.began)), flush=True)
         if status == "failed":
             self.errors.append(re.sub(r"\d[\d.e+-]*", "#", error))
             self.require_different_errors(error)
         else:
             self.others_ended = True
-        if status == "pruned":
-            trial.remove_checkpoints()
 
     def require_different_errors(self, error: str) -> None:
         if not self.others_ended and len(self.errors) == SAME_ERRORS and len(set(self.errors)) == 1:
@@ -141,24 +147,6 @@ class Loop:
 
     def tried(self, number: int) -> Tried:
         return next(one for one in self.study.tried() if one.number == number)
-
-    def write_job(self, tried: Tried) -> None:
-        """What the table of the sweep knows of a trial."""
-        monitor = self.plan.monitor
-        metrics = {} if tried.value is None else {monitor: tried.value}
-        whole = tried.status == "done" and self.plan.folds == 1  # whose run has left its metrics
-        facts = {
-            "number": tried.number,
-            "ended": tried.status != "running",
-            "monitor": monitor,
-            "mode": self.plan.mode,
-            "settings": {**typed_values(self.study.space.fixed), **tried.values},
-            "status": tried.status,
-            "metrics": {} if whole else {**metrics, "epochs": tried.steps},
-        }
-        folder = trial_folder(self.folder, tried.number, tried.values)
-        folder.mkdir(exist_ok=True)
-        write_json(folder / JOB_FILE, facts)
 
     def words(self, tried: Tried, seconds: float) -> str:
         """A line about a trial that has ended."""
@@ -191,7 +179,3 @@ class Loop:
         ended = f"{len(tried) - len(running)} of {self.settings.trials} trials have ended"
         still = f", trial {', '.join(running)} will go on where it was" if running else ""
         return f"The search was interrupted: {ended}{still}."
-
-
-def trial_folder(folder: Path, number: int, values: dict[str, str]) -> Path:
-    return folder / job_dir(number, ",".join(f"{key}={value}" for key, value in values.items()))

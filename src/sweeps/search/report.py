@@ -9,9 +9,9 @@ from src.sweeps.results import SweepResults
 from src.sweeps.search.best import TEST_FOLDER, OnTest, measured_on_test, write_best
 from src.sweeps.search.composing import Plan
 from src.sweeps.search.importance import importances
-from src.sweeps.search.loop import trial_folder
 from src.sweeps.search.outcome import SearchReport
 from src.sweeps.search.page import write_search_page
+from src.sweeps.search.rows import trial_folder
 from src.sweeps.search.study import Study, Tried
 from src.sweeps.table import write_table
 

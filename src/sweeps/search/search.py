@@ -20,6 +20,7 @@ from src.sweeps.search.composing import Composer, Plan, checked_plan
 from src.sweeps.search.loop import Loop
 from src.sweeps.search.places import gpus_for, places_for
 from src.sweeps.search.report import report_search
+from src.sweeps.search.rows import write_row
 from src.sweeps.search.settings import SearchSettings
 from src.sweeps.search.space import Space, read_space
 from src.sweeps.search.study import Study, require_optuna
@@ -77,7 +78,7 @@ def run_search(sweep: HydraSweep, search: dict[str, Any]) -> None:
             file.unlink()
         for one in study.tried():
             if one.status != "repeated":  # it has no folder
-                loop.write_job(one)
+                write_row(folder, study, plan, one)
         say(folder, space, settings, plan, places, len(study.tried()))
         try:
             loop.run()

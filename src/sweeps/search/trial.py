@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -23,6 +24,10 @@ from src.sweeps.search.composing import Plan
 GRACE_SECONDS = 60  # for a process that was told to end, which it does after a step
 ERROR_FILE, OUTPUT_FILE = "error.txt", "output.log"
 DIVERGED = "not finite"  # in what a run says of a loss that is none
+
+
+class TrialFailed(ConfigError):
+    """It cannot be trained, or has left no result: no reason to end the search."""
 
 
 @dataclass
@@ -48,7 +53,10 @@ class Trial:
         return self.folder if self.plan.folds == 1 else self.folder / f"fold_{len(self.results)}"
 
     def start(self) -> None:
-        """From the beginning, or where an earlier process has left it. Raises ConfigError if one is still at it."""
+        """From the beginning, or where an earlier process has left it.
+
+        Raises TrialFailed if its settings cannot be, ConfigError if an earlier process is still at it.
+        """
         self.began = time.monotonic()
         (self.folder / ERROR_FILE).unlink(missing_ok=True)
         while (
@@ -65,7 +73,10 @@ class Trial:
         resume = "auto" if (run_dir / "checkpoints" / "last.ckpt").exists() else "null"
         fold = [f"data.fold={len(self.results)}"] if self.plan.folds > 1 else []
         own = [f"output_dir={quoted(str(run_dir.absolute()))}", "test=false", f"resume={resume}", *fold]
-        settings = self.compose([*self.overrides, *own])
+        try:
+            settings = self.compose([*self.overrides, *own])
+        except ConfigError as error:
+            raise TrialFailed(str(error)) from error
         file = run_dir / "config.yaml"
         file.write_text(OmegaConf.to_yaml(settings), encoding="utf-8")
         typed = [sys.executable, "-m", "src.train", JOB_OPTION, str(file)]
@@ -111,11 +122,11 @@ class Trial:
     def next_fold(self) -> bool:
         """After a process that has ended well; whether there is another fold, which then is trained.
 
-        Raises ConfigError if it has left no result.
+        Raises TrialFailed if it has left no result.
         """
         value = result_of(self.run_dir, self.plan.monitor)
         if value is None:
-            raise ConfigError(f"metrics.json has no number as {self.plan.monitor}.")
+            raise TrialFailed(f"metrics.json has no number as {self.plan.monitor}.")
         self.results.append(value)
         self.size = None
         if len(self.results) < self.plan.folds:
@@ -137,7 +148,10 @@ class Trial:
         assert self.process is not None
         said = (self.run_dir / OUTPUT_FILE).read_text(encoding="utf-8", errors="backslashreplace")
         lines = [line for line in said.splitlines() if line.strip() and not LOG_LINE.match(line)]
-        return "\n".join(lines) or f"It ended with exit status {self.process.returncode}."
+        status = self.process.returncode
+        if status < 0:  # by the system, when there is no memory left, or by somebody
+            lines.insert(0, f"It was killed by {signal.Signals(-status).name}.")
+        return "\n".join(lines) or f"It ended with exit status {status}."
 
 
 def result_of(run_dir: Path, monitor: str) -> float | None:
