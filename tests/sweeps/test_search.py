@@ -1,7 +1,9 @@
 """What a search does without training: its space, its journal, its choices, its pages. Whole ones: test_search_runs."""
 
 import math
+import os
 import re
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,6 +22,7 @@ from src.settings.errors import ConfigError
 from src.sweeps.results import SweepResults
 from src.sweeps.search.best import OnTest, write_best
 from src.sweeps.search.composing import Composer, Plan
+from src.sweeps.search.ending import asked_to_end
 from src.sweeps.search.importance import importances
 from src.sweeps.search.loop import Loop
 from src.sweeps.search.outcome import SearchReport
@@ -235,6 +238,19 @@ def test_each_trial_has_gpus_of_its_own() -> None:
     assert [trial_environ(pairs, place, 2, gpus)["CUDA_VISIBLE_DEVICES"] for place in range(2)] == ["2,5", "7,9"]
     with pytest.raises(ConfigError, match="need 6 GPUs, and there are 4"):
         places_for(SearchSettings(30, 3, "tpe", "none", 0, None), pairs, gpus)
+
+
+def test_a_search_hears_signals_but_those_that_were_ignored() -> None:
+    """As under nohup, and in the background of a shell's script."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with asked_to_end() as heard:
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert heard == [signal.SIGTERM]
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_settings_that_do_not_go_together_fail_a_trial_and_three_of_them_the_search(
