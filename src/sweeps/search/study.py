@@ -92,17 +92,20 @@ class Study:
                 self.study.tell(one.number, state=TrialState.FAIL)
         return [(one.number, self.space.texts(one.params)) for one in running if self.has_values(one)]
 
+    def open_trial(self, number: int) -> "optuna.Trial":
+        """One that has not ended, as `ask` gave it, perhaps in another process."""
+        import optuna
+
+        return optuna.Trial(self.study, self.study.trials[number]._trial_id)
+
     def has_values(self, trial: "FrozenTrial") -> bool:
         return trial.params.keys() >= self.distributions.keys()
 
     def report(self, number: int, best_by_step: dict[int, float]) -> bool:
         """Take in the best value until each step; returns whether the trial should end here."""
-        import optuna
-
         new = sorted(best_by_step.keys() - self.study.trials[number].intermediate_values.keys()) if best_by_step else []
         for step in new:
-            trial = optuna.Trial(self.study, self.study.trials[number]._trial_id)
-            trial.report(best_by_step[step], step)
+            self.open_trial(number).report(best_by_step[step], step)
             if self.pruner is not None and self.pruner.prune(self.study, self.study.trials[number]):
                 return True
         return False
@@ -111,10 +114,9 @@ class Study:
         """How a trial has ended: a status of `Tried`."""
         from optuna.trial import TrialState
 
-        trial = self.study.trials[number]
-        for name, said in (("status", status), ("error", error)):
-            # By the storage, as Optuna's own trials do it: a trial that has ended takes no more.
-            self.study._storage.set_trial_user_attr(trial._trial_id, name, said)
+        trial = self.open_trial(number)
+        trial.set_user_attr("status", status)
+        trial.set_user_attr("error", error)
         if status in ("done", "repeated"):
             self.study.tell(number, value)
         else:
