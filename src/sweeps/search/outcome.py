@@ -37,8 +37,8 @@ class SearchReport:
 
     def saved(self) -> str:
         """What ending trials early has saved."""
-        spent = sum(one.steps for one in self.tried if one.status != "repeated")
-        whole = sum(1 for one in self.tried if one.status not in ("repeated", "failed")) * self.plan.steps
+        spent = sum(one.steps for one in self.tried)
+        whole = sum(self.plan.steps if one.status == "pruned" else one.steps for one in self.tried)
         share = f", {max(0.0, 1 - spent / whole):.0%} fewer than without" if self.count("pruned") and whole else ""
         return f"{number_of(spent, 'epoch')} trained{share}"
 
