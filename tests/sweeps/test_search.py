@@ -276,6 +276,7 @@ def test_best_yaml_says_what_the_best_trial_was(tmp_path: Path) -> None:
         "sweep=search", "experiment=lp_ft", "optimizer=adamw,sgd", "optimizer.lr=interval(1e-5,1e-1)", "trainer=cpu",
         "freeze.phases.0.epochs=2", "data.batch_size=range(8,32,8)", 'name="a: b"', 'data.classes="x"', "resume=null",
         "task=classification", "test=false", "~callbacks.image_grid", "head.dropout=0.1", "output_dir=nowhere",
+        "logger=[csv,tensorboard]",
     ]  # fmt: skip
     values = {"optimizer": "sgd", "optimizer.lr": "0.00123", "data.batch_size": "16"}
     command = write_best(tmp_path, read_space(typed), Tried(3, values, "done", 0.9, 9), ["the best: of 3"])
@@ -287,7 +288,7 @@ def test_best_yaml_says_what_the_best_trial_was(tmp_path: Path) -> None:
     cfg = compose(*with_own_experiments([f"experiment={tmp_path}/best.yaml"]), "output_dir=x")
     assert cfg.optimizer._target_ == "torch.optim.SGD" and cfg.optimizer.lr == 0.00123
     assert cfg.trainer.max_epochs == 12 and cfg.trainer.accelerator == "cpu" and cfg.head.dropout == 0.1
-    assert [phase.train for phase in cfg.freeze.phases] == ["head", "all"]
+    assert [phase.train for phase in cfg.freeze.phases] == ["head", "all"] and set(cfg.logger) == {"csv", "tensorboard"}
 
 
 def test_the_page_says_how_many_were_tried_and_that_the_best_flatters(tmp_path: Path) -> None:

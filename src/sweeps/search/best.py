@@ -29,9 +29,9 @@ BEST_FILE, TEST_FOLDER = "best.yaml", "best_on_test"
 
 @dataclass
 class Recipe:
-    """`groups`: options of groups; `values`: nested; `typed`: what yaml cannot say, such as what is taken away."""
+    """`groups`: their options, or lists of these; `values`: nested; `typed`: what yaml cannot say, such as what is taken away."""
 
-    groups: dict[str, str] = field(default_factory=dict)
+    groups: dict[str, Any] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
     typed: list[str] = field(default_factory=list)
 
@@ -59,7 +59,7 @@ def recipe_of(space: Space, values: dict[str, str]) -> Recipe:
         elif override.is_delete() or override.package is not None or any(part.isdigit() for part in key.split(".")):
             recipe.typed.append(text)
         elif is_group(key):
-            recipe.groups[key] = str(value)
+            recipe.groups[key] = value if isinstance(value, list) else str(value)
         else:
             recipe.values = merged(recipe.values, nested(key, plain_value(override)))
     return recipe
