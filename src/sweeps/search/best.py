@@ -29,7 +29,7 @@ BEST_FILE, TEST_FOLDER = "best.yaml", "best_on_test"
 
 @dataclass
 class Recipe:
-    """`groups`: their options, or lists of these; `values`: nested; `typed`: what yaml cannot say, such as what is taken away."""
+    """`groups`: their options; `values`: nested; `typed`: what yaml cannot say, such as what is taken away."""
 
     groups: dict[str, Any] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
