@@ -26,10 +26,11 @@ from src.cli.launch import check_launch
 from src.cli.log import quieten_lightning, set_up_log
 from src.cli.mistakes import fail, fail_with, lost_workers_told, message_of
 from src.cli.options import yaml_values
+from src.cli.own_experiment import with_own_experiments
 from src.cli.run_dir import held, interrupted_message, register_resolvers
 from src.cli.sweep_job import JOB_OPTION, SWEEP_GOES_ON, Task, read_job_settings, run_sweep_job
 from src.settings.check import check_settings
-from src.settings.errors import ConfigError, was_interrupted
+from src.settings.errors import ConfigError, RunStopped, was_interrupted
 from src.settings.project import CONF_DIR
 from src.settings.schema import register
 
@@ -59,7 +60,7 @@ class Command:
             self.run_or_fail(lambda: self.run(read_job_settings(Path(self.typed[1]))))
             return
         try:
-            sys.argv[1:], _ = prepare(self.typed, self.config_name)
+            sys.argv[1:], _ = prepare(with_own_experiments(self.typed), self.config_name)
             # Makes Hydra raise what is wrong with the settings, instead of printing it.
             os.environ["HYDRA_FULL_ERROR"] = "1"
             Hydra.get_mode = mode_of  # type: ignore[method-assign, assignment]
@@ -71,7 +72,7 @@ class Command:
         except Exception as error:
             if self.full_error:
                 raise
-            told = isinstance(error, ConfigError | HydraException | OmegaConfBaseException | OSError)
+            told = isinstance(error, ConfigError | RunStopped | HydraException | OmegaConfBaseException | OSError)
             if is_sweep(self.typed) and not told:
                 # Jobs catch their own errors, so this is the launcher's: a process of it was killed, say.
                 fail(f"The sweep was aborted. {message_of(error, self.config_name)}\n{SWEEP_GOES_ON}")

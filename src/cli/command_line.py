@@ -8,6 +8,7 @@ from src.cli.quoting import quoted, readable
 from src.settings.errors import ConfigError
 from src.settings.loggers import require_no_secret
 
+SEARCH = "hydra.sweeper."  # where Hydra has what is typed as search.<setting>
 SEVERAL = re.compile(r".*,|(?:range|choice|interval|glob|shuffle|sort)\(")  # values of a sweep
 
 
@@ -21,7 +22,8 @@ def prepare(arguments: Sequence[str], config_name: str = "train") -> tuple[list[
     settings_typed, options = apart(gather_runs(arguments))
     for text in settings_typed:
         require_no_secret(text)
-    prepared = [readable(text, sweeping) for text in settings_typed]
+    # Settings of a search are Hydra's own, since no trial knows of them.
+    prepared = [re.sub(r"^search\.", SEARCH, readable(text, sweeping)) for text in settings_typed]
     if config_name == "evaluate":  # what changes the run's own data, of which Hydra knows nothing
         prepared = [f"++{text.lstrip('+')}" if re.match(r"\+*data\.\w+=", text) else text for text in prepared]
     given = {text.partition("=")[0].lstrip("+"): text.partition("=")[2] for text in prepared}

@@ -100,6 +100,8 @@ def message_of_settings(error: Exception, config_name: str) -> str:
     text, cause = str(error), str(error.__cause__ or "")
     if missing := re.search(r"Could not (?:find|load) '([^']+)'", text):
         return missing_option_message(missing[1], text)
+    if interval := re.search(r"'?(?:([^']*\binterval\(.*)' requires --multirun|support sweep type : INTERVAL)", text):
+        return f"{interval[1] or 'interval(...)'} is for a search, which chooses values within: add -m sweep=search."
     if bare := re.search(r"Error parsing override '(.*)'", text):
         return not_understood(bare[1])
     if inner := re.search(r"Key '(.*)' not in 'PhaseConfig'\s+full_key: \1\n", cause):  # which phase, nobody says

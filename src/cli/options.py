@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from src.cli.command_line import SEARCH
 from src.cli.quoting import is_group
 from src.settings.errors import did_you_mean
 from src.settings.project import CONF_DIR
@@ -93,8 +94,19 @@ def group_message(group: str) -> str:
     return f"{group} takes one of its options, {group}=<option>. Options: {', '.join(option_names(group))}."
 
 
+def search_message(name: str) -> str:
+    """For a `search.<name>` that is none, or that was typed without a search."""
+    if not any(text.startswith("sweep=") for text in sys.argv[1:]):
+        return f"search.{name} is a setting of sweep=search: add -m sweep=search."
+    settings = [key for key in read_option("hydra/sweeper", "search") if not key.startswith("_")]
+    near = did_you_mean(name, settings, "search.")
+    return f"search.{name} is no setting.{near} The settings of search: {', '.join(settings)}."
+
+
 def unknown_key_message(key: str, config_name: str) -> str:
     *parents, last = key.split(".")
+    if key.startswith(SEARCH):
+        return search_message(last)
     settings: Any = {}
     choosing = ("task=", "experiment=", "debug=", "sweep=")  # they choose options of other groups too
     other_groups = any(text.lstrip("+").startswith(choosing) for text in sys.argv[1:])

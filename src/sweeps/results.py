@@ -73,12 +73,19 @@ class SweepResults:
 def read_row(job: dict[str, Any], job_dir: Path) -> Row:
     """A job's line of the table, from what lies in its folder."""
     metrics_file, error_file = job_dir / "metrics.json", job_dir / "error.txt"
-    row = {"job": job_dir.name, "status": "done" if job["ended"] else "running", **job["settings"]}
+    status = job.get("status", "done" if job["ended"] else "running")
+    row = {"job": job_dir.name, "status": status, **job["settings"], **job.get("metrics", {})}
     if error_file.exists():
-        row |= {"status": "failed", "error": error_file.read_text(encoding="utf-8").strip().splitlines()[-1]}
+        row |= {"status": "failed", "error": gist(error_file.read_text(encoding="utf-8"))}
     if metrics_file.exists() and job["ended"]:
         row |= json.loads(metrics_file.read_text(encoding="utf-8"))
     return row
+
+
+def gist(error: str) -> str:
+    """The line that says what was wrong: the first of a message, the last of a traceback."""
+    lines = error.strip().splitlines() or [""]
+    return lines[-1] if "Traceback (most recent call last)" in error else lines[0]
 
 
 def summary(group: list[Row]) -> list[Row]:
