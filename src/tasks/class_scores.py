@@ -4,6 +4,7 @@ Shapes: N images, K classes.
 """
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from src.evaluation.prediction import Floats, Prediction, finite
 
 EMPTY: Floats = np.empty(0, dtype=np.float32)
+SHARE = "prob:"  # begins the names of the columns with probabilities
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +30,12 @@ class ClassScores(Prediction):
 
     @classmethod
     def columns(cls, class_names: list[str], wide: bool = True) -> list[str]:
-        shares = [f"prob:{name}" for name in class_names] if wide else []
+        shares = [f"{SHARE}{name}" for name in class_names] if wide else []
         return [*cls.needed_columns, "ood_score", "error", *shares]
+
+    @classmethod
+    def numbers_in(cls, row: Mapping[str, str]) -> dict[str, float]:
+        return {name.removeprefix(SHARE): float(text) for name, text in row.items() if name.startswith(SHARE)}
 
     @abstractmethod
     def answer_row(self) -> dict[str, str]:
@@ -39,7 +45,7 @@ class ClassScores(Prediction):
     def answer_json(self) -> dict[str, Any]: ...
 
     def rows(self) -> list[dict[str, str]]:
-        shares = {f"prob:{name}": f"{p:.6f}" for name, p in zip(self.class_names, self.numbers.tolist(), strict=True)}
+        shares = {f"{SHARE}{name}": f"{p:.6f}" for name, p in zip(self.class_names, self.numbers.tolist(), strict=True)}
         return [{**self.answer_row(), "ood_score": f"{self.ood_score:.4f}", **shares}]
 
     def as_json(self, top_k: int | None = None) -> dict[str, Any]:
