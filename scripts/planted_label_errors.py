@@ -1,8 +1,8 @@
 """How well the list of label issues finds errors that were planted: some labels are changed, all else is real.
 
-    python -m scripts.planted_label_errors [--images DIR] [--share 0.05] [--seeds 5] [--folder logs/planted] [setting ...]
+    python -m scripts.planted_label_errors [--images ROOT] [--share 0.05] [--seeds 5] [--folder DIR] [setting ...]
 
-DIR is a folder with a folder per class, or with train/ and val/ of these; without it, the digits are taken. The
+ROOT is a folder with a folder per class, or with train/ and val/ of these; without it, the digits are taken. The
 settings are those of src.train, such as experiment=linear_probe. Each seed changes the labels of other images to
 another class, drawn at random, and runs sweep=folds; a sweep that is there already is not run again.
 """

@@ -26,7 +26,7 @@ def chosen(doubts_N: Floats, embeddings_NC: Floats, wanted: int, among: int) -> 
 
     `among`: the most doubtful, of which they are chosen. Embeddings count by their direction alone.
     """
-    looked_at = np.argsort(-doubts_N, kind="stable")[:among]
+    looked_at: Ints = np.argsort(-doubts_N, kind="stable")[:among]
     if len(looked_at) <= wanted:
         return looked_at
     vectors_MC = embeddings_NC[looked_at]
@@ -35,7 +35,8 @@ def chosen(doubts_N: Floats, embeddings_NC: Floats, wanted: int, among: int) -> 
     centres_KC = weighted_means(vectors_MC, weights_M, wanted)
     found_K = nearest_to_each(centres_KC, vectors_MC)
     rest_M = np.setdiff1d(np.arange(len(looked_at)), found_K)  # where the images are copies of fewer than are wanted
-    return looked_at[np.sort(np.concatenate([found_K, rest_M[: wanted - len(found_K)]]))]
+    picked: Ints = looked_at[np.sort(np.concatenate([found_K, rest_M[: wanted - len(found_K)]]))]
+    return picked
 
 
 def weighted_means(vectors_MC: Floats, weights_M: Floats, number: int) -> Floats:

@@ -50,7 +50,8 @@ def wrong_labels(labels_N: Ints, probabilities_NK: npt.NDArray[Any], every: bool
     of_label_N = probabilities_NK[np.arange(len(labels_N)), labels_N]
     order_N = np.argsort(of_label_N, kind="stable")
     unlike_N = order_N[of_label_N[order_N] < probabilities_NK[order_N].max(axis=1)]
-    return unlike_N if every else unlike_N[: count_errors(labels_N, probabilities_NK)]
+    found_N: Ints = unlike_N if every else unlike_N[: count_errors(labels_N, probabilities_NK)]
+    return found_N
 
 
 def deviations(errors_NT: Floats) -> Floats:

@@ -86,7 +86,7 @@ def best_folds(results: SweepResults) -> list[Row]:
     groups = [group for group in results.repetitions() if all("data.fold" in row for row in group)]
 
     def mean(group: list[Row]) -> float:
-        value = sum(row[results.monitor] for row in group) / len(group)
+        value = sum(float(row[results.monitor]) for row in group) / len(group)
         return value if results.mode == "max" else -value
 
     return max(groups, key=mean, default=[])
