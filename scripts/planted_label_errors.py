@@ -8,6 +8,7 @@ another class, drawn at random, and runs sweep=folds; a sweep that is there alre
 """
 
 import argparse
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,12 @@ import numpy as np
 
 from src.data.decode import IMAGE_SUFFIXES
 from src.data.formats.digit_images import DIGITS_FILE, read_digit
-from src.files.csv_files import write_csv_file
+from src.files.csv_files import read_table, write_csv_file
+from src.runs.finished_runs import runs_of
+from src.sweeps.held_out import read_held_out
+from src.sweeps.label_issues import find_label_issues
+
+COLUMNS = ("images", "planted", "listed", "precision", "recall", "suggestion right")
 
 
 def draw_digits(folder: Path) -> Path:
@@ -42,6 +48,17 @@ def plant(images: Path, table: Path, share: float, seed: int) -> None:
     write_csv_file(table, ["path", "label", "truth"], rows)
 
 
+def measure(sweep: Path, truth: dict[str, str]) -> list[float]:
+    """Of the list of a sweep: labels listed, precision, recall, and how many of the true finds have the right class."""
+    held_out = read_held_out(runs := runs_of(str(sweep)))
+    planted = {n for n, path in enumerate(held_out.paths) if truth[path] != held_out.labels[n]}
+    listed = find_label_issues(runs).suspects
+    found = [one for one in listed if one.image in planted]
+    right = [one for one in found if one.suggested == truth[held_out.paths[one.image]]]
+    precision, suggested = (len(part) / max(len(whole), 1) for part, whole in ((found, listed), (right, found)))
+    return [len(held_out), len(planted), len(listed), precision, len(found) / max(len(planted), 1), suggested]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path)
@@ -49,6 +66,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=Path("logs/planted"))
     options, settings = parser.parse_known_args()
+    rows = []
     options.folder.mkdir(parents=True, exist_ok=True)
     images = options.images or draw_digits(options.folder / "digits")
     for seed in range(options.seeds):
@@ -63,6 +81,12 @@ def main() -> None:
                 ],
                 check=True,
             )  # fmt: skip
+        rows.append(measure(sweep, {row["path"]: row["truth"] for row in read_table(table)}))
+        print(
+            f"seed {seed}: " + "  ".join(f"{name} {value:.4g}" for name, value in zip(COLUMNS, rows[-1], strict=True))
+        )
+    for name, values in zip(COLUMNS, zip(*rows, strict=True), strict=True):
+        print(f"{name}: {statistics.mean(values):.4g} [{min(values):.4g}..{max(values):.4g}]")
 
 
 if __name__ == "__main__":
