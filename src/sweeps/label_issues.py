@@ -21,11 +21,12 @@ TABLE = "label_issues.csv"
 
 @dataclass(frozen=True)
 class LabelIssues:
-    """`suspects`: the worst first; the images are those of `held_out`, of `runs`."""
+    """`suspects`: the worst first; the images are those of `held_out`, of `runs`. `every` as in `find_label_issues`."""
 
     runs: Sequence[Run]
     held_out: HeldOut
     suspects: list[Suspect]
+    every: bool
 
     @property
     def gist(self) -> str:
@@ -33,8 +34,10 @@ class LabelIssues:
         found, images = len(self.suspects), number_of(len(self.held_out), "image")
         if not found:
             return f"No label of {images} looks wrong to the models that were not trained on it."
-        share = found / len(self.held_out)
-        return f"About {number_of(found, 'label')} of {images} ({share:.1%}) may be wrong, the likeliest first"
+        what, share = number_of(found, "label"), found / len(self.held_out)
+        if self.every:
+            return f"{what} of {images} ({share:.1%}) and what the models say instead, the likeliest errors first"
+        return f"About {what} of {images} ({share:.1%}) may be wrong, the likeliest first"
 
     def changes(self) -> list[tuple[str, int]]:
         """`bees -> ants` and how often, the commonest first."""
@@ -49,7 +52,7 @@ def find_label_issues(runs: Sequence[Run], every: bool = False) -> LabelIssues:
         suspects = kind_of(runs[0]).suspects(held_out.labels, held_out.names, held_out.numbers_NK, every)
     except ValueError as reason:
         raise unreadable(runs[0].folder / "report" / "val_predictions.csv", f"its labels: {reason}") from reason
-    return LabelIssues(runs, held_out, suspects)
+    return LabelIssues(runs, held_out, suspects, every)
 
 
 def write_label_issues(table: Path, issues: LabelIssues, spreadsheet_safe: bool) -> Path:

@@ -11,7 +11,7 @@ from src.reports.parts import SIDE_PX, html_table, small_image, write_document
 from src.runs.run_images import read_image
 from src.sweeps.held_out import HeldOut
 
-SHOWN, MOST_CHANGES = 120, 12
+SHOWN, MOST_CHANGES = 120, 6
 TITLE = "Labels that may be wrong"
 
 
@@ -34,7 +34,7 @@ def write_page(
         "folds; <i>test</i>: the mean of all). Some of these labels are right, and the models wrong: look before you "
         "change one.</p>",
         f"<h2>What would become what</h2>{html_table(['label → suggested', 'images'], counted)}" if often else "",
-        f'<ul class="cards">{cards}</ul>' if cards else "",
+        f'<h2>Images</h2><ul class="cards">{cards}</ul>' if cards else "",
         f"<p>{rest:,} more are in the table beside this page.</p>" if rest > 0 else "",
     ]
     write_document(path, TITLE, parts)

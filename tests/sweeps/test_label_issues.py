@@ -63,6 +63,8 @@ def test_the_planted_errors_are_listed_and_shown(listed: Callable[..., Answer], 
     assert page.count("data:image/") == 1 and page.count('<li class="card">') == 2  # 31.png is not there any more
     assert listed("spreadsheet_safe=false").status == 0  # over its own earlier output
     assert "3.png,=ants,bees," in (tmp_path / "l.csv").read_text()
+    answer = listed("every=true")
+    assert answer.status == 0 and "2 labels of 60 images (3.3%) and what the models say instead" in answer.out
 
 
 def test_test_images_are_those_of_all_folds(listed: Callable[..., Answer], sweep: Path, tmp_path: Path) -> None:
