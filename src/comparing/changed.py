@@ -3,19 +3,14 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from html import escape
-from pathlib import Path
-
-from PIL import Image
 
 from src.comparing.comparison import Comparison
 from src.comparing.images import Change, kind_of
-from src.data.decode import UnreadableImage, read_sized
-from src.data.formats.digit_images import digit_at
-from src.data.formats.digit_scene import scene_at
 from src.files.csv_files import read_table
 from src.files.printable import printable
 from src.reports.parts import SIDE_PX, encoded, small_image
 from src.runs.finished_runs import Run
+from src.runs.run_images import read_image
 
 SHOWN = 24  # images that changed, each way
 DRAWN_PX = 320  # shorter side of an image on which something is drawn, or more
@@ -59,7 +54,8 @@ def card(comparison: Comparison, change: Change, path: str, rows: list[Rows]) ->
 
 def shown_image(run: Run, path: str, rows: list[Rows]) -> str:
     """The image; twice, before and now, where the answers can be drawn on it."""
-    if (found := read_image(run, path)) is None:
+    side_px = DRAWN_PX if kind_of(run).says_where else SIDE_PX
+    if (found := read_image(run.settings, path, side_px)) is None:
         return ""
     image, size_wh = found
     if kind_of(run).says_where:
@@ -68,19 +64,3 @@ def shown_image(run: Run, path: str, rows: list[Rows]) -> str:
             images = [f'<img alt="" src="{encoded(one, "JPEG")}">' for one in drawn]
             return f'<div class="pair">{"".join(images)}</div>'
     return small_image(image)
-
-
-def read_image(run: Run, path: str) -> tuple[Image.Image, tuple[int, int]] | None:
-    """With width and height of the whole image; None where the images are no files, or not there any more."""
-    drawn = digit_at(path)
-    with suppress(KeyError, TypeError, ValueError):  # runs on other data
-        drawn = drawn or scene_at(path, int(run.settings["data.scenes"]), int(run.settings["data.scene_px"]))
-    if drawn is not None:
-        return drawn, drawn.size
-    for root in (run.settings.get("data.root"), Path(str(run.settings.get("data.file") or "")).parent):
-        if root and (file := Path(root) / path).is_file():
-            try:
-                return read_sized(file, DRAWN_PX if kind_of(run).says_where else SIDE_PX)
-            except UnreadableImage:
-                return None
-    return None

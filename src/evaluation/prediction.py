@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
+from src.evaluation.label_errors import Suspect
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -97,6 +99,27 @@ class Prediction(ABC):
         """Of a row that src.compare reads, the answer in words, and how wrong it is. Raises ValueError as `read`."""
         prediction = cls.read(row)
         return prediction.words, prediction.error(row["label"])
+
+    @classmethod
+    def numbers_in(cls, row: Mapping[str, str]) -> dict[str, float]:
+        """Of a row of a csv file, by class or target; empty if it has none. Raises ValueError for what is no number."""
+        return {}
+
+    @classmethod
+    def suspects(
+        cls, labels: Sequence[str], names: list[str], numbers_NK: npt.NDArray[np.float64], every: bool
+    ) -> list[Suspect]:
+        """The labels that are probably wrong, the worst first, by numbers as of `numbers_in` for the `names`.
+
+        They come from models that were not trained on these images. `every`: all labels that are not what the models
+        answer. Raises ValueError if a label is none of `names`, or no number.
+        """
+        raise NotImplementedError
+
+    @property
+    def doubt(self) -> float | None:
+        """How unsure the answer is, 0..1, to choose what is worth a label; None if the task does not say."""
+        return None
 
     @classmethod
     def drawn(cls, image: "Image.Image", size_wh: tuple[int, int], rows: Sequence[Mapping[str, str]]) -> "Image.Image":

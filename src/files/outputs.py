@@ -15,7 +15,10 @@ IMAGE_SOFTWARE = "torchvision-finetune"  # in the entry `Software` of every PNG 
 RESULTS_BEGIN = '{"info": {"contributor": "torchvision-finetune"}'  # of COCO results
 BEGINNING = 4096  # bytes that are looked at
 # Columns by which csv files of ours are known.
-COLUMNS = ({"path", "error"}, {"kind", "severity", "path", "other_path"})
+COLUMNS = (
+    {"path", "error"}, {"kind", "severity", "path", "other_path"}, {"path", "label", "suggested"},
+    {"path", "label", "prediction", "doubt"},
+)  # fmt: skip
 LABELS_BEGIN = "# label:color_rgb:parts:actions (torchvision-finetune)"  # of what numbers of masks mean
 FACTS = ("format_version", "class_names", "ood_score_p99")  # among what exported files say of themselves
 

@@ -17,6 +17,7 @@ from src.settings.target_kinds import TARGET_KINDS
 
 PRECISIONS = "auto 32-true 32 bf16-mixed 16-mixed bf16-true 16-true 64-true transformer-engine".split()  # noqa: SIM905
 
+Accelerator = Annotated[str, one_of("auto", "cpu", "gpu", "mps")]
 Count = Annotated[int, at_least(1)]
 CountOrZero = Annotated[int, at_least(0)]
 Share = Annotated[float, at_least(0, at_most=1)]

@@ -8,10 +8,11 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from src.settings import nodes
 from src.settings.backbones import BACKBONES, OWN_HEADS
+from src.settings.label_schemas import LabelIssuesConfig, LabelNextConfig
 from src.settings.project import CONF_DIR
 from src.settings.rules import at_least, more_than, one_of
 
-Accelerator = Annotated[str, one_of("auto", "cpu", "gpu", "mps")]
+Accelerator = nodes.Accelerator
 Split = Annotated[str, one_of("train", "val", "test", "all")]
 Views = Annotated[str, one_of("mirror", "scales", "mirror_scales")]  # of an image
 
@@ -197,4 +198,5 @@ def register() -> None:
 
 SCHEMAS = (
     TrainConfig, EvaluateConfig, PredictConfig, CompareConfig, PublishConfig, ServeConfig, ExplainConfig, ExportConfig,
-    CheckConfig)  # fmt: skip
+    CheckConfig, LabelIssuesConfig, LabelNextConfig,
+)  # fmt: skip

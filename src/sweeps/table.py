@@ -26,7 +26,8 @@ class SweepTable(Callback):
     Jobs may run in other processes or on other machines (hydra/launcher=joblib, submitit_slurm, ray). So all that is
     known of them is what lies in their folders; `job.json` in each says what the job was.
 
-    With folds, `out_of_fold.csv` has what each fold's model says about the images that it was not trained on.
+    With folds, `out_of_fold.csv` has what each fold's model says about the images that it was not trained on, and
+    `label_issues.csv` the labels that look wrong by it.
     """
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
@@ -47,6 +48,7 @@ class SweepTable(Callback):
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """In the process that was started by hand. Ends it with a message and status 1 if a job has failed."""
+        from src.sweeps.label_issues import write_of_sweep
         from src.sweeps.ranking import print_ranking, print_repetitions  # with rich, which a start can do without
 
         results = SweepResults.read(Path(config.hydra.sweep.dir))
@@ -61,6 +63,8 @@ class SweepTable(Callback):
         print_repetitions(results)
         if merged := write_out_of_fold(results, safe):
             print(f"Each image's prediction by a model that was not trained on it: {merged}")
+        if told := write_of_sweep(results, safe):
+            print(told)
         print(f"All of it: {results.folder}/sweep.csv", flush=True)
         if failed := [row["job"] for row in results.failed]:
             fail(f"{len(failed)} job(s) of the sweep failed: {', '.join(failed)}")

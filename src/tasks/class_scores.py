@@ -13,6 +13,7 @@ import numpy as np
 from src.evaluation.prediction import Floats, Outputs, Prediction, finite
 
 EMPTY: Floats = np.empty(0, dtype=np.float32)
+SHARE = "prob:"  # begins the names of the columns with probabilities
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,18 +30,22 @@ class ClassScores(Prediction):
 
     @classmethod
     def columns(cls, class_names: list[str], wide: bool = True) -> list[str]:
-        shares = [f"prob:{name}" for name in class_names] if wide else []
+        shares = [f"{SHARE}{name}" for name in class_names] if wide else []
         return [*cls.needed_columns, "ood_score", "error", *shares]
 
     @classmethod
     def read_outputs(cls, rows: Sequence[Mapping[str, str]], class_names: list[str]) -> Outputs | None:
         """None if they have no column for one of the classes."""
-        columns = [f"prob:{name}" for name in class_names]
+        columns = [f"{SHARE}{name}" for name in class_names]
         if not rows or any(name not in rows[0] for name in columns):
             return None
         shares_NK = np.array([[float(row[name]) for name in columns] for row in rows], dtype=np.float32)
         scores_N = np.array([float(row["ood_score"]) for row in rows], dtype=np.float32)
         return {"probabilities": shares_NK, "ood_score": scores_N}
+
+    @classmethod
+    def numbers_in(cls, row: Mapping[str, str]) -> dict[str, float]:
+        return {name.removeprefix(SHARE): float(text) for name, text in row.items() if name.startswith(SHARE)}
 
     @abstractmethod
     def answer_row(self) -> dict[str, str]:
@@ -50,7 +55,7 @@ class ClassScores(Prediction):
     def answer_json(self) -> dict[str, Any]: ...
 
     def rows(self) -> list[dict[str, str]]:
-        shares = {f"prob:{name}": f"{p:.6f}" for name, p in zip(self.class_names, self.numbers.tolist(), strict=True)}
+        shares = {f"{SHARE}{name}": f"{p:.6f}" for name, p in zip(self.class_names, self.numbers.tolist(), strict=True)}
         return [{**self.answer_row(), "ood_score": f"{self.ood_score:.4f}", **shares}]
 
     def as_json(self, top_k: int | None = None) -> dict[str, Any]:

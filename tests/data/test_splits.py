@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -135,6 +136,8 @@ def test_folds_as_a_sweep(colors: Path, tmp_path: Path, command) -> None:
     scores = [float(row["val/acc"]) for row in rows[:5]]
     assert float(rows[5]["val/acc"]) == pytest.approx(np.mean(scores))
     assert float(rows[6]["val/acc"]) == pytest.approx(np.std(scores, ddof=1))
+    assert re.search(r"(\d labels? of|No label of) 60 images", answer.out), answer.out  # those of test as well
+    assert (tmp_path / "sweep" / "label_issues.html").is_file()
     with (tmp_path / "sweep" / "out_of_fold.csv").open(newline="") as file:
         merged = list(csv.DictReader(file))
     assert len(merged) == len({row["path"] for row in merged}) == 51

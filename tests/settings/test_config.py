@@ -293,6 +293,7 @@ def test_commands_start_without_torch() -> None:
         "        assert library not in sys.modules, f'src.{name} imports {library}'"
     )
     commands = ["train", "evaluate", "predict", "check", "compare", "publish", "explain", "export", "serve"]
+    commands += ["label_issues", "label_next"]
     assert subprocess.run([sys.executable, "-c", code, *commands], cwd=PROJECT_ROOT).returncode == 0
 
 

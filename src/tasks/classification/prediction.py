@@ -4,10 +4,14 @@ Shapes: N images, K classes.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
+import numpy as np
+import numpy.typing as npt
+
+from src.evaluation.label_errors import Suspect, wrong_labels
 from src.evaluation.prediction import TIE, Floats, Outputs, PredictionFacts, finite
 from src.tasks.class_scores import EMPTY, ClassScores
 
@@ -53,6 +57,29 @@ class ClassificationPrediction(ClassScores):
 
     def error(self, label: str) -> float:
         return float(self.name != label)
+
+    @classmethod
+    def suspects(
+        cls, labels: Sequence[str], names: list[str], numbers_NK: npt.NDArray[np.float64], every: bool
+    ) -> list[Suspect]:
+        index_of = {name: k for k, name in enumerate(names)}
+        if unknown := set(labels) - index_of.keys():
+            raise ValueError(f"no probability for {min(unknown)}")
+        labels_N = np.array([index_of[label] for label in labels], dtype=np.int64)
+        return [
+            Suspect(n, names[best], {
+                "label_probability": f"{numbers_NK[n, labels_N[n]]:.4f}",
+                "suggested_probability": f"{numbers_NK[n, best]:.4f}",
+            })
+            for n in wrong_labels(labels_N, numbers_NK, every).tolist()
+            for best in (int(numbers_NK[n].argmax()),)
+        ]  # fmt: skip
+
+    @property
+    def doubt(self) -> float:
+        """1 less the lead of the likeliest class over the next one: margin sampling (Scheffer et al. 2001)."""
+        second, best = np.partition(self.numbers, -2)[-2:].tolist() if len(self.numbers) > 1 else (0.0, 1.0)
+        return float(1 - (best - second))
 
     def same_as(self, other: Self, unit: Floats) -> bool:
         return bool(self.numbers[other.numbers.argmax()] >= self.numbers.max() - TIE)

@@ -4,12 +4,14 @@ Shapes: N images, K classes.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import numpy.typing as npt
 
+from src.evaluation.label_errors import Suspect, wrong_labels
 from src.evaluation.prediction import TIE, Floats, Outputs, PredictionFacts
 from src.tasks.class_scores import EMPTY, ClassScores
 
@@ -59,6 +61,29 @@ class MultilabelPrediction(ClassScores):
     def error(self, label: str) -> float:
         """Classes too many or too few."""
         return float(len((set(label.split(";")) ^ set(self.names)) - {""}))
+
+    @classmethod
+    def suspects(
+        cls, labels: Sequence[str], names: list[str], numbers_NK: npt.NDArray[np.float64], every: bool
+    ) -> list[Suspect]:
+        """Each class is a question of its own, shown or not; an image counts by the class that fits its label least."""
+        shown = [{name for name in label.split(";") if name} for label in labels]
+        if unknown := set[str]().union(*shown) - set(names):
+            raise ValueError(f"no probability for {min(unknown)}")
+        shown_NK = np.array([[name in tags for name in names] for tags in shown], dtype=np.int64)
+        wrong_NK = np.zeros(shown_NK.shape, dtype=bool)
+        for k in range(len(names)):
+            shares_N2 = np.stack([1 - numbers_NK[:, k], numbers_NK[:, k]], axis=1)
+            wrong_NK[wrong_labels(shown_NK[:, k], shares_N2, every), k] = True
+        of_label_NK = np.where(wrong_NK, np.where(shown_NK, numbers_NK, 1 - numbers_NK), np.inf)
+        least_N = of_label_NK.min(axis=1)
+        return [
+            Suspect(n, ";".join(name for name, on in zip(names, shown_NK[n] ^ wrong_NK[n], strict=True) if on), {
+                "label_probability": f"{least_N[n]:.4f}",
+                "suggested_probability": f"{1 - least_N[n]:.4f}",
+            })
+            for n in np.argsort(least_N, kind="stable").tolist() if wrong_NK[n].any()
+        ]  # fmt: skip
 
     def same_as(self, other: Self, unit: Floats) -> bool:
         same_K = (self.numbers >= self.thresholds) == (other.numbers >= self.thresholds)

@@ -3,18 +3,22 @@
 Shapes: N images, T targets.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
+from src.evaluation.label_errors import FAR, Suspect, deviations
 from src.evaluation.prediction import COLUMNS, TOLERANCE, Floats, Outputs, Prediction, PredictionFacts, finite
+
+TAKEN = "predicted:"  # before the name of a target that is called as another column is
 
 
 def column_of(target: str) -> str:
     """A target may be called as another column is."""
-    return f"predicted:{target}" if target in COLUMNS else target
+    return f"{TAKEN}{target}" if target in COLUMNS else target
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +71,25 @@ class RegressionPrediction(Prediction):
         """The distance from the label, the mean of the targets."""
         pairs = zip(map(float, label.split(";")), self.numbers.tolist(), strict=True)
         return float(np.mean([abs(true - predicted) for true, predicted in pairs]))
+
+    @classmethod
+    def numbers_in(cls, row: Mapping[str, str]) -> dict[str, float]:
+        own = [name for name in row if name not in COLUMNS]
+        return {name.removeprefix(TAKEN): float(row[name]) for name in own}
+
+    @classmethod
+    def suspects(
+        cls, labels: Sequence[str], names: list[str], numbers_NK: npt.NDArray[np.float64], every: bool
+    ) -> list[Suspect]:
+        """Those whose error is far from the others' errors; the score is that of the target with the largest."""
+        labels_NT = np.array([[float(text) for text in label.split(";")] for label in labels])
+        if labels_NT.shape != numbers_NK.shape:
+            raise ValueError("not as many numbers as targets")
+        far_NT = deviations(labels_NT - numbers_NK)
+        largest_N = np.abs(far_NT).max(axis=1)
+        chosen = [n for n in np.argsort(-largest_N, kind="stable").tolist() if every or largest_N[n] > FAR]
+        texts = [";".join(f"{value:.6g}" for value in numbers_NK[n].tolist()) for n in chosen]
+        return [Suspect(n, text, {"deviations": f"{largest_N[n]:.2f}"}) for n, text in zip(chosen, texts, strict=True)]
 
     def same_as(self, other: Self, unit: Floats) -> bool:
         return bool((np.abs(self.numbers - other.numbers) <= TOLERANCE * unit).all())
