@@ -4,7 +4,7 @@ from pathlib import Path
 
 from src.cli.run_dir import job_dir
 from src.files.whole_files import write_json
-from src.sweeps.results import JOB_FILE
+from src.settings.checkpoints import JOB_FILE
 from src.sweeps.search.composing import Plan
 from src.sweeps.search.study import Study, Tried
 from src.sweeps.table import typed_values

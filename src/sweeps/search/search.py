@@ -13,9 +13,9 @@ from src.cli.command_line import SEARCH
 from src.cli.launch import launched_id
 from src.cli.run_dir import remove_if_unused
 from src.files.printable import shell_word
+from src.settings.checkpoints import JOB_FILE
 from src.settings.errors import ConfigError, RunStopped
 from src.settings.plurals import number_of
-from src.sweeps.results import JOB_FILE
 from src.sweeps.search.composing import Composer, Plan, checked_plan
 from src.sweeps.search.loop import Loop
 from src.sweeps.search.places import gpus_for, places_for
