@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable
 
+from torch.nn.modules.batchnorm import _BatchNorm
+
 from src.models.adapted import AdaptedNetwork
 from src.settings.errors import ConfigError, did_you_mean
 
@@ -19,9 +21,10 @@ def trained_modules(model: AdaptedNetwork, train: str) -> list[str]:
     if train == "head":
         return [name for name in names if model.in_head(name)]
     if share := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", train.strip()):
-        blocks = model.blocks
-        trained_blocks = round(len(blocks) * min(float(share[1]), 100) / 100)
-        later = names[names.index(blocks[-trained_blocks]) :] if trained_blocks else []
+        stages = model.stages
+        trained_stages = round(len(stages) * min(float(share[1]), 100) / 100)
+        blocks = [block for stage in stages[-trained_stages:] for block in stage] if trained_stages else []
+        later = names[min(names.index(block) for block in blocks) :] if blocks else []
         return [name for name in names if name in later or model.in_head(name)]
     if train and train in names:
         # A parent registers before its children, so parameters that a parent of this module owns itself stay frozen.
@@ -31,6 +34,12 @@ def trained_modules(model: AdaptedNetwork, train: str) -> list[str]:
         f"freeze: train='{train}' names no module of this network.{hint} Allowed: head, all, a share such as 50%, "
         f"or a module: {', '.join(model.blocks)}, or any part of these."
     )
+
+
+def without_batch_norms(model: AdaptedNetwork, names: Iterable[str]) -> list[str]:
+    """Those of the modules that are no BatchNorm in front of the head."""
+    modules = dict(model.net.named_modules())
+    return [name for name in names if model.in_head(name) or not isinstance(modules[name], _BatchNorm)]
 
 
 def set_trainable(model: AdaptedNetwork, trained: Iterable[str]) -> set[str]:

@@ -128,7 +128,10 @@ class PhaseConfig:
 
 @dataclass
 class FreezeConfig:
+    """`batch_norm`: BatchNorm in front of the head stays as it was pretrained, also where the layers around it train."""
+
     phases: list[PhaseConfig] = MISSING
+    batch_norm: bool = False
 
 
 class DataSettings(TypedDict, total=False):

@@ -1,0 +1,206 @@
+"""timm's classifiers by name: found in timm's own list, built, given weights. Only here is timm imported.
+
+A name is looked up in timm's list and nowhere else: timm itself would also take addresses of hubs and paths, whose
+files choose what is built.
+"""
+
+import importlib
+import logging
+import math
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from src.models.preprocessing import Preprocessing
+from src.settings.errors import ConfigError, did_you_mean, first_line
+from src.settings.timm_names import PREFIX, WITHOUT, architecture_of, is_timm, tag_of
+
+log = logging.getLogger(__name__)
+
+_MODES = {"center": "crop", "squash": "stretch", "border": "fit"}  # timm's crop_mode
+_USUAL_MIN_PX = 32
+
+
+@dataclass(frozen=True)
+class TimmWeights:
+    """The pretrained weights that timm has by this name."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.name} (timm)"
+
+
+def require_known(name: str) -> None:
+    """Raise ConfigError if timm is missing, or has no such network or weights, or the network has several heads."""
+    registry = _registry(name)
+    if not is_timm(name) or not registry.is_model(architecture_of(name)):
+        near = did_you_mean(architecture_of(name), registry.list_models(), PREFIX)
+        raise ConfigError(f"backbone.name='{name}' is no network of the installed timm.{near}")
+    tags = sorted(key.partition(".")[2] for key in registry.get_arch_pretrained_cfgs(architecture_of(name)))
+    if tag_of(name) and tag_of(name) not in tags:
+        near = did_you_mean(tag_of(name), tags, f"{PREFIX}{architecture_of(name)}.")
+        raise ConfigError(
+            f"backbone.name='{name}': timm has no weights '{tag_of(name)}' of {architecture_of(name)}.{near} "
+            f"There are: {', '.join(tag for tag in tags if tag) or 'none'}."
+        )
+    if not isinstance(config_of(name).classifier, str):
+        raise ConfigError(
+            f"backbone.name='{name}' has several heads, of which outputs are a mean: that cannot be adapted here. Take "
+            "a network with one (docs/fine_tuning.md lists those that have several)."
+        )
+
+
+def _registry(name: str) -> Any:
+    """timm.models, or ConfigError without timm."""
+    try:
+        return importlib.import_module("timm.models")
+    except ModuleNotFoundError as error:
+        if error.name != "timm":
+            raise
+        raise ConfigError(WITHOUT.format(name)) from error
+
+
+def config_of(name: str) -> Any:
+    """timm's `pretrained_cfg` of these weights: where they are, and how images are prepared for them."""
+    return _registry(name).get_pretrained_cfg(name.removeprefix(PREFIX), allow_unregistered=False)
+
+
+def timm_preprocessing(name: str) -> Preprocessing:
+    """As timm evaluates these weights. Networks for images that are not square get squares of the shorter side."""
+    config = config_of(name)
+    crop_px = min(config.input_size[1:])
+    return Preprocessing(
+        resize_px=max(crop_px, math.floor(crop_px / config.crop_pct)),
+        crop_px=crop_px,
+        interpolation=config.interpolation,
+        mean=tuple(config.mean),
+        std=tuple(config.std),
+        resize_mode=_MODES[config.crop_mode],
+    )
+
+
+def new_timm_network(name: str, image_size_px: int, drop_path: float | None = None) -> nn.Module:
+    """With random weights and the head of its pretrained classes, or of one class where the weights have none.
+
+    `drop_path`: probability with which the last residual block is left out in training. Raises ConfigError if the
+    network takes no such images, or has no such blocks.
+    """
+    return _created(name, image_size_px, drop_path, pretrained=False)
+
+
+def _created(name: str, image_size_px: int, drop_path: float | None, pretrained: bool) -> nn.Module:
+    config = config_of(name)
+    arguments: dict[str, Any] = {"num_classes": config.num_classes or 1}
+    if config.fixed_input_size:
+        arguments["img_size"] = image_size_px
+    if drop_path is not None:
+        arguments["drop_path_rate"] = drop_path
+    try:
+        net = _registry(name).create_model(name.removeprefix(PREFIX), pretrained=pretrained, **arguments)
+    except TypeError as error:
+        if drop_path is None:
+            raise
+        raise ConfigError(
+            f"backbone.stochastic_depth={drop_path:g}: timm has no residual blocks to drop in {name}: leave it null."
+        ) from error
+    except (AssertionError, ValueError) as error:
+        raise ConfigError(f"data.image_size_px={image_size_px} does not fit {name}: {first_line(error)}.") from error
+    return cast(nn.Module, net)
+
+
+def timm_head_name(net: nn.Module) -> str:
+    """Dotted name of the last affine layer, as timm says it."""
+    name = str(cast(Any, net).pretrained_cfg["classifier"])
+    if not isinstance(net.get_submodule(name), nn.Linear | nn.Conv2d):
+        raise ConfigError(f"{type(net).__name__} of timm has a head of another kind, which cannot be adapted here.")
+    return name
+
+
+def is_of_timm(net: nn.Module) -> bool:
+    """Whether timm built it: it then says of itself where its head and its layers are."""
+    return hasattr(net, "pretrained_cfg")
+
+
+def min_size_px(name: str) -> int:
+    """Of images; networks that take one size only are asked when they are built."""
+    return int((config_of(name).min_input_size or (3, _USUAL_MIN_PX))[1])
+
+
+def check_size(net: nn.Module, name: str, image_size_px: int) -> None:
+    """Raise ConfigError if the network cannot compute images of another size than its pretraining's.
+
+    Computed on torch's meta device, shapes alone. Networks that this cannot tell of pass.
+    """
+    if image_size_px == config_of(name).input_size[1] == config_of(name).input_size[2]:
+        return
+    values = {**dict(net.named_parameters()), **dict(net.named_buffers())}
+    on_meta = {key: value.detach().to("meta") for key, value in values.items()}
+    training = net.training
+    try:
+        with torch.no_grad():
+            images = torch.zeros(1, 3, image_size_px, image_size_px, device="meta")
+            torch.func.functional_call(net.eval(), on_meta, (images,))
+    except NotImplementedError:
+        pass
+    except (AssertionError, RuntimeError, ValueError) as error:
+        if "meta" not in str(error):
+            own = config_of(name).input_size[1]
+            raise ConfigError(
+                f"data.image_size_px={image_size_px} does not fit {name} ({first_line(error)}); its own size is {own}."
+            ) from error
+    finally:
+        net.train(training)
+
+
+def downloaded(weights: TimmWeights, image_size_px: int | None = None) -> dict[str, Tensor]:
+    """The state dict of timm's pretrained weights, for a network of this image size; None: their own.
+
+    Raises ConfigError if they cannot be had.
+    """
+    config = config_of(weights.name)
+    if not config.has_weights:
+        raise ConfigError(
+            f"backbone.weights=DEFAULT: timm has no pretrained weights of {weights.name}. Give "
+            "backbone.weights=<file>, backbone.weights=null (random), or another network."
+        )
+    place = f"https://huggingface.co/{config.hf_hub_id}" if config.hf_hub_id else str(config.url)
+    log.info("Loading the weights of %s, of the hub's cache or from %s", weights.name, place)
+    try:
+        return _created(weights.name, image_size_px or min(config.input_size[1:]), None, pretrained=True).state_dict()
+    except ConfigError:
+        raise
+    except Exception as error:  # of whatever library timm downloads with
+        raise ConfigError(
+            f"backbone.weights=DEFAULT: the weights of {weights.name} could not be downloaded from {place} "
+            f"({first_line(error)}). Either\n"
+            f"  - download them elsewhere: hf download {config.hf_hub_id} there, and copy its folder in "
+            "~/.cache/huggingface/hub (HF_HUB_CACHE) to this machine, or\n"
+            "  - give a file: backbone.weights=<path of a .safetensors or .pth state dict>, or\n"
+            "  - train from random weights: backbone.weights=null, or\n"
+            "  - use backbone=squeezenet1_1, whose weights are in this repository."
+        ) from error
+
+
+def as_installed(name: str, net: nn.Module, state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a file by the names that this version of timm has, for images of the network's size.
+
+    timm converts its older files, those of the papers, and embeddings of position, in a function of each module.
+    """
+    module = importlib.import_module(_registry(name).model_entrypoint(architecture_of(name)).__module__)
+    convert = getattr(module, "checkpoint_filter_fn", None)
+    if convert is None:
+        return state_dict
+    try:
+        return dict(convert(state_dict, net))
+    except Exception as error:  # of files that have other names than it expects; what does not fit is told later
+        log.debug("timm cannot convert these weights: %s", error)
+        return state_dict
+
+
+def require_classes(name: str) -> None:
+    """Raise ConfigError if these weights come without classes: those of CLIP, DINO and the like."""
+    if not config_of(name).num_classes:
+        raise ConfigError(f"head.start=pretrained: the weights of {name} have no classes: use head.start=small.")
