@@ -9,12 +9,16 @@ from src.models.adapted import AdaptedNetwork
 from src.settings.errors import ConfigError, did_you_mean
 
 
-def trained_modules(model: AdaptedNetwork, train: str) -> list[str]:
+def trained_modules(model: AdaptedNetwork, train: str, batch_norm: bool = True) -> list[str]:
     """Names inside `model.net`, in its order, of the modules that train in a phase.
 
     `train` is `head`; `all`; the name of a module, from which on everything trains; or a share such as `50%`, the
-    blocks nearest the output, and the head. Raises ConfigError, with the valid names, if it is none of these.
+    blocks nearest the output, and the head. Without `batch_norm` no BatchNorm in front of the head trains. Raises
+    ConfigError, with the valid names, if `train` is none of these.
     """
+    if not batch_norm:
+        norms = {name for name, module in model.net.named_modules() if isinstance(module, _BatchNorm)}
+        return [name for name in trained_modules(model, train) if name not in norms or model.in_head(name)]
     names = [name for name, _ in model.net.named_modules()]
     if train == "all":
         return names
@@ -34,12 +38,6 @@ def trained_modules(model: AdaptedNetwork, train: str) -> list[str]:
         f"freeze: train='{train}' names no module of this network.{hint} Allowed: head, all, a share such as 50%, "
         f"or a module: {', '.join(model.blocks)}, or any part of these."
     )
-
-
-def without_batch_norms(model: AdaptedNetwork, names: Iterable[str]) -> list[str]:
-    """Those of the modules that are no BatchNorm in front of the head."""
-    modules = dict(model.net.named_modules())
-    return [name for name in names if model.in_head(name) or not isinstance(modules[name], _BatchNorm)]
 
 
 def set_trainable(model: AdaptedNetwork, trained: Iterable[str]) -> set[str]:

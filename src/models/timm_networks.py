@@ -5,37 +5,23 @@ files choose what is built.
 """
 
 import importlib
-import logging
 import math
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from src.models.preprocessing import Preprocessing
 from src.settings.errors import ConfigError, did_you_mean, first_line
 from src.settings.timm_names import PREFIX, WITHOUT, architecture_of, is_timm, tag_of
 
-log = logging.getLogger(__name__)
-
 _MODES = {"center": "crop", "squash": "stretch", "border": "fit"}  # timm's crop_mode
 _USUAL_MIN_PX = 32
 
 
-@dataclass(frozen=True)
-class TimmWeights:
-    """The pretrained weights that timm has by this name."""
-
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.name} (timm)"
-
-
 def require_known(name: str) -> None:
     """Raise ConfigError if timm is missing, or has no such network or weights, or the network has several heads."""
-    registry = _registry(name)
+    registry = timm_models(name)
     if not is_timm(name) or not registry.is_model(architecture_of(name)):
         near = did_you_mean(architecture_of(name), registry.list_models(), PREFIX)
         raise ConfigError(f"backbone.name='{name}' is no network of the installed timm.{near}")
@@ -53,7 +39,7 @@ def require_known(name: str) -> None:
         )
 
 
-def _registry(name: str) -> Any:
+def timm_models(name: str) -> Any:
     """timm.models, or ConfigError without timm."""
     try:
         return importlib.import_module("timm.models")
@@ -65,7 +51,7 @@ def _registry(name: str) -> Any:
 
 def config_of(name: str) -> Any:
     """timm's `pretrained_cfg` of these weights: where they are, and how images are prepared for them."""
-    return _registry(name).get_pretrained_cfg(name.removeprefix(PREFIX), allow_unregistered=False)
+    return timm_models(name).get_pretrained_cfg(name.removeprefix(PREFIX), allow_unregistered=False)
 
 
 def timm_preprocessing(name: str) -> Preprocessing:
@@ -88,10 +74,11 @@ def new_timm_network(name: str, image_size_px: int, drop_path: float | None = No
     `drop_path`: probability with which the last residual block is left out in training. Raises ConfigError if the
     network takes no such images, or has no such blocks.
     """
-    return _created(name, image_size_px, drop_path, pretrained=False)
+    return created(name, image_size_px, drop_path, pretrained=False)
 
 
-def _created(name: str, image_size_px: int, drop_path: float | None, pretrained: bool) -> nn.Module:
+def created(name: str, image_size_px: int, drop_path: float | None, pretrained: bool) -> nn.Module:
+    """As `new_timm_network`, or with timm's own weights, which it downloads."""
     config = config_of(name)
     arguments: dict[str, Any] = {"num_classes": config.num_classes or 1}
     if config.fixed_input_size:
@@ -99,7 +86,7 @@ def _created(name: str, image_size_px: int, drop_path: float | None, pretrained:
     if drop_path is not None:
         arguments["drop_path_rate"] = drop_path
     try:
-        net = _registry(name).create_model(name.removeprefix(PREFIX), pretrained=pretrained, **arguments)
+        net = timm_models(name).create_model(name.removeprefix(PREFIX), pretrained=pretrained, **arguments)
     except TypeError as error:
         if drop_path is None:
             raise
@@ -153,54 +140,3 @@ def check_size(net: nn.Module, name: str, image_size_px: int) -> None:
             ) from error
     finally:
         net.train(training)
-
-
-def downloaded(weights: TimmWeights, image_size_px: int | None = None) -> dict[str, Tensor]:
-    """The state dict of timm's pretrained weights, for a network of this image size; None: their own.
-
-    Raises ConfigError if they cannot be had.
-    """
-    config = config_of(weights.name)
-    if not config.has_weights:
-        raise ConfigError(
-            f"backbone.weights=DEFAULT: timm has no pretrained weights of {weights.name}. Give "
-            "backbone.weights=<file>, backbone.weights=null (random), or another network."
-        )
-    place = f"https://huggingface.co/{config.hf_hub_id}" if config.hf_hub_id else str(config.url)
-    log.info("Loading the weights of %s, of the hub's cache or from %s", weights.name, place)
-    try:
-        return _created(weights.name, image_size_px or min(config.input_size[1:]), None, pretrained=True).state_dict()
-    except ConfigError:
-        raise
-    except Exception as error:  # of whatever library timm downloads with
-        raise ConfigError(
-            f"backbone.weights=DEFAULT: the weights of {weights.name} could not be downloaded from {place} "
-            f"({first_line(error)}). Either\n"
-            f"  - download them elsewhere: hf download {config.hf_hub_id} there, and copy its folder in "
-            "~/.cache/huggingface/hub (HF_HUB_CACHE) to this machine, or\n"
-            "  - give a file: backbone.weights=<path of a .safetensors or .pth state dict>, or\n"
-            "  - train from random weights: backbone.weights=null, or\n"
-            "  - use backbone=squeezenet1_1, whose weights are in this repository."
-        ) from error
-
-
-def as_installed(name: str, net: nn.Module, state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a file by the names that this version of timm has, for images of the network's size.
-
-    timm converts its older files, those of the papers, and embeddings of position, in a function of each module.
-    """
-    module = importlib.import_module(_registry(name).model_entrypoint(architecture_of(name)).__module__)
-    convert = getattr(module, "checkpoint_filter_fn", None)
-    if convert is None:
-        return state_dict
-    try:
-        return dict(convert(state_dict, net))
-    except Exception as error:  # of files that have other names than it expects; what does not fit is told later
-        log.debug("timm cannot convert these weights: %s", error)
-        return state_dict
-
-
-def require_classes(name: str) -> None:
-    """Raise ConfigError if these weights come without classes: those of CLIP, DINO and the like."""
-    if not config_of(name).num_classes:
-        raise ConfigError(f"head.start=pretrained: the weights of {name} have no classes: use head.start=small.")

@@ -19,16 +19,8 @@ from src.models.catalogue import (
 )
 from src.models.loading import load_pretrained, needed_names
 from src.models.preprocessing import Preprocessing
-from src.models.timm_networks import (
-    TimmWeights,
-    as_installed,
-    check_size,
-    downloaded,
-    new_timm_network,
-    require_classes,
-    require_known,
-    timm_preprocessing,
-)
+from src.models.timm_networks import check_size, new_timm_network, require_known, timm_preprocessing
+from src.models.timm_weights import TimmWeights, as_installed, downloaded, require_classes
 from src.models.torchvision_detectors import detector_preprocessing, with_eps_in_variances
 from src.models.torchvision_segmenters import segmenter_preprocessing
 from src.models.weight_names import current_names, without_prefix

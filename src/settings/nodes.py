@@ -128,7 +128,7 @@ class PhaseConfig:
 
 @dataclass
 class FreezeConfig:
-    """`batch_norm`: BatchNorm in front of the head stays as it was pretrained, also where the layers around it train."""
+    """`batch_norm`: BatchNorm in front of the head stays as it was pretrained, where the layers around it train too."""
 
     phases: list[PhaseConfig] = MISSING
     batch_norm: bool = False

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from src.models.adapted import AdaptedNetwork
-from src.models.freeze import set_trainable, trained_modules, without_batch_norms
+from src.models.freeze import set_trainable, trained_modules
 from src.runs.resumed_state import require_fitting, settings_of_groups
 from src.training.schedules import convert_moves
 
@@ -35,10 +35,9 @@ class Phase:
 
 
 # Parameters of torchvision's and timm's networks that are no weights of a layer, and have several dimensions.
-UNDECAYED = (
-    "class_token", "cls_token", "dist_token", "reg_token", "pos_embedding", "pos_embed", "relative_position_bias_table",
-    "layer_scale", "logit_scale",
-)  # fmt: skip
+UNDECAYED = """
+class_token cls_token dist_token reg_token pos_embedding pos_embed relative_position_bias_table layer_scale logit_scale
+""".split()  # noqa: SIM905
 
 
 @dataclass(frozen=True)
@@ -87,8 +86,8 @@ class ParameterGroups:
 class TrainingPlan:
     """How a task trains. `monitor`: the metric that schedules by plateau watch. `phases`: in order; none for a model
     that is only used. `seed`: of everything random on the device. `groups`: rates and decay by parameter.
-    `skip_nonfinite`: leave out batches whose loss is not finite, instead of ending the run. `batch_norm_trains`: False
-    keeps BatchNorm in front of the head as it was pretrained, statistics and factors.
+    `skip_nonfinite`: leave out batches whose loss is not finite, instead of ending the run. `batch_norm_trains` is as
+    in `trained_modules`.
     """
 
     monitor: str
@@ -105,8 +104,8 @@ class PhasedModule(LightningModule):
     def __init__(self, model: AdaptedNetwork, plan: TrainingPlan) -> None:
         super().__init__()
         self.model = model
-        self.phases, self.groups, self.monitor = list(plan.phases), plan.groups, plan.monitor
-        self.batch_norm_trains = plan.batch_norm_trains
+        self.phases, self.groups = list(plan.phases), plan.groups
+        self.monitor, self.batch_norm_trains = plan.monitor, plan.batch_norm_trains
         self.phase_index = 0
         self.phase_start_epoch = 0
         self.moves_per_epoch = 1  # of the current phase's schedule
@@ -127,9 +126,7 @@ class PhasedModule(LightningModule):
     def begin_phase(self, index: int, start_epoch: int) -> None:
         """Freeze and unfreeze for phase `index`, which starts at `start_epoch` of the whole run."""
         self.phase_index, self.phase_start_epoch = index, start_epoch
-        trained = trained_modules(self.model, self.phase.train)
-        if not self.batch_norm_trains:
-            trained = without_batch_norms(self.model, trained)
+        trained = trained_modules(self.model, self.phase.train, self.batch_norm_trains)
         self._frozen = set_trainable(self.model, trained)
         self.train()
 
