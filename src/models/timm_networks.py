@@ -17,6 +17,7 @@ from src.settings.timm_names import PREFIX, WITHOUT, architecture_of, is_timm, t
 
 _MODES = {"center": "crop", "squash": "stretch", "border": "fit"}  # timm's crop_mode
 _USUAL_MIN_PX = 32
+_OF_TOKENS = ("head.proj",)  # of CLIP's ResNets: computed for every place, of which one is taken
 
 
 def require_known(name: str) -> None:
@@ -32,10 +33,12 @@ def require_known(name: str) -> None:
             f"backbone.name='{name}': timm has no weights '{tag_of(name)}' of {architecture_of(name)}.{near} "
             f"There are: {', '.join(tag for tag in tags if tag) or 'none'}."
         )
-    if not isinstance(config_of(name).classifier, str):
+    head = config_of(name).classifier
+    if not isinstance(head, str) or head in _OF_TOKENS:
+        what = "a head that is a part of its pooling" if isinstance(head, str) else "several heads, or none"
         raise ConfigError(
-            f"backbone.name='{name}' has several heads, of which outputs are a mean: that cannot be adapted here. Take "
-            "a network with one (docs/fine_tuning.md lists those that have several)."
+            f"backbone.name='{name}' has {what}, which cannot be replaced here: take another network "
+            "(docs/fine_tuning.md lists these)."
         )
 
 
