@@ -122,10 +122,16 @@ def min_size_px(name: str) -> int:
 def check_size(net: nn.Module, name: str, image_size_px: int) -> None:
     """Raise ConfigError if the network cannot compute images of another size than its pretraining's.
 
-    Computed on torch's meta device, shapes alone. Networks that this cannot tell of pass.
+    Computed on torch's meta device, shapes alone. Networks that this cannot tell of pass. Patches that do not fill the
+    image would leave out its edge.
     """
     if image_size_px == config_of(name).input_size[1] == config_of(name).input_size[2]:
         return
+    patch = getattr(getattr(net, "patch_embed", None), "patch_size", None)
+    if isinstance(patch, tuple) and image_size_px % patch[0]:
+        raise ConfigError(
+            f"data.image_size_px={image_size_px} does not fit {name}: it must be a multiple of {patch[0]}."
+        )
     values = {**dict(net.named_parameters()), **dict(net.named_buffers())}
     on_meta = {key: value.detach().to("meta") for key, value in values.items()}
     training = net.training
