@@ -26,9 +26,9 @@ def trained_modules(model: AdaptedNetwork, train: str, batch_norm: bool = True) 
         return [name for name in names if model.in_head(name)]
     if share := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", train.strip()):
         stages = model.stages
-        trained_stages = round(len(stages) * min(float(share[1]), 100) / 100)
-        blocks = [block for stage in stages[-trained_stages:] for block in stage] if trained_stages else []
-        later = names[min(names.index(block) for block in blocks) :] if blocks else []
+        earlier, trained = _divided(stages, round(len(stages) * min(float(share[1]), 100) / 100))
+        later = names[min(names.index(block) for block in trained) :] if trained else []
+        later = [name for name in later if not f"{name}.".startswith(earlier)]
         return [name for name in names if name in later or model.in_head(name)]
     if train and train in names:
         # A parent registers before its children, so parameters that a parent of this module owns itself stay frozen.
@@ -38,6 +38,13 @@ def trained_modules(model: AdaptedNetwork, train: str, batch_norm: bool = True) 
         f"freeze: train='{train}' names no module of this network.{hint} Allowed: head, all, a share such as 50%, "
         f"or a module: {', '.join(model.blocks)}, or any part of these."
     )
+
+
+def _divided(stages: list[list[str]], trained: int) -> tuple[tuple[str, ...], list[str]]:
+    """How names begin in the stages that stay frozen; and the blocks of the last `trained` ones."""
+    cut = len(stages) - trained
+    frozen = tuple(f"{block}." for stage in stages[:cut] for block in stage)
+    return frozen, [block for stage in stages[cut:] for block in stage]
 
 
 def set_trainable(model: AdaptedNetwork, trained: Iterable[str]) -> set[str]:
