@@ -73,6 +73,10 @@ class Row:
 
 SCORES = {"digit scenes": "ap50", "bccd": "ap50", "digit scenes, pixels": "miou", "digit scenes, masks": "mask_ap50"}
 LONG_TAIL = "digits_long_tail.csv"
+LITE0_FILE = "lite0.safetensors"  # scripts/convert_efficientnet.py
+LITE0 = ("backbone=timm/tf_efficientnet_lite0", f"backbone.weights={RUNS / LITE0_FILE}")
+LITE0_SMALL = (*LITE0, "experiment=full", "trainer.max_epochs=6", "data.image_size_px=128", "data.cache=images")
+FROZEN_NORMS = "freeze.batch_norm=true"
 FLIPPED = "augment.vertical_flip=0.5"  # cells have no up and down
 
 ROWS = [
@@ -88,6 +92,14 @@ ROWS = [
     Row("full", "hymenoptera", ("experiment=full",)),
     Row("lp_ft", "hymenoptera", ("experiment=lp_ft",)),
     Row("small_data", "hymenoptera", ("experiment=small_data",)),
+    Row("Lite0, linear_probe", "hymenoptera", (*LITE0, "experiment=linear_probe")),
+    Row("Lite0, kept features", "hymenoptera", (*LITE0, "experiment=linear_probe", "augment=none")),
+    Row("Lite0, known_classes", "hymenoptera", (*LITE0, "experiment=known_classes")),
+    Row("Lite0, known_classes, frozen norms", "hymenoptera", (*LITE0, "experiment=known_classes", FROZEN_NORMS)),
+    Row("Lite0, full", "hymenoptera", (*LITE0, "experiment=full")),
+    Row("Lite0, full, frozen norms", "hymenoptera", (*LITE0, "experiment=full", FROZEN_NORMS)),
+    Row("Lite0, 128 px", "hymenoptera", LITE0_SMALL),
+    Row("Lite0, 128 px, frozen norms", "hymenoptera", (*LITE0_SMALL, FROZEN_NORMS)),
     Row("default", "digits, long tail"),
     Row("long_tail", "digits, long tail", ("experiment=long_tail",)),
     Row("logit_adjusted", "digits, long tail", ("loss=logit_adjusted",)),
@@ -122,6 +134,16 @@ def write_long_tailed_digits() -> None:
     file.write_text("\n".join(["path,split", *rows, ""]), encoding="utf-8")
 
 
+def write_lite0() -> None:
+    """EfficientNet-Lite0's ImageNet weights, of a package in the group dev."""
+    from safetensors.torch import save_file
+
+    from scripts.convert_efficientnet import converted
+
+    RUNS.mkdir(parents=True, exist_ok=True)
+    save_file(converted(), RUNS / LITE0_FILE)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("hymenoptera", type=Path, nargs="?", help="folder with train/ and val/")
@@ -144,6 +166,8 @@ def main() -> None:
     chosen = [row for row in chosen if row.data not in given or row.data in roots]
     if any(row.data == "digits, long tail" for row in chosen):
         write_long_tailed_digits()
+    if any(LITE0[0] in row.settings for row in chosen):
+        write_lite0()
 
     def run(job: tuple[Row, int, list[str]]) -> None:
         row, seed, command = job

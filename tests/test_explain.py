@@ -126,7 +126,7 @@ def test_channels_last_maps_and_tokens_are_read_as_the_same_maps() -> None:
     last, tokens = maps_1Chw.permute(0, 2, 3, 1), maps_1Chw.flatten(2).permute(0, 2, 1)
     with_class = torch.cat([torch.zeros(1, 1, 5), tokens], dim=1)
     for output in (maps_1Chw, last, tokens, with_class):
-        layer = layer_of("x", output)
+        layer = layer_of("x", output, 1)
         assert layer is not None and torch.equal(layer.to_maps(output), maps_1Chw)
 
 

@@ -13,8 +13,9 @@ from torchvision.transforms import v2
 from src.build.device import find_accelerator, find_precision
 from src.data.module import ImageDataModule
 from src.models.adapted import AdaptedNetwork
-from src.models.catalogue import check_training_size, set_stochastic_depth
-from src.models.weights import build_backbone, find_weights, with_versions
+from src.models.catalogue import check_training_size
+from src.models.loading import with_versions
+from src.models.weights import build_backbone, find_weights
 from src.runs.record import RunRecord
 from src.runs.run import TrainingRun
 from src.settings.errors import ConfigError
@@ -46,6 +47,7 @@ def build_task(kind: type[FineTuneTask], run: TrainingRun, datamodule: ImageData
             seed=settings.seed,
             groups=ParameterGroups(**vars(settings.param_groups)),
             skip_nonfinite=settings.on_nonfinite_loss == "skip",
+            batch_norm_trains=not settings.freeze.batch_norm,
         ),
         record=record,
         mixing=build_mixing(settings.augment, len(record.class_names)),
@@ -62,11 +64,10 @@ def build_task(kind: type[FineTuneTask], run: TrainingRun, datamodule: ImageData
 def build_model(kind: type[FineTuneTask], settings: TrainConfig, record: RunRecord, pretrained: bool) -> AdaptedNetwork:
     """Without `pretrained` no weights are read: a checkpoint brings all of them."""
     name, crop_px = settings.backbone.name, record.preprocessing.crop_px
-    net = build_backbone(name, find_weights(name, settings.backbone.weights) if pretrained else None, crop_px)
+    weights = find_weights(name, settings.backbone.weights) if pretrained else None
+    net = build_backbone(name, weights, crop_px, settings.backbone.stochastic_depth)
     if settings.augment.crop_px is not None:
         check_training_size(name, settings.augment.crop_px, crop_px)
-    if settings.backbone.stochastic_depth is not None:
-        set_stochastic_depth(net, name, settings.backbone.stochastic_depth)
     model = with_head(kind, net, settings.head, settings.channels_last, record)
     if settings.compile:
         model.compile()  # in place: reassigning torch.compile(model) would rename every entry of the checkpoint

@@ -16,7 +16,7 @@ from src.cli.quoting import is_group
 from src.settings.errors import did_you_mean
 from src.settings.project import CONF_DIR
 
-GROUP_OVERRIDE = re.compile(r"^\+?([a-z_/]+)=([\w.-]+|\[[\w., -]+\])$")
+GROUP_OVERRIDE = re.compile(r"^\+?([a-z_/]+)=([\w./-]+|\[[\w., -]+\])$")
 
 
 def option_names(group: str) -> list[str]:

@@ -61,6 +61,11 @@ class AdaptedNetwork(nn.Module):
         return {name: value for name, value in self.state_dict().items() if not self.in_head(name.removeprefix("net."))}
 
     @property
+    def stages(self) -> list[list[str]]:
+        """The blocks, from the input on; those that stand together thaw together and have one rate."""
+        return [[block] for block in self.blocks]
+
+    @property
     def blocks(self) -> list[str]:
         """Dotted names of the blocks in front of the head, from the input on: where a person would cut the network.
 

@@ -6,7 +6,9 @@ from torch import nn
 from torchvision import models
 from torchvision.ops import StochasticDepth
 
+from src.models.timm_networks import config_of, is_of_timm, min_size_px, new_timm_network, timm_head_name
 from src.settings.errors import ConfigError
+from src.settings.timm_names import is_timm
 
 # GoogLeNet and Inception v3 were trained with mean and std 0.5; torchvision converts from ImageNet's inside the network
 # (transform_input). Here the conversion is switched off and the preprocessing says 0.5, which is the same.
@@ -18,12 +20,19 @@ def classifier_names() -> list[str]:
     return list(models.list_models(module=models))
 
 
+def is_classifier(name: str) -> bool:
+    """Whether it is a network of torchvision's or timm's whose head says something of the whole image."""
+    return is_timm(name) or name in classifier_names()
+
+
 def new_network(name: str, image_size_px: int) -> nn.Module:
     """The named network with random weights and its original head, for square images of `image_size_px`.
 
     The auxiliary classifiers of GoogLeNet and Inception v3 are left out: they served to train those networks from
     scratch, GoogLeNet's are not pretrained, and without them train and eval mode return the same.
     """
+    if is_timm(name):
+        return new_timm_network(name, image_size_px)
     arguments: dict[str, Any] = {}
     if name.startswith("vit_"):
         arguments["image_size"] = image_size_px
@@ -35,7 +44,12 @@ def new_network(name: str, image_size_px: int) -> nn.Module:
 
 
 def find_head(net: nn.Module) -> str:
-    """Dotted name of the last nn.Linear, or, where there is none (SqueezeNet), of the last convolution."""
+    """Dotted name of the last nn.Linear, or, where there is none (SqueezeNet), of the last convolution.
+
+    Of timm's networks it is what they say.
+    """
+    if is_of_timm(net):
+        return timm_head_name(net)
     for kind in (nn.Linear, nn.Conv2d):
         names = [name for name, module in net.named_modules() if isinstance(module, kind)]
         if names:
@@ -46,7 +60,8 @@ def find_head(net: nn.Module) -> str:
 def set_stochastic_depth(net: nn.Module, name: str, probability: float) -> None:
     """Drop the last residual block with this probability in training, earlier ones less, in torchvision's proportions.
 
-    Huang et al. 2016, arXiv 1603.09382. Raises ConfigError if the network has no such blocks.
+    Huang et al. 2016, arXiv 1603.09382. Raises ConfigError if the network has no such blocks. timm's networks are built
+    with them.
     """
     blocks = [module for module in net.modules() if isinstance(module, StochasticDepth)]
     highest = max((block.p for block in blocks), default=0.0)
@@ -61,7 +76,10 @@ def set_stochastic_depth(net: nn.Module, name: str, probability: float) -> None:
 
 def check_image_size(name: str, image_size_px: int, setting: str = "data.image_size_px") -> None:
     """Raise ConfigError, which names the setting, if the network cannot take square images of this size."""
-    low, multiple = models.get_model_weights(name)["DEFAULT"].meta["min_size"][0], 1
+    if is_timm(name):
+        low, multiple = min_size_px(name), 1
+    else:
+        low, multiple = models.get_model_weights(name)["DEFAULT"].meta["min_size"][0], 1
     if name.startswith("vit_"):
         low = multiple = int(name.rsplit("_", 1)[1])  # vit_b_16: patches of 16 pixels
     elif name == "maxvit_t":
@@ -75,7 +93,7 @@ def check_image_size(name: str, image_size_px: int, setting: str = "data.image_s
 
 def takes_one_size(name: str) -> bool:
     """Whether the network, once built, takes square images of one size only."""
-    return name.startswith("vit_") or name == "maxvit_t"
+    return bool(config_of(name).fixed_input_size) if is_timm(name) else name.startswith("vit_") or name == "maxvit_t"
 
 
 def check_training_size(name: str, crop_px: int, image_size_px: int) -> None:

@@ -12,7 +12,7 @@ from torchvision.models.detection.fcos import FCOSHead
 from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.ops import MultiScaleRoIAlign
 
-from src.models.catalogue import classifier_names, takes_one_size
+from src.models.catalogue import is_classifier, takes_one_size
 from src.models.norms import freeze_norms
 from src.models.pyramid import FeaturePyramid, chosen_levels, find_levels, group_norm
 from src.settings.errors import ConfigError
@@ -138,7 +138,7 @@ def _pyramid(
     finest_stride: int,
 ) -> FeaturePyramid:
     """Over all levels from `finest_stride` on, or over those with the `strides` that are given."""
-    if name not in classifier_names():
+    if not is_classifier(name):
         raise ConfigError(f"backbone.name='{name}' is a whole detector with a head of its own: add head=torchvision.")
     if norms == "frozen":
         freeze_norms(net)

@@ -105,9 +105,11 @@ def find_map_layer(model: ImageClassifier, image_1CHW: Tensor) -> MapLayer:
     """
     found: list[tuple[MapLayer, Tensor]] = []
     handles = []
+    # Class token and registers, as timm counts them; torchvision's ViTs have a class token alone.
+    in_front = int(getattr(model.net, "num_prefix_tokens", 1))
 
     def keep(name: str, output: Any) -> None:
-        if isinstance(output, Tensor) and (layer := layer_of(name, output)) is not None:
+        if isinstance(output, Tensor) and (layer := layer_of(name, output, in_front)) is not None:
             found.append((layer, output))
 
     for name, module in model.net.named_modules():
@@ -132,15 +134,18 @@ def find_map_layer(model: ImageClassifier, image_1CHW: Tensor) -> MapLayer:
     )
 
 
-def layer_of(name: str, output: Tensor) -> MapLayer | None:
-    """How one image's output is to be read as maps; None if it has no places, or one."""
+def layer_of(name: str, output: Tensor, in_front: int) -> MapLayer | None:
+    """How one image's output is to be read as maps; None if it has no places, or one.
+
+    `in_front`: of the network's tokens, those in front that are no places.
+    """
     if output.ndim == 4 and output.shape[0] == 1:
         if output.shape[2] == output.shape[3] > 1:
             return MapLayer(name, "channels first", output.shape[2])
         if output.shape[1] == output.shape[2] > 1:
             return MapLayer(name, "channels last", output.shape[1])
     if output.ndim == 3 and output.shape[0] == 1:
-        for other_tokens in (0, 1):
+        for other_tokens in (0, in_front):
             side = round((output.shape[1] - other_tokens) ** 0.5)
             if side > 1 and side * side == output.shape[1] - other_tokens:
                 return MapLayer(name, "tokens", side, other_tokens)

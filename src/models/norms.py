@@ -1,5 +1,8 @@
 """BatchNorm where few images are seen at once, too few to estimate statistics from."""
 
+from importlib import import_module
+from typing import cast
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.segmentation.deeplabv3 import ASPPPooling
@@ -13,11 +16,17 @@ def freeze_norms(net: nn.Module) -> None:
     """
     for name, module in list(net.named_modules()):
         if isinstance(module, nn.BatchNorm2d):
-            frozen = FrozenBatchNorm2d(module.num_features, eps=module.eps)
-            if module.running_mean is not None:
-                frozen.to(module.running_mean.device)
-            frozen.load_state_dict(module.state_dict())
-            net.set_submodule(name, frozen)
+            net.set_submodule(name, _frozen(module))
+
+
+def _frozen(norm: nn.BatchNorm2d) -> nn.Module:
+    if hasattr(norm, "act"):  # timm's own kind, which has the activation in it
+        return cast(nn.Module, import_module("timm.layers").freeze_batch_norm_2d(norm))
+    frozen: nn.Module = FrozenBatchNorm2d(norm.num_features, eps=norm.eps)
+    if norm.running_mean is not None:
+        frozen.to(norm.running_mean.device)
+    frozen.load_state_dict(norm.state_dict())
+    return frozen
 
 
 class BatchNormOfOne(nn.BatchNorm2d):

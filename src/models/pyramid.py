@@ -7,6 +7,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 
 import torch
 from torch import Tensor, fx, nn
@@ -15,6 +16,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 
 from src.models.catalogue import find_head, takes_one_size
+from src.models.timm_networks import is_of_timm
 from src.settings.errors import ConfigError
 
 STRIDES = (4, 8, 16, 32)  # of feature maps that a pyramid is built over
@@ -128,7 +130,8 @@ def level_body(net: nn.Module, levels: Mapping[str, Level]) -> fx.GraphModule:
     if isinstance(net, SqueezeNet):
         # The one network with a first convolution without padding; its maps are then image / stride.
         net.features[0].padding = (1, 1)
-    both = create_feature_extractor(net, {level.name: name for name, level in levels.items()})
+    extract = import_module("timm.layers").create_feature_extractor if is_of_timm(net) else create_feature_extractor
+    both = extract(net, {level.name: name for name, level in levels.items()})
     # One graph for training and inference, since the layers themselves know their mode; the pair of graphs would be in
     # training mode once copied.
     return fx.GraphModule(both, both.eval_graph)

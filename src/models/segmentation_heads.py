@@ -10,7 +10,7 @@ from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 from torchvision.models.segmentation.fcn import FCNHead
 from torchvision.models.segmentation.lraspp import LRASPPHead
 
-from src.models.catalogue import classifier_names, takes_one_size
+from src.models.catalogue import is_classifier, takes_one_size
 from src.models.detection_heads import Norms
 from src.models.norms import bear_batches_of_one, freeze_norms
 from src.models.pyramid import FeaturePyramid, Level, chosen_levels, find_levels, group_norm, in_front, level_body
@@ -125,7 +125,7 @@ def over_levels(net: nn.Module, levels: dict[str, Level], head: nn.Module) -> Ne
 
 
 def levels_of(net: nn.Module, name: str, image_size_px: int, norms: Norms) -> list[Level]:
-    if name not in classifier_names():
+    if not is_classifier(name):
         raise ConfigError(f"backbone.name='{name}' is a whole network with a head of its own: leave head= out.")
     if norms == "frozen":
         freeze_norms(net)

@@ -4,13 +4,12 @@ import platform
 import subprocess
 import sys
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from src.runs.record import PACKAGES
+from src.runs.record import package_versions
 from src.settings.project import PROJECT_ROOT
 
 
@@ -25,7 +24,7 @@ def environment(fingerprint: str) -> dict[str, Any]:
         "git_dirty": bool(git("status", "--porcelain")),
         "data_fingerprint": fingerprint,
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": package_versions(),
         "platform": platform.platform(),
         "cpu_threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],

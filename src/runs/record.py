@@ -1,5 +1,6 @@
 """What a checkpoint says of its run, as typed data."""
 
+import sys
 from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +17,11 @@ PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "
 PHASE = "phase_"
 
 
+def package_versions() -> dict[str, str]:
+    """Of what every run uses, and of timm if this one has a network of its."""
+    return {name: version(name) for name in (*PACKAGES, *(["timm"] if "timm" in sys.modules else []))}
+
+
 @dataclass(frozen=True)
 class RunRecord:
     """Everything that evaluate, predict and resume need to know of a run; each checkpoint carries it.
@@ -30,7 +36,7 @@ class RunRecord:
     class_names: list[str]
     preprocessing: Preprocessing
     data_fingerprint: str
-    versions: dict[str, str] = field(default_factory=lambda: {name: version(name) for name in PACKAGES})
+    versions: dict[str, str] = field(default_factory=package_versions)
     run_id: str = ""
     network: dict[str, Any] = field(default_factory=dict)
     rates: dict[int, float] = field(default_factory=dict)

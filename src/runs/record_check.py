@@ -10,6 +10,7 @@ from src.settings.errors import ConfigError
 from src.settings.options import task_names
 from src.settings.plain_values import MOST_DETECTIONS, NAMES, PREPROCESSING, Rules, is_number, is_number_or_none
 from src.settings.target_kinds import TARGET_KINDS
+from src.settings.timm_names import is_timm
 
 
 def require_named_task(values: Any, file: Path) -> None:
@@ -70,8 +71,8 @@ ENTRIES: Rules = {
     "config": (is_mapping, "settings"),
     "config.backbone": (is_mapping, "settings"),
     "config.backbone.name": (
-        lambda name: isinstance(name, str) and name in (*BACKBONES, *OWN_HEADS),
-        "a network of torchvision",
+        lambda name: is_timm(name) or (isinstance(name, str) and name in (*BACKBONES, *OWN_HEADS)),
+        "a network of torchvision or timm",
     ),
     "config.backbone.weights": (lambda name: name is None or isinstance(name, str), "a name"),
     "config.head": (is_mapping, "settings"),

@@ -11,16 +11,21 @@ from src.settings.options import chosen_as, options_of, tasks_for
 from src.settings.processes import process_problems
 from src.settings.schema import TrainConfig
 from src.settings.target_kinds import MOVE_WITH_PIXELS, TARGET_KINDS
+from src.settings.timm_names import name_problems
 
 
 def contradictions(settings: TrainConfig) -> Iterator[str]:
     """Of a training; `data_contradictions` has those of the data alone, which other commands read too."""
     for problems in (
-        process_problems, weight_problems, task_problems, head_problems, object_problems, augment_problems,
-        phase_problems,
+        backbone_problems, process_problems, weight_problems, task_problems, head_problems, object_problems,
+        augment_problems, phase_problems,
     ):  # fmt: skip
         yield from problems(settings)
     yield from logger_problems(settings.logger)
+
+
+def backbone_problems(settings: TrainConfig) -> Iterator[str]:
+    yield from name_problems(settings.backbone.name)
 
 
 def weight_problems(settings: TrainConfig) -> Iterator[str]:
@@ -30,6 +35,11 @@ def weight_problems(settings: TrainConfig) -> Iterator[str]:
         yield (
             "backbone.weights=null gives random weights, and this freeze plan never trains all of them: "
             "use freeze=none, or pretrained weights."
+        )
+    if random and settings.freeze.batch_norm:
+        yield (
+            "freeze.batch_norm=true keeps the BatchNorm of pretrained weights, and backbone.weights=null gives random "
+            "ones: leave one of the two out."
         )
     if settings.head.get("start") == "pretrained":
         start, targets = "head.start=pretrained", settings.task.targets

@@ -129,7 +129,10 @@ class PhaseConfig:
 
 @dataclass
 class FreezeConfig:
+    """`batch_norm`: BatchNorm in front of the head stays as it was pretrained, where the layers around it train too."""
+
     phases: list[PhaseConfig] = MISSING
+    batch_norm: bool = False
 
 
 class DataSettings(TypedDict, total=False):

@@ -11,6 +11,7 @@ from src.settings.backbones import BACKBONES, OWN_HEADS
 from src.settings.label_schemas import LabelIssuesConfig, LabelNextConfig
 from src.settings.project import CONF_DIR
 from src.settings.rules import at_least, more_than, one_of
+from src.settings.timm_options import register_timm
 
 Accelerator = nodes.Accelerator
 Split = Annotated[str, one_of("train", "val", "test", "all")]
@@ -194,6 +195,7 @@ def register() -> None:
     for name, head in OWN_HEADS.items():
         node = {"defaults": [{"override /head": head}], "backbone": {"name": name, "weights": "DEFAULT"}}
         store.store(group="backbone", name=name, node=node, package="_global_")
+    register_timm()
 
 
 SCHEMAS = (

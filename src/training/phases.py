@@ -34,8 +34,10 @@ class Phase:
     interval: str
 
 
-# Parameters of torchvision's transformers and ConvNeXts that are no weights of a layer, and have several dimensions.
-UNDECAYED = ("class_token", "pos_embedding", "relative_position_bias_table", "layer_scale", "logit_scale")
+# Parameters of torchvision's and timm's networks that are no weights of a layer, and have several dimensions.
+UNDECAYED = """
+class_token cls_token dist_token reg_token pos_embedding pos_embed relative_position_bias_table layer_scale logit_scale
+""".split()  # noqa: SIM905
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class ParameterGroups:
 
         The groups keep their proportions under any schedule that multiplies the rates it finds.
         """
-        blocks = model.blocks
+        stages = model.stages
         groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
         trained = [(name, p) for name, p in model.net.named_parameters() if p.requires_grad]
         head_alone = all(model.in_head(name) for name, _ in trained)
@@ -67,8 +69,8 @@ class ParameterGroups:
                 scale = 1.0 if head_alone else self.head_lr_factor
             else:
                 # What belongs to no block, such as a class token, is added at the input.
-                at = next((i for i, block in enumerate(blocks) if name.startswith(f"{block}.")), 0)
-                scale = self.layer_decay ** (len(blocks) - at)
+                at = next((i for i, blocks in enumerate(stages) if name.startswith(tuple(f"{b}." for b in blocks))), 0)
+                scale = self.layer_decay ** (len(stages) - at)
             decayed = self.decay_norms_and_biases or not (parameter.ndim <= 1 or name.rpartition(".")[2] in UNDECAYED)
             groups.setdefault((scale, decayed), []).append(parameter)
         built = optimizer([
@@ -84,7 +86,8 @@ class ParameterGroups:
 class TrainingPlan:
     """How a task trains. `monitor`: the metric that schedules by plateau watch. `phases`: in order; none for a model
     that is only used. `seed`: of everything random on the device. `groups`: rates and decay by parameter.
-    `skip_nonfinite`: leave out batches whose loss is not finite, instead of ending the run.
+    `skip_nonfinite`: leave out batches whose loss is not finite, instead of ending the run. `batch_norm_trains` is as
+    in `trained_modules`.
     """
 
     monitor: str
@@ -92,6 +95,7 @@ class TrainingPlan:
     seed: int = 0
     groups: ParameterGroups = field(default_factory=ParameterGroups)
     skip_nonfinite: bool = False
+    batch_norm_trains: bool = True
 
 
 class PhasedModule(LightningModule):
@@ -100,7 +104,8 @@ class PhasedModule(LightningModule):
     def __init__(self, model: AdaptedNetwork, plan: TrainingPlan) -> None:
         super().__init__()
         self.model = model
-        self.phases, self.groups, self.monitor = list(plan.phases), plan.groups, plan.monitor
+        self.phases, self.groups = list(plan.phases), plan.groups
+        self.monitor, self.batch_norm_trains = plan.monitor, plan.batch_norm_trains
         self.phase_index = 0
         self.phase_start_epoch = 0
         self.moves_per_epoch = 1  # of the current phase's schedule
@@ -121,7 +126,8 @@ class PhasedModule(LightningModule):
     def begin_phase(self, index: int, start_epoch: int) -> None:
         """Freeze and unfreeze for phase `index`, which starts at `start_epoch` of the whole run."""
         self.phase_index, self.phase_start_epoch = index, start_epoch
-        self._frozen = set_trainable(self.model, trained_modules(self.model, self.phase.train))
+        trained = trained_modules(self.model, self.phase.train, self.batch_norm_trains)
+        self._frozen = set_trainable(self.model, trained)
         self.train()
 
     def set_rate(self, index: int, rate: float) -> None:

@@ -20,6 +20,7 @@ from src.evaluation.evidence import Evidence
 from src.evaluation.prediction import Outputs, Prediction
 from src.models.classifier import ImageClassifier
 from src.models.grad_cam import explain_batch
+from src.models.timm_classifier import image_classifier
 from src.runs.record import RunRecord
 from src.training.task import FineTuneTask
 
@@ -41,7 +42,7 @@ class ScoresTask(FineTuneTask):
 
     @classmethod
     def adapt(cls, net: nn.Module, record: RunRecord, head: Callable[..., Any], channels_last: bool) -> ImageClassifier:
-        model = ImageClassifier(net, record.preprocessing, channels_last)
+        model = image_classifier(net, record.preprocessing, channels_last)
         model.reset_classifier(len(record.class_names), head)
         return model
 

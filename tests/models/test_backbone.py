@@ -12,8 +12,9 @@ from torchvision.models.regnet import BlockParams
 from src.models.catalogue import classifier_names
 from src.models.classifier import ImageClassifier
 from src.models.heads import linear_head, mlp_head
+from src.models.loading import load_pretrained
 from src.models.preprocessing import Preprocessing
-from src.models.weights import build_backbone, find_weights, load_pretrained, preprocessing_of
+from src.models.weights import build_backbone, find_weights, preprocessing_of
 from src.models.weights_file import read_state_dict
 from src.settings.backbones import BACKBONES
 from src.settings.errors import ConfigError

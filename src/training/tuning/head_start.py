@@ -11,13 +11,12 @@ import numpy.typing as npt
 import torch
 from lightning import Trainer
 from torch import Tensor, nn
-from torchvision import models
 
 from src.cli.progress import progress_bar
 from src.data.module import ImageDataModule
 from src.data.targets import Rows
 from src.models.classifier import pooled
-from src.models.weights import find_weights, pretrained_head
+from src.models.weights import categories_of, find_weights, pretrained_head
 from src.settings.nodes import BackboneConfig
 from src.training.task import FineTuneTask
 from src.training.tuning.rehearsal import rehearsal
@@ -55,8 +54,8 @@ def start_from_pretrained(
         layer.weight.copy_(weight_KC.view_as(layer.weight))
         layer.bias.copy_(bias_K)
     log.info("Head: starts from the pretrained classes of %s training images", f"{len(rows):,}")
-    names = models.get_model_weights(backbone.name)["DEFAULT"].meta["categories"]
-    if len(task.class_names) <= NAMED_CLASSES and len(names) == len(source.bias):  # those of torchvision's weights
+    names = categories_of(backbone.name)
+    if len(task.class_names) <= NAMED_CLASSES and len(names) == len(source.bias):  # not those of other weights
         for class_name, p_S in zip(task.class_names, probabilities_KS, strict=True):
             most = p_S.topk(min(3, len(names)))
             seen = [f"{names[i]} {p:.0%}" for p, i in zip(most.values.tolist(), most.indices.tolist(), strict=True)]
