@@ -12,7 +12,7 @@ SRC = PROJECT_ROOT / "src"
 # From the bottom to the top: a folder imports itself and what stands before it.
 ORDER = (
     "evaluation", "settings", "files", "cli", "models", "data", "reports", "runs", "training", "tasks", "build",
-    "sweeps", "predicting", "comparing", "exporting", "serving", "publishing", "commands",
+    "sweeps", "choosing", "predicting", "comparing", "exporting", "serving", "publishing", "commands",
 )  # fmt: skip
 WITHOUT_TORCH = ("evaluation", "settings", "files", "cli", "reports", "sweeps", "comparing")
 LONGEST_FILE, LONGEST_FUNCTION, MOST_CFG = 200, 40, 15

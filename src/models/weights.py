@@ -101,11 +101,16 @@ def _replaced_in_classifiers(net: nn.Module) -> tuple[str, ...]:
     return (f"{find_head(net)}.", "aux1.", "aux2.", "AuxLogits.")
 
 
+def downloaded_from(weights: WeightsEnum) -> tuple[str, Path]:
+    """The address of torchvision's own weights, and the file that they are or would be in."""
+    return weights.url, Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
+
+
 def _pretrained_state_dict(name: str, weights: WeightsEnum | Path) -> dict[str, Tensor]:
     """Of a file, or torchvision's own from its cache or the network."""
     if isinstance(weights, Path):
         return with_eps_in_variances(name, read_state_dict(weights), weights.name)
-    file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
+    _, file = downloaded_from(weights)
     if not file.exists():
         log.info("Downloading the weights of %s: %s", name, weights.url)
     try:

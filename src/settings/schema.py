@@ -171,7 +171,29 @@ class CheckConfig:
     trainer: Annotated[dict[str, Any], nodes.TrainerSettings] = field(default_factory=dict)
 
 
-UNREAD = ("loss", "head", "augment", "param_groups", "trainer")  # of CheckConfig
+@dataclass
+class ChooseConfig:
+    backbones: Any = MISSING  # a name, or several
+    preset: str = MISSING
+    presets: dict[str, list[str]] = MISSING
+    budget_minutes: nodes.Positive | None = MISSING
+    output: str = MISSING
+    overwrite: bool = MISSING
+    spreadsheet_safe: bool = MISSING
+    data: Annotated[dict[str, Any], nodes.DataValues] = field(default_factory=dict)
+    task: nodes.TaskConfig = field(default_factory=nodes.TaskConfig)
+    trainer: Annotated[dict[str, Any], nodes.TrainerSettings] = field(default_factory=dict)
+    # What some tasks choose, and nobody reads here.
+    loss: Annotated[dict[str, Any], nodes.LossSettings] = field(default_factory=dict)
+    head: Annotated[dict[str, Any], nodes.HeadSettings] = field(default_factory=dict)
+    augment: nodes.Augmentation = field(default_factory=nodes.Augmentation)
+    param_groups: dict[str, Any] = field(default_factory=dict)
+
+
+UNREAD: dict[type, tuple[str, ...]] = {  # by the command, the groups of which a setting is of no use
+    CheckConfig: ("loss", "head", "augment", "param_groups", "trainer"),
+    ChooseConfig: ("loss", "head", "augment", "param_groups"),
+}
 
 
 def register() -> None:
@@ -190,5 +212,5 @@ def register() -> None:
 
 SCHEMAS = (
     TrainConfig, EvaluateConfig, PredictConfig, CompareConfig, PublishConfig, ServeConfig, ExplainConfig, ExportConfig,
-    CheckConfig,
+    CheckConfig, ChooseConfig,
 )  # fmt: skip
