@@ -46,9 +46,8 @@ def choose(cfg: DictConfig) -> None:
     trials = Trials(words, output / "candidates", probe, budget, candidates)
     results, untried = try_all(candidates, trials)
     if not results:
-        raise ConfigError(
-            "\n".join(["No candidate could be tried:", *(f"  {one.name}: {one.reason}" for one in untried)])
-        )
+        lines = (f"  {one.name}: {one.status}: {one.reason}" for one in untried)
+        raise ConfigError("\n".join(["No candidate could be ranked:", *lines]))
     table = trials.table
     ranking = ranked(results, probe, metric, cfg.task.mode == "max", table.labels, table.groups_N)
     write_all(output, ranking, untried, words, trials.device, cfg.spreadsheet_safe)
@@ -59,7 +58,7 @@ def choose(cfg: DictConfig) -> None:
 def require_whole_images(targets: str) -> None:
     """Raise ConfigError for targets of which a probe of whole images says nothing."""
     if targets in MOVE_WITH_PIXELS:
-        able = ", ".join(facts.words for kind, facts in TARGET_KINDS.items() if kind not in MOVE_WITH_PIXELS)
+        able = " or ".join(facts.words for kind, facts in TARGET_KINDS.items() if kind not in MOVE_WITH_PIXELS)
         raise ConfigError(
             f"src.choose ranks networks for {able} per image, and not for {TARGET_KINDS[targets].words}: whether a "
             "probe on features of boxes or pixels predicts what training makes of them has not been shown. Train "

@@ -35,9 +35,7 @@ def candidates_of(
         named = presets[preset]
     texts = [named] if isinstance(named, str) else list(named)
     if not texts:
-        raise ConfigError(
-            f"backbones=[] names no network: name some, backbones=[resnet18,resnet50]. {_listed(presets)}"
-        )
+        raise ConfigError(f"backbones=[] names no network: give some, [resnet18,resnet50]. {_listed(presets)}")
     return list(dict.fromkeys(parsed(str(text).strip()) for text in texts))
 
 

@@ -1,4 +1,4 @@
-"""One candidate after the other: its network as src.train builds it, its features, and what a linear probe reads there."""
+"""One candidate after the other: its network as src.train builds it, its features, and a linear probe of them."""
 
 import hashlib
 import logging
