@@ -94,7 +94,7 @@ def show(ranking: Ranking, untried: Sequence[Untried], words: Sequence[str], dev
     columns, rows = table_rows(ranking)
     table = Table(title=f"{ranking.images:,} images of train and val, {device}", title_justify="left")
     for number, name in enumerate(columns):
-        table.add_column(name, justify="right" if number else "left")
+        table.add_column(name, justify="right" if number else "left", overflow="fold")
     for place, row in zip(ranking.places, rows, strict=True):
         table.add_row(*row, style=None if place.tied else "dim")
     Console(width=None if sys.stdout.isatty() else 160).print(table, markup=False)

@@ -7,6 +7,7 @@ from torchvision.models import WeightsEnum
 
 from src.choosing.candidates import Candidate
 from src.models.weights import downloaded_from, find_weights
+from src.settings.errors import ConfigError
 from src.settings.options import options_of
 
 
@@ -24,7 +25,10 @@ def weights_to_download(candidate: Candidate) -> WeightsEnum | None:
     if candidate.weights == "null" or candidate.backbone.startswith("timm/"):
         return None
     own = options_of("backbone").get(candidate.backbone, {}).get("weights", "DEFAULT")
-    weights = find_weights(candidate.backbone, own if candidate.weights is None else candidate.weights)
+    try:
+        weights = find_weights(candidate.backbone, own if candidate.weights is None else candidate.weights)
+    except ConfigError as error:
+        raise ConfigError(f"backbones: '{candidate.text}': {error}") from error
     if not isinstance(weights, WeightsEnum) or downloaded_from(weights)[1].exists():
         return None
     return weights

@@ -109,7 +109,7 @@ def fitted(
 
         def ask(asked: npt.NDArray[np.bool_]) -> Floats:
             outputs_NK = standardised(features_NC[chosen(asked)]) @ weight_CK + bias_K
-            return outputs_NK.double().cpu().numpy()  # type: ignore[no-any-return]
+            return outputs_NK.double().cpu().numpy()
 
         return ask
 

@@ -18,6 +18,8 @@ def prepare(arguments: Sequence[str], config_name: str = "train") -> tuple[list[
     """
     sweeping = is_sweep(arguments)
     settings_typed, options = apart(gather_runs(arguments))
+    if config_name == "choose":
+        settings_typed = [re.sub(r"^backbones=([^\[{].*,.*)$", r"backbones=[\1]", text) for text in settings_typed]
     prepared = [readable(text, sweeping) for text in settings_typed]
     if config_name == "evaluate":  # what changes the run's own data, of which Hydra knows nothing
         prepared = [f"++{text.lstrip('+')}" if re.match(r"\+*data\.\w+=", text) else text for text in prepared]
