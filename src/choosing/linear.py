@@ -33,7 +33,7 @@ def logistic_path(x_NC: Tensor, labels: Tensor, classes: int, strengths: Sequenc
 
     Minimises mean cross-entropy + strength / 2 * (|weight|^2 + |bias - b|^2), where b says how often each class is
     there: the more the penalty counts, the nearer all answers are to that. `labels`: int64 [N], softmax over one class
-    per image; or float [N, K], 0 or 1, a regression for each class. Scikit-learn's C is 1 / (N * strength).
+    per image; or float [N, K], 0 or 1, sigmoid for each class. Scikit-learn's C is 1 / (N * strength).
     """
     if labels.ndim == 1:
         share_K = (torch.bincount(labels, minlength=classes) + 0.5) / (len(labels) + 0.5 * classes)
@@ -45,7 +45,7 @@ def logistic_path(x_NC: Tensor, labels: Tensor, classes: int, strengths: Sequenc
     bias_K = prior_K.clone().requires_grad_()
     for strength in strengths:
         optimizer = torch.optim.LBFGS(
-            [weight_CK, bias_K], max_iter=MOST_ITERATIONS, tolerance_grad=1e-6, tolerance_change=1e-10,
+            [weight_CK, bias_K], max_iter=MOST_ITERATIONS, tolerance_grad=1e-5, tolerance_change=1e-9,
             line_search_fn="strong_wolfe",
         )  # fmt: skip
 

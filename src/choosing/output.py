@@ -11,7 +11,7 @@ from rich.table import Table
 
 from src.choosing.ranking import Ranking
 from src.choosing.untried import Untried
-from src.choosing.words import commands, table_rows, verdict
+from src.choosing.words import commands, short_name, table_rows, verdict
 from src.evaluation.metric_facts import facts_of
 from src.files.csv_files import write_csv_file
 from src.files.whole_files import replaced, write_json
@@ -22,7 +22,7 @@ FILES = ("choose.csv", "choose.json", "choose.html")
 COLUMNS = (
     "rank", "backbone", "weights", "status", "metric", "score", "low", "high", "difference", "difference_low",
     "difference_high", "tied", "images_per_s_inference", "images_per_s_training", "parameters", "image_px", "features",
-    "reason",
+    "note",
 )  # fmt: skip
 OF_NETWORK = ("images_per_s_inference", "images_per_s_training", "parameters", "image_px", "features")
 
@@ -37,11 +37,11 @@ def rows_of(ranking: Ranking, untried: Sequence[Untried]) -> list[dict[str, Any]
             "metric": ranking.metric, "score": place.score, "low": place.interval[0], "high": place.interval[1],
             "difference": place.difference, "difference_low": place.difference_interval[0],
             "difference_high": place.difference_interval[1], "tied": place.tied,
-            **{name: facts[name] for name in OF_NETWORK}, "reason": facts["no_training_because"],
+            **{name: facts[name] for name in OF_NETWORK}, "note": facts["note"],
         })  # fmt: skip
     for one in untried:
         backbone, _, weights = one.name.partition("@")
-        row = {"backbone": backbone, "weights": weights or None, "status": one.status, "reason": one.reason}
+        row = {"backbone": backbone, "weights": weights or None, "status": one.status, "note": one.reason}
         rows.append(dict.fromkeys(COLUMNS) | row)
     return rows
 
@@ -65,7 +65,7 @@ def write_all(
 def write_page(path: Path, ranking: Ranking, untried: Sequence[Untried], words: Sequence[str], device: str) -> None:
     columns, rows = table_rows(ranking)
     bars = [
-        Bar(place.result.name, place.score, place.interval, not place.tied, place is ranking.first)
+        Bar(short_name(place.result.name), place.score, place.interval, not place.tied, place is ranking.first)
         for place in ranking.places
     ]
     facts = facts_of(ranking.metric)
@@ -76,17 +76,24 @@ def write_page(path: Path, ranking: Ranking, untried: Sequence[Untried], words: 
         "that never saw its part of the data. Intervals say what other images of the same kind would give, not what "
         "another training would; differences are over the same images.</p>"
     )
-    lost = html_table(["backbone", "", "why"], [[one.name, one.status, one.reason] for one in untried], texts=3)
+    single = "".join(f"<li>{escape(line)}</li>" for line in notes(ranking, untried))
     go_on = "\n".join(commands(ranking, words))
     parts = [
         "<h1>Which pretrained network</h1>",
         f'<div class="verdict">{"<br>".join(escape(line) for line in verdict(ranking))}</div>',
         section("Ranking", explained, chart(draw_ranking(bars, ranking.metric), "Scores with their intervals")),
         section("All numbers", html_table(columns, rows, sortable=True), f"<p>Speed: {escape(device)}.</p>"),
-        section("Not ranked", lost) if untried else "",
+        section("Notes", f"<ul>{single}</ul>" if single else ""),
         section("Go on", f"<pre>{escape(go_on)}</pre>", "<p>The second trains the head alone, within seconds.</p>"),
     ]
     write_document(path, "Which pretrained network", parts, SORTING)
+
+
+def notes(ranking: Ranking, untried: Sequence[Untried]) -> list[str]:
+    """Lines about single candidates."""
+    facts = [(place.result.name, place.result.facts["note"]) for place in ranking.places]
+    lines = [f"note: {name}: {note}" for name, note in facts if note]
+    return lines + [f"{one.status}: {one.name}: {one.reason}" for one in untried]
 
 
 def show(ranking: Ranking, untried: Sequence[Untried], words: Sequence[str], device: str) -> None:
@@ -98,8 +105,8 @@ def show(ranking: Ranking, untried: Sequence[Untried], words: Sequence[str], dev
     for place, row in zip(ranking.places, rows, strict=True):
         table.add_row(*row, style=None if place.tied else "dim")
     Console(width=None if sys.stdout.isatty() else 160).print(table, markup=False)
-    for one in untried:
-        print(f"{one.status}: {one.name}: {one.reason}")
+    for line in notes(ranking, untried):
+        print(line)
     print("", *verdict(ranking), "", "Go on with it, everything trained, or the head alone within seconds:", sep="\n")
     for command in commands(ranking, words):
         print(f"  {command}")

@@ -87,7 +87,7 @@ def _surprise(logits_NK: Floats, labels_N: npt.NDArray[Any]) -> Floats:
 
 
 class TagProbe(LinearProbe):
-    """Any number of classes per image: a logistic regression for each."""
+    """Any number of classes per image: sigmoid."""
 
     measures = ("map", "loss")
 

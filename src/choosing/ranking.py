@@ -23,8 +23,8 @@ Facts = Mapping[str, Any]
 class Result:
     """What the probe of a candidate made of the images at `rows_N` of the table; `facts` go into the files as they are.
 
-    Of its network: backbone, weights, image_px, features, parameters, images_per_s_inference, images_per_s_training.
-    Of the probe: strengths, temperatures, seconds.
+    Of its network: backbone, weights, image_px, features, parameters, images_per_s_inference, images_per_s_training,
+    and a `note` if there is something to say. Of the probe: strengths, temperatures. And the seconds of all this.
     """
 
     name: str

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from src.cli.progress import progress_bar
 from src.data.module import ImageDataModule
 from src.data.targets import Rows
 from src.models.classifier import pooled
+from src.models.weights import find_weights
+from src.runs.checkpoint import load_checkpoint
 from src.runs.run import TrainingRun
 from src.settings.errors import ConfigError
 from src.tasks.lookup import task_class
@@ -39,6 +42,7 @@ log = logging.getLogger(__name__)
 VERSION = 1  # of what is kept of a candidate: another number makes all of it anew
 FOLDS = 5  # where data.folds says nothing
 POOLED_AT_ONCE = 1024  # images
+TRAINED_ON_THEM = "these weights come from a run on these very images: what a probe says of them is too good"
 
 
 class Trials:
@@ -76,6 +80,7 @@ class Trials:
         task = self.built(candidate, run, datamodule)
         trainer = build_trainer(run)
         self.device = device_words(trainer)
+        note = self.note_on(run)
         with rehearsal(task, datamodule, trainer) as copied:
             file = self.folder / f"{self.key(copied, datamodule)}.npz"
             if (before := read_result(file, candidate.text)) is not None:
@@ -84,7 +89,11 @@ class Trials:
             self.budget.require_some()
             features_NC, read_N = self.features(datamodule, copied)
             speed = images_per_second(copied, datamodule, trainer)
-        result = self.probed(candidate, task, features_NC, read_N, speed, start)
+        result = self.probed(candidate, task, features_NC, read_N)
+        inference, training, why = speed
+        speeds = {"images_per_s_inference": inference, "images_per_s_training": training}
+        facts = {**result.facts, **speeds, "note": note or why, "seconds": time.perf_counter() - start}
+        result = replace(result, facts=facts)
         write_result(file, result)
         return result
 
@@ -135,15 +144,19 @@ class Trials:
         order = np.argsort(rows_N)
         return torch.cat(features)[torch.from_numpy(order).to(task.device)], rows_N[order]
 
-    def probed(
-        self,
-        candidate: Candidate,
-        task: FineTuneTask,
-        features_NC: Tensor,
-        rows_N: Rows,
-        speed: tuple[float, float | None, str],
-        start: float,
-    ) -> Result:
+    def note_on(self, run: TrainingRun) -> str:
+        """A sentence if these are the weights of a run on these very images: a probe of them flatters."""
+        backbone = run.settings.backbone
+        file = None if backbone.name.startswith("timm/") else find_weights(backbone.name, backbone.weights)
+        if not isinstance(file, Path) or file.suffix != ".ckpt":
+            return ""
+        try:
+            seen = load_checkpoint(file)[1].data_fingerprint
+        except ConfigError:  # of another program
+            return ""
+        return TRAINED_ON_THEM if seen == self.table.fingerprint() else ""
+
+    def probed(self, candidate: Candidate, task: FineTuneTask, features_NC: Tensor, rows_N: Rows) -> Result:
         if not features_NC.isfinite().all():
             raise ConfigError("What the network makes of the images is not finite: these weights are of no use.")
         probe = self.probe(self.table.labels[rows_N], len(self.table.class_names))
@@ -151,19 +164,14 @@ class Trials:
         with progress_bar() as progress:
             bar = progress.add_task("linear probe", total=steps(int(self.parts.max()) + 1), speed="", loss="")
             found = cross_validated(probe, features_NC, part_N, lambda: progress.update(bar, advance=1))
-        inference, training, why = speed
         facts: dict[str, Any] = {
             "backbone": candidate.backbone,
             "weights": candidate.weights,
             "image_px": task.record.preprocessing.crop_px,
             "features": features_NC.shape[1],
             "parameters": sum(p.numel() for p in task.model.net.parameters()),
-            "images_per_s_inference": inference,
-            "images_per_s_training": training,
-            "no_training_because": why,
             "strengths": found.strengths,
             "temperatures": found.temperatures,
-            "seconds": time.perf_counter() - start,
         }
         return Result(candidate.text, rows_N, probe.keep(found.outputs_NK), facts)
 

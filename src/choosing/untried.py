@@ -1,7 +1,7 @@
 """Candidates without a result: why, and how to get it."""
 
 from dataclasses import dataclass
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 
 from torchvision.models import WeightsEnum
 
@@ -35,6 +35,7 @@ def weights_to_download(candidate: Candidate) -> WeightsEnum | None:
 
 
 def how_to_get(candidate: Candidate, weights: WeightsEnum) -> str:
+    """For a machine without a network."""
     url, file = downloaded_from(weights)
     return (
         f"its weights are not on this machine, and cannot be downloaded from here. Put {url} at {file}, or name a "
@@ -45,4 +46,4 @@ def how_to_get(candidate: Candidate, weights: WeightsEnum) -> str:
 def is_offline(error: BaseException) -> bool:
     """Whether a download failed for want of a network, as every other one then would."""
     cause = error.__cause__
-    return isinstance(cause, URLError | TimeoutError | ConnectionError) and not isinstance(cause, HTTPError)
+    return isinstance(cause, OSError) and not isinstance(cause, HTTPError)

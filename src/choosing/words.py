@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterable, Sequence
+from pathlib import PurePath
 
 from src.choosing.budget import DoesNotFit
 from src.choosing.candidates import Candidate, parsed
@@ -32,6 +33,12 @@ def table_rows(ranking: Ranking) -> tuple[list[str], list[list[str]]]:
             ]
         )
     return columns, rows
+
+
+def short_name(name: str) -> str:
+    """Of a file of weights its last part alone, with its folder."""
+    backbone, at, weights = name.partition("@")
+    return f"{backbone}{at}{'/'.join(PurePath(weights).parts[-2:])}" if "/" in weights else name
 
 
 def value_text(value: float) -> str:

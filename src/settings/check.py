@@ -12,9 +12,10 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 
 from src.settings.contradictions import contradictions, data_contradictions
+from src.settings.data_commands import UNREAD
 from src.settings.errors import ConfigError, did_you_mean
 from src.settings.rules import is_declared, wrong_value, wrong_values
-from src.settings.schema import UNREAD, EvaluateConfig, TrainConfig
+from src.settings.schema import EvaluateConfig, TrainConfig
 
 # Settings whose values are taken as they are typed: paths, and names out of the user's data.
 PATHS = (
