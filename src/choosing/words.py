@@ -89,6 +89,7 @@ def quickest(places: Sequence[Place]) -> Place:
 
 def commands(ranking: Ranking, words: Iterable[str]) -> list[str]:
     """To go on with the first: everything trains; and the head alone, on the features that are kept already."""
+    words = [word for word in words if not word.lstrip("+").startswith("data.cache=")]  # auto finds the features
     chosen = [*words, *parsed(ranking.first.result.name).settings]
     everything = shlex.join(["python", "-m", "src.train", *chosen])
     return [everything, f"{everything} freeze=head_only augment=none"]

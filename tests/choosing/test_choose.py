@@ -74,10 +74,11 @@ def test_what_was_found_is_kept_and_a_run_of_the_head_alone_finds_the_features(
     choose: Choose, offline: list[str], tmp_path: Path
 ) -> None:
     wanted = "backbones=[squeezenet1_1@null,resnet18,squeezenet1_1,resnet34]"
-    assert choose(wanted).status == 0
+    assert choose(wanted, "data.cache=images").status == 0
     assert len(offline) == 1, "where there is no network, the second one is not even asked for"
     rows, entries = table_in(tmp_path / "choose"), sorted((tmp_path / "cache").iterdir())
-    assert len(entries) == 4  # train and val of two networks
+    kinds = [entry.name.split("_")[0] for entry in entries]
+    assert kinds == ["features"] * 4 + ["images"] * 2  # train and val; both networks see the same pixels
     again = choose(wanted)
     assert again.status == 0 and again.err.count("as it was found before") == 2
     assert table_in(tmp_path / "choose") == rows
@@ -146,7 +147,10 @@ def test_ties_are_said_to_be_ties() -> None:
     said = " ".join(verdict(ranking))
     assert "resnet50 comes first, but cannot be told apart from good: on 200 images" in said
     assert "good trains 3.0 times as fast" in said
-    assert commands(ranking, ["data.root=a b"])[0] == "python -m src.train 'data.root=a b' backbone=resnet50"
+    assert (
+        commands(ranking, ["data.root=a b", "data.cache=images"])[0]
+        == "python -m src.train 'data.root=a b' backbone=resnet50"
+    )
     of_group_N = np.arange(200) // 100  # two patients: nothing can be said about a third
     apart = ranked(results, ClassProbe, "acc", True, labels_N, of_group_N)
     assert np.ptp(apart.first.interval) != pytest.approx(np.ptp(ranking.first.interval))
