@@ -74,12 +74,7 @@ def open_image(
             if isinstance(path, str | Path):
                 file = stack.enter_context(open_regular_file(path))
             image = stack.enter_context(Image.open(file, formats=formats))
-            width, height = image.size
-            if width * height > max_megapixels * 1e6:
-                raise UnreadableImage(f"{width} x {height} pixels are more than data.max_megapixels={max_megapixels:g}")
-            if max(image.size) > MAX_ASPECT_RATIO * min(image.size):
-                ratio = f"one side is more than {MAX_ASPECT_RATIO} times the other"
-                raise UnreadableImage(f"{width} x {height} pixels: {ratio}")
+            refuse_size(image.size, max_megapixels)
             yield image
     except UnreadableImage:
         raise
@@ -89,6 +84,16 @@ def open_image(
         for name in (repr(str(path)), repr(path), repr(file)):
             reason = reason.replace(name, "")
         raise UnreadableImage(reason.strip(" :") or type(error).__name__) from error
+
+
+def refuse_size(size_wh: tuple[int, int], max_megapixels: float = MAX_MEGAPIXELS) -> None:
+    """Raise UnreadableImage for more pixels than may be decoded, and for sides too unlike to be scaled."""
+    width, height = size_wh
+    if width * height > max_megapixels * 1e6:
+        raise UnreadableImage(f"{width} x {height} pixels are more than data.max_megapixels={max_megapixels:g}")
+    if max(size_wh) > MAX_ASPECT_RATIO * min(size_wh):
+        ratio = f"one side is more than {MAX_ASPECT_RATIO} times the other"
+        raise UnreadableImage(f"{width} x {height} pixels: {ratio}")
 
 
 def decode(image: Image.Image, needed_px: int | None = None) -> Image.Image:

@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
+MOST_AT_ONCE, PIXELS_AT_ONCE = 32, 32 * 256**2  # images of a batch, and their pixels as the network sees them
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -36,6 +38,11 @@ class Preprocessing:
         """Beside an image that is fitted in, RGB 0..255: the mean colour, which becomes 0 in front of the network."""
         red, green, blue = (min(max(round(255 * share), 0), 255) for share in self.mean)
         return red, green, blue
+
+    @property
+    def usual_batch_size(self) -> int:
+        """For predictions: images that need about as much memory as a few small ones, whatever their size."""
+        return max(1, min(MOST_AT_ONCE, PIXELS_AT_ONCE // (self.crop_px * self.resize_px)))
 
     def with_size(self, image_size_px: int | None, resize_px: int | None, resize_mode: str | None = None) -> Self:
         """The same for another size or way of resizing; None keeps what it is, of `resize_px` the share of crop_px."""

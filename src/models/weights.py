@@ -61,6 +61,11 @@ def find_weights(name: str, weights: str | None) -> Weights:
     raise ConfigError(f"backbone.weights='{weights}' does not exist (looked in {Path.cwd()}).")
 
 
+def downloaded_from(weights: WeightsEnum) -> tuple[str, Path]:
+    """The address of torchvision's own weights, and the file that they are or would be in."""
+    return weights.url, Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
+
+
 def preprocessing_of(name: str, weights: Weights) -> Preprocessing:
     """The evaluation preset of these weights; files and random weights take that of torchvision's default weights."""
     if name in (*detector_names(), *mask_detector_names()):
@@ -99,11 +104,6 @@ def build_backbone(name: str, weights: Weights, image_size_px: int) -> nn.Module
 def _replaced_in_classifiers(net: nn.Module) -> tuple[str, ...]:
     """How the names begin of what a classifier does not get: the head, and the auxiliary classifiers."""
     return (f"{find_head(net)}.", "aux1.", "aux2.", "AuxLogits.")
-
-
-def downloaded_from(weights: WeightsEnum) -> tuple[str, Path]:
-    """The address of torchvision's own weights, and the file that they are or would be in."""
-    return weights.url, Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
 
 
 def _pretrained_state_dict(name: str, weights: WeightsEnum | Path) -> dict[str, Tensor]:

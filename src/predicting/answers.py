@@ -22,8 +22,6 @@ from src.predicting.results import Result
 from src.predicting.tiles import Tiling
 from src.settings.errors import ConfigError
 
-MOST_AT_ONCE, PIXELS_AT_ONCE = 32, 32 * 256**2  # images of a batch, and their pixels as the network sees them
-
 
 @dataclass(frozen=True)
 class HowToPredict:
@@ -32,7 +30,7 @@ class HowToPredict:
     `abstain_below`: no prediction where the confidence is less; `score_threshold`: of boxes, instead of the model's
     own; `tiling`: of images larger than a tile; `draw`: the folder for images with what is said drawn on them; `masks`:
     the one for masks; `keep_embeddings`: what the head gets, of each image; `batch_size`: None = as many as
-    `usual_batch_size` says.
+    the preprocessing's `usual_batch_size`.
     """
 
     abstain_below: float | None = None
@@ -60,7 +58,7 @@ class Answers:
         if how.keep_embeddings:
             require_vectors(model)
         self.model, self.how = model, how
-        self.batch_size = how.batch_size or usual_batch_size(model.preprocessing)
+        self.batch_size = how.batch_size or model.preprocessing.usual_batch_size
         self.embeddings: list[Tensor] = []
 
     def of(self, folder: Path, paths: list[str]) -> Iterator[Iterator[Result]]:
@@ -117,11 +115,6 @@ def require_vectors(model: TrainedModel) -> None:
     if (handle := model.task.watch_features(lambda _: None)) is None:
         raise ConfigError("embeddings=true: this model makes no single vector of an image. Leave it false.")
     handle.remove()
-
-
-def usual_batch_size(preprocessing: Preprocessing) -> int:
-    """Images that need about as much memory as a few small ones, whatever their size."""
-    return max(1, min(MOST_AT_ONCE, PIXELS_AT_ONCE // (preprocessing.crop_px * preprocessing.resize_px)))
 
 
 def image_batches(

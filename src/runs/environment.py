@@ -16,8 +16,9 @@ from src.settings.project import PROJECT_ROOT
 
 def environment(fingerprint: str) -> dict[str, Any]:
     """As it stands in environment.json."""
-    spec = getattr(sys.modules["__main__"], "__spec__", None)
-    module = spec.name if spec is not None else Path(sys.argv[0]).name
+    module = Path(sys.argv[0]).name
+    if not module.startswith("src.") and (spec := getattr(sys.modules["__main__"], "__spec__", None)) is not None:
+        module = spec.name  # of a command; what Python code calls says its own name (src/library.py)
     return {
         "command": " ".join([Path(sys.executable).name, "-m", module, *sys.argv[1:]]),
         "git_commit": git("rev-parse", "HEAD"),
