@@ -49,8 +49,8 @@ def parsed(text: str) -> Candidate:
     if name not in BACKBONES and not name.startswith("timm/"):
         hint = did_you_mean(name, BACKBONES)
         raise ConfigError(
-            f"backbones: '{name}' is no classifier of torchvision.{hint} Each is a name, or name@weights with a file, "
-            "a run directory or null (random weights). python -m src.train --help lists the names."
+            f"backbones: '{name}' is no classifier of torchvision.{hint} Each is a name, timm/<name>, or name@weights "
+            "with a file, a run directory or null (random weights). python -m src.train --help lists the names."
         )
     return Candidate(name, weights if at else None)
 

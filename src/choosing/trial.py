@@ -147,7 +147,7 @@ class Trials:
     def note_on(self, run: TrainingRun) -> str:
         """A sentence if these are the weights of a run on these very images: a probe of them flatters."""
         backbone = run.settings.backbone
-        file = None if backbone.name.startswith("timm/") else find_weights(backbone.name, backbone.weights)
+        file = find_weights(backbone.name, backbone.weights)
         if not isinstance(file, Path) or file.suffix != ".ckpt":
             return ""
         try:

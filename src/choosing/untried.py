@@ -22,7 +22,7 @@ class Untried:
 
 def weights_to_download(candidate: Candidate) -> WeightsEnum | None:
     """torchvision's own, if they are not on this machine yet. Raises ConfigError for weights that are nowhere."""
-    if candidate.weights == "null" or candidate.backbone.startswith("timm/"):
+    if candidate.weights == "null":
         return None
     own = options_of("backbone").get(candidate.backbone, {}).get("weights", "DEFAULT")
     try:
