@@ -96,6 +96,7 @@ ROWS = [
     Row("default", "digit scenes, pixels"),
     Row("random weights", "digit scenes, pixels", ("backbone.weights=null",)),
     Row("plain loop", "digit scenes, pixels", plain=True),
+    Row("plain loop, AdamW", "digit scenes, pixels", ("--adamw",), plain=True),
     Row("default", "digit scenes, masks"),
     Row("plain loop", "bccd", plain=True),
     Row("boxes", "bccd", ("experiment=boxes", FLIPPED)),

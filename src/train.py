@@ -32,9 +32,8 @@ def train(cfg: DictConfig) -> float | None:
         from src.runs.opening import open_run
         from src.tasks.lookup import task_class
         from src.tasks.results import measure_and_write
-        from src.training.fit import describe, fit_phases
-        from src.training.tuning.batch_size import use_best_batch_size
-        from src.training.tuning.head_start import start_from_pretrained
+        from src.training.fit import describe, fit_phases, prepare_fit
+        from src.training.logged import open_services
 
     run = open_run(cfg, sys.argv[1:])
     settings = run.settings
@@ -44,20 +43,15 @@ def train(cfg: DictConfig) -> float | None:
     datamodule.require_readable()
     task = build_task(task_class(settings.task.name), run, datamodule)
     trainer = build_trainer(run)
-    run.require_same_batches(trainer.world_size)
-    datamodule.require_images_for(trainer.world_size)
-    describe(task, datamodule.table, trainer)
-    if run.reads_weights and chosen_experiment() is None and (advice := advise_recipe(settings, datamodule.table)):
-        log.info("%s", advice)
-    if settings.batch_size_find and run.tries_out:
-        use_best_batch_size(task, datamodule, trainer)
-    if trainer.is_global_zero:
-        run.write_facts(datamodule, task.record)
-    task.start_clock(run.seconds_before)
-    if settings.head.get("start") == "pretrained" and run.tries_out:
-        start_from_pretrained(settings.backbone, task, datamodule, trainer)
-    fit_phases(run, task, datamodule, trainer)
-    return measure_and_write(run, task, datamodule, trainer, typed_settings()).get(task.monitor)
+    with open_services(trainer, run):
+        run.require_same_batches(trainer.world_size)
+        datamodule.require_images_for(trainer.world_size)
+        describe(task, datamodule.table, trainer)
+        if run.reads_weights and chosen_experiment() is None and (advice := advise_recipe(settings, datamodule.table)):
+            log.info("%s", advice)
+        prepare_fit(run, task, datamodule, trainer, typed_settings())
+        fit_phases(run, task, datamodule, trainer)
+        return measure_and_write(run, task, datamodule, trainer, typed_settings()).get(task.monitor)
 
 
 main = Command(train, "train").main

@@ -24,6 +24,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
+from support.composing import compose_each_once
 
 from src.cli import command as cli
 from src.cli.log import quieten_libraries
@@ -40,6 +41,7 @@ COLORS = {"blue": (60, 90, 220), "green": (60, 200, 90), "red": (220, 70, 60)}
 def project() -> Iterator[None]:
     register()
     cli.register_resolvers()
+    compose_each_once()
     gc.freeze()  # what was imported is no garbage: each full collection would look through millions of objects again
     yield
     gc.unfreeze()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from src.cli.quoting import quoted, readable
 from src.settings.errors import ConfigError
+from src.settings.loggers import require_no_secret
 
 SEVERAL = re.compile(r".*,|(?:range|choice|interval|glob|shuffle|sort)\(")  # values of a sweep
 
@@ -14,12 +15,14 @@ def prepare(arguments: Sequence[str], config_name: str = "train") -> tuple[list[
     """The command line as Hydra takes it, and what it changes in a resumed run: `key=value`, and `~key`.
 
     With resume=, the other settings come second, since it is the resumed run's settings that they change and not the
-    defaults. Raises ConfigError for an empty path, and for what is no setting at all.
+    defaults. Raises ConfigError for an empty path, for a secret, and for what is no setting at all.
     """
     sweeping = is_sweep(arguments)
     settings_typed, options = apart(gather_runs(arguments))
     if config_name == "choose":
         settings_typed = [re.sub(r"^backbones=([^\[{].*,.*)$", r"backbones=[\1]", text) for text in settings_typed]
+    for text in settings_typed:
+        require_no_secret(text)
     prepared = [readable(text, sweeping) for text in settings_typed]
     if config_name == "evaluate":  # what changes the run's own data, of which Hydra knows nothing
         prepared = [f"++{text.lstrip('+')}" if re.match(r"\+*data\.\w+=", text) else text for text in prepared]

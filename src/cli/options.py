@@ -15,7 +15,7 @@ from src.cli.quoting import is_group
 from src.settings.errors import did_you_mean
 from src.settings.project import CONF_DIR
 
-GROUP_OVERRIDE = re.compile(r"^\+?([a-z_/]+)=([\w.-]+)$")
+GROUP_OVERRIDE = re.compile(r"^\+?([a-z_/]+)=([\w.-]+|\[[\w., -]+\])$")
 
 
 def option_names(group: str) -> list[str]:
@@ -26,7 +26,13 @@ def option_names(group: str) -> list[str]:
 
 
 def read_option(group: str, option: str) -> dict[str, Any]:
-    """`conf/<group>/<option>.yaml` with the files that it builds on; empty for options without a file."""
+    """`conf/<group>/<option>.yaml` with the files that it builds on; empty for options without a file.
+
+    `[a,b]` stands for both.
+    """
+    if option.startswith("["):
+        named = re.findall(r"[\w.-]+", option)
+        return {key: value for name in named for key, value in read_option(group, name).items()}
     file = CONF_DIR / group / f"{option}.yaml"
     if not file.exists():
         return {}
@@ -38,7 +44,10 @@ def read_option(group: str, option: str) -> dict[str, Any]:
 def yaml_values() -> dict[str, Any]:
     """What the yaml files say for the groups in which this command line changes values, to compare the kinds."""
     groups = {text.lstrip("+").split(".")[0] for text in HydraConfig.get().overrides.task if "." in text.split("=")[0]}
-    choices = HydraConfig.get().runtime.choices
+    # Of several options of a group Hydra says nothing.
+    found = (GROUP_OVERRIDE.match(text) for text in HydraConfig.get().overrides.task)
+    several = {match[1]: match[2] for match in found if match and match[2].startswith("[")}
+    choices = {**HydraConfig.get().runtime.choices, **several}
     return {group: read_option(group, str(choices[group])) for group in groups if group in choices}
 
 

@@ -109,7 +109,7 @@ def held(folder: Path, trust: bool = False) -> Iterator[None]:
 
 def link_out_of(folder: Path) -> Path | None:
     """A link where a run writes, if one leads out of its directory: a file in it, or one of its folders or in these."""
-    folders = ("checkpoints", "checkpoints/soup", "report", "tensorboard", "csv")
+    folders = ("checkpoints", "checkpoints/soup", "report", "tensorboard", "csv", "wandb", "comet")
     written = [path for path in folder.iterdir() if path.name in folders or not path.is_dir()]
     written += [path for name in folders for path in (folder / name).glob("*")]
     return next((p for p in written if p.is_symlink() and not p.resolve().is_relative_to(folder.resolve())), None)

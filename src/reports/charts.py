@@ -1,4 +1,4 @@
-"""Charts as images, for pages and TensorBoard alike: metrics by epoch, precision, errors, calibration, range test."""
+"""Charts as images, for pages and loggers alike: metrics by epoch, precision, errors, calibration, range test."""
 
 import math
 from collections.abc import Mapping

@@ -59,7 +59,7 @@ class RunReport:
         return self.measured[-1].split
 
     def figure(self, name: str, image: Image.Image, alt: str) -> str:
-        """HTML of a chart, which TensorBoard gets too, by this name."""
+        """HTML of a chart, which the loggers get too, by this name."""
         self.figures[name] = image
         return chart(image, alt)
 

@@ -79,7 +79,8 @@ def resumed_settings(own: DictConfig, before: Interrupted, changes: Sequence[str
     if not own.trust:
         require_own_targets(settings, before.file)
         plain = cast(dict[str, Any], OmegaConf.to_container(own, resolve=True))
-        require_own_paths(settings, plain, before.file, run_dir)
+        changed = [text.lstrip("+").partition("=")[0] for text in changes]
+        require_own_paths(settings, plain, before.file, run_dir, changed)
     resumed = cast(DictConfig, OmegaConf.merge(OmegaConf.structured(TrainConfig), plain_config(settings)))
     resumed.trust = own.trust  # of this command, whatever the file says
     if not own.trust:

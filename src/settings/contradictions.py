@@ -5,6 +5,7 @@ from typing import Any
 
 from src.evaluation.metric_facts import facts_of
 from src.settings.backbones import OWN_HEADS
+from src.settings.loggers import logger_problems
 from src.settings.object_contradictions import object_problems
 from src.settings.options import chosen_as, options_of, tasks_for
 from src.settings.processes import process_problems
@@ -19,6 +20,7 @@ def contradictions(settings: TrainConfig) -> Iterator[str]:
         phase_problems,
     ):  # fmt: skip
         yield from problems(settings)
+    yield from logger_problems(settings.logger)
 
 
 def weight_problems(settings: TrainConfig) -> Iterator[str]:

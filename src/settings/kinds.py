@@ -32,7 +32,8 @@ KINDS = {
         ("torch.optim.lr_scheduler.LRScheduler", "torch.optim.lr_scheduler.ReduceLROnPlateau"),
     ),
     r"callbacks\.\w+": Kind("callback", "", ("lightning.pytorch.callbacks", "src."), ("lightning.Callback",)),
-    r"logger\.\w+": Kind("logger", "", ("lightning.pytorch.loggers",), ("lightning.pytorch.loggers.Logger",)),
+    r"logger\.\w+": Kind(
+        "logger", "", ("lightning.pytorch.loggers", "src.training.loggers."), ("lightning.pytorch.loggers.Logger",)),
     r"trainer": Kind("trainer", "", ("lightning.pytorch.trainer",), ("lightning.Trainer",)),
     r"trainer\.profiler": Kind(
         "profiler", "", ("lightning.pytorch.profilers",), ("lightning.pytorch.profilers.Profiler",)

@@ -8,8 +8,9 @@ from omegaconf import OmegaConf
 from src.settings.project import CONF_DIR, PROJECT_ROOT
 
 
+@cache
 def options_of(group: str) -> dict[str, dict[str, Any]]:
-    """Values by the option's name, without those of the files that an option builds on."""
+    """Values by the option's name, without those of the files that an option builds on; to be read only."""
     files = sorted((CONF_DIR / group).glob("*.yaml"))
     return {file.stem: cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(file))) for file in files}
 

@@ -6,7 +6,7 @@ belongs. A name is compared before anything is imported, and what it stands for 
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,18 +74,23 @@ def is_own(name: Any, kind: Kind) -> bool:
         return False
 
 
-def require_own_paths(settings: dict[str, Any], own: dict[str, Any], file: Path, run_dir: Path) -> None:
-    """Raise ConfigError if callbacks or loggers of a file's settings would write outside the run's directory.
+def require_own_paths(
+    settings: dict[str, Any], own: dict[str, Any], file: Path, run_dir: Path, changed: Collection[str] = ()
+) -> None:
+    """Raise ConfigError if callbacks or loggers of a file's settings would write outside the run's directory, or send
+    what they log to where the file says.
 
     `settings`, of `file`, have the paths of the run as it lies now. What `own`, the settings of this command line, say
-    too is the user's own word. `run_dir` is absolute.
+    too is the user's own word, and so are the keys `changed`, which it gives anew. `run_dir` is absolute.
     """
     said = dict(leaves(own))
     for key, value in texts(settings):
-        if key.startswith(WRITTEN) and said.get(key) != value and leaves_folder(key, value, run_dir):
+        if key in changed or not key.startswith(WRITTEN) or said.get(key) == value:
+            continue
+        if leaves_folder(key, value, run_dir):
             raise ConfigError(
                 f"'{file}' asks for {key}={value!r}, by which something outside the run's directory {run_dir} might be "
-                f"written. If that is right, trust=true allows it, or give {key}=<path> yourself."
+                f"written, or sent to somebody. If that is right, trust=true allows it, or give {key}=<value> yourself."
             )
 
 
@@ -97,12 +102,16 @@ def texts(settings: dict[str, Any]) -> Iterator[tuple[str, str]]:
                 yield key, inner
 
 
-PATH_KEYS = re.compile(r"(^|_)(dir|dirpath|output|path|file|folder|root)$|dirpath|save_dir")
+PATH_KEYS = re.compile(r"(^|_)(dir|dirpath|directory|output|path|file|folder|root)$|dirpath|save_dir")
+# Servers, stores and accounts to which a logger would send the images; what lies deeper may be any of these.
+ADDRESS_KEYS = re.compile(r"logger\.\w+\.(.*(uri|url|location|host|entity|workspace|teamspace)|(?!tags\.).*\..*)")
 # What ModelCheckpoint may put into a file's name: numbers as numbers, and no fill characters, which could be slashes.
 PLACEHOLDER = re.compile(r"\{[\w/]+(:0?\d*(\.\d+)?[dfeg]?)?\}")
 
 
 def leaves_folder(key: str, value: str, run_dir: Path) -> bool:
+    if ADDRESS_KEYS.fullmatch(key):
+        return True
     rest = value.removeprefix(str(run_dir))
     if "://" in value or "$" in rest or "~" in rest or re.search(r"[{}]", PLACEHOLDER.sub("", rest)):
         return True  # another machine; variables that loggers expand; formats that make slashes

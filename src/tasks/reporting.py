@@ -23,9 +23,9 @@ from src.reports.run_report import RunReport, TaskWords
 from src.runs.environment import environment, peak_memory
 from src.tasks.lookup import part_of
 from src.training.embeddings import log_embeddings
+from src.training.logged import log_image, log_table
 from src.training.measure import Measured
 from src.training.task import FineTuneTask
-from src.training.tensorboard import add_figure
 
 MAX_PROBABILITY_COLUMNS = 100
 
@@ -49,22 +49,25 @@ def write_report(folder: Path, report: RunReport, task: FineTuneTask) -> None:
 def write_tables(
     folder: Path, task: FineTuneTask, table: ImageTable, splits: Sequence[Evidence], trainer: Trainer, safe: bool
 ) -> None:
-    """The predictions of each split, and the task's tables; of test its figures, which go into TensorBoard too.
+    """The predictions of each split, and the task's tables; of test its figures. All of it goes into the loggers too.
 
     `safe`: for spreadsheets, see CsvWriter.
     """
     folder.mkdir(exist_ok=True)
     for evidence in splits:
-        write_predictions(folder / f"{evidence.split}_predictions.csv", task, table, evidence, safe)
+        split = evidence.split
+        write_predictions(folder / f"{split}_predictions.csv", task, table, evidence, safe)
+        log_table(trainer, f"{split}/predictions", folder / f"{split}_predictions.csv")
         if not len(evidence):
             continue
         for name, (columns, rows) in report_part(task).tables(task, table, evidence).items():
-            write_csv_file(folder / f"{evidence.split}_{name}.csv", columns, rows, safe)
+            write_csv_file(folder / f"{split}_{name}.csv", columns, rows, safe)
+            log_table(trainer, f"{split}/{name}", folder / f"{split}_{name}.csv")
         if evidence.split != "test":
             continue
         for name, image in task.figures(table, evidence).items():
             image.save(folder / f"{name.replace('/', '_')}.png")
-            add_figure(trainer, name, image.copy)
+            log_image(trainer, name, image.copy)
 
 
 def write_run_report(
@@ -75,7 +78,7 @@ def write_run_report(
     metrics: dict[str, Any],
     trainer: Trainer,
 ) -> None:
-    """report/index.html and model_card.md, the figures into TensorBoard too, and the memory into environment.json."""
+    """report/index.html and model_card.md, the figures into the loggers too, and the memory into environment.json."""
     file = output_dir / "environment.json"
     facts = {**json.loads(file.read_text(encoding="utf-8")), **peak_memory()}
     write_json(file, facts)
@@ -99,7 +102,7 @@ def write_run_report(
     )
     write_report(output_dir / "report", report, task)
     for name, image in report.figures.items():
-        add_figure(trainer, name, image.copy)
+        log_image(trainer, name, image.copy)
     unreadable = len(read_csv_file(output_dir / "unreadable.csv"))
     card = card_of(report, report_part(task).words(task.class_names), unreadable, measured.calibration)
     (output_dir / "report" / "model_card.md").write_text(model_card(card), encoding="utf-8")

@@ -14,9 +14,9 @@ from src.files.whole_files import write_json
 from src.runs.run import TrainingRun
 from src.settings.plurals import number_of
 from src.tasks.reporting import report_part, write_run_report, write_tables
+from src.training.logged import log_files, log_models, log_results
 from src.training.measure import find_best, measure_best
 from src.training.task import FineTuneTask
-from src.training.tensorboard import log_hyperparameters
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,9 @@ def measure_and_write(
             metrics |= {key: kept[key] for key in KEPT if isinstance(kept.get(key), int | float)}
         write_json(file, metrics)
         write_run_report(run.output_dir, task, table, measured, metrics, trainer)
-        log_hyperparameters(task.record, typed, metrics, report_part(task).HEADLINE[0], trainer)
+        log_results(trainer, task.record, typed, metrics, report_part(task).HEADLINE[0])
+        log_files(trainer, files_of(run.output_dir))
+        log_models(trainer, run.output_dir / "checkpoints" / "best.ckpt")
         say(metrics, run.output_dir, find_best(trainer, task.monitor) is not None)
         shutil.rmtree(run.output_dir / "checkpoints" / "soup", ignore_errors=True)
     return metrics
@@ -59,6 +61,12 @@ def metrics_of_training(run: TrainingRun, task: FineTuneTask, trainer: Trainer) 
     metrics |= {"epochs": trainer.current_epoch, "steps": trainer.global_step}
     metrics |= {f"lr_find/{name}": rate for name, rate in task.record.rates_by_phase.items()}
     return {**metrics, "fit_seconds": round(task.fit_seconds, 2)}
+
+
+def files_of(run_dir: Path) -> dict[Path, str]:
+    """What the loggers get of a finished run, with the names of folders."""
+    files = {run_dir / name: "run" for name in ("config.yaml", "metrics.json", "environment.json")}
+    return files | {run_dir / "report" / name: "report" for name in ("index.html", "model_card.md", "intervals.json")}
 
 
 def say(metrics: dict[str, Any], output_dir: Path, best: bool) -> None:

@@ -14,9 +14,9 @@ from torch.utils.hooks import RemovableHandle
 from src.data.table import ImageTable
 from src.models.classifier import pooled
 from src.training.callbacks.every_batch import EveryBatch
+from src.training.logged import show, shows_embeddings
 from src.training.processes import gathered_arrays
 from src.training.task import FineTuneTask
-from src.training.tensorboard import find_tensorboards
 
 MOST = 500  # images: their vectors become a text file, and the projector becomes slow with thousands
 THUMBNAIL_PX = 48
@@ -27,7 +27,7 @@ Embeddings = dict[str, npt.NDArray[Any]]
 class EmbeddingCollector(EveryBatch):
     """Keeps embeddings float32 [N, C] and thumbnails uint8 [N, 3, 48, 48] of some of the images that val measures.
 
-    At most MOST images, evenly spread, of a network that has been trained, where TensorBoard shows them.
+    At most MOST images, evenly spread, of a network that has been trained, where a logger shows them.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class EmbeddingCollector(EveryBatch):
 
     def on_validation_start(self, trainer: Trainer, task: LightningModule) -> None:
         self.batches = []  # a soup is measured after the best epoch
-        measured = trainer.state.fn == TrainerFn.VALIDATING and find_tensorboards(trainer)
+        measured = trainer.state.fn == TrainerFn.VALIDATING and shows_embeddings(trainer)
         if measured and not (task := cast(FineTuneTask, task)).is_sharded:
             rows_N = trainer.datamodule.table.splits["val"]  # type: ignore[attr-defined]
             self.wanted = set(rows_N[:: -(-len(rows_N) // MOST) or 1].tolist())
@@ -69,20 +69,13 @@ class EmbeddingCollector(EveryBatch):
 
 
 def log_embeddings(trainer: Trainer, table: ImageTable, found: Embeddings, predictions: dict[int, str]) -> None:
-    """Into TensorBoard, with labels, predictions (by row) and paths."""
+    """Into the loggers that show them, with labels, predictions (by row) and paths."""
     rows = [
         [clean(text) for text in (table.targets.text(row), predictions.get(row, ""), str(table.paths[row]))]
         for row in found["index"].tolist()
     ]
-    for logger in find_tensorboards(trainer):
-        logger.experiment.add_embedding(
-            np.round(found["embedding"].astype(np.float64), 4),
-            metadata=rows,
-            label_img=torch.from_numpy(found["thumbnail"]).float() / 255,
-            global_step=trainer.global_step,
-            tag="val",
-            metadata_header=["label", "prediction", "path"],
-        )
+    vectors_NC, thumbnails = np.round(found["embedding"].astype(np.float64), 4), torch.from_numpy(found["thumbnail"])
+    show(trainer, lambda shown: shown.embeddings(vectors_NC, thumbnails.float() / 255, rows, trainer.global_step))
 
 
 def clean(text: str) -> str:

@@ -1,6 +1,7 @@
 """The training itself, one fit for each phase of the freeze plan, and what the log says of it."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -13,12 +14,33 @@ from src.runs.run import TrainingRun
 from src.settings.errors import ConfigError, first_line
 from src.training.callbacks.early_stopping import PhaseEarlyStopping
 from src.training.callbacks.every_batch import find_callback
+from src.training.logged import log_settings
 from src.training.phases import PhasedModule
 from src.training.sharding import ShardedStrategy
 from src.training.task import FineTuneTask
+from src.training.tuning.batch_size import use_best_batch_size
+from src.training.tuning.head_start import start_from_pretrained
 from src.training.tuning.learning_rate import find_rate
 
 log = logging.getLogger(__name__)
+
+
+def prepare_fit(
+    run: TrainingRun, task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer, typed: Mapping[str, str]
+) -> None:
+    """Before the first phase: what is tried out, what is written down, and how the head starts.
+
+    `typed` are the settings that the command line gives.
+    """
+    settings = run.settings
+    if settings.batch_size_find and run.tries_out:
+        use_best_batch_size(task, datamodule, trainer)
+    if trainer.is_global_zero:
+        run.write_facts(datamodule, task.record)
+        log_settings(trainer, task.record, typed)
+    task.start_clock(run.seconds_before)
+    if settings.head.get("start") == "pretrained" and run.tries_out:
+        start_from_pretrained(settings.backbone, task, datamodule, trainer)
 
 
 def fit_phases(run: TrainingRun, task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer) -> None:

@@ -35,7 +35,7 @@ Measurement = tuple[dict[str, float], Evidence]
 @dataclass(frozen=True)
 class Measured:
     """Of the best weights. `splits`: evidence of val and, if it is there, test. `calibration`: what val has taught the
-    task. `embeddings`: of val, for TensorBoard; empty where nobody looks at them.
+    task. `embeddings`: of val; empty where no logger shows them.
     """
 
     metrics: dict[str, float]

@@ -39,13 +39,13 @@ class OptionalParts(DistributedModule):
         """Raise ConfigError if the monitored metric cannot be computed for images of val with these labels."""
 
     def draw_training_images(self, images: Sequence[Tensor], targets: Iterable[Any], texts: list[str]) -> Image.Image:
-        """For TensorBoard: images uint8 [3, H, W] as the network gets them, with their targets; `texts` say the same in
+        """For the loggers: images uint8 [3, H, W] as the network gets them, with their targets; `texts` say the same in
         words.
         """
         return draw_images(images, texts)
 
     def figures(self, table: ImageTable, evidence: Evidence) -> dict[str, Image.Image]:
-        """Drawn for TensorBoard, by name, of a split of `table`."""
+        """Drawn for the loggers, by name, of a split of `table`."""
         return {}
 
     def watch_features(self, see: Callable[[Tensor], None]) -> RemovableHandle | None:

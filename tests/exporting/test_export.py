@@ -65,7 +65,7 @@ def test_the_graph_resizes_to_the_pixels_of_pillow(
         assert torch.equal(found_CSS, transform(image).float()), size
 
 
-@pytest.mark.slow  # test_predict_onnx_equals_predict and test_golden.py export to ONNX too
+@pytest.mark.slow  # test_golden.py exports to ONNX too
 @pytest.mark.parametrize(("format", "file"), [("onnx", "model.onnx"), ("torch", "model.pt2")])
 def test_export_writes_a_file_that_answers_alike(colors_run: Run, here: Path, command, format: str, file: str) -> None:
     answer: Answer = command("export", f"ckpt={colors_run.directory}", f"format={format}")
@@ -91,6 +91,7 @@ def test_export_writes_a_file_that_answers_alike(colors_run: Run, here: Path, co
         assert json.loads(kept["finetune.json"]) == facts
 
 
+@pytest.mark.slow  # test_golden.py holds what predict and the file answer
 def test_predict_onnx_equals_predict(colors: Path, colors_run: Run, here: Path, command) -> None:
     """In a process of its own that imports nothing of this project, with damage and what needs care."""
     images = here / "images"
@@ -212,6 +213,7 @@ def otherwise_exported(in_features: int, num_classes: int, conv: bool, dropout: 
     return OtherwiseExported(in_features, num_classes, 1)
 
 
+@pytest.mark.slow
 def test_a_file_that_answers_otherwise_is_not_written(
     colors_run: Run, here: Path, command, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

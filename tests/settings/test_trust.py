@@ -119,6 +119,15 @@ FOREIGN_IN_RESUMING: dict[str, dict[str, Any]] = {
     "a logger of another machine": {
         "logger.x": {"_target_": "lightning.pytorch.loggers.MLFlowLogger", "tracking_uri": "http://127.0.0.1:9"}
     },
+    "a store of MLflow elsewhere": {
+        "logger.x": {"_target_": "src.training.loggers.mlflow_run.MlflowRun", "tracking_uri": "file:/srv"}
+    },
+    "a logger to somebody's account": {
+        "logger.x": {"_target_": "src.training.loggers.wandb_run.WandbRun", "entity": "stranger"}
+    },
+    "a server deeper in the settings": {
+        "logger.x": {"_target_": "src.training.loggers.wandb_run.WandbRun", "settings": {"x_base": "stranger.org"}}
+    },
     "a logger that writes elsewhere": {
         "logger.csv": {"_target_": "lightning.pytorch.loggers.CSVLogger", "save_dir": "/srv"}
     },

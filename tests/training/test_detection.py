@@ -28,6 +28,7 @@ def snapshot(task: LightningModule) -> dict[str, torch.Tensor]:
     return {name: value.detach().clone() for name, value in task.model.net.state_dict().items()}
 
 
+@pytest.mark.slow  # test_segmentation.py holds it of the same phases
 def test_while_the_head_alone_trains_the_body_stands_still(boxes: tuple[str, ...], tmp_path: Path) -> None:
     """Statistics too, and it is in inference mode; then everything moves."""
     states: list[dict[str, torch.Tensor]] = []
@@ -100,6 +101,7 @@ def broken_boxes(row: int, spoilt: list[int]) -> Any:
     return watched(on_train_batch_start=spoil)
 
 
+@pytest.mark.slow  # test_segmentation.py holds it of masks
 def test_a_loss_that_is_not_finite_names_its_image(boxes: tuple[str, ...], tmp_path: Path) -> None:
     table = build_datamodule(typed(*boxes, "data.num_workers=0", "data.cache=none")).table
     row = int(table.splits["train"][0])

@@ -57,7 +57,7 @@ EVERYTHING = (
 
 @pytest.mark.parametrize(
     ("settings", "step"),
-    [(EVERYTHING, 7), slow(("head=deeplabv3", "~head.strides", "freeze=head_only", "data.num_workers=2"), 3)],
+    [slow(EVERYTHING, 7), slow(("head=deeplabv3", "~head.strides", "freeze=head_only", "data.num_workers=2"), 3)],
 )
 def test_a_run_resumed_within_an_epoch_ends_as_the_uninterrupted_one(
     tmp_path: Path, settings: tuple[str, ...], step: int

@@ -88,7 +88,7 @@ def mistakes_section(report: RunReport, task: ClassificationTask, answers: Answe
 def draw_mistakes(
     report: RunReport, task: ClassificationTask, answers: Answers, chosen: npt.NDArray[np.intp]
 ) -> dict[int, Image.Image]:
-    """A figure of the mistakes for TensorBoard; by row of the table, heat maps over what the network got to see."""
+    """A figure of the mistakes for the loggers; by row of the table, heat maps over what the network got to see."""
     transform = evaluation_transform(task.record.preprocessing)
     images, kept = [], []
     for n in chosen.tolist():

@@ -1,23 +1,23 @@
-"""Training images in TensorBoard."""
+"""Training images in the loggers."""
 
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
+from src.training.logged import log_image, shows_images
 from src.training.task import FineTuneTask
-from src.training.tensorboard import add_figure, find_tensorboards
 
 
 class ImageGrid(Callback):
-    """Shows the first training images as the network gets them, with their labels, in TensorBoard."""
+    """Shows the first training images as the network gets them, with their labels, in the loggers."""
 
     def __init__(self, images: int = 32) -> None:
         self.images = images
 
     @rank_zero_only
     def on_train_batch_end(self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, i: int) -> None:
-        if i or trainer.current_epoch or not find_tensorboards(trainer):
+        if i or trainer.current_epoch or not shows_images(trainer):
             return
         assert isinstance(task, FineTuneTask)
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
@@ -30,4 +30,4 @@ class ImageGrid(Callback):
             images, targets, rows = ([item[key] for item in read] for key in ("image", "label", "index"))
         texts = [datamodule.table.targets.text(int(row)) for row in rows]
         if texts:
-            add_figure(trainer, "train/images", lambda: task.draw_training_images(images, targets, texts))
+            log_image(trainer, "train/images", lambda: task.draw_training_images(images, targets, texts))

@@ -1,4 +1,4 @@
-"""The task's own figures of val in TensorBoard."""
+"""The task's own figures of val in the loggers."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from src.training.callbacks.every_batch import EveryBatch
 from src.training.evidence import EvidenceCollector
+from src.training.logged import log_image, shows_images
 from src.training.task import FineTuneTask
-from src.training.tensorboard import add_figure, find_tensorboards
 
 
 class TaskFigures(EveryBatch):
@@ -23,7 +23,7 @@ class TaskFigures(EveryBatch):
 
     def on_validation_epoch_start(self, trainer: Trainer, task: LightningModule) -> None:
         epoch = trainer.current_epoch + 1
-        fits = trainer.state.fn == TrainerFn.FITTING and bool(find_tensorboards(trainer))
+        fits = trainer.state.fn == TrainerFn.FITTING and shows_images(trainer)
         self.is_due = fits and (epoch % self.every_n_epochs == 0 or epoch == trainer.max_epochs)
         self.evidence.batches = []
 
@@ -40,4 +40,4 @@ class TaskFigures(EveryBatch):
         evidence = self.evidence.take("val", table)
         if len(evidence) and trainer.is_global_zero:
             for name, image in task.figures(table, evidence).items():
-                add_figure(trainer, name, image.copy)
+                log_image(trainer, name, image.copy)
