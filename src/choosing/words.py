@@ -63,7 +63,7 @@ def verdict(ranking: Ranking) -> list[str]:
     if not others:
         lines.append(f"{name} is the only one that was tried.")
     elif not ties:
-        lines.append(f"{name} is best: every other one is worse by more than chance.")
+        lines.append(f"{name} comes first: the probe of every other one is worse by more than chance.")
     else:
         names = ", ".join(short_name(place.result.name) for place in ties)
         told = f"the others ({names})" if len(ties) == others else names
