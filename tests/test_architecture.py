@@ -12,10 +12,10 @@ SRC = PROJECT_ROOT / "src"
 # From the bottom to the top: a folder imports itself and what stands before it.
 ORDER = (
     "evaluation", "settings", "files", "cli", "models", "data", "reports", "runs", "training", "tasks", "build",
-    "sweeps", "predicting", "comparing", "exporting", "serving", "publishing", "commands", "library",
+    "sweeps", "choosing", "predicting", "comparing", "exporting", "serving", "publishing", "commands", "library",
 )  # fmt: skip
 WITHOUT_TORCH = ("evaluation", "settings", "files", "cli", "reports", "sweeps", "comparing")
-LONGEST_FILE, LONGEST_FUNCTION, MOST_CFG = 200, 40, 15
+LONGEST_FILE, LONGEST_FUNCTION, MOST_CFG = 200, 40, 16
 OF_THE_FIELD = ("detection", "segmentation")  # tasks whose names are words of texts as well
 THEIRS = {  # keys and modules of others that are called like a task
     "evaluation/found_objects.py": "COCO's key of the outline",

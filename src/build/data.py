@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from src.data.formats.csv_table import CsvDataModule
 from src.data.module import ImageDataModule
+from src.data.table import ImageTable
 from src.models.preprocessing import Preprocessing
 from src.models.weights import find_weights, preprocessing_of
 from src.runs.record import RunRecord
@@ -27,14 +28,23 @@ PLACES = ("root", "file", "name")  # settings of data that say which images they
 WHOLE_IMAGE_PX = 640  # longer side of images with objects, as usual where a network of one's own is trained
 
 
-def build_datamodule(settings: TrainConfig, preprocessing: Preprocessing | None = None) -> ImageDataModule:
-    """The data of a run's settings, scanned and split. The preprocessing is the weights' own, if None is given."""
+def build_datamodule(
+    settings: TrainConfig, preprocessing: Preprocessing | None = None, scanned: ImageTable | None = None
+) -> ImageDataModule:
+    """The data of a run's settings, scanned and split. The preprocessing is the weights' own, if None is given.
+
+    `scanned`: what another data module of the same data has found, so that nothing is looked for again.
+    """
     backbone, data = settings.backbone, settings.data
     if preprocessing is None:
         preprocessing = preprocessing_of(backbone.name, find_weights(backbone.name, backbone.weights))
         if settings.task.targets in MOVE_WITH_PIXELS and preprocessing.resize_mode == "crop":
             preprocessing = preprocessing.with_size(WHOLE_IMAGE_PX, None)  # a classifier's own is for one object
-    return told(instantiated(data, settings.task.targets, preprocessing, settings.augment, settings.seed, None))
+    datamodule = instantiated(data, settings.task.targets, preprocessing, settings.augment, settings.seed, None)
+    if scanned is not None:
+        datamodule.table = scanned
+        return datamodule
+    return told(datamodule)
 
 
 def told(datamodule: ImageDataModule) -> ImageDataModule:

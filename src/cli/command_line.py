@@ -20,6 +20,8 @@ def prepare(arguments: Sequence[str], config_name: str = "train") -> tuple[list[
     """
     sweeping = is_sweep(arguments)
     settings_typed, options = apart(gather_runs(arguments))
+    if config_name == "choose":
+        settings_typed = [re.sub(r"^backbones=([^\[{].*,.*)$", r"backbones=[\1]", text) for text in settings_typed]
     for text in settings_typed:
         require_no_secret(text)
     # Settings of a search are Hydra's own, since no trial knows of them.

@@ -137,7 +137,10 @@ class ImageDataModule(ImageSource):
         augmentation = f"{self.augmentation} {views} {self.seed}" if random else ""
 
         def batches_of_view(view: int) -> Iterable[Batch]:
-            dataset = ImageDataset(self.table, rows, transform, self.seed, substitute=False)
+            if self.cache.kind == "images" and not random:
+                dataset = self.image_dataset(rows, training=False)  # networks of one preprocessing share them
+            else:
+                dataset = ImageDataset(self.table, rows, transform, self.seed, substitute=False)
             return self.image_loader(dataset, sampler=[(view, position) for position in range(len(rows))])
 
         kept = cached_features(

@@ -1,6 +1,6 @@
 """95 % intervals of metrics: what other images of the same kind would give, not what another training would."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from statistics import NormalDist
 
 import numpy as np
@@ -21,13 +21,7 @@ def bootstrap(
     Images of a group (a patient, say) are drawn together, since they are no independent ones. An interval without
     width is left out: resampling cannot say how rare a mistake is that none of the images shows.
     """
-    generator = np.random.default_rng(seed)
-    units = np.arange(images) if groups_N is None else np.unique(groups_N, return_inverse=True)[1]
-    number = int(units.max()) + 1
-    drawn = [
-        measure(np.bincount(generator.integers(number, size=number), minlength=number)[units].astype(np.float64))
-        for _ in range(RESAMPLES)
-    ]
+    drawn = [measure(weights_N) for weights_N in resamples(images, groups_N, seed)]
     tail = 100 * (1 - CONFIDENCE) / 2
     intervals = {}
     for name in drawn[0]:
@@ -36,6 +30,16 @@ def bootstrap(
         if low < high:
             intervals[name] = (low, high)
     return intervals
+
+
+def resamples(images: int, groups_N: Ints | None, seed: int = 0) -> Iterator[Floats]:
+    """How often each image counts [N], RESAMPLES times: as many are drawn as there are, groups whole."""
+    generator = np.random.default_rng(seed)
+    units = np.arange(images) if groups_N is None else np.unique(groups_N, return_inverse=True)[1]
+    number = int(units.max()) + 1
+    for _ in range(RESAMPLES):
+        drawn = generator.integers(number, size=number)
+        yield np.bincount(drawn, minlength=number)[units].astype(np.float64)
 
 
 def wilson_interval(right: int, images: int) -> Interval:

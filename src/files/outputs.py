@@ -17,10 +17,11 @@ BEGINNING = 4096  # bytes that are looked at
 # Columns by which csv files of ours are known.
 COLUMNS = (
     {"path", "error"}, {"kind", "severity", "path", "other_path"}, {"path", "label", "suggested"},
-    {"path", "label", "prediction", "doubt"},
+    {"path", "label", "prediction", "doubt"}, {"rank", "backbone", "score", "tied"},
 )  # fmt: skip
 LABELS_BEGIN = "# label:color_rgb:parts:actions (torchvision-finetune)"  # of what numbers of masks mean
 FACTS = ("format_version", "class_names", "ood_score_p99")  # among what exported files say of themselves
+CHOICE = ("ranked_by", "candidates")  # among what choose.json says
 
 
 def output_file(value: str, setting: str, overwrite: bool, reads: Iterable[str | Path] = ()) -> Path:
@@ -126,10 +127,11 @@ def is_ours(file: Path) -> bool:
 
 
 def is_our_json(values: Any) -> bool:
-    """Facts of an exported file, or metrics: numbers, or intervals of numbers, by split/metric."""
+    """Facts of an exported file, a ranking of networks, or metrics: numbers, or intervals, by split/metric."""
     if not isinstance(values, dict) or not values:
         return False
-    return set(FACTS) <= set(values) or all("/" in key and is_measured(value) for key, value in values.items())
+    told = any(set(keys) <= set(values) for keys in (FACTS, CHOICE))
+    return told or all("/" in key and is_measured(value) for key, value in values.items())
 
 
 def is_measured(value: Any) -> bool:

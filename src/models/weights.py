@@ -72,6 +72,11 @@ def find_weights(name: str, weights: str | None) -> Weights:
     raise ConfigError(f"backbone.weights='{weights}' does not exist (looked in {Path.cwd()}).")
 
 
+def downloaded_from(weights: WeightsEnum) -> tuple[str, Path]:
+    """The address of torchvision's own weights, and the file that they are or would be in."""
+    return weights.url, Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
+
+
 def preprocessing_of(name: str, weights: Weights) -> Preprocessing:
     """The evaluation preset of these weights; files and random weights take that of the network's default weights."""
     if is_timm(name):
@@ -136,7 +141,7 @@ def _pretrained_state_dict(
         return downloaded(weights, image_size_px)
     if isinstance(weights, Path):
         return with_eps_in_variances(name, read_state_dict(weights), weights.name)
-    file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
+    _, file = downloaded_from(weights)
     if not file.exists():
         log.info("Downloading the weights of %s: %s", name, weights.url)
     try:

@@ -51,9 +51,7 @@ def open_run(cfg: DictConfig, typed: Sequence[str] = ()) -> TrainingRun:
             raise ConfigError(
                 "trainer.fast_dev_run is for the settings of a new run: it cannot be combined with resume."
             )
-    for key in PATHS_OF_DATA:  # the checkpoint's settings mean the same in every working directory
-        if (path := OmegaConf.select(settings, key)) is not None:
-            OmegaConf.update(settings, key, str(Path(path).expanduser().resolve()))
+    make_paths_absolute(settings)
     held = train_config(settings)
     check_targets(asdict(held))
     for text in void_settings(held, typed_settings()):
@@ -61,6 +59,13 @@ def open_run(cfg: DictConfig, typed: Sequence[str] = ()) -> TrainingRun:
     if before is not None:
         return ResumedRun(held, before)
     return DryRun(held) if held.trainer.get("fast_dev_run") else TrainingRun(held)
+
+
+def make_paths_absolute(settings: DictConfig) -> None:
+    """Those of the data: a checkpoint's settings mean the same in every working directory, and so do cache entries."""
+    for key in PATHS_OF_DATA:
+        if (path := OmegaConf.select(settings, key)) is not None:
+            OmegaConf.update(settings, key, str(Path(path).expanduser().resolve()))
 
 
 def resumed_settings(own: DictConfig, before: Interrupted, changes: Sequence[str]) -> DictConfig:

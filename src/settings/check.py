@@ -13,9 +13,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.settings.checkpoints import find_checkpoint, find_checkpoints
 from src.settings.contradictions import contradictions, data_contradictions
+from src.settings.data_commands import UNREAD
 from src.settings.errors import ConfigError, did_you_mean
 from src.settings.rules import is_declared, wrong_value, wrong_values
-from src.settings.schema import UNREAD, CheckConfig, EvaluateConfig, TrainConfig
+from src.settings.schema import EvaluateConfig, TrainConfig
 
 # Settings whose values are taken as they are typed: paths, and names out of the user's data.
 PATHS = (
@@ -41,10 +42,10 @@ def check_settings(cfg: DictConfig, yaml_values: dict[str, Any]) -> None:
     values = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
     problems += wrong_values(schema, values)
     problems += other_kinds(schema, values, yaml_values)
-    if schema is CheckConfig:
-        problems += [
-            f"{group}.<setting> is of no use here: nothing is trained." for group in yaml_values if group in UNREAD
-        ]
+    unread = UNREAD.get(schema, ()) if schema is not None else ()
+    problems += [
+        f"{group}.<setting> is of no use here: nothing is trained." for group in yaml_values if group in unread
+    ]
     problems += nothing_chosen(values) if schema is not EvaluateConfig else []
     problems += wrong_paths(values)
     if not problems:

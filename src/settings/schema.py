@@ -8,6 +8,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from src.settings import nodes
 from src.settings.backbones import BACKBONES, OWN_HEADS
+from src.settings.data_commands import CheckConfig, ChooseConfig
 from src.settings.label_schemas import LabelIssuesConfig, LabelNextConfig
 from src.settings.project import CONF_DIR
 from src.settings.rules import at_least, more_than, one_of
@@ -161,26 +162,6 @@ class ExportConfig:
     overwrite: bool = MISSING
 
 
-@dataclass
-class CheckConfig:
-    output: str = MISSING
-    tiny_px: nodes.CountOrZero = MISSING
-    near_duplicate_bits: Annotated[int, at_least(0, at_most=32)] | None = MISSING
-    overwrite: bool = MISSING
-    spreadsheet_safe: bool = MISSING
-    data: Annotated[dict[str, Any], nodes.DataValues] = field(default_factory=dict)
-    task: nodes.TaskConfig = field(default_factory=nodes.TaskConfig)
-    # What some tasks choose, and nobody reads here.
-    loss: Annotated[dict[str, Any], nodes.LossSettings] = field(default_factory=dict)
-    head: Annotated[dict[str, Any], nodes.HeadSettings] = field(default_factory=dict)
-    augment: nodes.Augmentation = field(default_factory=nodes.Augmentation)
-    param_groups: dict[str, Any] = field(default_factory=dict)
-    trainer: Annotated[dict[str, Any], nodes.TrainerSettings] = field(default_factory=dict)
-
-
-UNREAD = ("loss", "head", "augment", "param_groups", "trainer")  # of CheckConfig
-
-
 def register() -> None:
     """Make the schemas and the backbones known to Hydra. `conf/backbone/*.yaml` wins over the generated options."""
     store = ConfigStore.instance()
@@ -200,5 +181,5 @@ def register() -> None:
 
 SCHEMAS = (
     TrainConfig, EvaluateConfig, PredictConfig, CompareConfig, PublishConfig, ServeConfig, ExplainConfig, ExportConfig,
-    CheckConfig, LabelIssuesConfig, LabelNextConfig,
+    CheckConfig, ChooseConfig, LabelIssuesConfig, LabelNextConfig,
 )  # fmt: skip
