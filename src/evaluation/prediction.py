@@ -187,9 +187,7 @@ class Prediction(ABC):
         return self
 
     def same_as(self, other: Self, unit: Floats) -> bool:
-        """Whether `other`, of a copy of this model, predicts the same; numbers are compared in units. Tasks that
-        compare outputs (FineTuneTask.compare) need none of this.
-        """
+        """Whether `other`, of a copy of this model, predicts the same, in units; not for tasks that compare outputs."""
         raise NotImplementedError
 
     def difference(self, other: Self, unit: Floats) -> float:

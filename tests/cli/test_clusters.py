@@ -214,7 +214,7 @@ def job(sweep: Path, number: int, ended: bool, seed: int, metrics: dict[str, flo
     if metrics is not None:
         (folder / "metrics.json").write_text(json.dumps(metrics))
     if error:
-        (folder / "error.txt").write_text(f"Traceback\n{error}\n")
+        (folder / "error.txt").write_text(f"Traceback (most recent call last):\n{error}\n")
 
 
 def test_the_table_is_made_from_the_folders_and_names_jobs_that_were_killed(
