@@ -291,10 +291,10 @@ def test_damaged_files(good: Path, tmp_path: Path, damage: bytes | None) -> None
 def test_files_of_every_family_load_without_trust(tmp_path: Path, name: str) -> None:
     write_checkpoint(name, tmp_path / "model.ckpt")
     opened = TrainedModel.open(str(tmp_path / "model.ckpt"))
-    task, record = opened.task, opened.record
+    task = opened.task
     model = task.exported()
     program = trace(model, name)
-    write_program(program, make_facts(task, record, model.output_names), tmp_path / "model.pt2")
+    write_program(program, make_facts(opened, model.output_names), tmp_path / "model.pt2")
     loaded, facts = load_program(tmp_path / "model.pt2", "it")
     images = torch.randint(0, 256, (2, 3, 90, 70), dtype=torch.uint8)
     with torch.no_grad():
