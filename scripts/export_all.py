@@ -185,10 +185,10 @@ def is_class_layer(name: str, module: nn.Module) -> bool:
 
 def try_export(folder: Path, format: str) -> str:
     """Seconds, the comparison included, or why it is impossible."""
-    settings = {
-        "ckpt": str(folder / "model.ckpt"), "format": format, "images": str(folder / "images"), "variants": [],
-        "output": str(folder / ("model.onnx" if format == "onnx" else "model.pt2")), "test_images": 0,
-        "calibration_images": 1, "latency": False, "trust": False, "overwrite": True,
+    settings: dict[str, Any] = {
+        "ckpt": str(folder / "model.ckpt"), "tta": None, "format": format, "variants": [],
+        "images": str(folder / "images"), "output": str(folder / ("model.onnx" if format == "onnx" else "model.pt2")),
+        "test_images": 0, "calibration_images": 1, "latency": False, "trust": False, "overwrite": True,
     }  # fmt: skip
     start = time.perf_counter()
     try:

@@ -112,7 +112,7 @@ def test_predict_onnx_equals_predict(colors: Path, colors_run: Run, here: Path, 
     subprocess.run([sys.executable, script, "model.onnx", "images", "b.csv"], check=True, cwd=here)
     same_predictions(rows_of(here / "a.csv"), rows_of(here / "b.csv"), 23)
     lines = Path(script).read_text().splitlines()
-    assert len(lines) <= 180 and not [line for line in lines if line.startswith(("from src", "import src"))]
+    assert len(lines) <= 200 and not [line for line in lines if line.startswith(("from src", "import src"))]
 
 
 @pytest.mark.slow

@@ -40,6 +40,8 @@ swin_s3_tiny_224 swinv2_tiny_window8_256 swinv2_cr_tiny_224 vit_relpos_small_pat
 tiny_vit_5m_224 tnt_s_patch16_224 tresnet_l twins_svt_small vgg11 visformer_tiny vit_small_r26_s32_224
 vitamin_small_224 xception41 xcit_nano_12_p8_224
 """.split()  # noqa: SIM905
+DEFAULT = ("tf_efficientnet_lite0", "convnext_atto", "deit_tiny_patch16_224", "swin_s3_tiny_224")
+SOME = [*DEFAULT, *(name for name in FAMILIES[::3] if name not in DEFAULT)]  # all of them take a minute; each passed
 
 
 def classifier(name: str, size: int | None = None) -> ImageClassifier:
@@ -53,9 +55,7 @@ def test_names_are_read_from_timms_source() -> None:
     assert installed_architectures() == set(timm.list_models())
 
 
-@pytest.mark.parametrize(
-    "name", mostly_slow(FAMILIES, "tf_efficientnet_lite0", "convnext_atto", "deit_tiny_patch16_224", "swin_s3_tiny_224")
-)
+@pytest.mark.parametrize("name", mostly_slow(SOME, *DEFAULT))
 def test_families(name: str) -> None:
     """A new head, outputs in two halves as from kept features, and layers from the input on."""
     with torch.device("meta"):
