@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from dataclasses import asdict
+from importlib.util import find_spec
 from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, get_origin
@@ -20,6 +21,7 @@ from src.runs.run import TrainingRun
 from src.settings.backbones import OWN_HEADS
 from src.settings.check import check_settings, leaves
 from src.settings.errors import ConfigError
+from src.settings.loggers import PACKAGES
 from src.settings.options import options_of, task_names, tasks_for
 from src.settings.project import CONF_DIR, PROJECT_ROOT
 from src.settings.rules import is_declared
@@ -81,10 +83,12 @@ BY_GROUP = {
 }
 TOGETHER = [tuple(filter(None, options)) for options in zip_longest(*BY_GROUP.values())]
 ALONE = [(option,) for option in OPTIONS if not any(option in together for together in TOGETHER)]
+WITHOUT_PACKAGE = {f"logger={name}" for name, (module, _) in PACKAGES.items() if find_spec(module) is None}  # extras
 
 
 @pytest.mark.parametrize("options", [*TOGETHER, *ALONE], ids=" ".join)
 def test_every_option_composes_and_fits_what_it_names(options: tuple[str, ...], tmp_path: Path) -> None:
+    options = tuple(option for option in options if option not in WITHOUT_PACKAGE)
     with_them = [other for option in options for other in GO_WITH.get(option, ())]
     cfg = compose(*options, f"output_dir={tmp_path}", "trainer.max_epochs=20", *with_them)
     for key in OmegaConf.missing_keys(cfg):
