@@ -14,7 +14,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Checkpoint
 
-from src.build.device import find_accelerator, find_precision
+from src.build.device import find_accelerator, find_precision, keep_freed_memory
 from src.cli.launch import launched_id
 from src.runs.checkpoint import AtomicCheckpointIO
 from src.runs.run import TrainingRun
@@ -61,6 +61,8 @@ def trainer_settings(node: dict[str, Any]) -> dict[str, Any]:
     settings = dict(node)
     accelerator = find_accelerator(settings["accelerator"])
     settings["accelerator"] = accelerator
+    if accelerator == "cpu":
+        keep_freed_memory()
     settings["precision"] = find_precision(str(settings["precision"]), accelerator)
     if accelerator == "cpu" and settings.get("sync_batchnorm"):
         log.info("trainer.sync_batchnorm works on GPUs only: each process normalises by its own batch.")
