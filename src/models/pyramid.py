@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
-import torch
 from torch import Tensor, fx, nn
 from torchvision.models import SqueezeNet
 from torchvision.models.feature_extraction import create_feature_extractor
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 
 from src.models.catalogue import find_head, takes_one_size
+from src.models.on_meta import run_on_meta
 from src.models.timm_networks import is_of_timm
 from src.settings.errors import ConfigError
 
@@ -85,15 +85,9 @@ def _seen_levels(net: nn.Module, size_px: int) -> list[Level]:
                     seen.append(level)
 
             handles.append(module.register_forward_hook(see))
-    values = {**dict(net.named_parameters()), **dict(net.named_buffers())}
-    on_meta = {name: value.detach().to("meta") for name, value in values.items()}
-    training = net.training
     try:
-        with torch.no_grad():
-            images = torch.zeros(1, 3, size_px, size_px, device="meta")
-            torch.func.functional_call(net.eval(), on_meta, (images,))
+        run_on_meta(net, size_px)
     finally:
-        net.train(training)
         for handle in handles:
             handle.remove()
     return seen

@@ -3,8 +3,9 @@
 import math
 from typing import Any
 
-import torch
 from torchvision.ops.poolers import MultiScaleRoIAlign, initLevelMapper
+
+from src.models.on_meta import run_on_meta
 
 LEAST_PX = 256  # side of the square, unless the network takes smaller ones alone: rounding hides strides in small maps
 
@@ -16,11 +17,7 @@ def fix_roi_scales(net: Any, size_divisible: int) -> None:
     thin one is, they would be wrong. Computed on torch's meta device: shapes alone.
     """
     side_px = size_divisible * max(1, LEAST_PX // size_divisible)
-    values = {**dict(net.backbone.named_parameters()), **dict(net.backbone.named_buffers())}
-    on_meta = {name: value.detach().to("meta") for name, value in values.items()}
-    with torch.no_grad():
-        example = torch.zeros(1, 3, side_px, side_px, device="meta")
-        maps = torch.func.functional_call(net.backbone, on_meta, (example,))
+    maps = run_on_meta(net.backbone, side_px)
     for pool in [module for module in net.roi_heads.children() if isinstance(module, MultiScaleRoIAlign)]:
         levels = [round(math.log2(side_px / maps[name].shape[-1])) for name in pool.featmap_names if name in maps]
         pool.scales = [2.0**-level for level in levels]

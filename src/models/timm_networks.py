@@ -8,9 +8,9 @@ import importlib
 import math
 from typing import Any, cast
 
-import torch
 from torch import nn
 
+from src.models.on_meta import run_on_meta
 from src.models.preprocessing import Preprocessing
 from src.settings.errors import ConfigError, did_you_mean, first_line
 from src.settings.timm_names import PREFIX, WITHOUT, architecture_of, is_timm, tag_of
@@ -132,13 +132,8 @@ def check_size(net: nn.Module, name: str, image_size_px: int) -> None:
         raise ConfigError(
             f"data.image_size_px={image_size_px} does not fit {name}: it must be a multiple of {patch[0]}."
         )
-    values = {**dict(net.named_parameters()), **dict(net.named_buffers())}
-    on_meta = {key: value.detach().to("meta") for key, value in values.items()}
-    training = net.training
     try:
-        with torch.no_grad():
-            images = torch.zeros(1, 3, image_size_px, image_size_px, device="meta")
-            torch.func.functional_call(net.eval(), on_meta, (images,))
+        run_on_meta(net, image_size_px)
     except NotImplementedError:
         pass
     except (AssertionError, RuntimeError, ValueError) as error:
@@ -147,5 +142,3 @@ def check_size(net: nn.Module, name: str, image_size_px: int) -> None:
             raise ConfigError(
                 f"data.image_size_px={image_size_px} does not fit {name} ({first_line(error)}); its own size is {own}."
             ) from error
-    finally:
-        net.train(training)
