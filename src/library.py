@@ -20,6 +20,7 @@ from src.build.trained_model import TrainedModel
 from src.cli.command import Command
 from src.cli.command_line import is_sweep, prepare
 from src.cli.mistakes import message_of
+from src.cli.own_experiment import with_own_experiments
 from src.cli.run_dir import register_resolvers, remove_if_unused
 from src.cli.sweep_job import run_in_processes, wants_processes
 from src.settings.errors import ConfigError
@@ -79,7 +80,7 @@ def fine_tune(*settings: str) -> FineTuned:
 
 def composed(settings: tuple[str, ...]) -> DictConfig:
     """The settings of one run, and Hydra's own where the rest of the program looks for them."""
-    prepared, _ = prepare(settings)
+    prepared, _ = prepare(with_own_experiments(settings))
     with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         cfg = hydra.compose("train", overrides=prepared, return_hydra_config=True)
     with open_dict(cfg):

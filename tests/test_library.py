@@ -82,6 +82,12 @@ def test_mistakes_are_exceptions(settings: list[str], words: str, tmp_path: Path
     assert not list(tmp_path.glob("logs/runs/*")), "a directory of a run that never was"
 
 
+def test_a_recipe_of_a_file_counts(tmp_path: Path) -> None:
+    (tmp_path / "best.yaml").write_text("trainer:\n  max_epochs: many\n")
+    with pytest.raises(ConfigError, match=r"trainer\.max_epochs='many' is not a whole number"):
+        fine_tune(f"experiment={tmp_path / 'best.yaml'}")
+
+
 @pytest.mark.slow
 def test_several_devices_are_processes_of_their_own(colors: Path, tmp_path: Path) -> None:
     settings = (*SMALL, "data=folder", f"data.root={colors}", "data.image_size_px=32", "trainer.max_epochs=1")
