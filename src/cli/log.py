@@ -74,5 +74,6 @@ def quieten_libraries() -> None:
         ".*It is recommended to use .self.log.*sync_dist=True.*",  # these values are the same on every process
         ".*resuming from a checkpoint that ended before the epoch ended.*",  # the sampler knows where to go on
         ".*callbacks used to create the checkpoint need to be provided.*",
+        "GPU available but not used.*",  # trainer=cpu says so
     ):
         warnings.filterwarnings("ignore", message=message)
