@@ -60,7 +60,7 @@ def test_fine_tune_is_the_command(colors: Path, tmp_path: Path) -> None:
     run = fine_tune(*settings, f"output_dir={tmp_path / 'a b'}")
     assert run.directory == tmp_path / "a b" and run.report.is_file()
     assert run.metrics == json.loads((run.directory / "metrics.json").read_text()) and "test/acc" in run.metrics
-    assert "python -m src.train trainer=cpu" in (run.directory / "environment.json").read_text()
+    assert "-m src.train trainer=cpu" in (run.directory / "environment.json").read_text()
     assert run.open().record.config["trainer"]["max_epochs"] == 1
     assert logging.getLogger().handlers == handlers and sys.argv is arguments
 
