@@ -76,6 +76,7 @@ LONG_TAIL = "digits_long_tail.csv"
 LITE0_FILE = "lite0.safetensors"  # scripts/convert_efficientnet.py
 LITE0 = ("backbone=timm/tf_efficientnet_lite0", f"backbone.weights={RUNS / LITE0_FILE}")
 LITE0_SMALL = (*LITE0, "experiment=full", "trainer.max_epochs=6", "data.image_size_px=128", "data.cache=images")
+HEAD_25 = ("freeze=head_only", "optimizer=sgd", "augment=light", "trainer.max_epochs=25")
 FROZEN_NORMS = "freeze.batch_norm=true"
 FLIPPED = "augment.vertical_flip=0.5"  # cells have no up and down
 
@@ -89,6 +90,10 @@ ROWS = [
     Row("random weights", "hymenoptera", ("experiment=full", "backbone.weights=null")),
     Row("known_classes", "hymenoptera", ("experiment=known_classes",)),
     Row("linear_probe", "hymenoptera", ("experiment=linear_probe",)),
+    Row("head, 25 epochs", "hymenoptera", HEAD_25),
+    Row("head, 25 epochs, fresh views", "hymenoptera", (*HEAD_25, "data.cache=none")),
+    Row("head, 25 epochs, 4 views", "hymenoptera", (*HEAD_25, "data.cache_views=4")),
+    Row("head, 25 epochs, 12 views", "hymenoptera", (*HEAD_25, "data.cache_views=12")),
     Row("full", "hymenoptera", ("experiment=full",)),
     Row("lp_ft", "hymenoptera", ("experiment=lp_ft",)),
     Row("small_data", "hymenoptera", ("experiment=small_data",)),

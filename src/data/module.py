@@ -33,11 +33,11 @@ class ImageDataModule(ImageSource):
     frozen_network: FrozenNetwork | None = None
     frozen_epochs = 1  # of the phase in which it is frozen, as planned
     resumed_epoch = resumed_batches = 0
-    own_views: int | None = None  # of each training image, kept unasked in this phase; None = not decided yet
+    unasked_views: int | None = None  # of each training image, that this phase keeps; None = not decided yet
 
     def begin_phase(self, network: FrozenNetwork | None, epochs: int) -> None:
         """For loaders of a phase of so many epochs, as planned; `network` as above."""
-        self.frozen_network, self.frozen_epochs, self.own_views = network, epochs, None
+        self.frozen_network, self.frozen_epochs, self.unasked_views = network, epochs, None
 
     @contextmanager
     def lent_to(self, trainer: Trainer, network: FrozenNetwork | None) -> Iterator[None]:
@@ -138,9 +138,9 @@ class ImageDataModule(ImageSource):
             return 1
         if self.cache.views is not None:
             return self.cache.views
-        if self.own_views is None:
+        if self.unasked_views is None:
             blank_BCHW = torch.zeros((1, 3, *[self.preprocessing.crop_px] * 2), dtype=torch.uint8)
-            self.own_views, why = views_worth_keeping(
+            self.unasked_views, why = views_worth_keeping(
                 self.frozen_epochs,
                 1 if self.trainer is None else self.trainer.world_size,
                 len(self.table.splits["train"]),
@@ -150,7 +150,7 @@ class ImageDataModule(ImageSource):
             )
             if why:
                 log.info("%s", why)
-        return self.own_views
+        return self.unasked_views
 
     def feature_dataset(self, rows: Rows, training: bool, network: FrozenNetwork, views: int = 1) -> FeatureDataset:
         """`views` of each image, if they are augmented."""

@@ -49,12 +49,7 @@ def test_augmentation_needs_a_number_of_views(images: Path) -> None:
 @pytest.mark.parametrize(
     ("epochs", "settings", "views", "said"),
     [
-        (
-            9,
-            [],
-            8,
-            r"8 augmented views of each .* over 9 epochs\. data\.cache=none gives fresh ones",
-        ),
+        (9, [], 8, r"8 augmented views of each .* over 9 epochs\. data\.cache=none gives fresh ones"),
         (8, [], 0, r"anew in each of the 8 epochs; with augment=none it sees each image once\."),
         (9, ["augment.mixup=0.2"], 0, r"anew in each of the 9 epochs; with augment=none it sees each image once\."),
         (1, [], 0, None),
@@ -82,14 +77,14 @@ def test_views_of_augmented_images_are_kept_where_that_saves_time_and_room_is_th
     assert said is None or re.search(said, messages[0]), messages
 
 
-def test_processes_share_fresh_views_and_not_what_is_kept() -> None:
-    for epochs, views in ((16, 0), (17, 8)):
-        assert views_worth_keeping(epochs, 2, 100, lambda: 2048, None, mixed=False)[0] == views
-    for images, views in ((122_000, 8), (123_000, 0)):  # 2 GB
-        assert views_worth_keeping(9, 1, images, lambda: 2048, 50.0, mixed=False)[0] == views
+@pytest.mark.parametrize(("images", "processes", "views"), [(122_000, 1, 8), (123_000, 1, 0), (122_000, 2, 0)], ids=str)
+def test_two_gigabytes_are_the_most_and_several_processes_share_fresh_views(
+    images: int, processes: int, views: int
+) -> None:
+    assert views_worth_keeping(25, processes, images, lambda: 2048, 50.0, mixed=False)[0] == views
 
 
-@pytest.mark.slow  # test_processes_... and the next say less, in no time
+@pytest.mark.slow
 def test_nine_epochs_of_a_head_alone_on_kept_views(tmp_path: Path, images: Path) -> None:
     given = [*SMALL[:5], f"data.root={images}", f"data.cache_dir={tmp_path}/cache", "test=false"]
     assert "Keeps" not in run_train(tmp_path / "few", *given, "trainer.max_epochs=2").log and not entries(tmp_path)
@@ -100,13 +95,17 @@ def test_nine_epochs_of_a_head_alone_on_kept_views(tmp_path: Path, images: Path)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "settings", [[], ["data.balanced_sampling=true", "data.folds=3", "data.fold=1"], ["freeze=head_then_all"]]
+    "settings",
+    [
+        ["freeze=head_only"],
+        ["freeze=head_only", "data.balanced_sampling=true", "data.folds=3", "data.fold=1"],
+        ["freeze=head_then_all", "freeze.phases.0.epochs=10", "trainer.max_epochs=11"],
+    ],
 )
 def test_a_resumed_run_sees_the_same_views(tmp_path: Path, images: Path, settings: list[str]) -> None:
     """Also where less than what makes views worth their while is left of the phase, and the kept ones are lost."""
-    plan = ["freeze.phases.0.epochs=10", "trainer.max_epochs=11"] if "freeze=head_then_all" in settings else []
-    given = [*SMALL[:4], "freeze=head_only", f"data.root={images}", f"data.cache_dir={tmp_path}/cache", "test=false"]
-    given += ["trainer.max_epochs=10", "checkpoint_every_n_steps=2", *settings, *plan]
+    given = [*SMALL[:4], f"data.root={images}", f"data.cache_dir={tmp_path}/cache", "test=false"]
+    given += ["trainer.max_epochs=10", "checkpoint_every_n_steps=2", *settings]
     whole = run_train(tmp_path / "whole", *given)
     with stopped(epoch=8, batch=2) as stopping, pytest.raises(Stop):
         run_train(tmp_path / "cut", *given, *stopping)

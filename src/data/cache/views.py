@@ -18,13 +18,13 @@ def views_worth_keeping(
 
     Args:
         epochs: of the phase, as planned.
-        processes: that train together. One of them makes all views, which in fresh ones they would share.
+        processes: that train together. Fresh views they share among them; those that are kept one makes for all.
         bytes_of_one: asked for the size of what is kept of one view, if it matters.
         most_gb: data.cache_gb.
         mixed: images are mixed with each other, which what is kept of them cannot be.
     """
     each_epoch = f"The frozen network sees augmented images anew in each of the {epochs} epochs"
-    if mixed or epochs <= ENOUGH_VIEWS * processes:
+    if mixed or processes > 1 or epochs <= ENOUGH_VIEWS:
         return 0, f"{each_epoch}; with augment=none it sees each image once." if epochs > 1 else ""
     gb, most_gb = ENOUGH_VIEWS * images * bytes_of_one() / 1e9, min(MOST_GB, MOST_GB if most_gb is None else most_gb)
     if gb > most_gb:
