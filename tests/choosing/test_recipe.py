@@ -35,7 +35,7 @@ def test_a_recipe_is_taken_and_kept(train: Train, tmp_path: Path) -> None:
     )
     taken = OmegaConf.load(tmp_path / "run" / "config.yaml")
     assert f"It takes {taken.recipe}." in first.err and taken.optimizer._target_ == "torch.optim.SGD"
-    assert taken.head.start == ("pretrained" if "known_classes" in taken.recipe else "small")
+    assert taken.head.start == "pretrained"
     assert (taken.trainer.max_epochs, taken.data.image_size_px) == (1, 32), "what is typed holds"
     assert "Advice" not in first.err
     again = train("trainer.max_epochs=2", "resume=auto")
@@ -71,7 +71,8 @@ def test_pretrained_classes_that_know_are_told_from_those_that_do_not() -> None:
     source.weight.copy_(torch.roll(torch.eye(6, 40), 10, dims=1))
     unknown = compared(source, features_NC, labels_N, part_N)
     assert unknown.pretrained < 0.6 and unknown.trained > 0.95 and 0.02 < unknown.error < 0.1
-    assert not unknown.pretrained_is_enough and chosen(unknown, 60)[0] == ["experiment=full"]
+    assert not unknown.pretrained_is_enough and chosen(unknown, 60)[0] == ["experiment=new_classes"]
+    assert chosen(unknown, 2640)[0] == ["experiment=new_classes", "trainer.max_epochs=6"]
 
 
 def test_a_difference_within_its_error_is_none() -> None:
