@@ -62,10 +62,11 @@ def chosen(starts: Starts | None, images: int) -> tuple[list[str], str]:
     """Settings, and the reason. `starts`: None where nothing could be compared."""
     if starts is not None and starts.pretrained_is_enough:
         return ["experiment=known_classes"], f"{words_of(starts)} The pretrained network knows these classes: gently."
-    recipe = ["experiment=full"] + (["trainer.max_epochs=6"] if images >= MANY_IMAGES else [])
+    epochs = ["trainer.max_epochs=6"] if images >= MANY_IMAGES else []
     if starts is None:
-        return recipe, "there are no pretrained classes to ask, or too few images."
-    return recipe, f"{words_of(starts)} The pretrained classes do not tell these apart: everything has to change."
+        return ["experiment=full", *epochs], "there are no pretrained classes to ask, or too few images."
+    why = f"{words_of(starts)} The pretrained classes do not tell these apart: a higher rate, for longer."
+    return ["experiment=new_classes", *epochs], why
 
 
 def words_of(starts: Starts) -> str:

@@ -72,9 +72,7 @@ def checked_plan(composer: Composer, space: Space) -> Plan:
     if any((trial.task.monitor, trial.task.mode) != (one.task.monitor, one.task.mode) for trial in trials):
         raise ConfigError("Some values of the search bring another task.monitor: such trials cannot be compared.")
     if any(trial.recipe == AUTO for trial in trials):
-        raise ConfigError(
-            "recipe=auto is for one run: try it alone, and search around what it takes, experiment=<name>."
-        )
+        raise ConfigError("recipe=auto is for one run: try it alone, and search around the experiment that it takes.")
     if any("epoch_log" not in trial.callbacks for trial in trials):
         raise ConfigError("sweep=search reads what callbacks.epoch_log writes after each epoch: it cannot be left out.")
     return Plan(
