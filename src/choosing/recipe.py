@@ -60,15 +60,17 @@ def with_recipe(cfg: DictConfig) -> tuple[DictConfig, ImageTable | None]:
 
 def chosen(starts: Starts | None, images: int) -> tuple[list[str], str]:
     """Settings, and the reason. `starts`: None where nothing could be compared."""
-    if starts is not None and starts.pretrained_is_enough:
-        return [
-            "experiment=known_classes"
-        ], f"{words_of(starts)} Training adds nothing to what they say: a low rate, for few epochs."
     epochs = ["trainer.max_epochs=6"] if images >= MANY_IMAGES else []
     if starts is None:
         return ["experiment=full", *epochs], "there are no pretrained classes to ask, or too few images."
-    why = f"{words_of(starts)} Training tells these classes apart better: a higher rate, for more epochs."
-    return ["experiment=new_classes", *epochs], why
+    if starts.pretrained_is_enough:
+        recipe, why = (
+            ["experiment=known_classes"],
+            "Training adds nothing to what they say: a low rate, for few epochs.",
+        )
+    else:
+        recipe, why = ["experiment=new_classes", *epochs], "Training tells these classes apart better: a higher rate."
+    return recipe, f"{words_of(starts)} {why}"
 
 
 def words_of(starts: Starts) -> str:
