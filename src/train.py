@@ -49,8 +49,9 @@ def train(cfg: DictConfig) -> float | None:
         run.require_same_batches(trainer.world_size)
         datamodule.require_images_for(trainer.world_size)
         describe(task, datamodule.table, trainer)
+        px = datamodule.preprocessing.crop_px
         chosen = has_recipe(settings.recipe) or not run.reads_weights
-        if not chosen and (advice := advise_recipe(settings, datamodule.table)):
+        if not chosen and (advice := advise_recipe(settings, datamodule.table, px)):
             log.info("%s", advice)
         prepare_fit(run, task, datamodule, trainer, typed_settings())
         fit_phases(run, task, datamodule, trainer)

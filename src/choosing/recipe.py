@@ -60,20 +60,25 @@ def with_recipe(cfg: DictConfig) -> tuple[DictConfig, ImageTable | None]:
 
 def chosen(starts: Starts | None, images: int) -> tuple[list[str], str]:
     """Settings, and the reason. `starts`: None where nothing could be compared."""
-    if starts is not None and starts.pretrained_is_enough:
-        return ["experiment=known_classes"], f"{words_of(starts)} The pretrained network knows these classes: gently."
     epochs = ["trainer.max_epochs=6"] if images >= MANY_IMAGES else []
     if starts is None:
         return ["experiment=full", *epochs], "there are no pretrained classes to ask, or too few images."
-    why = f"{words_of(starts)} The pretrained classes do not tell these apart: a higher rate, for longer."
-    return ["experiment=new_classes", *epochs], why
+    if starts.pretrained_is_enough:
+        recipe, why = (
+            ["experiment=known_classes"],
+            "Training adds nothing to what they say: a low rate, for few epochs.",
+        )
+    else:
+        recipe, why = ["experiment=new_classes", *epochs], "Training tells these classes apart better: a higher rate."
+    return recipe, f"{words_of(starts)} {why}"
 
 
 def words_of(starts: Starts) -> str:
     difference = 100 * (starts.pretrained - starts.trained)
     return (
         f"mixtures of pretrained classes answer {starts.pretrained:.1%} of training images that they have not seen, a "
-        f"linear probe {starts.trained:.1%} ({difference:+.1f} points, standard error {100 * starts.error:.1f})."
+        f"trained linear classifier {starts.trained:.1%} ({difference:+.1f} points, standard error "
+        f"{100 * starts.error:.1f})."
     )
 
 
