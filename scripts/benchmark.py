@@ -9,7 +9,7 @@ CPU. Each run is a process of its own, and the sides take turns, so that what el
 Medians are compared.
 
 startup   from the command to the first training step; and how fast a mistyped setting is answered
-head      the head alone trains, `experiment=linear_probe augment=none` and, on eight kept views of augmented images,
+head      the head alone trains, `experiment=linear_probe augment=none` and, on twelve kept views of augmented images,
           `augment=light`; the feature cache starts empty each time. Time from the start of the fit to its end,
           and val accuracy of the last epoch. The plain loop runs the whole network in each epoch, on augmented images.
 full      everything trains, with equal augmentation and schedules, without a cache and with one of resized images,

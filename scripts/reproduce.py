@@ -98,7 +98,7 @@ ROWS = [
     Row("head, 25 epochs", "hymenoptera", HEAD_25),
     Row("head, 25 epochs, fresh views", "hymenoptera", (*HEAD_25, "data.cache=none")),
     Row("head, 25 epochs, 4 views", "hymenoptera", (*HEAD_25, "data.cache_views=4")),
-    Row("head, 25 epochs, 12 views", "hymenoptera", (*HEAD_25, "data.cache_views=12")),
+    Row("head, 25 epochs, 8 views", "hymenoptera", (*HEAD_25, "data.cache_views=8")),
     Row("full", "hymenoptera", ("experiment=full",)),
     Row("lp_ft", "hymenoptera", ("experiment=lp_ft",)),
     Row("small_data", "hymenoptera", ("experiment=small_data",)),

@@ -48,14 +48,14 @@ def with_recipe(cfg: DictConfig) -> tuple[DictConfig, ImageTable | None]:
     require_no_other_recipe()
     before = find_interrupted(cfg.resume, cfg.output_dir) if cfg.resume is not None else None
     if before is not None:
-        return with_settings(cfg, taken_settings(before.record.config.get("recipe"))), None
+        return with_settings(cfg.output_dir, taken_settings(before.record.config.get("recipe"))), None
     settings = copy.deepcopy(cfg)
     settings.callbacks, settings.logger = {}, {}
     make_paths_absolute(settings)
     table, starts = look(train_config(settings))
     recipe, why = chosen(starts, len(table.splits["train"]))
     log.info("recipe=auto: %s It takes %s.", why, " ".join(recipe))
-    return with_settings(cfg, recipe), table
+    return with_settings(cfg.output_dir, recipe), table
 
 
 def chosen(starts: Starts | None, images: int) -> tuple[list[str], str]:

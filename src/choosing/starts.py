@@ -37,8 +37,8 @@ class Starts:
 def compared(source: nn.Linear, features_NC: Tensor, labels_N: Labels, part_N: Parts) -> Starts:
     """Mixtures of pretrained classes, as head.start=pretrained makes them, beside a trained linear classifier.
 
-    Each part of the images is answered by what the others give. Trained is a ridge regression of the classes, which
-    takes a second where a logistic regression takes minutes; the best of its four strengths counts. `source` is the
+    Each part of the images is answered by what the others give. Trained is a fit by least squares with a penalty, which
+    takes a second where a fit of probabilities takes minutes; the best of its four strengths counts. `source` is the
     pretrained head; all on the CPU.
     """
     known_N = mixed(source, features_NC, labels_N, part_N) == labels_N
@@ -63,7 +63,7 @@ def mixed(source: nn.Linear, features_NC: Tensor, labels_N: Labels, part_N: Part
 
 
 def trained(features_NC: Tensor, labels_N: Labels, part_N: Parts) -> list[Labels]:
-    """For each of STRENGTHS the classes [N] that a ridge regression of the other parts names."""
+    """For each of STRENGTHS the classes [N] that a fit to the other parts names."""
     answers = [np.empty_like(labels_N) for _ in STRENGTHS]
     ones_NK = functional.one_hot(torch.from_numpy(labels_N)).to(features_NC)
     for rest, asked in halves(part_N):

@@ -24,8 +24,8 @@ def require_no_other_recipe() -> None:
         raise ConfigError(f"recipe=auto chooses a recipe, and experiment={chosen} is one: leave one of the two out.")
 
 
-def with_settings(cfg: DictConfig, recipe: Sequence[str]) -> DictConfig:
-    """The same command line with these settings before its own, which therefore hold."""
+def with_settings(output_dir: str, recipe: Sequence[str]) -> DictConfig:
+    """The same command line with these settings before its own, which therefore hold; for a run in this directory."""
     typed = [text for text in HydraConfig.get().overrides.task if text.lstrip("+").partition("=")[0] != "recipe"]
     before = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
@@ -36,7 +36,7 @@ def with_settings(cfg: DictConfig, recipe: Sequence[str]) -> DictConfig:
         GlobalHydra.instance().clear()
         if before is not None:
             GlobalHydra.instance().initialize(before)
-    composed.output_dir = cfg.output_dir
+    composed.output_dir = output_dir
     composed.recipe = " ".join(recipe)
     check_settings(composed, {})
     return composed
