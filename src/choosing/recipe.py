@@ -14,6 +14,7 @@ from src.build.task import build_task
 from src.build.trainer import build_trainer
 from src.choosing.starts import Starts, compared
 from src.choosing.validation import parts_of
+from src.cli.options import typed_settings
 from src.cli.progress import progress_bar
 from src.cli.recipe import require_no_other_recipe, with_settings
 from src.data.module import ImageDataModule
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 MOST_IMAGES = 600  # that are looked at: the standard error of a share is then 2 points at most
 FOLDS = 5
 LEAST_OF_A_CLASS = 5  # images
+KNOWN = ["experiment=known_classes"]
 MANY_IMAGES = 1000  # in train; from here on half of the epochs are enough
 
 
@@ -54,6 +56,8 @@ def with_recipe(cfg: DictConfig) -> tuple[DictConfig, ImageTable | None]:
     make_paths_absolute(settings)
     table, starts = look(train_config(settings))
     recipe, why = chosen(starts, len(table.splits["train"]))
+    if recipe == KNOWN and "data.image_size_px" in typed_settings():
+        recipe = [*recipe, "augment.crop_px=null"]  # this recipe's crops are for its own size
     log.info("recipe=auto: %s It takes %s.", why, " ".join(recipe))
     return with_settings(cfg.output_dir, recipe), table
 
@@ -64,10 +68,7 @@ def chosen(starts: Starts | None, images: int) -> tuple[list[str], str]:
     if starts is None:
         return ["experiment=full", *epochs], "there are no pretrained classes to ask, or too few images."
     if starts.pretrained_is_enough:
-        recipe, why = (
-            ["experiment=known_classes"],
-            "Training adds nothing to what they say: a low rate, for few epochs.",
-        )
+        recipe, why = [*KNOWN], "Training adds nothing to what they say: a low rate, for few epochs."
     else:
         recipe, why = ["experiment=new_classes", *epochs], "Training tells these classes apart better: a higher rate."
     return recipe, f"{words_of(starts)} {why}"

@@ -92,6 +92,12 @@ def augment_problems(settings: TrainConfig) -> Iterator[str]:
             f"augment.crop_px={augment.crop_px} is the side of random crops, and there are none: set "
             "augment.crop_scale_min, or leave it null."
         )
+    size = data.get("image_size_px")
+    if augment.crop_px is not None and size is not None and augment.crop_px > size and needs_crops:
+        yield (
+            f"augment.crop_px={augment.crop_px} is larger than data.image_size_px={size}: training would see things "
+            "smaller than evaluation does. Set augment.crop_px=null, or lower it."
+        )
     mixes = {"mixup": augment.mixup, "cutmix": augment.cutmix}
     mixed = next((f"augment.{kind}={amount:g}" for kind, amount in mixes.items() if amount), None)
     if mixed and not TARGET_KINDS[settings.task.targets].has_classes:

@@ -9,7 +9,8 @@ from src.settings.schema import TrainConfig
 
 AUTO = "auto"
 ONE_PROCESS = "recipe=auto looks with one process: set trainer.devices=1, and give a run on several what it takes."
-TAKEN = re.compile(r"experiment=[a-z_]+( trainer\.max_epochs=\d+)?")  # in the place of auto, once it is chosen
+# In the place of auto, once it is chosen.
+TAKEN = re.compile(r"experiment=[a-z_]+( trainer\.max_epochs=\d+)?( augment\.crop_px=null)?")
 
 
 def taken_settings(recipe: object) -> list[str]:

@@ -303,6 +303,7 @@ def test_random_crops_of_another_size_than_evaluation(colors: Path, command, tmp
     assert next(iter(datamodule.train_dataloader()))["image"].shape[-2:] == (48, 48)
     assert next(iter(datamodule.val_dataloader()))["image"].shape[-2:] == (64, 64)
     for change, text in (
+        ("data.image_size_px=40", "augment.crop_px=48 is larger than data.image_size_px=40"),
         ("augment=none", "augment.crop_px=48 is the side of random crops, and there are none"),
         ("backbone=vit_b_16", "vit_b_16 takes images of one size only, 64 here"),
         ("backbone=alexnet", "augment.crop_px=48 does not fit alexnet: it must be at least 63"),
