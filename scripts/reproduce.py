@@ -16,6 +16,7 @@ half of the cores each: times are longer then, on both sides of a comparison, an
 
 import argparse
 import csv
+import itertools
 import json
 import os
 import statistics
@@ -58,7 +59,7 @@ class Row:
         folder, root = self.folder / f"seed={seed}", roots.get(self.data)
         if self.plain:
             loop = {"bccd": "plain_detection_loop", "digit scenes, pixels": "plain_segmentation_loop"}
-            given = [] if root is None else [str(RUNS / GROCERIES if self.data == "groceries" else root)]
+            given = [] if root is None else [str(root)]
             options = [*given, *self.settings, f"--seed={seed}", f"--json={folder}/metrics.json"]
             return [sys.executable, "-m", f"scripts.{loop.get(self.data, 'plain_loop')}", *options]
         data = {
@@ -69,7 +70,8 @@ class Row:
             "digit scenes, pixels": ["task=segmentation"],
             "digit scenes, masks": ["task=instance_segmentation"],
             "bccd": ["task=detection", "data=voc", f"data.root={root}"],
-            "groceries": ["data=folder", f"data.root={RUNS / GROCERIES}"],
+            "groceries": ["data=folder", f"data.root={root}"],
+            QUARTER: ["data=folder", f"data.root={root}"],
         }[self.data]
         settings = [*data, *self.settings, f"seed={seed}", f"output_dir={folder}", "logger=none"]
         return [sys.executable, "-m", "src.train", *settings]
@@ -78,6 +80,7 @@ class Row:
 SCORES = {"digit scenes": "ap50", "bccd": "ap50", "digit scenes, pixels": "miou", "digit scenes, masks": "mask_ap50"}
 LONG_TAIL = "digits_long_tail.csv"
 GROCERIES = "groceries_by_class"
+QUARTER = "groceries, a quarter"  # of the training images of each class
 LITE0_FILE = "lite0.safetensors"  # scripts/convert_efficientnet.py
 LITE0 = ("backbone=timm/tf_efficientnet_lite0", f"backbone.weights={RUNS / LITE0_FILE}")
 LITE0_SMALL = (*LITE0, "experiment=full", "trainer.max_epochs=6", "data.image_size_px=128", "data.cache=images")
@@ -113,6 +116,10 @@ ROWS = [
     Row("linear_probe", "groceries", ("experiment=linear_probe",)),
     Row("lp_ft", "groceries", ("experiment=lp_ft", "trainer.max_epochs=6")),
     Row("small_data", "groceries", ("experiment=small_data", "trainer.max_epochs=6")),
+    Row("auto", QUARTER, ("recipe=auto",)),
+    Row("full", QUARTER, ("experiment=full",)),
+    Row("known_classes", QUARTER, ("experiment=known_classes",)),
+    Row("plain loop", QUARTER, ("--channels-last", "--epochs=12"), plain=True),
     Row("Lite0, linear_probe", "hymenoptera", (*LITE0, "experiment=linear_probe")),
     Row("Lite0, kept features", "hymenoptera", (*LITE0, "experiment=linear_probe", "augment=none")),
     Row("Lite0, known_classes", "hymenoptera", (*LITE0, "experiment=known_classes")),
@@ -155,17 +162,22 @@ def write_long_tailed_digits() -> None:
     file.write_text("\n".join(["path,split", *rows, ""]), encoding="utf-8")
 
 
-def write_groceries(root: Path) -> None:
-    """A folder per class of links to the images, since in the data's own folders classes lie at several depths."""
+def write_groceries(root: Path, folder: Path, every: int) -> None:
+    """A folder per class of links to the images, since in the data's own folders classes lie at several depths.
+
+    In train one of `every` images of each class.
+    """
     with (root / "table.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    for split in ("train", "val"):
-        for label in {row["label"] for row in rows}:  # also those that val lacks: a plain loop numbers its folders
-            (RUNS / GROCERIES / split / label).mkdir(parents=True, exist_ok=True)
-    for row in rows:
-        link = RUNS / GROCERIES / row["split"] / row["label"] / Path(row["path"]).name
-        if not link.exists():
-            link.symlink_to(root / row["path"])
+        rows = sorted(csv.DictReader(file), key=lambda row: (row["split"], row["label"], row["path"]))
+    for split, label in itertools.product(("train", "val"), {row["label"] for row in rows}):
+        (folder / split / label).mkdir(
+            parents=True, exist_ok=True
+        )  # also where val has none: a plain loop numbers them
+    for (split, label), images in itertools.groupby(rows, key=lambda row: (row["split"], row["label"])):
+        for row in itertools.islice(images, 0, None, every if split == "train" else 1):
+            link = folder / split / label / Path(row["path"]).name
+            if not link.exists():
+                link.symlink_to(root / row["path"])
 
 
 def write_lite0() -> None:
@@ -195,6 +207,7 @@ def main() -> None:
         "hymenoptera": (options.hymenoptera, "val"),
         "bccd": (options.bccd, "Annotations"),
         "groceries": (options.grocery, "train"),
+        QUARTER: (options.grocery, "train"),
     }
     for root, folder in given.values():
         if root is not None and not (root / folder).is_dir():
@@ -205,8 +218,10 @@ def main() -> None:
     chosen = [row for row in chosen if row.data not in given or row.data in roots]
     if any(row.data == "digits, long tail" for row in chosen):
         write_long_tailed_digits()
-    if any(row.data == "groceries" for row in chosen):
-        write_groceries(roots["groceries"])
+    for data, every in (("groceries", 1), (QUARTER, 4)):
+        if any(row.data == data for row in chosen):
+            write_groceries(roots[data], RUNS / f"{GROCERIES}_{every}", every)
+            roots[data] = RUNS / f"{GROCERIES}_{every}"
     if any(LITE0[0] in row.settings for row in chosen):
         write_lite0()
 
