@@ -170,9 +170,7 @@ def write_groceries(root: Path, folder: Path, every: int) -> None:
     with (root / "table.csv").open(newline="", encoding="utf-8") as file:
         rows = sorted(csv.DictReader(file), key=lambda row: (row["split"], row["label"], row["path"]))
     for split, label in itertools.product(("train", "val"), {row["label"] for row in rows}):
-        (folder / split / label).mkdir(
-            parents=True, exist_ok=True
-        )  # also where val has none: a plain loop numbers them
+        (folder / split / label).mkdir(parents=True, exist_ok=True)  # val lacks some: a plain loop numbers all
     for (split, label), images in itertools.groupby(rows, key=lambda row: (row["split"], row["label"])):
         for row in itertools.islice(images, 0, None, every if split == "train" else 1):
             link = folder / split / label / Path(row["path"]).name
