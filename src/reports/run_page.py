@@ -8,6 +8,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from src.evaluation.best_epoch import best_epoch
 from src.evaluation.metric_facts import facts_of
 from src.files.printable import shell_word
 from src.reports.charts import BLUE, Curve, draw_learning_curves
@@ -103,11 +104,10 @@ def learning_section(report: RunReport) -> str:
         scores.insert(0, Curve(f"train/{score}", values(f"train/{score}"), ORANGE))
     image = draw_learning_curves(epochs, losses, scores, values("lr"), phase_spans(report))
     figure = report.figure("report/learning_curves", image, "Loss, metric and rate by epoch")
-    best = max if report.config["task"]["mode"] == "max" else min
     finite = [(value, epoch) for value, epoch in zip(values(monitor), epochs, strict=True) if math.isfinite(value)]
     if not finite:
         return section("Learning curves", figure)
-    value, epoch = best(finite, key=lambda pair: pair[0])
+    value, epoch = finite[best_epoch([value for value, _ in finite], report.config["task"]["mode"])]
     note = f"<p>Best {escape(monitor)}: {number_text(value)} in epoch {epoch} of {epochs[-1]}.</p>"
     return section("Learning curves", note, figure)
 
