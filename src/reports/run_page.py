@@ -15,6 +15,7 @@ from src.reports.charts import BLUE, Curve, draw_learning_curves
 from src.reports.drawing import ORANGE
 from src.reports.parts import SORTING, html_table, section, write_document
 from src.reports.run_report import RunReport, TaskWords, number_text
+from src.settings.plurals import number_of
 
 
 def write_run_page(path: Path, report: RunReport, words: TaskWords, headline: list[str], details: list[str]) -> None:
@@ -38,7 +39,7 @@ def summary(report: RunReport, words: TaskWords) -> str:
     table, config = report.table, report.config
     counts = ", ".join(f"{len(rows):,} {name}" for name, rows in table.splits.items())
     network = f"{config['backbone']['name']}, weights {Path(str(config['backbone']['weights'] or 'random')).name}"
-    lines = [f"{network}. {counts} images, {len(table.class_names):,} {words.outputs}."]
+    lines = [f"{network}. {counts} images, {number_of(len(table.class_names), *table.targets.noun)}."]
     skipped = sum(len(table.splits[one.split]) - len(one) for one in report.measured if one.split in table.splits)
     if skipped > 0:
         lines.append(f"{skipped:,} more images of these splits could not be read, or were left out.")

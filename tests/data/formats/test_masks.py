@@ -253,7 +253,7 @@ def test_masks_of_turned_images(tmp_path: Path, orientation: int) -> None:
         assert "EXIF turns 4 images, and no size tells" in notes and np.array_equal(found.mask(0), mask_of(0))
         return
     assert "EXIF turns 3 images, and their masks have the size of the stored image: they are turned with it" in notes
-    assert "EXIF turns 1 images, and their masks have the size of the upright image: they stay" in notes
+    assert "EXIF turns 1 image, and their masks have the size of the upright image: they stay" in notes
     assert np.array_equal(found.mask(1), as_drawn)
     shown = np.asarray(module.table.read(0)).argmax(axis=2)  # class 1 is red, class 2 is blue
     truth = found.mask(0)
