@@ -439,18 +439,18 @@ def test_onnx_files_cut_short(tmp_path: Path) -> None:
             load_served(None, str(tmp_path / "f.onnx"), "cpu")
 
 
-class Suppressed(torch.nn.Module):
-    """Overlapping boxes float32 [N, 4], as a detector drops them."""
+class LooksAtPlaces(torch.nn.Module):
+    """Of images float32 [1, C, H, W] what is in boxes float32 [N, 4], as the second stage of a detector."""
 
-    def forward(self, boxes: torch.Tensor) -> torch.Tensor:
-        return torchvision.ops.nms(boxes, boxes[:, 0], 0.5)
+    def forward(self, images: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = torchvision.ops.roi_align(images, [boxes], 2)
+        return found
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_a_detector_is_loaded_where_nothing_else_is(tmp_path: Path) -> None:
     """As by src.serve: the operations of torchvision are there once it is imported."""
-    program = torch.export.export(Suppressed().eval(), (torch.rand(3, 4),))
+    program = torch.export.export(LooksAtPlaces().eval(), (torch.rand(1, 3, 8, 8), torch.rand(2, 4)))
     torch.export.save(program, tmp_path / "detector.pt2")
     code = "import sys, pathlib, src.exporting.run as run; run.load_program(pathlib.Path(sys.argv[1]), 'it')"
     ended = subprocess.run([sys.executable, "-c", code, str(tmp_path / "detector.pt2")], capture_output=True, text=True)

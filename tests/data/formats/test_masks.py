@@ -308,7 +308,7 @@ def test_a_table_of_images_and_masks(tmp_path: Path) -> None:
     assert "1 images have no mask (left out): set/images/11.png: the table names none" in notes_of(module)
     assert np.array_equal(masks_of(module).mask(5), mask_of(5))
     (tmp_path / "list.csv").write_text("path,mask\nset/images/00.png,set/masks/00.png\nset/images/00.png,b.png\n")
-    with pytest.raises(ConfigError, match="rows that contradict an earlier one"):
+    with pytest.raises(ConfigError, match="1 row that contradicts an earlier one"):
         _ = data(None, file=str(tmp_path / "list.csv")).table
     with pytest.raises(ConfigError, match=r"data\.root is missing"):
         data(None)
