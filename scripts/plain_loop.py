@@ -73,7 +73,10 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
     """Train, print a line per epoch, and return what was measured: wall-clock times in seconds."""
     torch.manual_seed(options.seed)
     memory_format = torch.channels_last if options.channels_last else torch.contiguous_format
-    folders = {split: datasets.ImageFolder(options.data_root / split, TRANSFORMS[split]) for split in TRANSFORMS}
+    folders = {
+        split: datasets.ImageFolder(options.data_root / split, TRANSFORMS[split], allow_empty=True)
+        for split in TRANSFORMS
+    }
     loaders = {
         split: DataLoader(folder, BATCH_SIZE, shuffle=split == "train", num_workers=WORKERS, persistent_workers=True)
         for split, folder in folders.items()

@@ -1,10 +1,12 @@
 """Run recipes and the plain loop over several seeds, and print the table of results.
 
-    python -m scripts.reproduce [HYMENOPTERA] [--bccd VOC_ROOT] [--rows NAME ...] [--data NAME ...] [--seeds 5]
+    python -m scripts.reproduce [HYMENOPTERA] [--grocery FOLDER] [--bccd VOC_ROOT] [--rows NAME ...] [--data NAME ...]
+        [--seeds 5]
 
 HYMENOPTERA is the folder with train/ and val/ of the data of PyTorch's transfer-learning tutorial
 (pytorch.org/tutorials/beginner/transfer_learning_tutorial.html names the download), VOC_ROOT that of the blood cells of
-BCCD (github.com/Shenggan/BCCD_Dataset); without them only the digits run. Boxes are measured by their AP50, pixels by
+BCCD (github.com/Shenggan/BCCD_Dataset), --grocery that of the Grocery Store data set (Klasson et al. 2019, WACV), with
+a table.csv of path, label and split; without them only the digits run. Boxes are measured by their AP50, pixels by
 their mean IoU, objects with masks by the AP50 of their masks.
 The digits with a long tail have 115 zeros down to 3 nines in train, by an equal factor from class to class, as Cui et
 al. 2019 (arXiv 1901.05555) cut CIFAR; val and test are as ever.
@@ -13,6 +15,7 @@ half of the cores each: times are longer then, on both sides of a comparison, an
 """
 
 import argparse
+import csv
 import json
 import os
 import statistics
@@ -55,7 +58,7 @@ class Row:
         folder, root = self.folder / f"seed={seed}", roots.get(self.data)
         if self.plain:
             loop = {"bccd": "plain_detection_loop", "digit scenes, pixels": "plain_segmentation_loop"}
-            given = [] if root is None else [str(root)]
+            given = [] if root is None else [str(RUNS / GROCERIES if self.data == "groceries" else root)]
             options = [*given, *self.settings, f"--seed={seed}", f"--json={folder}/metrics.json"]
             return [sys.executable, "-m", f"scripts.{loop.get(self.data, 'plain_loop')}", *options]
         data = {
@@ -66,6 +69,7 @@ class Row:
             "digit scenes, pixels": ["task=segmentation"],
             "digit scenes, masks": ["task=instance_segmentation"],
             "bccd": ["task=detection", "data=voc", f"data.root={root}"],
+            "groceries": ["data=folder", f"data.root={RUNS / GROCERIES}"],
         }[self.data]
         settings = [*data, *self.settings, f"seed={seed}", f"output_dir={folder}", "logger=none"]
         return [sys.executable, "-m", "src.train", *settings]
@@ -73,9 +77,11 @@ class Row:
 
 SCORES = {"digit scenes": "ap50", "bccd": "ap50", "digit scenes, pixels": "miou", "digit scenes, masks": "mask_ap50"}
 LONG_TAIL = "digits_long_tail.csv"
+GROCERIES = "groceries_by_class"
 LITE0_FILE = "lite0.safetensors"  # scripts/convert_efficientnet.py
 LITE0 = ("backbone=timm/tf_efficientnet_lite0", f"backbone.weights={RUNS / LITE0_FILE}")
 LITE0_SMALL = (*LITE0, "experiment=full", "trainer.max_epochs=6", "data.image_size_px=128", "data.cache=images")
+HEAD_25 = ("freeze=head_only", "optimizer=sgd", "augment=light", "trainer.max_epochs=25")
 FROZEN_NORMS = "freeze.batch_norm=true"
 FLIPPED = "augment.vertical_flip=0.5"  # cells have no up and down
 
@@ -89,9 +95,24 @@ ROWS = [
     Row("random weights", "hymenoptera", ("experiment=full", "backbone.weights=null")),
     Row("known_classes", "hymenoptera", ("experiment=known_classes",)),
     Row("linear_probe", "hymenoptera", ("experiment=linear_probe",)),
+    Row("head, 25 epochs", "hymenoptera", HEAD_25),
+    Row("head, 25 epochs, fresh views", "hymenoptera", (*HEAD_25, "data.cache=none")),
+    Row("head, 25 epochs, 4 views", "hymenoptera", (*HEAD_25, "data.cache_views=4")),
+    Row("head, 25 epochs, 8 views", "hymenoptera", (*HEAD_25, "data.cache_views=8")),
     Row("full", "hymenoptera", ("experiment=full",)),
     Row("lp_ft", "hymenoptera", ("experiment=lp_ft",)),
     Row("small_data", "hymenoptera", ("experiment=small_data",)),
+    Row("fastai", "hymenoptera", ("experiment=fastai",)),
+    Row("new_classes", "hymenoptera", ("experiment=new_classes",)),
+    Row("auto", "hymenoptera", ("recipe=auto",)),
+    Row("auto", "groceries", ("recipe=auto",)),
+    Row("plain loop", "groceries", ("--channels-last", "--epochs=5"), plain=True),
+    Row("fastai", "groceries", ("experiment=fastai",)),
+    Row("full", "groceries", ("experiment=full", "trainer.max_epochs=6")),
+    Row("known_classes", "groceries", ("experiment=known_classes",)),
+    Row("linear_probe", "groceries", ("experiment=linear_probe",)),
+    Row("lp_ft", "groceries", ("experiment=lp_ft", "trainer.max_epochs=6")),
+    Row("small_data", "groceries", ("experiment=small_data", "trainer.max_epochs=6")),
     Row("Lite0, linear_probe", "hymenoptera", (*LITE0, "experiment=linear_probe")),
     Row("Lite0, kept features", "hymenoptera", (*LITE0, "experiment=linear_probe", "augment=none")),
     Row("Lite0, known_classes", "hymenoptera", (*LITE0, "experiment=known_classes")),
@@ -134,6 +155,19 @@ def write_long_tailed_digits() -> None:
     file.write_text("\n".join(["path,split", *rows, ""]), encoding="utf-8")
 
 
+def write_groceries(root: Path) -> None:
+    """A folder per class of links to the images, since in the data's own folders classes lie at several depths."""
+    with (root / "table.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for split in ("train", "val"):
+        for label in {row["label"] for row in rows}:  # also those that val lacks: a plain loop numbers its folders
+            (RUNS / GROCERIES / split / label).mkdir(parents=True, exist_ok=True)
+    for row in rows:
+        link = RUNS / GROCERIES / row["split"] / row["label"] / Path(row["path"]).name
+        if not link.exists():
+            link.symlink_to(root / row["path"])
+
+
 def write_lite0() -> None:
     """EfficientNet-Lite0's ImageNet weights, of a package in the group dev."""
     from safetensors.torch import save_file
@@ -147,6 +181,7 @@ def write_lite0() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("hymenoptera", type=Path, nargs="?", help="folder with train/ and val/")
+    parser.add_argument("--grocery", type=Path, metavar="FOLDER", help="folder with table.csv and the images")
     parser.add_argument("--bccd", type=Path, metavar="VOC_ROOT", help="folder with Annotations, JPEGImages, ImageSets")
     parser.add_argument("--rows", nargs="+", help="names of rows; all others are left out")
     parser.add_argument("--data", nargs="+", help="names of data; all others are left out")
@@ -156,7 +191,11 @@ def main() -> None:
     for option, known in (("rows", {row.name for row in ROWS}), ("data", {row.data for row in ROWS})):
         if unknown := set(getattr(options, option) or ()) - known:
             parser.error(f"--{option}: there is no '{sorted(unknown)[0]}'. There are: {'; '.join(sorted(known))}.")
-    given = {"hymenoptera": (options.hymenoptera, "val"), "bccd": (options.bccd, "Annotations")}
+    given = {
+        "hymenoptera": (options.hymenoptera, "val"),
+        "bccd": (options.bccd, "Annotations"),
+        "groceries": (options.grocery, "train"),
+    }
     for root, folder in given.values():
         if root is not None and not (root / folder).is_dir():
             parser.error(f"'{root}' has no folder {folder}.")
@@ -166,6 +205,8 @@ def main() -> None:
     chosen = [row for row in chosen if row.data not in given or row.data in roots]
     if any(row.data == "digits, long tail" for row in chosen):
         write_long_tailed_digits()
+    if any(row.data == "groceries" for row in chosen):
+        write_groceries(roots["groceries"])
     if any(LITE0[0] in row.settings for row in chosen):
         write_lite0()
 

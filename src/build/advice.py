@@ -6,12 +6,15 @@ from src.data.table import ImageTable
 from src.settings.schema import TrainConfig
 from src.settings.signatures import arguments_of
 
-FEW_IMAGES = 1000  # in train; the recipes for few were measured on 244
+LEAST_PX = 128  # the recipes were measured on photographs of 224 pixels
 LOPSIDED = 5  # times as many images of the commonest class as of the rarest
 
 
-def advise_recipe(settings: TrainConfig, table: ImageTable) -> str | None:
-    """One sentence, or None if there is nothing to say: numbers to predict, random weights, settings that do it."""
+def advise_recipe(settings: TrainConfig, table: ImageTable, crop_px: int) -> str | None:
+    """One sentence, or None if there is nothing to say: numbers to predict, random weights, settings that do it.
+
+    `crop_px`: side of the images that the network sees.
+    """
     rows = table.splits["train"]
     counts_K = table.targets.counts(rows)
     if counts_K is None or settings.backbone.weights is None:
@@ -27,11 +30,10 @@ def advise_recipe(settings: TrainConfig, table: ImageTable) -> str | None:
             "If all classes matter alike, try experiment=long_tail, which shows them equally often, or "
             "loss=logit_adjusted."
         )
-    spares_weights = settings.freeze.phases[0].train == "head" or settings.head.get("start") == "pretrained"
-    if table.targets.kind == "classes" and len(rows) < FEW_IMAGES and not spares_weights:
+    chooses = settings.freeze.phases[0].train == "head" or settings.head.get("start") != "small"
+    if table.targets.kind == "classes" and crop_px >= LEAST_PX and not chooses:
         return (
-            f"Advice: {len(rows):,} training images are few. Try experiment=known_classes, whose head starts from "
-            "pretrained classes, and experiment=linear_probe, which trains the head alone: on 244, they were better "
-            "than training everything, in half the time or less."
+            "Advice: recipe=auto first looks at some training images, for seconds, and takes the recipe that was best "
+            "where the pretrained network knows the classes, or the one for where it does not (docs/recipes.md)."
         )
     return None

@@ -75,6 +75,11 @@ def typed_settings() -> dict[str, str]:
     return {key: value for key, _, value in (text.lstrip("+").partition("=") for text in overrides)}
 
 
+def has_recipe(recipe: str | None) -> bool:
+    """Whether one was typed, or found by recipe=auto."""
+    return recipe is not None or chosen_experiment() is not None
+
+
 def chosen_experiment() -> str | None:
     return HydraConfig.get().runtime.choices.get("experiment") if HydraConfig.initialized() else None
 

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from src.data.cache.features import FeatureDataset, FrozenNetwork, cached_features
 from src.data.cache.images import cached_images
-from src.data.cache.plan import is_partial
+from src.data.cache.views import views_worth_keeping
 from src.data.dataset import Batch, Collate, ImageDataset
 from src.data.samplers import EpochSampler, balancing_weights
 from src.data.source import ImageSource
@@ -31,7 +31,13 @@ class ImageDataModule(ImageSource):
     """
 
     frozen_network: FrozenNetwork | None = None
+    frozen_epochs = 1  # of the phase in which it is frozen, as planned
     resumed_epoch = resumed_batches = 0
+    unasked_views: int | None = None  # of each training image, that this phase keeps; None = not decided yet
+
+    def begin_phase(self, network: FrozenNetwork | None, epochs: int) -> None:
+        """For loaders of a phase of so many epochs, as planned; `network` as above."""
+        self.frozen_network, self.frozen_epochs, self.unasked_views = network, epochs, None
 
     @contextmanager
     def lent_to(self, trainer: Trainer, network: FrozenNetwork | None) -> Iterator[None]:
@@ -61,9 +67,10 @@ class ImageDataModule(ImageSource):
         # BatchNorm cannot normalise the 1 x 1 feature maps of a single small image in training.
         drop_last = training and len(sampler) % self.batch_size == 1 and len(sampler) > 1
         generator = torch.Generator()  # else every new iterator draws from the global generator
-        if self.frozen_network is not None and self.cache.keeps_features(is_random(self.augmentation), self.trainer):
+        network = self.frozen_network
+        if network is not None and (views := self.views_kept(network)):
             return DataLoader(
-                self.feature_dataset(rows, training, self.frozen_network), self.batch_size, sampler=sampler,
+                self.feature_dataset(rows, training, network, views), self.batch_size, sampler=sampler,
                 collate_fn=lambda batch: batch, drop_last=drop_last, generator=generator,
                 pin_memory=torch.cuda.is_available(),
             )  # fmt: skip
@@ -121,19 +128,35 @@ class ImageDataModule(ImageSource):
             kept = cached_images(self.cache, self.table, rows, transform, settings, self.num_workers, self.trainer)
         return ImageDataset(self.table, rows, transform, self.seed, substitute=training, prepared=kept)
 
-    def advise(self) -> None:
-        """Say how a phase that trains the head alone would be many times faster, if it is not."""
-        could = self.cache.kind == "auto" and not is_partial(self.trainer)
-        if could and not self.cache.keeps_features(is_random(self.augmentation), self.trainer):
-            log.info(
-                "The frozen network sees augmented images anew in every epoch. data.cache_views=8 keeps eight views "
-                "of each, augment=none one: training the head alone is then many times faster."
+    def views_kept(self, network: FrozenNetwork) -> int:
+        """Of each training image, as features; 0 = the network sees images in every epoch. The log says what nobody
+        asked for, once in a phase.
+        """
+        if not self.cache.may_keep_features(self.trainer):
+            return 0
+        if not is_random(self.augmentation):
+            return 1
+        if self.cache.views is not None:
+            return self.cache.views
+        if self.unasked_views is None:
+            blank_BCHW = torch.zeros((1, 3, *[self.preprocessing.crop_px] * 2), dtype=torch.uint8)
+            self.unasked_views, why = views_worth_keeping(
+                self.frozen_epochs,
+                1 if self.trainer is None else self.trainer.world_size,
+                len(self.table.splits["train"]),
+                lambda: network.frozen_features(blank_BCHW).nbytes,
+                self.cache.most_gb,
+                mixed=bool(self.augmentation.mixup or self.augmentation.cutmix),
             )
+            if why:
+                log.info("%s", why)
+        return self.unasked_views
 
-    def feature_dataset(self, rows: Rows, training: bool, network: FrozenNetwork) -> FeatureDataset:
+    def feature_dataset(self, rows: Rows, training: bool, network: FrozenNetwork, views: int = 1) -> FeatureDataset:
+        """`views` of each image, if they are augmented."""
         transform = self.transform_of(training)
         random = training and is_random(self.augmentation)
-        views = self.cache.views or 1 if random else 1
+        views = views if random else 1
         augmentation = f"{self.augmentation} {views} {self.seed}" if random else ""
 
         def batches_of_view(view: int) -> Iterable[Batch]:

@@ -30,7 +30,7 @@ PATHS_OF_DATA = ("data.root", "data.file", "data.split_file")
 # What the checkpoint's optimizer, schedule and weights hold, and would silently win over the command line.
 KEPT_ON_RESUMING = (
     "backbone", "head", "freeze", "loss", "optimizer", "scheduler", "task", "param_groups", "ema_decay", "seed",
-    "output_dir", "name",
+    "output_dir", "name", "recipe",
 )  # fmt: skip
 
 

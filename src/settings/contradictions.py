@@ -9,6 +9,7 @@ from src.settings.loggers import logger_problems
 from src.settings.object_contradictions import object_problems
 from src.settings.options import chosen_as, options_of, tasks_for
 from src.settings.processes import process_problems
+from src.settings.recipes import recipe_problems
 from src.settings.schema import TrainConfig
 from src.settings.target_kinds import MOVE_WITH_PIXELS, TARGET_KINDS
 from src.settings.timm_names import name_problems
@@ -18,7 +19,7 @@ def contradictions(settings: TrainConfig) -> Iterator[str]:
     """Of a training; `data_contradictions` has those of the data alone, which other commands read too."""
     for problems in (
         backbone_problems, process_problems, weight_problems, task_problems, head_problems, object_problems,
-        augment_problems, phase_problems,
+        augment_problems, phase_problems, recipe_problems,
     ):  # fmt: skip
         yield from problems(settings)
     yield from logger_problems(settings.logger)

@@ -22,6 +22,7 @@ Views = Annotated[str, one_of("mirror", "scales", "mirror_scales")]  # of an ima
 @dataclass
 class TrainConfig:
     name: str = MISSING
+    recipe: str | None = MISSING
     seed: Annotated[int, at_least(0, at_most=2**32 - 1)] = MISSING
     resume: str | None = MISSING
     output_dir: str = MISSING

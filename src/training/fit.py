@@ -55,14 +55,11 @@ def fit_phases(run: TrainingRun, task: FineTuneTask, datamodule: ImageDataModule
         task.begin_phase(index, start)
         # Sharded weights compute only where all processes do, and features are made by one for all of them.
         head_alone = task.phase.train == "head" and not isinstance(trainer.strategy, ShardedStrategy)
-        network = task.frozen_network if head_alone else None
-        datamodule.frozen_network = network
+        datamodule.begin_phase(task.frozen_network if head_alone else None, task.phase.epochs)
         trainer.should_stop = False
         stopping = find_callback(trainer, PhaseEarlyStopping)
         trainer.fit_loop.max_epochs = run.end_epoch(index, start + task.phase.epochs, stopping)
         describe_phase(task, trainer)
-        if network is not None:
-            datamodule.advise()
         if run.settings.lr_find and run.tries_rate(index) and (rate := find_rate(task, datamodule, trainer)):
             task.set_rate(index, rate)
         fit(task, datamodule, trainer, run.checkpoint_of(index))

@@ -7,27 +7,19 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import run_train, typed
+from conftest import run_train
 from PIL import Image
-from support.kept import SMALL, data_of, entries
+from support.kept import SMALL, data_of, entries, with_a_broken_image
 from support.slow import slow
 from support.watching import TRUSTED, Stop, stopped
 
-from src.build.data import build_datamodule
-from src.build.task import build_task
 from src.data.decode import UnreadableImage
-from src.data.samplers import seeded
-from src.runs.run import TrainingRun
 from src.settings.errors import ConfigError
-from src.tasks.classification.task import ClassificationTask
 
 
 @pytest.fixture
 def images(colors: Path, tmp_path: Path) -> Path:
-    """A copy that may be damaged, with one broken image that was there before anything was kept."""
-    shutil.copytree(colors, tmp_path / "images")
-    (tmp_path / "images" / "red" / "broken.png").write_bytes(b"no image")
-    return tmp_path / "images"
+    return with_a_broken_image(colors, tmp_path / "images")
 
 
 def both_ways(tmp_path: Path, images: Path, *settings: str) -> tuple[Any, Any]:
@@ -90,47 +82,6 @@ def test_two_phases_first_on_features_then_on_images(tmp_path: Path, images: Pat
     kept, plain = both_ways(tmp_path, images, *phases)
     assert weights_differ(kept, plain) < 1e-4 and kept.metrics["epochs"] == 2
     assert kept.metrics["val/loss"] == pytest.approx(plain.metrics["val/loss"], abs=1e-3)
-
-
-def test_augmented_views_are_taken_in_turn(tmp_path: Path, images: Path) -> None:
-    views = ["augment=light", "data.cache=features", "data.cache_views=2", f"data.cache_dir={tmp_path}/cache"]
-    cfg = typed(*SMALL[:3], f"data.root={images}", *views, "data.num_workers=0", f"output_dir={tmp_path}")
-    data = build_datamodule(cfg)
-    task = build_task(ClassificationTask, TrainingRun(cfg), data)
-    task.begin_phase(0, 0)
-    task.trainer = FakeTrainer()  # type: ignore[assignment]
-    rows = data.table.splits["train"]
-    dataset = data.feature_dataset(rows, True, task)
-    assert dataset.kept.features_VN.shape[:2] == (2, len(rows))
-    sampled = [dataset.__getitems__([(epoch, 5)])["features"] for epoch in range(4)]
-    assert torch.equal(sampled[0], sampled[2]) and torch.equal(sampled[1], sampled[3])
-    assert not torch.equal(sampled[0], sampled[1])
-    with seeded(cfg.seed, 1, int(rows[5])):
-        image = data.transform_of(training=True)(data.table.read(int(rows[5])))
-    expected = task.model.eval().forward_features(image[None])
-    assert torch.allclose(expected, sampled[1], atol=1e-3) and not torch.allclose(expected, sampled[0], atol=0.1)
-
-
-class FakeTrainer:
-    """What the task asks a Trainer for when it computes features outside a fit."""
-
-    precision = "32-true"
-
-    class precision_plugin:  # noqa: N801
-        @staticmethod
-        def forward_context() -> Any:
-            return torch.no_grad()
-
-
-def test_augmentation_needs_a_number_of_views(images: Path) -> None:
-    cfg = typed("data=folder", f"data.root={images}", "data.cache=features")
-    with pytest.raises(ConfigError, match=r"set augment=none, or data\.cache_views=8"):
-        build_datamodule(cfg)
-
-
-def test_augmented_training_keeps_nothing_by_itself(tmp_path: Path, images: Path) -> None:
-    given = [*SMALL[:5], f"data.root={images}", f"data.cache_dir={tmp_path}/cache", "trainer.max_epochs=1"]
-    assert "data.cache_views" in run_train(tmp_path / "run", *given).log and not entries(tmp_path)
 
 
 @pytest.mark.slow

@@ -109,7 +109,7 @@ def test_a_class_without_readable_images_gets_no_weights(colors: Path, tmp_path:
 def test_images_are_taken_from_the_whole_split() -> None:
     labels = np.array([0] * 1000 + [1] * 7 + [2] * 60)
     rows = np.arange(0, len(labels))
-    chosen = some_of_each_class(labels, rows)
+    chosen = some_of_each_class(labels, rows, 50)
     assert np.bincount(labels[chosen]).tolist() == [50, 7, 50] and len(set(chosen)) == len(chosen)
     assert {0, 999, 1007, 1066} <= set(chosen.tolist())
 

@@ -262,14 +262,16 @@ def test_advice_goes_by_balance_and_size(colors: Path, tmp_path: Path) -> None:
 
     def advice(root: Path, *settings: str) -> str:
         cfg = typed("data=csv" if "task=multilabel" in settings else "data=folder", f"data.root={root}", *settings)
-        return advise_recipe(cfg, build_datamodule(cfg).table) or ""
+        datamodule = build_datamodule(cfg)
+        return advise_recipe(cfg, datamodule.table, datamodule.preprocessing.crop_px) or ""
 
-    assert "42 training images are few. Try experiment=known_classes" in advice(colors)
+    assert "recipe=auto first looks at some training images" in advice(colors)
+    assert advice(colors, "data.image_size_px=64") == ""
     assert advice(colors, "head.start=pretrained") == ""
     assert advice(colors, "freeze=head_then_all") == "" == advice(colors, "backbone.weights=null")
     tags = tmp_path / "tags.csv"
     tags.write_text("path,label\n" + "".join(f"{p},{p.parent.name};image\n" for p in sorted(colors.rglob("*.png"))))
-    assert advice(colors, "task=multilabel", f"data.file={tags}") == ""  # for which known_classes would be refused
+    assert advice(colors, "task=multilabel", f"data.file={tags}") == ""  # for which recipe=auto would be refused
     for color, count in (("red", 20), ("blue", 20), ("green", 2)):
         (tmp_path / color).mkdir()
         for file in sorted((colors / color).iterdir())[:count]:
@@ -289,6 +291,6 @@ def test_advice_is_given_where_no_recipe_was_chosen(command, colors: Path, tmp_p
         "trainer.accelerator=cpu",
         "data.num_workers=0",
     ]
-    assert "Advice: 42 training images" in command("train", *typed, f"output_dir={tmp_path}/a").err
+    assert "Advice: recipe=auto" in command("train", *typed, f"output_dir={tmp_path}/a").err
     answer = command("train", *typed, "experiment=full", f"output_dir={tmp_path}/b")
     assert answer.status == 0 and "Advice" not in answer.err

@@ -29,11 +29,9 @@ class CachePlan:
     folder: Path
     most_gb: float | None
 
-    def keeps_features(self, random: bool, trainer: Trainer | None) -> bool:
-        """Whether a frozen network runs once per image and not every epoch. `random`: training images are augmented."""
-        if self.kind not in ("auto", "features") or is_partial(trainer):
-            return False
-        return self.views is not None or not random
+    def may_keep_features(self, trainer: Trainer | None) -> bool:
+        """Whether a frozen network may run once over each view of an image, and not in every epoch."""
+        return self.kind in ("auto", "features") and not is_partial(trainer)
 
     def open(
         self,

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from src.cli.options import yaml_values
 from src.settings.check import check_settings
 from src.settings.errors import ConfigError
+from src.settings.recipes import AUTO
 from src.settings.schema import TrainConfig, train_config
 from src.sweeps.search.space import Dimension, Numbers, Space
 
@@ -70,6 +71,8 @@ def checked_plan(composer: Composer, space: Space) -> Plan:
     one, tests = trials[0], composer.typed([*space.overrides(first), "output_dir=none"]).test
     if any((trial.task.monitor, trial.task.mode) != (one.task.monitor, one.task.mode) for trial in trials):
         raise ConfigError("Some values of the search bring another task.monitor: such trials cannot be compared.")
+    if any(trial.recipe == AUTO for trial in trials):
+        raise ConfigError("recipe=auto is for one run: try it alone, and search around the experiment that it takes.")
     if any("epoch_log" not in trial.callbacks for trial in trials):
         raise ConfigError("sweep=search reads what callbacks.epoch_log writes after each epoch: it cannot be left out.")
     return Plan(

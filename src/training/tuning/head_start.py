@@ -43,11 +43,9 @@ def start_from_pretrained(
     found = find_weights(backbone.name, backbone.weights)
     assert found is not None  # src/settings/contradictions.py refuses random weights
     source = pretrained_head(backbone.name, found, task.model.head_names[0])
-    rows = some_of_each_class(datamodule.table.labels, datamodule.table.splits["train"])
+    rows = some_of_each_class(datamodule.table.labels, datamodule.table.splits["train"], IMAGES_PER_CLASS)
     probabilities_KS, features_KC, seen_K = _means_by_class(source, rows, task, datamodule, trainer)
-    probabilities_KS[~seen_K] = probabilities_KS[seen_K].mean(dim=0)
-    weight_KC = (probabilities_KS - probabilities_KS.mean(dim=0)) @ source.weight
-    bias_K = -weight_KC @ features_KC[seen_K].mean(dim=0)
+    weight_KC, bias_K = mixtures(source, probabilities_KS, features_KC, seen_K)
     layer = task.model.affine_layers[-1]
     assert layer.bias is not None
     with torch.no_grad():
@@ -60,6 +58,16 @@ def start_from_pretrained(
             most = p_S.topk(min(3, len(names)))
             seen = [f"{names[i]} {p:.0%}" for p, i in zip(most.values.tolist(), most.indices.tolist(), strict=True)]
             log.info("  %s: %s", class_name, ", ".join(seen))
+
+
+def mixtures(source: nn.Linear, probabilities_KS: Tensor, features_KC: Tensor, seen_K: Tensor) -> tuple[Tensor, Tensor]:
+    """Weight [K, C] and bias [K] of the new classes, from means over their images as `start_from_pretrained` says.
+
+    A class that was not seen (bool [K]) gets the mean of the others in `probabilities_KS`, in place.
+    """
+    probabilities_KS[~seen_K] = probabilities_KS[seen_K].mean(dim=0)
+    weight_KC = (probabilities_KS - probabilities_KS.mean(dim=0)) @ source.weight
+    return weight_KC, -weight_KC @ features_KC[seen_K].mean(dim=0)
 
 
 def _means_by_class(
@@ -90,11 +98,11 @@ def _means_by_class(
     return probabilities_KS / count_K1.clamp(min=1), features_KC / count_K1.clamp(min=1), count_K1.flatten() > 0
 
 
-def some_of_each_class(labels_N: npt.NDArray[Any], rows: Rows) -> Rows:
-    """Up to IMAGES_PER_CLASS of these rows per class, evenly spread over them."""
+def some_of_each_class(labels_N: npt.NDArray[Any], rows: Rows, most: int) -> Rows:
+    """Up to `most` of these rows per class, evenly spread over them."""
     chosen = []
     for label in np.unique(labels_N[rows]):
         of_class = rows[labels_N[rows] == label]
-        count = min(IMAGES_PER_CLASS, len(of_class))
+        count = min(most, len(of_class))
         chosen.append(of_class[np.linspace(0, len(of_class) - 1, count).round().astype(np.int64)])
     return np.sort(np.concatenate(chosen))
