@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.cli.command import Command, importing
 from src.files.outputs import output_folder
 from src.settings.errors import ConfigError
+from src.settings.plurals import number_of
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ def check(cfg: DictConfig) -> None:
     datamodule = build_data_to_check(data, cfg.task.targets)
     datamodule.require_found()
     table = datamodule.table
-    log.info("Looking at %s images", f"{len(table.rows_in_splits):,}")
+    log.info("Looking at %s", number_of(len(table.rows_in_splits), "image"))
     start = time.perf_counter()
     facts = look_at_images(table, table.rows_in_splits, datamodule.num_workers)
     found = find_all(datamodule, facts, cfg.tiny_px, cfg.near_duplicate_bits)

@@ -29,8 +29,8 @@ def predict(cfg: DictConfig) -> None:
     from src.data.given_images import find_images
 
     folder, paths = find_images(cfg.images, cfg.root)
-    files, checkpoints = [folder / path for path in paths], map(str, find_checkpoints(cfg.ckpt))
-    reads = [cfg.images, *checkpoints]
+    files, checkpoints = [folder / path for path in paths], find_checkpoints(cfg.ckpt)
+    reads = [cfg.images, *map(str, checkpoints)]
     output = predictions_file(cfg.output, cfg.overwrite, cfg.embeddings, files, *reads)
 
     draw = None
@@ -41,7 +41,7 @@ def predict(cfg: DictConfig) -> None:
         masks = mask_folder(cfg.masks, cfg.overwrite, cfg.images, files, *reads)
     wanted = {name: cfg[name] for name in ("score_threshold", "tile_px", "draw", "masks")}
     objects = output if output.suffix.lower() == ".json" else None
-    require_use_of_runs(cfg.ckpt, cfg.abstain_below, output=objects, **wanted)
+    require_use_of_runs(checkpoints, cfg.abstain_below, output=objects, **wanted)
 
     with importing():
         from src.build.ensemble import open_model

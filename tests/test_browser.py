@@ -119,3 +119,26 @@ def test_the_service_draws_boxes_on_the_image(browser: Any, server: Server, tmp_
         assert first[2:] == ["<b>red</b>", 0] and second[1:] == [[], "nothing found", 0]
         assert browser.execute_script("return document.documentElement.scrollWidth - window.innerWidth") <= 0
         assert browser.get_log("browser") == []
+
+
+def test_the_service_paints_what_objects_cover(browser: Any, tmp_path: Path) -> None:
+    """Where the image is not black, in the class's colour; a click takes the masks away."""
+    image = Image.new("RGB", (300, 200))
+    image.paste((200, 0, 0), (30, 20, 120, 70))
+    image.save(tmp_path / "a.png")
+    alpha = (
+        "const canvas = document.querySelector('#cards canvas'), pen = canvas.getContext('2d');"
+        "const {data, width} = pen.getImageData(0, 0, canvas.width, canvas.height);"
+        "return [width, canvas.height, ...[...arguments].map(([x, y]) => data[4 * (y * width + x) + 3])];"
+    )
+    inside, outside = [[30, 20], [119, 69], [60, 40]], [[29, 20], [30, 19], [120, 69], [119, 70], [299, 199]]
+    with servers() as start:
+        server = start(f"model={write_boxes_onnx(tmp_path / 'model.onnx', masks=True)}")
+        browser.set_window_size(1250, 900)
+        browser.get(f"http://127.0.0.1:{server.port}/")
+        browser.find_element("id", "files").send_keys(f"{tmp_path}/a.png")
+        WebDriverWait(browser, 20).until(lambda b: b.find_element("id", "status").text == "1 image")
+        assert browser.execute_script(alpha, *inside, *outside) == [300, 200, 255, 255, 255, 0, 0, 0, 0, 0]
+        browser.execute_script("document.querySelector('#cards .image').click()")
+        assert browser.execute_script("return document.querySelector('#cards canvas').className") == "mask hidden"
+        assert browser.get_log("browser") == []

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from src.data.splits import SPLITS
 from src.data.targets import Rows
 from src.settings.errors import ConfigError
+from src.settings.plurals import number_of
 
 
 def rows_of_given(splits: npt.NDArray[Any], where: str, needs_train: bool, notes: list[str]) -> dict[str, Rows]:
@@ -19,7 +20,7 @@ def rows_of_given(splits: npt.NDArray[Any], where: str, needs_train: bool, notes
     if not given:
         return {"all": np.arange(len(splits))}
     if left_out := len(splits) - sum(map(len, given.values())):
-        notes.append(f"{left_out:,} images are in no split: they are left out.")
+        notes.append(f"{number_of(left_out, 'image is', 'images are')} in no split: left out.")
     if "train" not in given and needs_train:
         raise ConfigError(
             f"{where} has images for {' and '.join(given)}, and none for train: bring some, or say with "
@@ -37,5 +38,5 @@ def group_numbers(groups: npt.NDArray[Any], notes: list[str]) -> npt.NDArray[np.
     _, numbers_N = np.unique(groups, return_inverse=True)
     numbers_N[alone] = len(groups) + np.arange(int(alone.sum()))
     if alone.any():
-        notes.append(f"{int(alone.sum()):,} images have no group: each is a group of its own.")
+        notes.append(f"{number_of(int(alone.sum()), 'image has', 'images have')} no group: each is a group of its own.")
     return numbers_N.astype(np.int64)

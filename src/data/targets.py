@@ -39,7 +39,7 @@ class Targets:
     names: list[str]
 
     kind: ClassVar[Kind]
-    noun: ClassVar[str] = "classes"  # what the names are
+    noun: ClassVar[tuple[str, str]] = "class", "classes"  # what one name is, and several
     one: ClassVar[str] = "label"  # what an image has one of
     unlike: ClassVar[str] = "they are labelled otherwise"  # of two copies with the same text that differ nevertheless
 
@@ -156,7 +156,7 @@ class Numbers(Targets):
     """Numbers to predict: `values` float32 [N, T], in the units of the data."""
 
     kind: ClassVar[Kind] = "numbers"
-    noun: ClassVar[str] = "targets"
+    noun: ClassVar[tuple[str, str]] = "target", "targets"
 
     def text(self, row: int) -> str:
         return ";".join(f"{value:g}" for value in self.values[row])

@@ -1,5 +1,6 @@
 """Running an exported file as a service would."""
 
+import importlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,7 @@ def load_program(file: Path, named: str, trust: bool = False) -> tuple[Callable[
     What torch gets to see is a copy without anything that could run code; `trust` gives it the file itself.
     Raises ConfigError, with the file as `named`.
     """
+    importlib.import_module("torchvision")  # which makes the operations of detectors known to torch
     logging.getLogger("torch.export").setLevel(logging.ERROR)  # it warns with a traceback of what it raises anyway
     try:
         if trust:

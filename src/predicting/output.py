@@ -74,13 +74,13 @@ def require_use(prediction: type[Prediction], **settings: object) -> None:
             )
 
 
-def require_use_of_runs(ckpt: str | Sequence[str], abstain_below: float | None, **settings: object) -> None:
-    """The same of the models of runs' directories, by config.yaml: before torch is imported, which takes seconds.
+def require_use_of_runs(checkpoints: Sequence[Path], abstain_below: float | None, **settings: object) -> None:
+    """The same of checkpoints in runs' directories, by config.yaml: before torch is imported, which takes seconds.
 
-    Of a checkpoint that is a file nobody knows what lies beside it, and it is asked itself, later.
+    Of one that lies elsewhere nobody knows what the files beside it are of, and it is asked itself, later.
     """
-    for run in [ckpt] if isinstance(ckpt, str) else ckpt:
-        file = Path(run).expanduser() / "config.yaml"
+    for run in {file.parents[1] for file in map(Path.absolute, checkpoints) if file.parent.name == "checkpoints"}:
+        file = run / "config.yaml"
         task = read_yaml(file).get("task") if file.is_file() else None
         if isinstance(task, dict) and task.get("name") in task_names():
             prediction = prediction_class(task["name"])

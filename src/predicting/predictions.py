@@ -92,9 +92,8 @@ class Predictor:
         elif not self.found:
             log.warning("%s", self.model.task.prediction.nothing_found)
         if self.how.abstain_below is not None:
-            log.info(
-                "No prediction for %d images: their confidence is below %g.", self.abstained, self.how.abstain_below
-            )
+            without = number_of(self.abstained, "image: its", "images: their")
+            log.info("No prediction for %s confidence is below %g.", without, self.how.abstain_below)
         if self.unusual > MORE_THAN_USUAL * len(self.readable):
             log.warning(
                 "%d of %d images have an ood_score above %.4g, which 1 %% of val had: they may be unlike the training "

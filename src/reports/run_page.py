@@ -8,12 +8,14 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from src.evaluation.best_epoch import best_epoch
 from src.evaluation.metric_facts import facts_of
 from src.files.printable import shell_word
 from src.reports.charts import BLUE, Curve, draw_learning_curves
 from src.reports.drawing import ORANGE
 from src.reports.parts import SORTING, html_table, section, write_document
 from src.reports.run_report import RunReport, TaskWords, number_text
+from src.settings.plurals import number_of
 
 
 def write_run_page(path: Path, report: RunReport, words: TaskWords, headline: list[str], details: list[str]) -> None:
@@ -37,7 +39,7 @@ def summary(report: RunReport, words: TaskWords) -> str:
     table, config = report.table, report.config
     counts = ", ".join(f"{len(rows):,} {name}" for name, rows in table.splits.items())
     network = f"{config['backbone']['name']}, weights {Path(str(config['backbone']['weights'] or 'random')).name}"
-    lines = [f"{network}. {counts} images, {len(table.class_names):,} {words.outputs}."]
+    lines = [f"{network}. {counts} images, {number_of(len(table.class_names), *table.targets.noun)}."]
     skipped = sum(len(table.splits[one.split]) - len(one) for one in report.measured if one.split in table.splits)
     if skipped > 0:
         lines.append(f"{skipped:,} more images of these splits could not be read, or were left out.")
@@ -103,11 +105,10 @@ def learning_section(report: RunReport) -> str:
         scores.insert(0, Curve(f"train/{score}", values(f"train/{score}"), ORANGE))
     image = draw_learning_curves(epochs, losses, scores, values("lr"), phase_spans(report))
     figure = report.figure("report/learning_curves", image, "Loss, metric and rate by epoch")
-    best = max if report.config["task"]["mode"] == "max" else min
     finite = [(value, epoch) for value, epoch in zip(values(monitor), epochs, strict=True) if math.isfinite(value)]
     if not finite:
         return section("Learning curves", figure)
-    value, epoch = best(finite, key=lambda pair: pair[0])
+    value, epoch = finite[best_epoch([value for value, _ in finite], report.config["task"]["mode"])]
     note = f"<p>Best {escape(monitor)}: {number_text(value)} in epoch {epoch} of {epochs[-1]}.</p>"
     return section("Learning curves", note, figure)
 

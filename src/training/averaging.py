@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from src.runs.checkpoint import read_checkpoint
 from src.runs.record import TRAINED_WEIGHTS_KEY
+from src.training.callbacks.best_checkpoint import BestCheckpoint
 
 StateDict = dict[str, Tensor]
 
@@ -96,7 +96,7 @@ def average_of(files: list[Path]) -> StateDict:
     return {name: (sums[name] / len(files)).to(v.dtype) if name in sums else v for name, v in first.items()}
 
 
-class SoupCheckpoint(ModelCheckpoint):
+class SoupCheckpoint(BestCheckpoint):
     """Keeps the checkpoints of the best epochs until the run has ended."""
 
     def files(self) -> list[Path]:

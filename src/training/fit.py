@@ -12,6 +12,7 @@ from src.data.table import ImageTable
 from src.runs.progress import unfit
 from src.runs.run import TrainingRun
 from src.settings.errors import ConfigError, first_line
+from src.settings.plurals import number_of
 from src.training.callbacks.early_stopping import PhaseEarlyStopping
 from src.training.callbacks.every_batch import find_callback
 from src.training.logged import log_settings
@@ -77,7 +78,7 @@ def fit(task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer, check
 def describe(task: FineTuneTask, table: ImageTable, trainer: Trainer) -> None:
     record = task.record
     parts = ", ".join(f"{len(table.splits[s]):,} {s}" for s in ("train", "val", "test") if s in table.splits)
-    outputs, size_px = f"{len(table.class_names)} {table.targets.noun}", record.preprocessing.crop_px
+    outputs, size_px = number_of(len(table.class_names), *table.targets.noun), record.preprocessing.crop_px
     log.info("Data: %s images, %s, %d px", parts, outputs, size_px)
     log.info("%s", table.targets.describe(table.splits["train"]))
     if dropped := table.targets.dropped(table.splits["train"], record.preprocessing):

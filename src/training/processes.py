@@ -23,9 +23,24 @@ def gathered(items: list[T]) -> list[T]:
 
 
 def gathered_arrays(batches: list[dict[str, npt.NDArray[Any]]]) -> dict[str, npt.NDArray[Any]]:
-    """The batches of all processes, one behind the other, by name; empty if there are none."""
+    """The batches of all processes, one behind the other, by name; empty if there are none.
+
+    A second axis that is shorter in some batches is filled up with zeros: lists of what an image shows.
+    """
     everyones = gathered(batches)
-    return {name: np.concatenate([batch[name] for batch in everyones]) for name in (everyones or [{}])[0]}
+    return {name: joined([batch[name] for batch in everyones]) for name in (everyones or [{}])[0]}
+
+
+def joined(arrays: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    if arrays[0].ndim < 2 or len({array.shape[1] for array in arrays}) == 1:
+        return np.concatenate(arrays)
+    longest = max(array.shape[1] for array in arrays)
+    together = np.zeros((sum(map(len, arrays)), longest, *arrays[0].shape[2:]), arrays[0].dtype)
+    first = 0
+    for array in arrays:
+        together[first : first + len(array), : array.shape[1]] = array
+        first += len(array)
+    return together
 
 
 def summed(trainer: Trainer, *numbers: int) -> list[int]:

@@ -119,7 +119,7 @@ def test_rows_that_name_an_image_again(tmp_path: Path) -> None:
     for labels, text in {"classes": "path,label\na,x\nb,y\na,x\n", "numbers": "path,n\na,1\nb,2\na,1.0\n"}.items():
         found = table(tmp_path / "t.csv", text, labels).builder().finish()
         assert found.paths.tolist() == ["a", "b"]
-        assert any("1 rows name an image again, with the same label" in note for note in found.notes)
+        assert any("1 row names an image again, with the same label" in note for note in found.notes)
 
 
 def test_rows_without_a_group_are_a_group_each(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_a_cell_may_be_larger_than_pythons_limit(tmp_path: Path) -> None:
         (b"path,label\na.png,x\n\0b.png,y\n", "line 3 has bytes of zero"),
         (b"PK\x03\x04xl/worksheets", "an Excel file or a zip archive: save it as csv"),
         (b"\x1f\x8b\x08", "compressed"),
-        (b"path,label\n\na.png\n", "line 3 has 1 values, and the header names 2"),
+        (b"path,label\n\na.png\n", "line 3 has 1 value, and the header names 2"),
         (b"path,label\na.png,x,y\n", "line 2 has 3 values, and the header names 2: 'a.png | x | y'"),
         (b'path,label\n"a.png,x\nb.png,y",z,w\n', "lines 2 to 3 has 3 values"),
         (b'path,label\na.png,"x\nb.png,y\n', 'a quote (") is left open in line 2'),

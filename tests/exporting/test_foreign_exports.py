@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torchvision
 from onnx import TensorProto, external_data_helper, helper, load_model, numpy_helper, save_model
 
 from scripts.export_all import FAMILIES, write_checkpoint
@@ -434,3 +437,21 @@ def test_onnx_files_cut_short(tmp_path: Path) -> None:
         (tmp_path / "f.onnx").write_bytes(damaged)
         with pytest.raises(ConfigError, match=r"cannot be read by onnxruntime|not written by python -m src\.export"):
             load_served(None, str(tmp_path / "f.onnx"), "cpu")
+
+
+class LooksAtPlaces(torch.nn.Module):
+    """Of images float32 [1, C, H, W] what is in boxes float32 [N, 4], as the second stage of a detector."""
+
+    def forward(self, images: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = torchvision.ops.roi_align(images, [boxes], 2)
+        return found
+
+
+@pytest.mark.slow
+def test_a_detector_is_loaded_where_nothing_else_is(tmp_path: Path) -> None:
+    """As by src.serve: the operations of torchvision are there once it is imported."""
+    program = torch.export.export(LooksAtPlaces().eval(), (torch.rand(1, 3, 8, 8), torch.rand(2, 4)))
+    torch.export.save(program, tmp_path / "detector.pt2")
+    code = "import sys, pathlib, src.exporting.run as run; run.load_program(pathlib.Path(sys.argv[1]), 'it')"
+    ended = subprocess.run([sys.executable, "-c", code, str(tmp_path / "detector.pt2")], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr

@@ -154,17 +154,27 @@ def test_what_other_models_cannot(
     assert answer.status == 1 and text in answer.err and not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("opened", [False, True])
+@pytest.mark.parametrize("given", ["sweep/0", "sweep/0/checkpoints", "sweep/0/checkpoints/best.ckpt", "sweep"])
 def test_of_a_run_it_is_told_before_a_checkpoint_is_opened(
-    colors_run: Run, colors: Path, command: Any, tmp_path: Path, opened: bool
+    colors_run: Run, colors: Path, command: Any, tmp_path: Path, given: str
 ) -> None:
-    """Which imports torch. A checkpoint alone is asked itself."""
-    checkpoint = colors_run.directory / "checkpoints" / "best.ckpt"
-    (tmp_path / "config.yaml").write_bytes((colors_run.directory / "config.yaml").read_bytes())
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / "best.ckpt").write_bytes(b"none that can be opened")
+    """Which imports torch."""
+    run = tmp_path / "sweep" / "0"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "config.yaml").write_bytes((colors_run.directory / "config.yaml").read_bytes())
+    (run / "job.json").write_text('{"number": 0, "ended": true}')
+    (run / "checkpoints" / "best.ckpt").write_bytes(b"none that can be opened")
     typed = [f"images={colors}", f"output={tmp_path}/p.csv", f"draw={tmp_path}/drawn", "accelerator=cpu"]
-    answer: Answer = command("predict", f"ckpt={checkpoint if opened else tmp_path}", *typed)
+    answer: Answer = command("predict", f"ckpt={tmp_path / given}", *typed)
+    assert answer.status == 1 and "/drawn is for models that find objects" in answer.err
+
+
+def test_a_checkpoint_alone_is_asked_itself(colors_run: Run, colors: Path, command: Any, tmp_path: Path) -> None:
+    """The settings beside it are of something else."""
+    (tmp_path / "one.ckpt").write_bytes((colors_run.directory / "checkpoints" / "best.ckpt").read_bytes())
+    (tmp_path / "config.yaml").write_text("task: {name: detection}")
+    typed = [f"images={colors}", f"output={tmp_path}/p.csv", f"draw={tmp_path}/drawn", "accelerator=cpu"]
+    answer: Answer = command("predict", f"ckpt={tmp_path}/one.ckpt", *typed)
     assert answer.status == 1 and "/drawn is for models that find objects" in answer.err
 
 

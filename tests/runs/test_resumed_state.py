@@ -45,7 +45,9 @@ def go_on(folder: Path) -> None:
 
 
 def states(checkpoint: dict[str, Any]) -> list[dict[str, Any]]:
-    return [state for key, state in checkpoint["callbacks"].items() if "ModelCheckpoint" in key]
+    return [
+        state for key, state in checkpoint["callbacks"].items() if key.startswith(("BestCheckpoint", "ModelCheckpoint"))
+    ]
 
 
 def test_nothing_outside_the_run_is_removed_or_written(run: Run, tmp_path: Path) -> None:

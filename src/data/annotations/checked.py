@@ -22,6 +22,7 @@ from src.data.annotations.repair import FINE, repaired
 from src.data.annotations.units import Meaning, corners, in_pixels
 from src.data.outlines import Outlines
 from src.settings.errors import ConfigError
+from src.settings.plurals import number_of
 
 Ids = npt.NDArray[np.int64]
 
@@ -165,9 +166,8 @@ def once_each(found: CheckedBoxes) -> CheckedBoxes:
     row_N = np.array([first.setdefault(key, len(first)) for key in keys], dtype=np.int64)
     notes = list(found.notes)
     if len(first) > (unique := len({path for path, _ in first})):
-        notes.append(
-            f"{len(first) - unique:,} images are in more than one split, so that nothing is measured with them."
-        )
+        which = number_of(len(first) - unique, "image is", "images are")
+        notes.append(f"{which} in more than one split, so that nothing is measured with them.")
     if len(first) == len(keys):
         return CheckedBoxes(**{**vars(found), "notes": notes})
     notes.append(f"{len(keys) - len(first):,} times an image is named again: its boxes are put together.")

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from src.data.annotations.headers import Headers
+from src.settings.plurals import number_of
 
 ALIKE = 0.02  # by which the proportions of two sizes may differ, relatively: what rounding does to small images
 MISFITS = 0.05  # share of the images with boxes beyond the stated size from which it is not believed
@@ -75,7 +76,7 @@ def before_turn(
         )),
     ):  # fmt: skip
         if count := int(which.sum()):
-            notes.append(f"EXIF turns {count:,} images, and {text}.")
+            notes.append(f"EXIF turns {number_of(count, 'image')}, and {text}.")
     return np.asarray(stored | (unclear & as_stored))
 
 
@@ -89,10 +90,12 @@ def of_other_size(
     believed = misfits.sum() <= MISFITS * resized.sum()
     if count := int(resized.sum()):
         what = "boxes are scaled with them" if believed else "boxes reach beyond that, so that it is not believed"
-        notes.append(f"{count:,} images have another size than the annotations state, in the same proportions: {what}.")
+        which = number_of(count, "image has", "images have")
+        notes.append(f"{which} another size than the annotations state, in the same proportions: {what}.")
     if count := int((other & ~resized).sum()):
+        which = number_of(count, "image has", "images have")
         notes.append(
-            f"{count:,} images have another size than the annotations state, in other proportions: boxes are "
+            f"{which} another size than the annotations state, in other proportions: boxes are "
             "taken to be in the pixels of the image."
         )
     return np.asarray(resized & believed)

@@ -16,6 +16,7 @@ from src.data.annotations.image_names import AS_IT_IS, common_end, loose, spelli
 from src.data.folders.split_names import split_of
 from src.data.folders.walk import walk
 from src.data.table import string_column
+from src.settings.plurals import number_of
 
 MISSING = ""
 
@@ -50,7 +51,7 @@ class ImagePlaces:
                 if len(claims[path]) == 1:
                     found[place] = path
                     self.rules[rule] += 1
-        self.notes = [f"{count:,} images: {rule}." for rule, count in self.rules.most_common()]
+        self.notes = [f"{number_of(count, 'image')}: {rule}." for rule, count in self.rules.most_common()]
         start = len(self.root.rstrip("/")) + 1
         return string_column(
             MISSING if path is None else path[start:] if is_below(path, self.root) else path for path in found

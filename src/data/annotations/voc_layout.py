@@ -9,6 +9,7 @@ from src.data.annotations.problems import text_of
 from src.data.folders.split_names import folders_by_split, listed
 from src.data.folders.walk import is_image, is_left_alone, walk
 from src.settings.errors import ConfigError
+from src.settings.plurals import number_of
 
 FOLDER, LISTS = "Annotations", "ImageSets/Main"
 IMAGE_FOLDERS = frozenset(["jpegimages", "images", "imgs"])
@@ -82,9 +83,8 @@ def by_lists(root: Path, paths: list[str], lists: dict[str, list[str]]) -> VocLa
     for split, names in lists.items():
         twice = [name for name in names if seen.setdefault(name, split) != split]
         if twice:
-            layout.notes.append(
-                f"{LISTS}/{split}.txt: {len(twice):,} images are in another list too, and left out: {listed(twice)}."
-            )
+            which = number_of(len(twice), "image is", "images are")
+            layout.notes.append(f"{LISTS}/{split}.txt: {which} in another list too, and left out: {listed(twice)}.")
         for name in dict.fromkeys(name for name in names if seen[name] == split):
             path = of_stem.pop(name.rsplit("/", 1)[-1], None)
             if path is None:
@@ -94,11 +94,12 @@ def by_lists(root: Path, paths: list[str], lists: dict[str, list[str]]) -> VocLa
     if layout.listed_alone:
         names = [name for name, _ in layout.listed_alone]
         layout.notes.append(
-            f"{len(names):,} images in {LISTS} have no xml, and count as images without boxes: {listed(names)}."
+            f"{number_of(len(names), 'image')} in {LISTS} without xml, taken for images without boxes: {listed(names)}."
         )
     if of_stem:
         layout.notes.append(
-            f"{len(of_stem):,} xml files are in no list of {root / LISTS}, and left out: {listed(of_stem)}."
+            f"{number_of(len(of_stem), 'xml file is', 'xml files are')} in no list of {root / LISTS}, and left out: "
+            f"{listed(of_stem)}."
         )
     if not layout.files:
         raise ConfigError(f"data.root='{root}': {LISTS} lists none of the {len(paths):,} xml files, e.g. "
@@ -115,9 +116,8 @@ def by_folders(folder: Path, paths: list[str]) -> VocLayout:
     layout = VocLayout()
     without = [path for path, split in splits.items() if not split] if split_of_name else []
     if without:
-        layout.notes.append(
-            f"{len(without):,} xml files lie in no folder of a split, and are left out: {listed(without)}."
-        )
+        which = number_of(len(without), "xml file lies", "xml files lie")
+        layout.notes.append(f"{which} in no folder of a split: left out: {listed(without)}.")
     layout.files = [(path, split) for path, split in splits.items() if split or not split_of_name]
     return layout
 

@@ -11,6 +11,7 @@ from src.data.annotations.voc_file import VocFile, parse
 from src.data.annotations.voc_layout import ImagesOfXmls, find_xmls, stem_of
 from src.data.folders.split_names import same_text
 from src.settings.errors import ConfigError
+from src.settings.plurals import number_of
 
 
 def read_voc(root: Path, annotation_folder: Path | None = None, on_error: str = "skip") -> RawBoxes:
@@ -56,9 +57,8 @@ def find_first_pixel(raw: RawBoxes) -> None:
     zeros = int((raw.coordinates[(begin < end).all(axis=1)] == 0).any(axis=1).sum())
     raw.first_pixel = 0 if zeros else 1
     if zeros:
-        raw.notes.append(
-            f"{zeros:,} boxes begin at pixel 0: pixels are counted from 0, and not from 1 as Pascal VOC does."
-        )
+        which = number_of(zeros, "box begins", "boxes begin")
+        raw.notes.append(f"{which} at pixel 0: pixels are counted from 0, and not from 1 as Pascal VOC does.")
     else:
         end[begin == end] -= 1
 
@@ -81,9 +81,10 @@ def notes_about(images: ImagesOfXmls, columns: ColumnsOfBoxes, problems: Problem
     """Raises ConfigError for problems, with on_error=fail."""
     notes = problems.notes()
     if difficult := sum(columns.crowd_M):
-        notes.append(f"{difficult:,} objects are marked as difficult: nobody trains on them.")
+        notes.append(f"{number_of(difficult, 'object is', 'objects are')} marked as difficult: nobody trains on them.")
     if images.by_filename:
-        notes.append(f"{images.by_filename:,} images are called as the xml says, and not like the xml.")
+        which = number_of(images.by_filename, "image is", "images are")
+        notes.append(f"{which} called as the xml says, and not like the xml.")
     if others := len(images.of_stem.keys() - {stem_of(image) for image in columns.images} - {""}):
-        notes.append(f"{others:,} images have no xml (or are in no list), and are left out.")
+        notes.append(f"{number_of(others, 'image has', 'images have')} no xml, or no place in a list: left out.")
     return notes

@@ -8,6 +8,7 @@ from pathlib import Path
 from src.data.annotations.problems import text_of
 from src.data.folders.split_names import folders_by_split, listed
 from src.data.folders.walk import walk
+from src.settings.plurals import number_of
 
 BESIDE = frozenset(["classes.txt", "labels.txt", "train.txt", "val.txt", "valid.txt", "test.txt", "notes.txt"])
 
@@ -28,7 +29,7 @@ def images_in(places: dict[str, list[Path]]) -> YoloImages:
         twice = [file for file in files if seen.setdefault(file, split) != split]
         if twice:
             found.notes.append(
-                f"{len(twice):,} images of {split} are in another split too, and left out: {listed(twice)}."
+                f"{number_of(len(twice), 'image')} of {split} in another split too: left out: {listed(twice)}."
             )
         found.files += [(file, split) for file in dict.fromkeys(files) if seen[file] == split]
     return found
@@ -60,9 +61,8 @@ def images_below(root: Path) -> YoloImages:
             path: split_of_name.get(parts[level], "") if len(parts) > level else "" for path, parts in folders.items()
         }
         if without := [path for path in paths if not splits[path]]:
-            found.notes.append(
-                f"{len(without):,} images lie in no folder of a split, and are left out: {listed(without)}."
-            )
+            which = number_of(len(without), "image lies", "images lie")
+            found.notes.append(f"{which} in no folder of a split: left out: {listed(without)}.")
         found.files = [(f"{root}/{path}", split) for path, split in splits.items() if split]
         return found
     found.files = [(f"{root}/{path}", "") for path in paths]

@@ -13,6 +13,7 @@ from src.data.annotations.yolo_lines import LabelLines
 from src.data.annotations.yolo_yaml import YoloSettings, find_names, find_yaml, read_settings
 from src.data.folders.split_names import listed, same_text
 from src.settings.errors import ConfigError
+from src.settings.plurals import number_of
 
 
 def read_yolo(
@@ -88,12 +89,14 @@ def read_labels(root: Path, images: YoloImages, lines: LabelLines, needs_labels:
         lines.add(content, path)
     notes = []
     if without:
-        outcome = "are left out" if needs_labels else "count as images without boxes"
-        notes.append(f"{len(without):,} images have no label file, and {outcome}: {listed(without)}.")
+        which = number_of(len(without), "image has", "images have")
+        outcome = "left out" if needs_labels else "taken for images without boxes"
+        notes.append(f"{which} no label file: {outcome}: {listed(without)}.")
     if empty:
-        notes.append(f"{empty:,} label files are empty: images without boxes.")
+        notes.append(f"{number_of(empty, 'label file is', 'label files are')} empty: images without boxes.")
     if others := labels.without_image():
-        notes.append(f"{len(others):,} label files have no image, and are left out: {listed(others)}.")
+        which = number_of(len(others), "label file has", "label files have")
+        notes.append(f"{which} no image: left out: {listed(others)}.")
     return notes
 
 

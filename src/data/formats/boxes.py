@@ -25,6 +25,7 @@ from src.data.targets import Rows, Targets
 from src.files.printable import printable
 from src.settings.errors import ConfigError
 from src.settings.options import tasks_for
+from src.settings.plurals import number_of
 from src.settings.rules import one_of
 from src.settings.target_kinds import TARGET_KINDS
 
@@ -170,7 +171,8 @@ class BoxDataModule(ImageDataModule):
         if empty := int((~has_boxes).sum()):
             kept = self.without_boxes == "keep"
             outcome = "kept, as images with nothing to find" if kept else "left out"
-            notes.append(f"{empty:,} images have no boxes: {outcome} (data.without_boxes={self.without_boxes}).")
+            which = number_of(empty, "image has", "images have")
+            notes.append(f"{which} no boxes: {outcome} (data.without_boxes={self.without_boxes}).")
             if not kept:
                 return np.flatnonzero(has_boxes)
         return np.arange(len(has_boxes))

@@ -17,6 +17,7 @@ from src.data.table import ImageTable, string_column
 from src.data.targets import Classes
 from src.files.printable import printable
 from src.settings.errors import ConfigError
+from src.settings.plurals import number_of
 
 
 class ImageFolderDataModule(ImageDataModule):
@@ -118,7 +119,8 @@ class FoundImages:
             return []
         most = counts.most_common(5)
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in most) + (", ..." if len(counts) > len(most) else "")
-        return [f"{self.folder}: {sum(counts.values())} files that are no images ignored ({kinds})."]
+        which = number_of(sum(counts.values()), "file that is no image", "files that are no images")
+        return [f"{self.folder}: {which} ignored ({kinds})."]
 
     def notes(self) -> list[str]:
         """What people should know about what was read and what was not."""
@@ -145,7 +147,8 @@ def stray_images(root: Path, folders: dict[str, Path]) -> list[str]:
     for folder in dict.fromkeys([root, *folders.values()]):
         entries = sorted(folder.iterdir())
         if images := [path.name for path in entries if is_image(path.name) and path.is_file()]:
-            notes.append(f"{folder}: {len(images)} images lie in no class folder and are left out: {listed(images)}.")
+            which = number_of(len(images), "image lies", "images lie")
+            notes.append(f"{folder}: {which} in no class folder: left out: {listed(images)}.")
         for path in entries:
             if path.is_symlink() and not path.exists():
                 left_out.add("broken", path)

@@ -9,6 +9,7 @@ from src.data.folders.walk import walk
 from src.data.mask_files.pairs import Pairs, pair_up
 from src.data.mask_files.roles import OF_MASKS, Place, core_of_mask, place_of
 from src.settings.errors import ConfigError
+from src.settings.plurals import number_of
 
 LISTS = "ImageSets/Segmentation"  # of VOC: the stems of each split
 EXPECTED = (
@@ -111,5 +112,7 @@ def by_lists(root: Path, pairs: Pairs) -> None:
         raise ConfigError(f"data.root='{root}': {LISTS} lists none of the images. Correct the lists, or remove them.")
     listed_alone = [(path, why) for path, why in pairs.missing if Path(path).stem in split_of_stem]
     if others := len(pairs.missing) - len(listed_alone):
-        pairs.notes.append(f"{others:,} images are in no list of {LISTS} and have no mask: left out.")
+        pairs.notes.append(
+            f"{number_of(others, 'image is', 'images are')} in no list of {LISTS} and without a mask: left out."
+        )
     pairs.missing = listed_alone

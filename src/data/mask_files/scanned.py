@@ -21,6 +21,7 @@ from src.data.mask_files.pixels import PixelReader
 from src.data.mask_files.turns import turns_of
 from src.data.reading import read_all
 from src.data.table import string_column
+from src.settings.plurals import number_of
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,9 @@ def as_columns(pairs: Pairs, looks: list[MaskLook], findings: MaskFindings) -> S
     turn = turns_of(kept, notes)
     if kept:
         modes = Counter(look.mode for look in kept).most_common()
-        notes.append(f"{len(kept):,} masks: " + ", ".join(f"{count:,} of mode {mode}" for mode, count in modes) + ".")
+        notes.append(
+            f"{number_of(len(kept), 'mask')}: " + ", ".join(f"{count:,} of mode {mode}" for mode, count in modes) + "."
+        )
 
     def joined(columns: list[Codes]) -> Codes:
         return np.concatenate([np.empty(0, dtype=np.int64), *columns])

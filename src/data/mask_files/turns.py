@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from src.data.mask_files.look import FIRST_ON_ITS_SIDE, UPRIGHT, MaskLook
+from src.settings.plurals import number_of
 
 
 def turns_of(looks: list[MaskLook], notes: list[str]) -> npt.NDArray[np.int8]:
@@ -27,6 +28,6 @@ def turns_of(looks: list[MaskLook], notes: list[str]) -> npt.NDArray[np.int8]:
         )),
     ):  # fmt: skip
         if count := sum(which):
-            notes.append(f"EXIF turns {count:,} images, and {text}.")
+            notes.append(f"EXIF turns {number_of(count, 'image')}, and {text}.")
     turn = [as_stored[n] or (unclear[n] and follow) for n in range(len(looks))]
     return np.array([look.orientation if turn[n] else UPRIGHT for n, look in enumerate(looks)], dtype=np.int8)

@@ -15,6 +15,7 @@ from src.data.tables.label_cells import LabelCells
 from src.data.targets import Rows, Tags, Targets
 from src.settings.errors import ConfigError
 from src.settings.options import tasks_for
+from src.settings.plurals import number_of
 
 SPLIT_CODES = {"": 0, "train": 1, "val": 2, "test": 3}
 NO_GROUP = -1
@@ -58,7 +59,8 @@ class RepeatedRows:
         if differ.sum() > SHOWN:
             lines.append(f"  ... {differ.sum() - SHOWN} more")
         shown = "\n".join([*lines, way_out] if way_out else lines)
-        raise ConfigError(f"{self.table} has {differ.sum()} rows that contradict an earlier one:\n{shown}")
+        which = number_of(int(differ.sum()), "row that contradicts", "rows that contradict")
+        raise ConfigError(f"{self.table} has {which} an earlier one:\n{shown}")
 
     def complete(self, values_N: npt.NDArray[np.int64], missing: int) -> None:
         """Give the first row of each image what a later one has, in place, where it has none."""
@@ -107,7 +109,7 @@ class ColumnBuilder:
         if found:
             shown = "\n".join(f"  {self.unit} {line}: {problem}" for line, problem in found[:SHOWN])
             more = f"\n  ... {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-            raise ConfigError(f"{self.table} has {len(found)} rows that cannot be used:\n{shown}{more}")
+            raise ConfigError(f"{self.table} has {number_of(len(found), 'row')} that cannot be used:\n{shown}{more}")
 
     def require_rows(self) -> None:
         if not self.columns:
@@ -135,10 +137,12 @@ class ColumnBuilder:
         count = len(repeated.rows)
         if isinstance(targets, Tags):
             np.maximum.at(targets.values, repeated.first, targets.values[repeated.rows])
-            self.notes.append(f"{self.table}: {count} rows name an image again: its classes are put together.")
+            which = number_of(count, "row names", "rows name")
+            self.notes.append(f"{self.table}: {which} an image again: its classes are put together.")
         else:
             repeated.refuse_targets(targets)
-            self.notes.append(f"{self.table}: {count} rows name an image again, with the same label: left out.")
+            which = number_of(count, "row names", "rows name")
+            self.notes.append(f"{self.table}: {which} an image again, with the same label: left out.")
         if "split" in columns:
             split_names = {code: f"'{name}'" for name, code in SPLIT_CODES.items()}
             repeated.refuse(columns["split"], "splits", split_names)
@@ -156,7 +160,7 @@ class ColumnBuilder:
                 "the column with the splits alone."
             )
         if splits and (left_out := int((codes_N == 0).sum())):
-            self.notes.append(f"{self.table}: {left_out} rows have no split: they are left out.")
+            self.notes.append(f"{self.table}: {number_of(left_out, 'row has', 'rows have')} no split: left out.")
         return splits
 
     def whole_groups(self, groups_N: npt.NDArray[np.int64]) -> npt.NDArray[np.int64] | None:
@@ -167,5 +171,7 @@ class ColumnBuilder:
             return None
         if len(alone):
             groups_N[alone] = len(self.group_codes) + np.arange(len(alone))
-            self.notes.append(f"{self.table}: {len(alone)} rows have no group: each is a group of its own.")
+            self.notes.append(
+                f"{self.table}: {number_of(len(alone), 'row has', 'rows have')} no group: each is a group of its own."
+            )
         return groups_N

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 from src.data.tables.chunks import CHUNK, Cell, Chunk, TableFile
 from src.files.csv_files import as_written
 from src.settings.errors import ConfigError
+from src.settings.plurals import number_of
 
 DELIMITERS = ",;\t|"
 NO_DELIMITER = "\x1f"  # of a table with one column
@@ -129,7 +130,9 @@ def fitted_row(row: list[str], columns: int, table: str, begin: int, end: int) -
     if len(row) > columns:
         hint += " Cells with the separator in them need quotes around them."
     shown = " | ".join(row)[:80]
-    raise ConfigError(f"{table}: {where} has {len(row)} values, and the header names {columns}: '{shown}'.{hint}")
+    raise ConfigError(
+        f"{table}: {where} has {number_of(len(row), 'value')}, and the header names {columns}: '{shown}'.{hint}"
+    )
 
 
 def read_parquet(file: Path, setting: str) -> TableFile:

@@ -43,6 +43,10 @@ class PixelSums:
         right = np.diagonal(confusion, axis1=-2, axis2=-1)
         return cls(right, confusion.sum(axis=-1, dtype=np.int64), confusion.sum(axis=-2, dtype=np.int64))
 
+    def together(self) -> "PixelSums":
+        """Of all images, [K]."""
+        return PixelSums(*(counts_NK.sum(axis=0) for counts_NK in (self.right, self.true, self.found)))
+
     def scores(self) -> ClassScores:
         there = self.true > 0
 
@@ -80,20 +84,19 @@ def mean_metrics(sums: PixelSums) -> dict[str, float]:
     }
 
 
-def image_metrics(confusions_NKK: npt.NDArray[np.integer]) -> tuple[Floats, Floats]:
+def image_metrics(sums: PixelSums) -> tuple[Floats, Floats]:
     """miou and acc of each image alone, [N]; NaN of an image without a pixel that counts."""
-    sums = PixelSums.of(confusions_NKK)
     true_N, there_N = sums.true.sum(axis=1), (sums.true > 0).sum(axis=1)
     iou_NK = np.nan_to_num(sums.scores().iou)
     miou_N = np.where(there_N > 0, iou_NK.sum(axis=1) / np.maximum(there_N, 1), np.nan)
     return miou_N, np.where(true_N > 0, sums.right.sum(axis=1) / np.maximum(true_N, 1), np.nan)
 
 
-def pixel_intervals(
-    confusions_NKK: npt.NDArray[np.integer], class_names: list[str], groups_N: Ints | None
-) -> dict[str, Interval]:
-    """95 % intervals over images of these metrics, and of the IoU of each class that is there as `iou/<name>`."""
-    sums = PixelSums.of(confusions_NKK)
+def pixel_intervals(sums: PixelSums, class_names: list[str], groups_N: Ints | None) -> dict[str, Interval]:
+    """95 % intervals over images of these metrics, and of the IoU of each class that is there as `iou/<name>`.
+
+    `sums`: of each image.
+    """
     columns = [np.asarray(counts_NK, dtype=np.float64) for counts_NK in (sums.right, sums.true, sums.found)]
     there = np.flatnonzero(sums.true.sum(axis=0)).tolist()
 
@@ -102,4 +105,4 @@ def pixel_intervals(
         iou_K = drawn.scores().iou
         return mean_metrics(drawn) | {f"iou/{class_names[k]}": float(iou_K[k]) for k in there}
 
-    return bootstrap(measure, len(confusions_NKK), groups_N)
+    return bootstrap(measure, len(sums.true), groups_N)

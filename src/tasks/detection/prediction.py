@@ -17,6 +17,7 @@ from src.evaluation.prediction import Floats, Outputs, PredictionFacts
 from src.reports.drawing import enlarged
 from src.reports.drawn_boxes import color_of, draw_boxes
 from src.reports.judged_boxes import JudgedBoxes, Kind, draw_judged
+from src.settings.plurals import number_of
 
 CORNERS = ("x1", "y1", "x2", "y2")
 DRAWN_PX = 320  # longer side of an image with what was predicted
@@ -76,7 +77,7 @@ class DetectionPrediction(FoundObjects):
 
     @classmethod
     def choice(cls, class_names: list[str]) -> str:
-        return f"boxes of {len(class_names)} classes"
+        return f"boxes of {number_of(len(class_names), 'class', 'classes')}"
 
     @classmethod
     def columns(cls, class_names: list[str], wide: bool = True) -> list[str]:

@@ -6,6 +6,7 @@ from src.evaluation.boxes.precision_recall import mean_scores
 from src.evaluation.evidence import Evidence
 from src.evaluation.intervals import Floats, Interval, bootstrap
 from src.reports.run_report import RunReport, Tables, TaskWords
+from src.settings.plurals import number_of
 from src.tasks.detection.answers import BoxAnswers
 from src.tasks.detection.class_sections import CLASS_COLUMNS, class_rows, classes_section, curves_section
 from src.tasks.detection.error_sections import (
@@ -24,7 +25,7 @@ EXPORTED = HEADLINE[:2]
 
 
 def words(class_names: list[str]) -> TaskWords:
-    does = f"finds objects of {len(class_names)} classes, each with a box"
+    does = f"finds objects of {number_of(len(class_names), 'class', 'classes')}, each with a box"
     return TaskWords(does, "classes", "object-detection", "object-detection", data="coco", explains=False)
 
 

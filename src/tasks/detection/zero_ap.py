@@ -11,6 +11,7 @@ from src.evaluation.boxes.matches import ALL, RIGHT, Matches
 from src.evaluation.boxes.zero_reasons import why_class_is_zero, why_zero
 from src.evaluation.evidence import Evidence
 from src.settings.errors import ConfigError
+from src.settings.plurals import number_of
 from src.tasks.detection.answers import match_evidence
 from src.tasks.detection.metrics import BoxMetrics
 
@@ -47,4 +48,5 @@ def warn_of_zeros(matches: Matches, class_names: list[str], metric: str = "ap") 
     for k in zeros[:TOLD_CLASSES]:
         log.warning("AP of the class '%s' is 0 on val: %s.", class_names[k], why_class_is_zero(matches, k, class_names))
     if len(zeros) > TOLD_CLASSES:
-        log.warning("AP of %d more classes is 0 on val: the report lists them.", len(zeros) - TOLD_CLASSES)
+        more = number_of(len(zeros) - TOLD_CLASSES, "more class", "more classes")
+        log.warning("AP of %s is 0 on val: the report has all.", more)

@@ -18,6 +18,7 @@ from src.evaluation.pixels.pasting import FULL, pasted
 from src.evaluation.prediction import Floats, Outputs
 from src.reports.drawn_masks import palette_image
 from src.reports.painted_objects import painted
+from src.settings.plurals import number_of
 from src.tasks.detection.prediction import DetectionPrediction
 
 ROUNDED_PX = 2  # of a small mask
@@ -62,7 +63,7 @@ class InstanceSegmentationPrediction(DetectionPrediction):
 
     @classmethod
     def choice(cls, class_names: list[str]) -> str:
-        return f"objects of {len(class_names)} classes, each with a box and a mask"
+        return f"objects of {number_of(len(class_names), 'class', 'classes')}, each with a box and a mask"
 
     @classmethod
     def columns(cls, class_names: list[str], wide: bool = True) -> list[str]:

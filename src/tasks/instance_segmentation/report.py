@@ -5,6 +5,7 @@ from src.evaluation.boxes.average_precision import ap_intervals
 from src.evaluation.evidence import Evidence
 from src.evaluation.intervals import Interval
 from src.reports.run_report import RunReport, Tables, TaskWords
+from src.settings.plurals import number_of
 from src.tasks.detection import report as of_boxes
 from src.tasks.detection.answers import match_boxes
 from src.tasks.detection.metrics import BoxMetrics
@@ -19,7 +20,7 @@ NOTE = (
 
 
 def words(class_names: list[str]) -> TaskWords:
-    does = f"finds objects of {len(class_names)} classes, each with a box and a mask"
+    does = f"finds objects of {number_of(len(class_names), 'class', 'classes')}, each with a box and a mask"
     return TaskWords(does, "classes", "image-segmentation", "image-segmentation", data="coco")
 
 

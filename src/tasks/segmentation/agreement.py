@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from src.evaluation.pixels.confusion import VOID
+from src.evaluation.pixels.confusion import VOID, PixelSums
 from src.evaluation.prediction import Outputs
 
 ALIKE = 0.999  # of an image's pixels: where two classes are equal up to rounding, either of them may win
@@ -17,8 +17,9 @@ ALIKE = 0.999  # of an image's pixels: where two classes are equal up to roundin
 
 def digest_of(expected: Outputs, found: Outputs, truths: Sequence[Any], classes: int) -> Outputs:
     """Of each image `same`, the share of the pixels that have the class that was expected, and `apart`, the largest
-    difference of the confidence of these: float64 [B]. `confusion` int64 [B, K, K], true classes in rows, if there are
-    `truths` uint8 [H, W]: in their pixels, since large images are decoded reduced.
+    difference of the confidence of these: float64 [B]. If there are `truths` uint8 [H, W], pixels of each class
+    that are `right`, `true` and `found` (PixelSums), int64 [B, K]: in their pixels, since large images are decoded
+    reduced.
     """
     same, apart = [], []
     for name in ("mask", "confidence"):
@@ -33,7 +34,8 @@ def digest_of(expected: Outputs, found: Outputs, truths: Sequence[Any], classes:
     digest: dict[str, Any] = {"same": np.array(same), "apart": np.array(apart)}
     if truths:
         pairs = zip(truths, found["mask"], strict=True)
-        digest["confusion"] = np.stack([confusion_of_mask(truth_HW, mask, classes) for truth_HW, mask in pairs])
+        sums = [PixelSums.of(confusion_of_mask(truth_HW, mask, classes)) for truth_HW, mask in pairs]
+        digest |= {name: np.stack([getattr(one, name) for one in sums]) for name in ("right", "true", "found")}
     return digest
 
 

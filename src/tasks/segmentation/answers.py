@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from src.data.samplers import mixed_seed
 from src.evaluation.pixels.confusion import VOID
@@ -21,6 +22,13 @@ def confusion_of(truth_HW: Tensor, found_HW: Tensor, classes: int) -> Tensor:
     known = truth_HW != VOID
     pairs = truth_HW[known].long() * classes + found_HW[known].long()
     return torch.bincount(pairs, minlength=classes**2).view(classes, classes)
+
+
+def pairs_of(confusion_KK: Tensor) -> Tensor:
+    """Of a confusion that is not 0, int32 [M, 2], see src/evaluation/pixels/pairs.py."""
+    counts = confusion_KK.flatten()
+    codes_M = counts.nonzero()[:, 0]
+    return torch.stack([codes_M, counts[codes_M]], dim=1).int()
 
 
 def sampled_pixels(logits_Khw: Tensor, truth_HW: Tensor, row: int) -> tuple[Tensor, Tensor]:
@@ -40,13 +48,15 @@ def sampled_pixels(logits_Khw: Tensor, truth_HW: Tensor, row: int) -> tuple[Tens
 
 
 def evidence_of(logits: Sequence[Tensor], masks: Sequence[Tensor], rows: Sequence[int]) -> dict[str, Tensor]:
-    """`confusion` int32 [B, K, K], `logits` float16 [B, P, K] and `truth` uint8 [B, P] of some pixels."""
-    confusions, some, truths = [], [], []
+    """`pairs` int32 [B, M, 2] of all pixels (src/evaluation/pixels/pairs.py), `logits` float16 [B, P, K] and `truth`
+    uint8 [B, P] of some.
+    """
+    pairs, some, truths = [], [], []
     for logits_Khw, mask_HW, row in zip(logits, masks, rows, strict=True):
         found_HW = classes_at(logits_Khw, mask_HW.shape)
-        confusions.append(confusion_of(mask_HW, found_HW, len(logits_Khw)).int())
+        pairs.append(pairs_of(confusion_of(mask_HW, found_HW, len(logits_Khw))))
         values_PK, truth_P = sampled_pixels(logits_Khw, mask_HW, row)
         some.append(values_PK - values_PK.amax(dim=1, keepdim=True))  # so that 16 bits do
         truths.append(truth_P)
     logits_BPK = torch.stack(some).half()  # autocast on the CPU stacks none of 16 bits
-    return {"confusion": torch.stack(confusions), "logits": logits_BPK, "truth": torch.stack(truths)}
+    return {"pairs": pad_sequence(pairs, batch_first=True), "logits": logits_BPK, "truth": torch.stack(truths)}

@@ -5,10 +5,9 @@ from html import escape
 import numpy as np
 
 from src.evaluation.evidence import Evidence
-from src.evaluation.pixels.confusion import PixelSums
 from src.reports.parts import html_table, section
 from src.reports.run_report import RunReport, number_text
-from src.tasks.segmentation.kept import confusion_of_split
+from src.tasks.segmentation.kept import image_sums
 
 CLASS_COLUMNS = ["class", "iou", "dice", "precision", "recall", "pixels", "found", "images"]
 UNKNOWN = ""
@@ -16,8 +15,9 @@ UNKNOWN = ""
 
 def class_rows(evidence: Evidence, class_names: list[str]) -> list[list[str]]:
     """Of each class; empty texts where no true pixel is, and of precision where none is found."""
-    sums = PixelSums.of(confusion_of_split(evidence))
-    scores, images_K = sums.scores(), (evidence.arrays["confusion"].sum(axis=2) > 0).sum(axis=0)
+    of_images = image_sums(evidence)
+    sums, images_K = of_images.together(), (of_images.true > 0).sum(axis=0)
+    scores = sums.scores()
     rows = []
     for k, name in enumerate(class_names):
         precision = scores.precision[k] if sums.found[k] else np.nan

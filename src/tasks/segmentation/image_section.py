@@ -11,6 +11,7 @@ from src.reports.drawn_masks import draw_column, html_legend
 from src.reports.parts import encoded, section
 from src.reports.run_report import RunReport
 from src.tasks.segmentation.drawn import classes_in, look_again
+from src.tasks.segmentation.kept import image_sums
 from src.tasks.segmentation.task import SegmentationTask
 
 IMAGE_COLUMNS = ["path", "label", "miou", "acc", "pixels", "wrong"]
@@ -19,10 +20,10 @@ WORST = 12
 
 def image_rows(table: ImageTable, evidence: Evidence) -> list[list[str]]:
     """Of each image that has a pixel that counts: the metrics of its own pixels, how many count and are wrong."""
-    confusions_NKK = evidence.arrays["confusion"]
-    miou_N, acc_N = image_metrics(confusions_NKK)
-    pixels_N = confusions_NKK.sum(axis=(1, 2), dtype=np.int64)
-    wrong_N = pixels_N - np.trace(confusions_NKK, axis1=1, axis2=2, dtype=np.int64)
+    sums = image_sums(evidence)
+    miou_N, acc_N = image_metrics(sums)
+    pixels_N = sums.true.sum(axis=1)
+    wrong_N = pixels_N - sums.right.sum(axis=1)
     return [
         [str(table.paths[row]), table.targets.text(row), f"{miou:.6g}", f"{acc:.6g}", str(pixels), str(wrong)]
         for row, miou, acc, pixels, wrong in zip(
@@ -36,7 +37,7 @@ def worst_section(report: RunReport, task: SegmentationTask, evidence: Evidence)
     """By the mIoU of the image's own pixels; the answers are made once more, since no masks are kept."""
     if task.is_sharded:
         return ""
-    miou_N, acc_N = image_metrics(evidence.arrays["confusion"])
+    miou_N, acc_N = image_metrics(image_sums(evidence))
     order = np.lexsort((acc_N, miou_N))
     worst = [n for n in order.tolist() if not np.isnan(miou_N[n])][:WORST]
     cards, panels, texts = [], [], []

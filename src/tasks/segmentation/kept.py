@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from src.evaluation.confusion import ConfusionCounts
 from src.evaluation.evidence import Evidence
-from src.evaluation.pixels.confusion import VOID
+from src.evaluation.pixels.confusion import VOID, PixelSums
+from src.evaluation.pixels.pairs import confusion_of_images, sums_of_images
 
 
 def known_pixels(evidence: Evidence) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -21,13 +22,16 @@ def known_pixels(evidence: Evidence) -> tuple[npt.NDArray[Any], npt.NDArray[Any]
     return logits[known].astype(np.float32), truth[known].astype(np.int64)
 
 
-def confusion_of_split(evidence: Evidence) -> npt.NDArray[np.int64]:
-    """Pixels by true class (rows) and found class, [K, K]."""
-    return np.asarray(evidence.arrays["confusion"].sum(axis=0, dtype=np.int64))
+def image_sums(evidence: Evidence) -> PixelSums:
+    """Of each image, int64 [N, K]."""
+    if "sums" not in evidence.memo:
+        evidence.memo["sums"] = sums_of_images(evidence.arrays["pairs"], evidence.arrays["logits"].shape[2])
+    found: PixelSums = evidence.memo["sums"]
+    return found
 
 
 def confusion_counts(evidence: Evidence) -> ConfusionCounts:
-    """The same, of the pairs that occur."""
-    matrix_KK = confusion_of_split(evidence)
+    """Pixels by true class and found class."""
+    matrix_KK = confusion_of_images(evidence.arrays["pairs"], evidence.arrays["logits"].shape[2])
     true_P, found_P = np.nonzero(matrix_KK)
     return ConfusionCounts(len(matrix_KK), true_P, found_P, matrix_KK[true_P, found_P])

@@ -25,8 +25,10 @@ class PixelMetrics(Metric):
         super().__init__()
         self.add_state("confusion", torch.zeros(classes, classes, dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, confusions_BKK: Tensor) -> None:
-        self.confusion += confusions_BKK.sum(dim=0)
+    def update(self, pairs_BM2: Tensor) -> None:
+        """With what occurs in each image, see src/evaluation/pixels/pairs.py."""
+        codes, counts = pairs_BM2.long().flatten(end_dim=1).unbind(dim=1)
+        self.confusion.view(-1).index_add_(0, codes, counts)
 
     def compute(self) -> dict[str, Tensor]:
         values = pixel_metrics(self.confusion.cpu().numpy())

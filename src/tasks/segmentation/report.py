@@ -9,7 +9,7 @@ from src.tasks.calibration_section import Calibrated, calibration_section
 from src.tasks.confusion_section import confusion_section
 from src.tasks.segmentation.class_section import CLASS_COLUMNS, class_rows, classes_section
 from src.tasks.segmentation.image_section import IMAGE_COLUMNS, image_rows, worst_section
-from src.tasks.segmentation.kept import confusion_counts, known_pixels
+from src.tasks.segmentation.kept import confusion_counts, image_sums, known_pixels
 from src.tasks.segmentation.task import SegmentationTask
 
 HEADLINE = ["miou", "acc", "dice"]
@@ -23,8 +23,8 @@ def words(class_names: list[str]) -> TaskWords:
 
 def intervals(task: SegmentationTask, evidence: Evidence) -> dict[str, Interval]:
     """Of miou, acc and dice, and of the IoU of each class that is there."""
-    confusions_NKK = evidence.arrays["confusion"]
-    return pixel_intervals(confusions_NKK, task.class_names, evidence.groups_N) if confusions_NKK.any() else {}
+    sums = image_sums(evidence)
+    return pixel_intervals(sums, task.class_names, evidence.groups_N) if sums.true.any() else {}
 
 
 def tables(task: SegmentationTask, table: ImageTable, evidence: Evidence) -> Tables:

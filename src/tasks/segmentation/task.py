@@ -18,7 +18,7 @@ from src.data.dataset import Batch
 from src.data.table import ImageTable
 from src.evaluation.calibration import calibration_metrics, fit_temperature, to_probabilities
 from src.evaluation.evidence import Evidence
-from src.evaluation.pixels.confusion import VOID, pixel_metrics
+from src.evaluation.pixels.confusion import VOID, PixelSums, mean_metrics
 from src.evaluation.prediction import Floats, Outputs
 from src.models.by_shape import groups_by_shape
 from src.models.segmenter import SegmenterNetwork, enlarged, padded_masks
@@ -30,7 +30,7 @@ from src.tasks.segmentation.combination import SegmentationCombination
 from src.tasks.segmentation.drawn import draw_batch, draw_some
 from src.tasks.segmentation.export import SegmentationOutputs
 from src.tasks.segmentation.exported import ExportedSegmenter
-from src.tasks.segmentation.kept import confusion_counts, known_pixels
+from src.tasks.segmentation.kept import confusion_counts, image_sums, known_pixels
 from src.tasks.segmentation.metrics import PixelMetrics
 from src.tasks.segmentation.prediction import SegmentationPrediction
 from src.tasks.segmentation.tiles import blended_tiles
@@ -102,7 +102,7 @@ class SegmentationTask(FineTuneTask):
 
     def count(self, split: str, outputs: dict[str, Tensor], batch: Batch, finite_B: Tensor) -> None:
         getattr(self, f"{split}_loss").update(self.batch_losses[finite_B])
-        getattr(self, f"{split}_pixels").update(outputs["confusion"][finite_B].long())
+        getattr(self, f"{split}_pixels").update(outputs["pairs"][finite_B])
 
     def measured(self, split: str) -> dict[str, Tensor]:
         values: dict[str, Tensor] = {}
@@ -155,9 +155,8 @@ class SegmentationTask(FineTuneTask):
 
     def predictions_of(self, evidence: Evidence) -> Iterator[SegmentationPrediction]:
         """Confidences are those of some pixels."""
-        for confusion_KK, logits_PK in zip(evidence.arrays["confusion"], evidence.arrays["logits"], strict=True):
+        for found_K, logits_PK in zip(image_sums(evidence).found, evidence.arrays["logits"], strict=True):
             shares_PK = to_probabilities(logits_PK.astype(np.float64) / self.temperature, one_class=True)
-            found_K = confusion_KK.sum(axis=0, dtype=np.int64)
             yield SegmentationPrediction(found_K, self.class_names, confidence=shares_PK.max(axis=1))
 
     def digest(self, expected: Outputs, found: Outputs, labels: Any = None, first: int = 0) -> Outputs:
@@ -171,7 +170,7 @@ class SegmentationTask(FineTuneTask):
         return int((found["same"] >= ALIKE).sum()), float(found["apart"].max())
 
     def metrics_of(self, found: Outputs, labels: Any, sizes_wh: Tensor) -> dict[str, Tensor]:
-        values = pixel_metrics(found["confusion"].sum(axis=0, dtype=np.int64))
+        values = mean_metrics(PixelSums(*(found[name].sum(axis=0) for name in ("right", "true", "found"))))
         return {f"test/{name}": torch.tensor(value) for name, value in values.items()}
 
     def placed(self, outputs: Any, sizes_wh: Tensor) -> Any:

@@ -7,6 +7,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 
+from src.settings.plurals import number_of
 from src.training.task import FineTuneTask
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,8 @@ class PhaseEarlyStopping(EarlyStopping):
 
     def on_train_end(self, trainer: Trainer, task: LightningModule) -> None:
         if trainer.should_stop:
-            log.info("%s has not improved for %d epochs: this phase ends.", self.monitor, self.wait_count)
+            waited = number_of(self.wait_count, "epoch")
+            log.info("%s has not improved for %s: this phase ends.", self.monitor, waited)
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "phase_index": self.phase_index}

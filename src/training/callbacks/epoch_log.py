@@ -9,6 +9,7 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
+from src.evaluation.best_epoch import is_better
 from src.files.csv_files import read_csv_file, write_csv_file
 from src.files.whole_files import replaced
 from src.training.task import FineTuneTask
@@ -42,8 +43,7 @@ class EpochLog(Callback):
         values = "  ".join(f"{name} {metrics[name]:.4f}" for name in dict.fromkeys(shown))
         current, better = metrics.get(task.monitor), False
         if current is not None and math.isfinite(current):
-            sign = 1 if self.mode == "max" else -1
-            better = self.best is None or sign * current > sign * self.best
+            better = self.best is None or is_better(current, self.best, self.mode)
             self.best = current if better else self.best
         epoch = f"epoch {trainer.current_epoch + 1:{len(str(task.total_epochs))}}/{task.total_epochs}"
         rate = max(group["lr"] for group in trainer.optimizers[0].param_groups)

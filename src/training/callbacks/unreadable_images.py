@@ -10,6 +10,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from src.files.csv_files import read_csv_file, write_csv_file
 from src.files.printable import printable
 from src.files.whole_files import replaced
+from src.settings.plurals import number_of
 from src.training.callbacks.every_batch import EveryBatch
 from src.training.processes import gathered
 
@@ -68,4 +69,5 @@ class UnreadableImages(EveryBatch):
         if len(self.known) > self.told and trainer.is_global_zero:
             self.told = len(self.known)
             where = f"; {self.output} lists them" if self.output is not None else ""
-            log.warning("%d images cannot be read and were skipped%s.", len(self.known), where)
+            what = number_of(len(self.known), "image cannot be read and was", "images cannot be read and were")
+            log.warning("%s skipped%s.", what, where)

@@ -45,7 +45,7 @@ def test_the_stated_size_tells_whether_boxes_turn() -> None:
     assert found.turn.tolist() == [6, 1, 1, 1]
     assert found.upright_wh.tolist() == [[30, 40]] * 3 + [[40, 30]]
     assert found.frame_wh.tolist() == [[40, 30], [30, 40], [30, 40], [40, 30]]
-    assert found.notes[0].startswith("EXIF turns 1 images, and the stated size is that of the file")
+    assert found.notes[0].startswith("EXIF turns 1 image, and the stated size is that of the file")
     assert len(found.notes) == 3
 
 
@@ -62,7 +62,7 @@ def test_boxes_of_a_resized_image_are_scaled() -> None:
     assert found.frame_wh.tolist() == [[400, 300], [400, 300], [41, 30]]
     assert found.turn.tolist() == [1, 6, 1] and found.drawn_wh.tolist() == [[40, 30], [40, 30], [41, 30]]
     assert any("2 images have another size" in note and "scaled" in note for note in found.notes)
-    assert any("1 images have another size" in note and "in other proportions" in note for note in found.notes)
+    assert any("1 image has another size" in note and "in other proportions" in note for note in found.notes)
 
 
 def test_a_stated_size_is_not_believed_against_the_boxes() -> None:

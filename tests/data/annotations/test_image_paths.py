@@ -47,12 +47,12 @@ def found(
 def test_names_as_tools_write_them(tmp_path: Path, name: str, rule: str) -> None:
     touch(tmp_path, "train/a b.jpg", "val/c.jpg")
     paths, notes = found(tmp_path, name, source="train/_annotations.coco.json")
-    assert paths == ["train/a b.jpg"] and rule in notes[0] and notes[0].startswith("1 images")
+    assert paths == ["train/a b.jpg"] and rule in notes[0] and notes[0].startswith("1 image:")
 
 
 def test_an_absolute_path_below_the_root(tmp_path: Path) -> None:
     touch(tmp_path, "images/a.jpg")
-    assert found(tmp_path, str(tmp_path / "images/a.jpg")) == (["images/a.jpg"], ["1 images: path absolute."])
+    assert found(tmp_path, str(tmp_path / "images/a.jpg")) == (["images/a.jpg"], ["1 image: path absolute."])
 
 
 def test_a_base_name_must_be_the_only_one_of_its_kind(tmp_path: Path) -> None:

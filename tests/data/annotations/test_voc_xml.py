@@ -44,7 +44,7 @@ def test_columns(tmp_path: Path) -> None:
     assert raw.class_names == ["ape", "cat"] and raw.class_M.tolist() == [1, 0] and raw.number_M.tolist() == [1, 2]
     assert raw.coordinates.tolist() == [[2, 3, 10, 12], [1.5, 2, 8, 9]] and raw.image_M.tolist() == [0, 0]
     assert (raw.form, raw.relative, raw.first_pixel) == ("xyxy", False, 1) and raw.crowd_M.tolist() == [False, True]
-    assert any("1 images have no xml" in note for note in raw.notes)
+    assert any("1 image has no xml" in note for note in raw.notes)
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_lists(tmp_path: Path) -> None:
     found = dict(zip(raw.images.tolist(), raw.splits.tolist(), strict=True))
     assert found == {"a.jpg": "train", "c d.jpg": "train", "x": "train", "b.jpg": "val", "e.jpg": "test"}
     notes = " ".join(raw.notes)
-    assert "1 images in ImageSets/Main have no xml" in notes and "1 xml files are in no list" in notes
-    assert "val.txt: 1 images are in another list too" in notes
+    assert "1 image in ImageSets/Main without xml" in notes and "1 xml file is in no list" in notes
+    assert "val.txt: 1 image is in another list too" in notes
     for name in ("train", "val"):
         (tmp_path / f"ImageSets/Main/{name}.txt").unlink()
     assert read_voc(tmp_path).splits.tolist() == ["train", "train", "test"]

@@ -37,8 +37,8 @@ def test_columns(tmp_path: Path) -> None:
         and raw.coordinates.tolist() == [[0.5, 0.5, 0.2, 0.4], [0.1, 0.2, 0.1, 0.1]]
     )
     notes = " ".join(raw.notes)
-    assert "1 images have no label file" in notes and "images/b.jpg" in notes and "1 label files are empty" in notes
-    assert "1 label files have no image" in notes and "z.txt" in notes
+    assert "1 image has no label file" in notes and "images/b.jpg" in notes and "1 label file is empty" in notes
+    assert "1 label file has no image" in notes and "z.txt" in notes
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_images_in_a_list_and_a_folder_count_once(tmp_path: Path) -> None:
     put(tmp_path, **{"images/a.jpg": None, "labels/a.txt": LINE, "val.txt": "images/a.jpg\n"})
     put(tmp_path, **{"data.yaml": "names: [cat]\ntrain: images\nval: val.txt\n"})
     raw = read_yolo(tmp_path)
-    assert raw.splits.tolist() == ["train"] and any("1 images of val are in another split" in n for n in raw.notes)
+    assert raw.splits.tolist() == ["train"] and any("1 image of val in another split" in n for n in raw.notes)
 
 
 @pytest.mark.parametrize(

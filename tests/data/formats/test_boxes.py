@@ -147,7 +147,7 @@ def test_an_image_that_is_named_twice_is_one(root: Path) -> None:
     assert len(data.table) == 7 and boxes_of(data).text(0) == "cat 2;dog 2"
     assert boxes_of(data).text(1) == "cat 1" and boxes_of(data).text(2) == "cat 1"
     split = Given(root, objects(), {**twice, "splits": ["train", "train", "val", *["train"] * 5]})
-    assert len(split.table) == 8 and "1 images are in more than one split" in notes_of(split)
+    assert len(split.table) == 8 and "1 image is in more than one split" in notes_of(split)
 
 
 def test_given_splits_and_groups(root: Path) -> None:
@@ -155,7 +155,7 @@ def test_given_splits_and_groups(root: Path) -> None:
     assert {name: rows.tolist() for name, rows in data.table.splits.items()} == {
         "train": [0, 1, 2, 3], "val": [4, 5], "test": [6],
     }  # fmt: skip
-    assert "1 images are in no split" in notes_of(data)
+    assert "1 image is in no split" in notes_of(data)
     with pytest.raises(ConfigError, match="images for val, and none for train"):
         Given(root, objects(), {"splits": ["val"] * 8}).scan()
     grouped = Given(root, objects(), {"groups": ["a", "a", "a", "a", "b", "b", "", ""]}, val_fraction=0.3).table

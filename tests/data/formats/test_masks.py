@@ -253,7 +253,7 @@ def test_masks_of_turned_images(tmp_path: Path, orientation: int) -> None:
         assert "EXIF turns 4 images, and no size tells" in notes and np.array_equal(found.mask(0), mask_of(0))
         return
     assert "EXIF turns 3 images, and their masks have the size of the stored image: they are turned with it" in notes
-    assert "EXIF turns 1 images, and their masks have the size of the upright image: they stay" in notes
+    assert "EXIF turns 1 image, and their masks have the size of the upright image: they stay" in notes
     assert np.array_equal(found.mask(1), as_drawn)
     shown = np.asarray(module.table.read(0)).argmax(axis=2)  # class 1 is red, class 2 is blue
     truth = found.mask(0)
@@ -308,7 +308,7 @@ def test_a_table_of_images_and_masks(tmp_path: Path) -> None:
     assert "1 images have no mask (left out): set/images/11.png: the table names none" in notes_of(module)
     assert np.array_equal(masks_of(module).mask(5), mask_of(5))
     (tmp_path / "list.csv").write_text("path,mask\nset/images/00.png,set/masks/00.png\nset/images/00.png,b.png\n")
-    with pytest.raises(ConfigError, match="rows that contradict an earlier one"):
+    with pytest.raises(ConfigError, match="1 row that contradicts an earlier one"):
         _ = data(None, file=str(tmp_path / "list.csv")).table
     with pytest.raises(ConfigError, match=r"data\.root is missing"):
         data(None)

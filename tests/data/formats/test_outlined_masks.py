@@ -129,4 +129,4 @@ def test_polygons_of_yolo(tmp_path: Path) -> None:
     found = masks_of(data)
     assert found.names == ["background", "4"] and len(data.table) == 11
     assert np.array_equal(found.mask(0), (expected() > 0)) and not found.mask(1).any()
-    assert "1 images have no label file, and are left out: images/02.png" in "\n".join(data.table.notes)
+    assert "1 image has no label file: left out: images/02.png" in "\n".join(data.table.notes)

@@ -103,7 +103,7 @@ def test_lists_of_voc(tmp_path: Path) -> None:
     assert found.splits == ["train", "train", "val", ""] and [image for image, _ in found.missing] == [
         "JPEGImages/9.jpg"
     ]
-    assert "1 images are in no list of ImageSets/Segmentation and have no mask: left out." in found.notes
+    assert "1 image is in no list of ImageSets/Segmentation and without a mask: left out." in found.notes
 
 
 def test_what_is_left_out(tmp_path: Path) -> None:

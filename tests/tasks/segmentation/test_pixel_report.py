@@ -14,8 +14,12 @@ from conftest import Answer, Run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from src.build.trained_model import TrainedModel
-from src.evaluation.pixels.confusion import image_metrics, pixel_intervals
+from src.evaluation.pixels.confusion import PixelSums, image_metrics, pixel_intervals
+from src.evaluation.pixels.pairs import confusion_of_images, sums_of_images
 from src.files.csv_files import read_csv_file, write_csv_file
+from src.tasks.segmentation.answers import pairs_of
+from src.tasks.segmentation.metrics import PixelMetrics
+from src.training.processes import gathered_arrays
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +127,7 @@ def test_metrics_of_single_images() -> None:
     confusions_NKK = np.zeros((3, 4, 4), dtype=np.int32)
     confusions_NKK[0, 0, :2], confusions_NKK[0, 1, :2] = (3, 1), (1, 1)
     confusions_NKK[2, 2, 2:] = (5, 5)  # half of it is taken for a class that the image does not show
-    miou_N, acc_N = image_metrics(confusions_NKK)
+    miou_N, acc_N = image_metrics(PixelSums.of(confusions_NKK))
     assert miou_N[0] == pytest.approx((3 / 5 + 1 / 3) / 2) and acc_N[0] == pytest.approx(4 / 6)
     assert np.isnan(miou_N[1]) and np.isnan(acc_N[1]) and miou_N[2] == acc_N[2] == 0.5
 
@@ -134,9 +138,30 @@ def test_intervals_of_classes() -> None:
     confusions_NKK[:, 0, 0] = 10
     confusions_NKK[:20, 1, 1] = 10
     confusions_NKK[20:, 1, 0] = 10
-    found = pixel_intervals(confusions_NKK, ["a", "b", "c"], None)
+    found = pixel_intervals(PixelSums.of(confusions_NKK), ["a", "b", "c"], None)
     assert set(found) == {"miou", "acc", "dice", "iou/a", "iou/b"}
     low, high = found["iou/b"]  # a share of 0.5, of 40 images
     assert 0.32 < low < 0.38 and 0.62 < high < 0.68
     groups_N = np.arange(40) // 20
-    assert pixel_intervals(confusions_NKK, ["a", "b", "c"], groups_N)["iou/b"] == (0.0, 1.0)
+    assert pixel_intervals(PixelSums.of(confusions_NKK), ["a", "b", "c"], groups_N)["iou/b"] == (0.0, 1.0)
+
+
+def test_pairs_that_occur_say_what_whole_confusions_do() -> None:
+    """Of images with few and with many pairs, in batches of their own length, one of them all void."""
+    random, classes = np.random.default_rng(0), 30
+    confusions_NKK = random.integers(1, 10**6, (8, classes, classes)) * (random.random((8, classes, classes)) < 0.1)
+    confusions_NKK[3], confusions_NKK[4:, :, 5:], confusions_NKK[:, 7] = 0, 0, 0
+    pairs = [pairs_of(torch.from_numpy(one)) for one in confusions_NKK]
+    batches = [torch.nn.utils.rnn.pad_sequence(pairs[n : n + 2], batch_first=True) for n in (0, 2, 4, 6)]
+    assert len({batch.shape[1] for batch in batches}) > 1
+    pairs_NM2 = gathered_arrays([{"pairs": batch.numpy()} for batch in batches])["pairs"]
+    sums, expected = sums_of_images(pairs_NM2, classes), PixelSums.of(confusions_NKK)
+    for name in ("right", "true", "found"):
+        assert np.array_equal(getattr(sums, name), getattr(expected, name)), name
+    assert np.array_equal(confusion_of_images(pairs_NM2, classes), confusions_NKK.sum(axis=0))
+    names = [f"{k}" for k in range(classes)]
+    assert pixel_intervals(sums, names, None) == pixel_intervals(expected, names, None)
+    metric = PixelMetrics(classes)
+    for batch in batches:
+        metric.update(batch)
+    assert np.array_equal(metric.confusion.numpy(), confusions_NKK.sum(axis=0))
