@@ -64,10 +64,11 @@ def with_recipe(cfg: DictConfig) -> tuple[DictConfig, ImageTable | None]:
 
 def chosen(starts: Starts | None, images: int) -> tuple[list[str], str]:
     """Settings, and the reason. `starts`: None where nothing could be compared."""
-    epochs = ["trainer.max_epochs=6"] if images >= MANY_IMAGES else []
+    many = images >= MANY_IMAGES
+    epochs = ["trainer.max_epochs=6"] if many else []
     if starts is None:
         return ["experiment=full", *epochs], "there are no pretrained classes to ask, or too few images."
-    if starts.pretrained_is_enough:
+    if starts.pretrained_is_enough(many):
         recipe, why = [*KNOWN], "Training adds nothing to what they say: a low rate, for few epochs."
     else:
         recipe, why = ["experiment=new_classes", *epochs], "Training tells these classes apart better: a higher rate."

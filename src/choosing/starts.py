@@ -28,10 +28,11 @@ class Starts:
     trained: float
     error: float
 
-    @property
-    def pretrained_is_enough(self) -> bool:
-        """Not worse by more than chance would explain."""
-        return self.pretrained - self.trained >= -self.error
+    def pretrained_is_enough(self, many: bool) -> bool:
+        """Not worse by more than chance would explain. Where training would have `many` times as many images as were
+        looked at, it is better than it seems here: then only if clearly better.
+        """
+        return self.pretrained - self.trained >= (2 * self.error if many else -self.error)
 
 
 def compared(source: nn.Linear, features_NC: Tensor, labels_N: Labels, part_N: Parts) -> Starts:
