@@ -29,8 +29,8 @@ class Starts:
     error: float
 
     def pretrained_is_enough(self, many: bool) -> bool:
-        """Not worse by more than chance would explain; with `many` more images than were looked at, which training would
-        have, better by more than chance would explain.
+        """Not worse by more than chance would explain; if training has `many` more images than were looked at, better
+        by more than that.
         """
         return self.pretrained - self.trained >= (2 * self.error if many else -self.error)
 
