@@ -73,7 +73,6 @@ def test_pretrained_classes_that_know_are_told_from_those_that_do_not() -> None:
     assert unknown.pretrained < 0.6 and unknown.trained > 0.95 and 0.02 < unknown.error < 0.1
     assert not unknown.pretrained_is_enough(many=False) and chosen(unknown, 60)[0] == ["experiment=new_classes"]
     assert chosen(unknown, 2640)[0] == ["experiment=new_classes", "trainer.max_epochs=6"]
-    assert chosen(unknown, 2640)[0] == ["experiment=new_classes", "trainer.max_epochs=6"]
 
 
 def test_a_difference_within_its_error_is_none_and_many_images_ask_for_more() -> None:
