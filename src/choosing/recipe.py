@@ -131,4 +131,6 @@ def features_of(rows: Rows, task: FineTuneTask, datamodule: ImageDataModule, tra
                 features.append(pooled(network.frozen_features(batch["image"]).float()).cpu())
                 read.append(batch["index"].numpy())
             progress.update(bar, advance=len(batch["label"]))
+    if not features:
+        raise ConfigError("recipe=auto: none of the training images that it looked at can be read.")
     return torch.cat(features), np.concatenate(read)
