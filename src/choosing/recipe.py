@@ -15,12 +15,10 @@ from src.build.trainer import build_trainer
 from src.choosing.starts import Starts, compared
 from src.choosing.validation import parts_of
 from src.cli.options import typed_settings
-from src.cli.progress import progress_bar
 from src.cli.recipe import require_no_other_recipe, with_settings
 from src.data.module import ImageDataModule
 from src.data.table import ImageTable
 from src.data.targets import Rows
-from src.models.classifier import pooled
 from src.models.weights import find_weights, pretrained_head
 from src.runs.opening import make_paths_absolute
 from src.runs.resumed_state import find_interrupted
@@ -30,8 +28,7 @@ from src.settings.recipes import ONE_PROCESS, taken_settings
 from src.settings.schema import TrainConfig, train_config
 from src.tasks.lookup import task_class
 from src.training.task import FineTuneTask
-from src.training.tuning.head_start import some_of_each_class
-from src.training.tuning.rehearsal import rehearsal
+from src.training.tuning.head_start import features_by_batch, some_of_each_class
 
 log = logging.getLogger(__name__)
 
@@ -100,12 +97,12 @@ def look(settings: TrainConfig) -> tuple[ImageTable, Starts | None]:
     rows = looked_at(table)
     try:
         source = pretrained_head(settings.backbone.name, weights, task.model.head_names[0])
-        parts_of(table, rows, FOLDS, 0)
+        part_N = parts_of(table, rows, FOLDS, 0)
     except ConfigError:
         return table, None
-    features_NC, rows = features_of(rows, task, datamodule, trainer)
-    labels_N = np.unique(table.labels[rows], return_inverse=True)[1]
-    return table, compared(source, features_NC, labels_N, parts_of(table, rows, FOLDS, 0))
+    features_NC, read = features_of(rows, task, datamodule, trainer)
+    labels_N = np.unique(table.labels[read], return_inverse=True)[1]
+    return table, compared(source, features_NC, labels_N, part_N[np.searchsorted(rows, read)])
 
 
 def looked_at(table: ImageTable) -> Rows:
@@ -122,15 +119,9 @@ def looked_at(table: ImageTable) -> Rows:
 def features_of(rows: Rows, task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer) -> tuple[Tensor, Rows]:
     """What the head gets, float32 [N, C] on the CPU, of those images of these rows that can be read; and their rows."""
     features, read = list[Tensor](), list[Rows]()
-    with rehearsal(task, datamodule, trainer) as copied, torch.inference_mode(), progress_bar() as progress:
-        network = copied.frozen_network
-        assert network is not None  # of tasks with one class per image
-        bar = progress.add_task("looking", total=len(rows), speed="", loss="")
-        for batch in datamodule.evaluation_loader(rows):
-            if len(batch["label"]):
-                features.append(pooled(network.frozen_features(batch["image"]).float()).cpu())
-                read.append(batch["index"].numpy())
-            progress.update(bar, advance=len(batch["label"]))
+    for features_BC, batch in features_by_batch("looking", rows, task, datamodule, trainer):
+        features.append(features_BC)
+        read.append(batch["index"].numpy())
     if not features:
         raise ConfigError("recipe=auto: none of the training images that it looked at can be read.")
     return torch.cat(features), np.concatenate(read)

@@ -4,14 +4,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import hydra
-from hydra.core.global_hydra import GlobalHydra
-
 from src.choosing.candidates import Candidate
 from src.cli.command_line import prepare
+from src.cli.options import composed
 from src.runs.opening import make_paths_absolute
 from src.settings.check import check_settings
-from src.settings.project import CONF_DIR
 from src.settings.schema import TrainConfig, train_config
 from src.settings.signatures import check_targets
 
@@ -30,9 +27,7 @@ def settings_of(candidate: Candidate, words: Sequence[str], folder: Path) -> Tra
     prepared, _ = prepare([*words, *candidate.settings, *OWN], "train")
     if not any(text.lstrip("+").startswith("trainer.devices=") for text in words):
         prepared.append("trainer.devices=1")
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        cfg = hydra.compose("train", overrides=prepared)
+    cfg = composed("train", prepared)
     cfg.output_dir = str(folder)
     check_settings(cfg, {})
     make_paths_absolute(cfg)

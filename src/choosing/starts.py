@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from src.choosing.linear import Standardised, ridge_path
 from src.choosing.validation import Parts
-from src.training.tuning.head_start import mixtures
+from src.training.tuning.head_start import Mixtures
 
 STRENGTHS = (1.0, 0.1, 0.01, 0.001)  # of the penalty on the trained head
 Labels = npt.NDArray[np.int64]
@@ -51,14 +51,11 @@ def compared(source: nn.Linear, features_NC: Tensor, labels_N: Labels, part_N: P
 
 def mixed(source: nn.Linear, features_NC: Tensor, labels_N: Labels, part_N: Parts) -> Labels:
     """The classes [N] that mixtures of pretrained classes name, each part by those of the others."""
-    shares_NS = functional.linear(features_NC, source.weight, source.bias).softmax(dim=1)
     answers_N = np.empty_like(labels_N)
-    ones_NK = functional.one_hot(torch.from_numpy(labels_N)).to(features_NC)
     for rest, asked in halves(part_N):
-        count_K1 = ones_NK[rest].sum(dim=0)[:, None]
-        shares_KS = ones_NK[rest].T @ shares_NS[rest] / count_K1.clamp(min=1)
-        means_KC = ones_NK[rest].T @ features_NC[rest] / count_K1.clamp(min=1)
-        weight_KC, bias_K = mixtures(source, shares_KS, means_KC, count_K1.flatten() > 0)
+        mixtures = Mixtures(source, int(labels_N.max()) + 1)
+        mixtures.add(features_NC[rest], torch.from_numpy(labels_N[rest]))
+        weight_KC, bias_K, _ = mixtures.head()
         answers_N[asked] = functional.linear(features_NC[asked], weight_KC, bias_K).argmax(dim=1).numpy()
     return answers_N
 

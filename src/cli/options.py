@@ -55,9 +55,20 @@ def yaml_values() -> dict[str, Any]:
 def defaults_of(config_name: str) -> DictConfig:
     """The settings with the groups chosen on the command line, but with no single value changed."""
     chosen = [text for text in sys.argv[1:] if (match := GROUP_OVERRIDE.match(text)) and is_group(match[1])]
+    return composed(config_name, chosen)
+
+
+def composed(config_name: str, overrides: list[str]) -> DictConfig:
+    """The settings of conf/<config_name>.yaml with these, beside those that Hydra has composed for this process."""
+    before = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        return hydra.compose(config_name, overrides=chosen)
+    try:
+        with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+            return hydra.compose(config_name, overrides=overrides)
+    finally:
+        GlobalHydra.instance().clear()
+        if before is not None:
+            GlobalHydra.instance().initialize(before)
 
 
 def chosen_option(group: str, config_name: str) -> str:

@@ -2,15 +2,12 @@
 
 from collections.abc import Sequence
 
-import hydra
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from src.cli.options import chosen_experiment
+from src.cli.options import chosen_experiment, composed
 from src.settings.check import check_settings
 from src.settings.errors import ConfigError
-from src.settings.project import CONF_DIR
 
 
 def require_no_other_recipe() -> None:
@@ -27,16 +24,8 @@ def require_no_other_recipe() -> None:
 def with_settings(output_dir: str, recipe: Sequence[str]) -> DictConfig:
     """The same command line with these settings before its own, which therefore hold; for a run in this directory."""
     typed = [text for text in HydraConfig.get().overrides.task if text.lstrip("+").partition("=")[0] != "recipe"]
-    before = GlobalHydra.instance().hydra
-    GlobalHydra.instance().clear()
-    try:
-        with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-            composed = hydra.compose("train", overrides=[*recipe, *typed])
-    finally:
-        GlobalHydra.instance().clear()
-        if before is not None:
-            GlobalHydra.instance().initialize(before)
-    composed.output_dir = output_dir
-    composed.recipe = " ".join(recipe)
-    check_settings(composed, {})
-    return composed
+    settings = composed("train", [*recipe, *typed])
+    settings.output_dir = output_dir
+    settings.recipe = " ".join(recipe)
+    check_settings(settings, {})
+    return settings

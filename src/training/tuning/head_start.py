@@ -4,6 +4,7 @@ Shapes: B images, C channels of what the head gets, K new classes, S pretrained 
 """
 
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from lightning import Trainer
 from torch import Tensor, nn
 
 from src.cli.progress import progress_bar
+from src.data.dataset import Batch
 from src.data.module import ImageDataModule
 from src.data.targets import Rows
 from src.models.classifier import pooled
@@ -44,8 +46,10 @@ def start_from_pretrained(
     assert found is not None  # src/settings/contradictions.py refuses random weights
     source = pretrained_head(backbone.name, found, task.model.head_names[0])
     rows = some_of_each_class(datamodule.table.labels, datamodule.table.splits["train"], IMAGES_PER_CLASS)
-    probabilities_KS, features_KC, seen_K = _means_by_class(source, rows, task, datamodule, trainer)
-    weight_KC, bias_K = mixtures(source, probabilities_KS, features_KC, seen_K)
+    mixtures = Mixtures(source, len(task.class_names))
+    for features_BC, batch in features_by_batch("pretrained classes", rows, task, datamodule, trainer):
+        mixtures.add(features_BC, batch["label"])
+    weight_KC, bias_K, probabilities_KS = mixtures.head()
     layer = task.model.affine_layers[-1]
     assert layer.bias is not None
     with torch.no_grad():
@@ -60,42 +64,47 @@ def start_from_pretrained(
             log.info("  %s: %s", class_name, ", ".join(seen))
 
 
-def mixtures(source: nn.Linear, probabilities_KS: Tensor, features_KC: Tensor, seen_K: Tensor) -> tuple[Tensor, Tensor]:
-    """Weight [K, C] and bias [K] of the new classes, from means over their images as `start_from_pretrained` says.
+class Mixtures:
+    """New classes as mixtures of those of `source`, from batches of images; see `start_from_pretrained`."""
 
-    A class that was not seen (bool [K]) gets the mean of the others in `probabilities_KS`, in place.
+    def __init__(self, source: nn.Linear, classes: int) -> None:
+        self.source = source
+        self.probabilities_KS = torch.zeros(classes, source.out_features)
+        self.features_KC = torch.zeros(classes, source.in_features)
+        self.count_K1 = torch.zeros(classes, 1)
+
+    def add(self, features_BC: Tensor, labels_B: Tensor) -> None:
+        """Images of these new classes, int64, and what the head gets of them; on the CPU."""
+        logits_BS = nn.functional.linear(features_BC, self.source.weight, self.source.bias)
+        self.probabilities_KS.index_add_(0, labels_B, logits_BS.softmax(dim=1))
+        self.features_KC.index_add_(0, labels_B, features_BC)
+        self.count_K1.index_add_(0, labels_B, torch.ones(len(features_BC), 1))
+
+    def head(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Weight [K, C], bias [K], mean probabilities [K, S]; a class without an image has the mean of the others."""
+        seen_K = self.count_K1.flatten() > 0
+        count_K1 = self.count_K1.clamp(min=1)
+        probabilities_KS, means_KC = self.probabilities_KS / count_K1, self.features_KC / count_K1
+        probabilities_KS[~seen_K] = probabilities_KS[seen_K].mean(dim=0)
+        weight_KC = (probabilities_KS - probabilities_KS.mean(dim=0)) @ self.source.weight
+        return weight_KC, -weight_KC @ means_KC[seen_K].mean(dim=0), probabilities_KS
+
+
+def features_by_batch(
+    what: str, rows: Rows, task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer
+) -> Iterator[tuple[Tensor, Batch]]:
+    """What the head gets, float32 [B, C] on the CPU, of those images of these rows that can be read; and their batches.
+
+    `what`: the progress bar's word. Meant to be taken to its end.
     """
-    probabilities_KS[~seen_K] = probabilities_KS[seen_K].mean(dim=0)
-    weight_KC = (probabilities_KS - probabilities_KS.mean(dim=0)) @ source.weight
-    return weight_KC, -weight_KC @ features_KC[seen_K].mean(dim=0)
-
-
-def _means_by_class(
-    source: nn.Linear, rows: Rows, task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Of the images in these rows, by new class: what the pretrained head says of them, and what it gets.
-
-    Returns:
-        Mean probabilities float32 [K, S]; mean features float32 [K, C]; bool [K], False where no image could be read
-        and the means are 0.
-    """
-    num_classes = len(task.class_names)
-    probabilities_KS = torch.zeros(num_classes, source.out_features)
-    features_KC = torch.zeros(num_classes, source.in_features)
-    count_K1 = torch.zeros(num_classes, 1)
     with rehearsal(task, datamodule, trainer) as copied, torch.inference_mode(), progress_bar() as progress:
         network = copied.frozen_network
         assert network is not None  # of tasks with one class per image
-        bar = progress.add_task("pretrained classes", total=len(rows), speed="", loss="")
+        bar = progress.add_task(what, total=len(rows), speed="", loss="")
         for batch in datamodule.evaluation_loader(rows):
             if len(batch["label"]):
-                features_BC = pooled(network.frozen_features(batch["image"]).float()).cpu()
-                logits_BS = nn.functional.linear(features_BC, source.weight, source.bias)
-                probabilities_KS.index_add_(0, batch["label"], logits_BS.softmax(dim=1))
-                features_KC.index_add_(0, batch["label"], features_BC)
-                count_K1.index_add_(0, batch["label"], torch.ones(len(features_BC), 1))
+                yield pooled(network.frozen_features(batch["image"]).float()).cpu(), batch
             progress.update(bar, advance=len(batch["label"]))
-    return probabilities_KS / count_K1.clamp(min=1), features_KC / count_K1.clamp(min=1), count_K1.flatten() > 0
 
 
 def some_of_each_class(labels_N: npt.NDArray[Any], rows: Rows, most: int) -> Rows:
