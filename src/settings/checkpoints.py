@@ -34,9 +34,7 @@ def require_archive(file: Path) -> None:
 
 
 def unreadable(file: Path, why: str) -> ConfigError:
-    return ConfigError(
-        f"'{file}' cannot be read as a checkpoint: it is not whole, or no checkpoint at all ({why})."
-    )
+    return ConfigError(f"'{file}' cannot be read as a checkpoint: it is not whole, or no checkpoint at all ({why}).")
 
 
 def find_checkpoints(ckpt: str | Sequence[str]) -> list[Path]:

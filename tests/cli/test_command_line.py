@@ -81,6 +81,12 @@ def test_what_is_no_setting_is_told(argument: str) -> None:
         prepare([argument])
 
 
+@pytest.mark.parametrize("argument", ["--ckpt", "--ckpt=x", "-ckpt=x", "-x", "-1"])
+def test_what_is_typed_as_for_other_programs_is_told(argument: str) -> None:
+    with pytest.raises(ConfigError, match=f"{argument} is no option: settings are given without dashes"):
+        prepare(["seed=1", argument, "-m"])
+
+
 def test_what_changes_a_resumed_run_is_kept_apart() -> None:
     kept, changes = prepare(["resume=x", "trainer.max_epochs=5", "data.root=a #b", "~callbacks.figures", "trust=true"])
     assert kept == ['resume="x"', "trust=true"] and changes[2] == "~callbacks.figures"
@@ -172,3 +178,20 @@ def test_mistakes_are_told_in_one_message(command: Callable[..., Answer], argume
     answer = command("train", *arguments, "trainer.accelerator=cpu")
     assert answer.status == 1 and message in answer.err and "Traceback" not in answer.err
     assert len(answer.err.splitlines()) < 5
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("predict", ["task=detection"], "task is no setting. Did you mean"),  # a group of other commands
+        ("choose", ["backbone=resnet18"], "backbone is no setting. Did you mean 'backbones'?"),
+        ("choose", ["presets=3"], "presets takes settings, {key: value}, and got one value."),
+        ("train", ["freeze.phases={a: 1}"], "freeze.phases takes a list, [a,b]."),
+        ("label_next", ["ckpt=[a,b]"], "ckpt takes one value, and got a list, [a,b]."),
+    ],
+)
+def test_mistakes_of_other_commands(
+    command: Callable[..., Answer], name: str, arguments: list[str], message: str
+) -> None:
+    answer = command(name, *arguments)
+    assert answer.status == 1 and message in answer.err and len(answer.err.splitlines()) == 1
