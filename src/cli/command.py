@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from src.cli.command_line import is_sweep, may_sweep, prepare
+from src.cli.command_line import is_sweep, may_sweep, prepare, require_known_options
 from src.cli.launch import check_launch
 from src.cli.log import quieten_lightning, set_up_log
 from src.cli.mistakes import fail, fail_with, lost_workers_told, message_of
@@ -60,6 +60,7 @@ class Command:
             self.run_or_fail(lambda: self.run(read_job_settings(Path(self.typed[1]))))
             return
         try:
+            require_known_options(self.typed)
             sys.argv[1:], _ = prepare(with_own_experiments(self.typed), self.config_name)
             # Makes Hydra raise what is wrong with the settings, instead of printing it.
             os.environ["HYDRA_FULL_ERROR"] = "1"

@@ -22,7 +22,6 @@ def prepare(arguments: Sequence[str], config_name: str = "train") -> tuple[list[
     """
     sweeping = is_sweep(arguments)
     settings_typed, options = apart(gather_runs(arguments))
-    require_known_options(options)
     if config_name == "choose":
         settings_typed = [re.sub(r"^backbones=([^\[{].*,.*)$", r"backbones=[\1]", text) for text in settings_typed]
     for text in settings_typed:
@@ -65,8 +64,9 @@ def apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return settings, options
 
 
-def require_known_options(options: Sequence[str]) -> None:
+def require_known_options(arguments: Sequence[str]) -> None:
     """Raise ConfigError for `--lr`, `--lr=1` and the like: settings that are typed as other programs take them."""
+    _, options = apart(arguments)
     unknown = [text for text in options if re.match(r"-\w[\w.]{2,}=", text)]  # else -ckpt=x is read as -c kpt=x
     if not unknown:
         known, others = get_args_parser().parse_known_args([*options])

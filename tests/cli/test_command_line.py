@@ -10,7 +10,7 @@ from conftest import Answer
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from support.slow import one_in
 
-from src.cli.command_line import may_sweep, prepare
+from src.cli.command_line import may_sweep, prepare, require_known_options
 from src.cli.quoting import quoted, value_of
 from src.settings.errors import ConfigError
 
@@ -84,7 +84,7 @@ def test_what_is_no_setting_is_told(argument: str) -> None:
 @pytest.mark.parametrize("argument", ["--ckpt", "--ckpt=x", "-ckpt=x", "-x", "-1"])
 def test_what_is_typed_as_for_other_programs_is_told(argument: str) -> None:
     with pytest.raises(ConfigError, match=f"{argument} is no option: settings are given without dashes"):
-        prepare(["seed=1", argument, "-m"])
+        require_known_options(["seed=1", argument, "-m", "--cfg", "job"])
 
 
 def test_what_changes_a_resumed_run_is_kept_apart() -> None:
