@@ -58,6 +58,15 @@ def test_grey_masks_are_called_by_their_values(tmp_path: Path) -> None:
     assert "Values of the masks: 0 " in notes_of(module) and {"train", "val", "test"} == set(module.table.splits)
 
 
+def test_of_many_values_the_first_are_told_and_255(tmp_path: Path) -> None:
+    values = np.append(np.arange(119), 255).astype(np.uint8)
+    notes = notes_of(
+        data(write_masks(tmp_path, as_file=lambda mask_HW: Image.fromarray(np.resize(values, mask_HW.shape))))
+    )
+    told = next(line for line in notes.splitlines() if line.startswith("Values of the masks: "))
+    assert told.count(" %") == 21 and "; 19 0.9 %; 255 0.8 %, void; and 99 more." in told
+
+
 MODES: dict[str, tuple[Callable[[Mask], Image.Image], list[str], str]] = {
     "P": (with_palette, ["0", "1", "2"], ""),
     "I;16": (sixteen_bits, ["0", "300", "600"], ""),
