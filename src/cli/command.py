@@ -31,6 +31,7 @@ from src.cli.run_dir import held, interrupted_message, register_resolvers
 from src.cli.sweep_job import JOB_OPTION, SWEEP_GOES_ON, Task, read_job_settings, run_sweep_job
 from src.settings.check import check_settings
 from src.settings.errors import ConfigError, RunStopped, was_interrupted
+from src.settings.plurals import number_of
 from src.settings.project import CONF_DIR
 from src.settings.schema import register
 
@@ -79,7 +80,7 @@ class Command:
                 fail(f"The sweep was aborted. {message_of(error, self.config_name)}\n{SWEEP_GOES_ON}")
             fail_with(error, self.config_name)
         if self.failed:
-            fail(f"{len(self.failed)} job(s) of the sweep failed: {', '.join(self.failed)}")
+            fail(f"{number_of(len(self.failed), 'job')} of the sweep failed: {', '.join(self.failed)}")
 
     def job(self, cfg: DictConfig) -> float | None:
         """What Hydra calls with the composed settings, in a sweep perhaps in another process."""

@@ -87,7 +87,7 @@ def describe(task: FineTuneTask, table: ImageTable, trainer: Trainer) -> None:
     for fact in task.facts:
         log.info("%s", fact)
     device = trainer.strategy.root_device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else number_of(torch.get_num_threads(), "thread")
     log.info("Device: %d x %s (%s), precision %s", trainer.world_size, device.type, name, trainer.precision)
 
 

@@ -146,8 +146,8 @@ def test_values_without_a_name_are_void(tmp_path: Path) -> None:
     module = data(tmp_path)
     found = masks_of(module)
     assert found.names == ["ground", "road"] and np.array_equal(found.mask(0) == VOID, mask_of(0) == 2)
-    assert "1 values of masks have no name (void" in notes_of(module) and "2: 8" in notes_of(module)
-    with pytest.raises(ConfigError, match=r"on_error=fail\): 1 values of masks have no name"):
+    assert "1 value of masks has no name (void" in notes_of(module) and "2: 8" in notes_of(module)
+    with pytest.raises(ConfigError, match=r"on_error=fail\): 1 value of masks has no name"):
         _ = data(tmp_path, on_error="fail").table
     (tmp_path / "classes.yaml").write_text("road: 1\ncar: 2\n")
     with pytest.raises(ConfigError, match=r"has no name for values on 8\d.\d % of the pixels"):
@@ -221,7 +221,7 @@ def test_what_is_wrong_with_files(tmp_path: Path) -> None:
     details = " ".join(one.detail for one in findings)
     assert "the file has 0 bytes" in details and "30 x 30 pixels, and the image has 48 x 36" in details
     assert module.table.paths.tolist() == [f"images/{number:02d}.png" for number in (4, 7, 8, 9, 10, 11)]
-    assert "1 images have no mask (left out): images/01.png" in notes_of(module)
+    assert "1 image has no mask (left out): images/01.png" in notes_of(module)
     assert np.array_equal(masks_of(module).mask(0), mask_of(4))
     with pytest.raises(ConfigError, match="on_error=fail"):
         _ = data(tmp_path, on_error="fail").table
@@ -314,7 +314,7 @@ def test_a_table_of_images_and_masks(tmp_path: Path) -> None:
     module = data(None, file=str(tmp_path / "list.csv"))
     assert [len(module.table.splits[name]) for name in ("train", "val")] == [9, 2]
     assert module.table.groups_N is not None and len(np.unique(module.table.groups_N)) == 4
-    assert "1 images have no mask (left out): set/images/11.png: the table names none" in notes_of(module)
+    assert "1 image has no mask (left out): set/images/11.png: the table names none" in notes_of(module)
     assert np.array_equal(masks_of(module).mask(5), mask_of(5))
     (tmp_path / "list.csv").write_text("path,mask\nset/images/00.png,set/masks/00.png\nset/images/00.png,b.png\n")
     with pytest.raises(ConfigError, match="1 row that contradicts an earlier one"):
