@@ -122,8 +122,11 @@ def mode_of(hydra_: Hydra, config_name: str | None, overrides: list[str]) -> Any
 
     Hydra 1.3 composes all settings twice, the first time only to see whether a yaml asks for it.
     """
-    sweeps = may_sweep((*sys.argv[1:], *overrides))
-    return composed_mode(hydra_, config_name, overrides) if sweeps else RunMode.RUN
+    if not may_sweep((*sys.argv[1:], *overrides)):
+        return RunMode.RUN
+    mode = composed_mode(hydra_, config_name, overrides)
+    # None also stands for a mistake, which a single run would tell as one of interval(...).
+    return RunMode.MULTIRUN if mode is None and "sweep=search" in overrides else mode
 
 
 def set_up_console() -> None:

@@ -129,6 +129,8 @@ def fail(message: str, status: int = 1) -> NoReturn:
         made = OmegaConf.select(cast(Any, HydraConfig.get()), "runtime.output_dir", throw_on_missing=False)
         if made is not None:
             remove_if_unused(Path(made))
+            root = logging.getLogger()  # a log that was not begun has no folder any more to begin in
+            root.handlers = [one for one in root.handlers if not isinstance(one, logging.FileHandler) or one.stream]
     sys.exit(status)
 
 

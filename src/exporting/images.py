@@ -51,7 +51,7 @@ def parity_images(
     elif data is not None:
         split = next(name for name in ("test", "val", "train") if name in data.table.splits)
         chosen, _ = read_split(data, split, preprocessing, PARITY_IMAGES)
-        what = f"{split} images of the run"
+        what = f"of the {split} images of the run"
     else:
         chosen, what = [], ""
     if not chosen:
@@ -60,7 +60,8 @@ def parity_images(
         chosen = [Image.fromarray(grey_HW).convert("RGB") for grey_HW in grey_NHW]
         what = "of the embedded digits, for want of others,"
     resized = [chosen[i % len(chosen)].resize(size) for i, size in enumerate(ODD_SIZES)]
-    log.info("Comparing on %d %s, %d scaled to other sizes, and 2 of noise", len(chosen), what, len(resized))
+    count = number_of(len(chosen), "image")
+    log.info("Comparing on %s %s, %d scaled to other sizes, and 2 of noise", count, what, len(resized))
     return [*chosen, *images_of_nothing(), *resized]
 
 

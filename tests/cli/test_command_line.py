@@ -187,6 +187,7 @@ def test_mistakes_are_told_in_one_message(command: Callable[..., Answer], argume
         ("choose", ["backbone=resnet18"], "backbone is no setting. Did you mean 'backbones'?"),
         ("choose", ["presets=3"], "presets takes settings, {key: value}, and got one value."),
         ("train", ["freeze.phases={a: 1}"], "freeze.phases takes a list, [a,b]."),
+        ("train", ["sweep=search", "search.trails=3", "seed=interval(1,5)"], "Did you mean 'search.trials'?"),
         ("label_next", ["ckpt=[a,b]"], "ckpt takes one value, and got a list, [a,b]."),
     ],
 )
