@@ -186,6 +186,7 @@ def test_predict_takes_names_that_are_not_utf_8(colors: Path, elsewhere: Path, c
             ("evaluate", ["ckpt={run}", "output={run}/config.yaml"], "is no earlier output of this command"),
             ("predict", ["ckpt={run}/report", "images=."], "No checkpoint at"),
             ("publish", ["ckpt={run}", "output=x", "files=[no.onnx]"], "'no.onnx' does not exist"),
+            ("export", ["ckpt={run}", "images=nowhere"], "images='nowhere' matches no file"),
         ],
     ),
 )
