@@ -156,6 +156,19 @@ def test_a_folder_that_was_named_is_kept(tmp_path: Path) -> None:
     assert config.hydra.sweep.dir == str(tmp_path) and len(config.hydra.overrides.hydra) == 1
 
 
+def test_there_is_a_job_for_each_fold(command: Callable[..., Answer], tmp_path: Path) -> None:
+    command("train", "sweep=folds", "data.folds=2", "data.split_file=nope", f"hydra.sweep.dir={tmp_path}/sweep")
+    assert sorted(path.name for path in (tmp_path / "sweep").glob("*_*")) == ["0_data.fold=0", "1_data.fold=1"]
+
+
+@pytest.mark.parametrize("typed", [["data.folds=1"], ["data.folds=null"], ["-m", "data.folds=2,3"]])
+def test_folds_that_are_no_number_of_jobs(command: Callable[..., Answer], typed: list[str], tmp_path: Path) -> None:
+    answer = command("train", "sweep=folds", *typed, f"hydra.sweep.dir={tmp_path}/sweep")
+    assert answer.status == 1 and answer.err == (
+        f"{typed[-1]}: sweep=folds has a job for each fold, so it takes one whole number of at least 2.\n"
+    )
+
+
 @pytest.mark.slow
 def test_a_folder_of_this_second_is_there_already(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[..., Answer]
