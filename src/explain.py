@@ -9,7 +9,7 @@ import time
 from omegaconf import DictConfig
 
 from src.cli.command import Command, importing
-from src.predicting.output import PAGE, maps_folder
+from src.predicting.output import PAGE, TABLE, maps_folder, require_one_read
 from src.settings.plurals import number_of
 
 log = logging.getLogger(__name__)
@@ -34,8 +34,11 @@ def explain(cfg: DictConfig) -> None:
     explainer = Explainer(TrainedModel.open(cfg.ckpt, cfg.accelerator, cfg.trust), cfg.class_name)
     start = time.perf_counter()
     explainer.write(output, folder, paths, cfg.batch_size, cfg.spreadsheet_safe)
-    seconds, bad = time.perf_counter() - start, explainer.unreadable
-    log.info("%s in %.1f s, %d could not be read: %s", number_of(len(paths), "image"), seconds, bad, output / PAGE)
+    seconds, errors = time.perf_counter() - start, explainer.errors
+    told = f" All reasons: the column error of {output / TABLE}."
+    require_one_read(len(paths), len(errors), next(iter(errors), ""), told)
+    images, bad = number_of(len(paths), "image"), len(errors)
+    log.info("%s in %.1f s, %d could not be read: %s", images, seconds, bad, output / PAGE)
     if explainer.empty:
         log.warning("%d maps are empty: at the layer that is looked at, nothing speaks for the class.", explainer.empty)
 

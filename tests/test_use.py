@@ -112,6 +112,24 @@ def test_predict_keeps_the_order_and_reports_damage(colors: Path, elsewhere: Pat
     assert "1 could not be read" in answer.err
 
 
+@pytest.mark.parametrize(
+    ("name", "table"), [("predict", "out.csv"), ("label_next", None), ("explain", "out.csv/explanations.csv")]
+)
+def test_nothing_but_damaged_images_is_a_failure(elsewhere: Path, command, name: str, table: str | None) -> None:
+    """A script must not go on with a table of nothing; what was found out about each image stays."""
+    (elsewhere / "images").mkdir()
+    for number in (0, 1):
+        (elsewhere / "images" / f"{number}.jpg").write_bytes(b"\xff\xd8\xff broken")
+    answer: Answer = command(name, "ckpt=model.ckpt", "images=images", "output=out.csv", "accelerator=cpu")
+    why = "images: not one can be read, e.g. images/0.jpg: cannot identify image file."
+    where = f" All reasons: the column error of {table}." if table else ""
+    assert answer.status == 1 and answer.err == f"{why}{where}\n"
+    if table:
+        assert all(row["error"] for row in rows_of(elsewhere / table)) and len(rows_of(elsewhere / table)) == 2
+    else:
+        assert not (elsewhere / "out.csv").exists()
+
+
 def test_predict_equals_evaluation(colors: Path, colors_run: Run, elsewhere: Path, command) -> None:
     """The same images through src.predict and through the data module of the run."""
     split = [row for row in colors_run.csv("split.csv") if row["split"] == "test"]

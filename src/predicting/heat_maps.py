@@ -41,8 +41,9 @@ class Explainer:
         self.empty = 0  # maps
 
     @property
-    def unreadable(self) -> int:
-        return sum("error" in row for row in self.rows)
+    def errors(self) -> list[str]:
+        """Of images that cannot be read."""
+        return [f"{row['path']}: {row['error']}" for row in self.rows if "error" in row]
 
     def write(self, output: Path, folder: Path, paths: list[str], batch_size: int, spreadsheet_safe: bool) -> None:
         """explanations.csv grows while the maps are drawn; index.html comes last."""

@@ -18,6 +18,7 @@ from src.files.csv_files import write_csv_file
 from src.files.printable import printable
 from src.files.whole_files import replaced
 from src.predicting.answers import Answers, HowToPredict
+from src.predicting.output import require_one_read
 from src.reports.parts import SIDE_PX, small_image, write_document
 from src.settings.errors import ConfigError
 from src.settings.plurals import agreeing
@@ -50,7 +51,7 @@ class LabelChoice:
         self.answers = Answers(
             model, HowToPredict(keep_embeddings=True, batch_size=batch_size, num_workers=num_workers)
         )
-        self.count, self.unreadable = count, 0
+        self.count, self.unreadable, self.first_error = count, 0, ""
 
     def of(self, folder: Path, paths: list[str]) -> list[Doubtful]:
         """The most doubtful first. Keeps no more images in mind than are looked at in the end, or twice as many."""
@@ -60,8 +61,9 @@ class LabelChoice:
             kept.append(one)
             if len(kept) > 2 * most:
                 kept = most_doubtful(kept, most)
+        require_one_read(len(paths), self.unreadable, self.first_error)
         if not kept:
-            raise ConfigError("images: not one of them can be read.")
+            raise ConfigError("ckpt: not one of the model's answers to these images is a finite number.")
         kept = most_doubtful(kept, most)
         doubts_N = np.array([one.doubt for one in kept], dtype=np.float32)
         rows = chosen(doubts_N, np.stack([one.vector_C for one in kept]), self.count, most)
@@ -74,7 +76,9 @@ class LabelChoice:
                 said = list(results)
                 progress.update(bar, advance=len(said))
                 readable = [(one.path, one.prediction) for one in said if one.prediction is not None]
-                self.unreadable += len(said) - len(readable)
+                errors = [f"{one.path}: {one.error}" for one in said if one.prediction is None]
+                self.unreadable += len(errors)
+                self.first_error = self.first_error or next(iter(errors), "")
                 vectors = torch.cat(self.answers.embeddings).numpy() if readable else ()
                 self.answers.embeddings.clear()
                 for (path, prediction), vector_C in zip(readable, vectors, strict=True):

@@ -10,6 +10,7 @@ from pathlib import Path
 from src.evaluation.prediction import Prediction
 from src.files.outputs import output_file, output_folder
 from src.files.plain_files import read_yaml
+from src.files.printable import printable
 from src.files.whole_files import part_of
 from src.predicting.drawing import drawn_name
 from src.settings.errors import ConfigError
@@ -54,6 +55,15 @@ def predictions_file(output: str, overwrite: bool, embeddings: bool, images: Seq
         )
     output_file(str(file.with_suffix(".npz")), "output", overwrite, read)
     return file
+
+
+def require_one_read(images: int, unreadable: int, first: str, told: str = "") -> None:
+    """Raise ConfigError if not one image could be read, so that no script goes on with a table of nothing.
+
+    `first`: one of them and why; `told`: a sentence on where the others' reasons are.
+    """
+    if unreadable == images:
+        raise ConfigError(f"images: not one can be read, e.g. {printable(first)}.{told}")
 
 
 def require_confidence(can_abstain: bool, below: float | None) -> None:

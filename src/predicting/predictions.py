@@ -12,7 +12,7 @@ from src.cli.progress import progress_bar
 from src.files.whole_files import GrowingFile, made_folder, replaced
 from src.predicting.answers import Answers, HowToPredict
 from src.predicting.drawing import draw_found, drawn_name, save_mask, write_labels
-from src.predicting.output import LABELS, require_use
+from src.predicting.output import LABELS, require_one_read, require_use
 from src.predicting.results import Result, results_writer
 from src.settings.plurals import number_of
 
@@ -30,6 +30,7 @@ class Predictor:
     def __init__(self, model: TrainedModel, how: HowToPredict) -> None:
         self.model, self.how, self.answers = model, how, Answers(model, how)
         self.readable: list[str] = []  # paths
+        self.first_error = ""
         self.unreadable = self.abstained = self.unusual = self.found = 0
 
     def write(self, output: Path, folder: Path, paths: list[str], spreadsheet_safe: bool) -> None:
@@ -64,6 +65,7 @@ class Predictor:
         prediction, usual = result.prediction, self.model.record.usual_ood_score
         if prediction is None:
             self.unreadable += 1
+            self.first_error = self.first_error or f"{result.path}: {result.error}"
             return result
         answer = prediction.abstaining(self.how.abstain_below)
         self.readable.append(result.path)
@@ -83,13 +85,13 @@ class Predictor:
             save_mask(result.prediction, self.how.masks.folder / self.how.masks.names[number - 1])
 
     def tell(self, output: Path, images: int, start: float) -> None:
-        """What came of it, since `start`, and what is strange about it."""
+        """What came of it, since `start`, and what is strange about it. Raises ConfigError if nothing came of it."""
+        place = "errors in" if output.suffix.lower() == ".json" else "the column error of"
+        require_one_read(images, self.unreadable, self.first_error, f" All reasons: {place} {output}.")
         seconds = time.perf_counter() - start
         what = number_of(images, "image")
         log.info("%s in %.1f s, %d could not be read: %s", what, seconds, self.unreadable, output)
-        if self.unreadable == images:
-            log.warning("There is not one prediction: the column error of %s says why.", output)
-        elif not self.found:
+        if not self.found:
             log.warning("%s", self.model.task.prediction.nothing_found)
         if self.how.abstain_below is not None:
             without = number_of(self.abstained, "image: its", "images: their")
