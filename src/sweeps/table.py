@@ -33,7 +33,9 @@ class SweepTable(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """The table is of this sweep, and not of one that had the same folder before."""
-        require_folds(config)
+        if config.hydra.runtime.choices.get("sweep") == "folds":
+            typed = cast(list[str], OmegaConf.to_container(config.hydra.overrides.task, resolve=False))
+            require_folds(typed_values(typed), config.data.folds)
         take_new_folder(config)
         for file in Path(config.hydra.sweep.dir).glob(f"*/{JOB_FILE}"):
             file.unlink()
@@ -72,13 +74,10 @@ class SweepTable(Callback):
             fail(f"{number_of(len(failed), 'job')} of the sweep failed: {', '.join(failed)}")
 
 
-def require_folds(config: DictConfig) -> None:
+def require_folds(typed: dict[str, str], default: int) -> None:
     """End a sweep=folds whose jobs would all fail, or of which there would be none: by data.folds it has its jobs."""
-    typed = typed_values(cast(list[str], OmegaConf.to_container(config.hydra.overrides.task, resolve=False)))
-    if config.hydra.runtime.choices.get("sweep") != "folds" or "data.fold" in typed:
-        return
-    folds = typed.get("data.folds", str(config.data.folds))
-    if not folds.isdecimal() or int(folds) < 2:
+    folds = typed.get("data.folds", str(default))
+    if "data.fold" not in typed and (not folds.isdecimal() or int(folds) < 2):
         fail(f"data.folds={folds}: sweep=folds has a job for each fold, so it takes one whole number of at least 2.")
 
 
