@@ -20,12 +20,29 @@ class RunStopped(Exception):
 
 
 TERMINATED = 143
+SIMILAR, VERY_SIMILAR = 0.55, 0.7  # difflib's ratio; the first for words with more letters than SHORT
+SHORT = 4
 
 
 def did_you_mean(word: str, choices: Iterable[str], prefix: str = "") -> str:
-    """` Did you mean '<prefix><choice>'?`, with a leading blank; an empty string if nothing is near."""
-    near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
-    return f" Did you mean '{prefix}{near[0]}'?" if near else ""
+    """` Did you mean '<prefix><choice>'?`, with a leading blank; an empty string if nothing is near.
+
+    Capital letters are no difference.
+    """
+    typed, lower = word.casefold(), {choice.casefold(): choice for choice in choices}
+    near = difflib.get_close_matches(typed, lower, n=max(len(lower), 1), cutoff=SIMILAR)
+    found = next((choice for choice in near if len(typed) > SHORT or is_slip(typed, choice)), None)
+    return "" if found is None else f" Did you mean '{prefix}{lower[found]}'?"
+
+
+def is_slip(short: str, choice: str) -> bool:
+    """Of a short word, which is like many others by chance: letters in another order, or the beginning, or very near.
+
+    By SIMILAR alone, `data` would be `tta`, and `task` would be `masks`.
+    """
+    if choice.startswith(short) or sorted(choice) == sorted(short):
+        return True
+    return difflib.SequenceMatcher(None, choice, short).ratio() >= VERY_SIMILAR
 
 
 def first_line(error: BaseException) -> str:

@@ -183,7 +183,7 @@ def test_mistakes_are_told_in_one_message(command: Callable[..., Answer], argume
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("predict", ["task=detection"], "task is no setting. Did you mean"),  # a group of other commands
+        ("predict", ["task=detection"], "task is no setting. The settings and groups: "),  # a group of other commands
         ("choose", ["backbone=resnet18"], "backbone is no setting. Did you mean 'backbones'?"),
         ("choose", ["presets=3"], "presets takes settings, {key: value}, and got one value."),
         ("train", ["freeze.phases={a: 1}"], "freeze.phases takes a list, [a,b]."),
