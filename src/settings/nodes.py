@@ -179,4 +179,5 @@ class TrainerSettings(TypedDict, total=False):
     deterministic: bool
     devices: int | str | list[Any]
     strategy: str | dict[str, Any]  # a word, or what is to be built
+    accelerator: Annotated[str, one_of("auto", "cpu", "gpu", "cuda", "mps")]
     precision: Annotated[str | None, one_of(*PRECISIONS)]

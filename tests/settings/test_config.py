@@ -225,7 +225,10 @@ def test_every_option_says_what_it_is_and_when_to_take_it(group: str) -> None:
             (["task.mode=min"], ["task.monitor=val/acc is best at its maximum"]),
             (["trainer.max_epochs=null"], ["trainer.max_epochs=null is not allowed"]),
             (["data.resize_px=32"], ["data.resize_px=32 is smaller than the crop"]),
-            (["data.batch_size=0", "optimizer.lr=0"], ["data.batch_size=0 is out", "optimizer.lr=0 is out"]),
+            (
+                ["data.batch_size=0", "optimizer.lr=0", "trainer.accelerator=gpux"],
+                ["data.batch_size=0 is out", "optimizer.lr=0 is out", "trainer.accelerator='gpux' is not allowed."],
+            ),
             (["-m", "optimizer.lrr=1,2"], ["optimizer.lrr is no setting"]),
             (["~optimizerr"], ["optimizerr is no setting. Did you mean 'optimizer'?"]),
         ],
