@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from hydra._internal.utils import get_args_parser
 
@@ -38,6 +39,8 @@ def prepare(arguments: Sequence[str], config_name: str = "train") -> tuple[list[
         fixed = [key for key, value in given.items() if value and not SEVERAL.match(value)]
         settings_of_task = [key for key in fixed if not key.startswith(("hydra.", "hydra/"))]
         prepared.append(f"hydra.job.config.override_dirname.exclude_keys={settings_of_task}")
+    if "--resolve" in options:  # of --cfg job: there is none yet
+        prepared.append('hydra.runtime.output_dir="<the run\'s directory>"')
     resume = given.get("resume", "null").strip('"')
     if resume in ("null", "auto"):
         return prepared + options, []
@@ -65,11 +68,16 @@ def apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def require_known_options(arguments: Sequence[str]) -> None:
-    """Raise ConfigError for `--lr`, `--lr=1` and the like: settings that are typed as other programs take them."""
+    """Raise ConfigError for `--lr`, `--lr=1` and the like: settings that are typed as other programs take them.
+
+    And for Hydra's own options, where they are typed in another way than it takes them.
+    """
     _, options = apart(arguments)
+    parser = get_args_parser()
+    parser.error = refuse_option  # type: ignore[method-assign]
     unknown = [text for text in options if re.match(r"-\w[\w.]{2,}=", text)]  # else -ckpt=x is read as -c kpt=x
     if not unknown:
-        known, others = get_args_parser().parse_known_args([*options])
+        known, others = parser.parse_known_args([*options])
         unknown = [text for text in (*others, *known.overrides) if text.startswith("-")]
     if unknown:
         key, _, value = unknown[0].lstrip("-").partition("=")
@@ -77,6 +85,15 @@ def require_known_options(arguments: Sequence[str]) -> None:
             f"{unknown[0]} is no option: settings are given without dashes, {key or '<key>'}={value or '<value>'}. "
             "--help lists them."
         )
+    if known.multirun and known.cfg:
+        raise ConfigError("--cfg shows the settings of one run: leave -m and values with commas out.")
+    if known.resolve and known.cfg != "job":
+        raise ConfigError("--resolve is for --cfg job: where a run will be is not known before.")
+
+
+def refuse_option(message: str) -> NoReturn:
+    """Instead of argparse's usage, which is of Hydra's options alone."""
+    raise ConfigError(f"{message}. Options stand apart, each with its value behind it: --cfg job. --help says more.")
 
 
 def require_own_directory(resume: str, given: dict[str, str]) -> None:

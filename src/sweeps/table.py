@@ -33,7 +33,7 @@ class SweepTable(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """The table is of this sweep, and not of one that had the same folder before."""
-        if config.hydra.runtime.choices.get("sweep") == "folds":
+        if OmegaConf.select(config, "hydra.runtime.choices.sweep") == "folds":
             typed = cast(list[str], OmegaConf.to_container(config.hydra.overrides.task, resolve=False))
             require_folds(typed_values(typed), config.data.folds)
         take_new_folder(config)

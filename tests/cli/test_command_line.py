@@ -75,7 +75,7 @@ def test_an_empty_path_is_refused(key: str) -> None:
         prepare([f"{key}="])
 
 
-@pytest.mark.parametrize("argument", ["=5", "seed = 1", "seed =1", "a b=1"])
+@pytest.mark.parametrize("argument", ["=5", "3", "seed", "seed = 1", "seed =1", "a b=1"])
 def test_what_is_no_setting_is_told(argument: str) -> None:
     with pytest.raises(ConfigError, match="no blanks around the ="):
         prepare([argument])
@@ -85,6 +85,28 @@ def test_what_is_no_setting_is_told(argument: str) -> None:
 def test_what_is_typed_as_for_other_programs_is_told(argument: str) -> None:
     with pytest.raises(ConfigError, match=f"{argument} is no option: settings are given without dashes"):
         require_known_options(["seed=1", argument, "-m", "--cfg", "job"])
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["-mc", "job"], "argument --cfg/-c: expected one argument. Options stand apart"),
+        (["-cfg", "job"], "argument --cfg/-c: invalid choice: 'fg'"),
+        (["--con", "x"], "ambiguous option: --con could match"),
+        (["-m", "--cfg", "job"], "--cfg shows the settings of one run"),
+        (["--cfg", "all", "--resolve"], "--resolve is for --cfg job"),
+    ],
+)
+def test_options_that_hydra_takes_otherwise_are_told(typed: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        require_known_options(["seed=1", *typed])
+
+
+def test_resolved_settings_are_shown(command: Callable[..., Answer]) -> None:
+    """Before there is a directory that the run would have."""
+    answer = command("train", "--cfg", "job", "--resolve")
+    assert answer.status == 0 and "\noutput_dir: <the run's directory>\n" in answer.out, answer.err
+    assert "name: squeezenet1_1\n" in answer.out and "${" not in answer.out
 
 
 def test_what_changes_a_resumed_run_is_kept_apart() -> None:
