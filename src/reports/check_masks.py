@@ -1,5 +1,6 @@
 """The part of the check's page that is about masks: pixels of each class, and images with their masks over them."""
 
+from collections.abc import Sequence
 from html import escape
 from itertools import islice
 
@@ -9,7 +10,7 @@ from PIL import Image
 
 from src.data.checking.masks import PixelCounts
 from src.data.decode import UnreadableImage
-from src.data.masks import SHOWN_SHARE, Mask, Masks, percent
+from src.data.masks import Mask, Masks, percent
 from src.data.table import ImageTable
 from src.evaluation.pixels.confusion import VOID
 from src.reports.drawn_masks import draw_mask, html_legend
@@ -72,16 +73,12 @@ def mask_figure(table: ImageTable, targets: Masks, row: int, split: str = "") ->
     size_wh = max(1, round(image.width * factor)), max(1, round(image.height * factor))
     small_HW = np.asarray(Image.fromarray(mask_HW).resize(size_wh, Image.Resampling.NEAREST))
     drawn = draw_mask(image.resize(size_wh, Image.Resampling.BICUBIC), small_HW)
-    caption = f"<figcaption>{html_legend(shown_classes(targets, mask_HW))}{where}</figcaption>"
+    caption = f"<figcaption>{html_legend(shown_classes(targets.names, mask_HW))}{where}</figcaption>"
     return f'<figure><img alt="" src="{encoded(drawn, "JPEG")}">{caption}</figure>'
 
 
-def shown_classes(targets: Masks, mask_HW: Mask) -> list[tuple[int, str]]:
-    """Ids and names with their shares, the largest first; of VOID too."""
+def shown_classes(class_names: Sequence[str], mask_HW: Mask) -> list[tuple[int, str]]:
+    """Ids and names with their shares, the largest first; of VOID too, and of a single pixel, which has its colour."""
     ids, counts = np.unique(mask_HW, return_counts=True)
     shares = sorted(zip((counts / mask_HW.size).tolist(), ids.tolist(), strict=True), reverse=True)
-    return [
-        (k, f"{'void' if k == VOID else targets.names[k]} {percent(share)}")
-        for share, k in shares
-        if share >= SHOWN_SHARE or share == shares[0][0]
-    ]
+    return [(k, f"{'void' if k == VOID else class_names[k]} {percent(share)}") for share, k in shares]

@@ -3,6 +3,8 @@
 import numpy as np
 from PIL import Image
 
+from src.evaluation.pixels.confusion import VOID
+from src.reports.check_masks import shown_classes
 from src.reports.drawn_masks import (
     UNKNOWN,
     WRONG,
@@ -54,6 +56,14 @@ def test_legend_and_column_keep_the_images() -> None:
     assert (128, 0, 0) in {legend.getpixel((x, y)) for x in range(300) for y in range(50, legend.height)}
     below = draw_column([image, image], ["one", "two"])
     assert below.width == 300 and below.height > 100 and draw_column([], []).size == (1, 1)
+
+
+def test_the_legend_of_the_check_names_a_class_of_one_pixel() -> None:
+    """Which is drawn, too."""
+    mask_HW = np.zeros((100, 100), dtype=np.uint8)
+    mask_HW[0, 0], mask_HW[50:] = 2, VOID
+    named = [(255, "void 50.0 %"), (0, "road 50.0 %"), (2, "cat 0.01 %")]
+    assert shown_classes(["road", "car", "cat"], mask_HW) == named
 
 
 def test_a_legend_says_how_many_classes_it_leaves_out() -> None:
