@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from src.cli.command import Command, importing
 from src.files.outputs import output_file
 from src.settings.errors import ConfigError
+from src.settings.plurals import number_of
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +37,8 @@ def label_next(cfg: DictConfig) -> None:
     images = choice.of(folder, paths)
     page = write_choice(output, folder, images, cfg.spreadsheet_safe)
     log.info(
-        "%d of %d images to label next, %d could not be read: %s, and with the images: %s",
-        len(images), len(paths), choice.unreadable, output, page,
+        "%d of %s to label next, %d could not be read: %s, and with the images: %s",
+        len(images), number_of(len(paths), "image"), choice.unreadable, output, page,
     )  # fmt: skip
 
 

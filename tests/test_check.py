@@ -183,7 +183,7 @@ def test_a_missing_file_says_where_it_was_looked_for(check: Callable[..., tuple[
     answer, rows = check("data=csv", f"data.file={tmp_path}/t.csv")
     detail = next(row["detail"] for row in rows if row["kind"] == "missing")
     assert f"there is no {tmp_path}/0." in detail and f"There is {tmp_path}/0.png" in detail
-    assert "1 of 20 images are missing" in answer.err
+    assert "1 of 20 images is missing" in answer.err
 
 
 def test_names_of_splits_among_the_classes_are_an_error(

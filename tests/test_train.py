@@ -108,6 +108,7 @@ def test_fast_dev_run_leaves_no_checkpoint(trained: Runner) -> None:
 def test_callbacks_none_tests_the_last_weights(trained: Runner, plain: tuple[str, ...]) -> None:
     run = trained(*plain, "callbacks=none", "trainer.max_epochs=1", "test=true")
     assert run.metrics["val/acc"] == run.metrics["last/val/acc"] and "test/acc" in run.metrics
+    assert "Phase 1 of 1, epoch 1: trains" in run.log
 
 
 def test_damaged_images_are_listed_once_and_do_not_end_the_run(tmp_path: Path, trained: Runner) -> None:

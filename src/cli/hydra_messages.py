@@ -16,8 +16,8 @@ def message_of_settings(error: Exception, config_name: str) -> str:
         return missing_option_message(missing[1], text)
     if interval := re.search(r"'?(?:([^']*\binterval\(.*)' requires --multirun|support sweep type : INTERVAL)", text):
         return f"{interval[1] or 'interval(...)'} is for a search, which chooses values within: add -m sweep=search."
-    if bare := re.search(r"Error parsing override '(.*)'", text):
-        return not_understood(bare[1])
+    if bare := re.search(r"Error parsing override '(.*)'|^LexerNoViableAltException: (.*)", text):
+        return not_understood(bare[1] or bare[2])
     if inner := re.search(r"Key '(.*)' not in 'PhaseConfig'\s+full_key: \1\n", cause):  # which phase, nobody says
         known = [one.name for one in dataclasses.fields(PhaseConfig)]
         near = did_you_mean(inner[1], known)

@@ -55,10 +55,10 @@ def not_understood(argument: str) -> str:
 def readable(argument: str, sweeping: bool) -> str:
     """`key=value` with the value quoted where it is free text, or where Hydra could not read it otherwise."""
     key, equals, value = argument.partition("=")
-    if argument.startswith("-" if equals else ("-", "~")):
+    if not equals or argument.startswith("-"):
         return argument
     name = key.lstrip("+")
-    if not equals or not KEY.fullmatch(key):
+    if not KEY.fullmatch(key):
         raise ConfigError(not_understood(argument))
     if not value:
         if name in PATHS:

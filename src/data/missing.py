@@ -10,6 +10,7 @@ import numpy as np
 from src.data.decode import IMAGE_SUFFIXES
 from src.data.folders.split_names import same_text
 from src.settings.errors import ConfigError
+from src.settings.plurals import number_of
 
 SAMPLE = 256  # paths of a table that are tried before the first step
 MOST = 0.5  # share of missing ones from which it is not worth to begin
@@ -27,8 +28,11 @@ def require_found(root: Path, paths: Sequence[str], setting: str, root_setting: 
     missing = [path for path in tried if not is_there(root / path)]
     if not missing:
         return ""
-    count = f"{len(missing)} of {len(tried)} images" + (" that were tried" if len(tried) < len(paths) else "")
-    text = f"{setting}: {count} are missing, e.g. '{missing[0]}': {where_it_is(root, missing[0], root_setting)}"
+    count, are = f"{len(missing)} of {number_of(len(tried), 'image')}", "is" if len(missing) == 1 else "are"
+    which = " that were tried" if len(tried) < len(paths) else ""
+    text = (
+        f"{setting}: {count}{which} {are} missing, e.g. '{missing[0]}': {where_it_is(root, missing[0], root_setting)}"
+    )
     if len(missing) > MOST * len(tried):
         raise ConfigError(text)
     return text

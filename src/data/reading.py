@@ -13,6 +13,7 @@ from src.data.table import ImageTable
 from src.data.targets import Rows
 from src.data.workers import begin_worker
 from src.settings.errors import ConfigError
+from src.settings.plurals import number_of
 
 READ_AT_ONCE = 16  # items that a worker hands over together
 FEW = 64  # items, for which no processes are started
@@ -47,7 +48,7 @@ def require_all_readable(table: ImageTable, num_workers: int) -> None:
     if damaged:
         shown = "\n  ".join(damaged[:SHOWN])
         raise ConfigError(
-            f"{len(damaged)} of {len(rows)} images cannot be read (data.on_error=fail):\n  {shown}\n"
+            f"{len(damaged)} of {number_of(len(rows), 'image')} cannot be read (data.on_error=fail):\n  {shown}\n"
             "Repair or remove them, or set data.on_error=skip. python -m src.check lists what is wrong with the data."
         )
 

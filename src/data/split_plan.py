@@ -121,8 +121,8 @@ def read_split_file(file: Path, paths: npt.NDArray[Any]) -> tuple[dict[str, Rows
     rows, missing = rows_of_splits(split_of_path, paths)
     if missing:
         raise ConfigError(
-            f"data.split_file='{file}' lacks {len(missing)} of {len(paths)} images, e.g. {missing[0]}: give each a "
-            "row, with an empty split for those to leave out."
+            f"data.split_file='{file}' lacks {len(missing)} of {number_of(len(paths), 'image')}, e.g. {missing[0]}: "
+            "give each a row, with an empty split for those to leave out."
         )
     notes = []
     if over := len(split_of_path) - len(paths):

@@ -102,8 +102,9 @@ def describe_phase(task: PhasedModule, trainer: Trainer) -> None:
     blocks = [*task.model.blocks, *task.model.head_names]
     trained_blocks = [block for block in blocks if any(name.startswith(f"{block}.") for name in names)]
     what = f"{trained_blocks[0]} to {trained_blocks[-1]}" if len(trained_blocks) > 1 else trained_blocks[0]
+    first, last = task.phase_start_epoch + 1, trainer.max_epochs
     log.info(
-        "Phase %d of %d, epochs %d to %d: trains %s (%d of %d blocks), %.3g M of %.3g M parameters (%.1f %%)",
-        task.phase_index + 1, len(task.phases), task.phase_start_epoch + 1, trainer.max_epochs,
+        "Phase %d of %d, %s: trains %s (%d of %d blocks), %.3g M of %.3g M parameters (%.1f %%)",
+        task.phase_index + 1, len(task.phases), f"epoch {last}" if first == last else f"epochs {first} to {last}",
         what, len(trained_blocks), len(blocks), trained / 1e6, total / 1e6, 100 * trained / total,
     )  # fmt: skip

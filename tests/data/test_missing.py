@@ -52,7 +52,7 @@ def test_a_link_to_nothing(root: Path) -> None:
 def test_a_few_missing_ones_are_a_note_and_most_an_end(root: Path) -> None:
     assert require_found(root, ["cat/a.png"] * 5, "images='t.csv'", "root") == ""
     note = require_found(root, ["cat/a.png"] * 999 + ["a.png"], "images='t.csv'", "root")
-    assert note.startswith("images='t.csv': 1 of 256 images that were tried are missing, e.g. 'a.png'")
+    assert note.startswith("images='t.csv': 1 of 256 images that were tried is missing, e.g. 'a.png'")
     with pytest.raises(ConfigError, match=r"3 of 4 images are missing, .* set root="):
         require_found(root, ["cat/a.png", *["a.png"] * 3], "images='t.csv'", "root")
 

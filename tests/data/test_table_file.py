@@ -156,7 +156,7 @@ def test_split_files_in_other_dialects(tmp_path: Path) -> None:
         ("path,split\n\n1.png,x\n", "names the split 'x' in line 3"),
         ("path,split\n1.png,train\n1.png,val\n", "has 1.png twice, in line 2 for train and in line 3 for val"),
         ("file,split\n1.png,train\n", "needs the columns path and split, not file, split"),
-        ("path,split\n2.png,train\n", "lacks 1 of 1 images, e.g. 1.png"),
+        ("path,split\n2.png,train\n", "lacks 1 of 1 image, e.g. 1.png"),
     ],
 )
 def test_split_files_with_mistakes(tmp_path: Path, content: str, text: str) -> None:

@@ -38,7 +38,7 @@ def image_rows(table: ImageTable, evidence: Evidence, answers: BoxAnswers) -> li
 def worst_section(report: RunReport, evidence: Evidence, answers: BoxAnswers) -> str:
     missed_N, alarms_N = errors_per_image(answers.accepted)
     wrong = int((missed_N + alarms_N > 0).sum())
-    title, count = "Worst images", f"{wrong:,} of {len(evidence):,} images have a missed box or a false alarm"
+    title, count = "Worst images", f"Images with a missed box or a false alarm: {wrong:,} of {len(evidence):,}"
     if not wrong:
         return section(title, f"<p>{count}.</p>")
     worst = {one.image: one for one in worst_images(answers.accepted, WORST)}

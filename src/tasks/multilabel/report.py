@@ -114,5 +114,5 @@ def mistakes_section(report: RunReport, evidence: Evidence, probabilities_NK: Fl
         absent = np.flatnonzero(labels_NK[n] & ~shown_NK[n])
         missed = "; ".join(f"{names[k]} {probabilities_NK[n, k]:.2f}" for k in absent)
         cards.append((int(evidence.rows_N[n]), answer, False, f"missed: {missed}" if missed else ""))
-    count = f"<p>{len(wrong):,} of {len(labels_NK):,} images have at least one class too many or too few.</p>"
+    count = f"<p>Images with a class too many or too few: {len(wrong):,} of {len(labels_NK):,}.</p>"
     return section("Worst mistakes", count, image_cards(report.table, cards))
