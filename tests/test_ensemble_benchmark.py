@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from scripts import ensemble_benchmark
-from scripts.ensemble_benchmark import Measure, fused_as_in_the_paper, markdown, nms_of_all, of_classes
+from scripts.ensemble_benchmark import Measure, fused_without_our_rule, markdown, nms_of_all, of_classes
 from src.evaluation.evidence import Evidence
 
 
@@ -44,10 +44,10 @@ def test_boxes_by_other_rules_than_ours() -> None:
     first = torch.tensor([[0, 0, 10, 10, 0.8, 1.0], [0, 0, 10, 8, 0.5, 1.0], [20, 20, 30, 30, 0.4, 1.0]])
     second = torch.tensor([[0, 0, 10, 10, 0.6, 1.0]])
     assert nms_of_all([first, second])[:, 4].tolist() == pytest.approx([0.8, 0.4])
-    fused = fused_as_in_the_paper([first, second])
+    fused = fused_without_our_rule([first, second])
     assert fused[:, 4].tolist() == pytest.approx([(0.8 + 0.5 + 0.6) / 2, 0.4 / 2])
     assert fused[0, :4].tolist() == pytest.approx([0, 0, 10, (8 * 0.5 + 10 * 1.4) / 1.9])
-    assert not len(fused_as_in_the_paper([first[:0], second[:0]]))
+    assert not len(fused_without_our_rule([first[:0], second[:0]]))
 
 
 @pytest.mark.slow
