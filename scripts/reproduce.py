@@ -83,10 +83,17 @@ GROCERIES = "groceries_by_class"
 QUARTER = "groceries, a quarter"  # of the training images of each class
 LITE0_FILE = "lite0.safetensors"  # scripts/convert_efficientnet.py
 LITE0 = ("backbone=timm/tf_efficientnet_lite0", f"backbone.weights={RUNS / LITE0_FILE}")
-LITE0_SMALL = (*LITE0, "experiment=full", "trainer.max_epochs=6", "data.image_size_px=128", "data.cache=images")
+SMALL = ("experiment=full", "trainer.max_epochs=6", "data.image_size_px=128", "data.cache=images")
 HEAD_25 = ("freeze=head_only", "optimizer=sgd", "augment=light", "trainer.max_epochs=25")
-FROZEN_NORMS = "freeze.batch_norm=true"
+TRAINING_NORMS = "freeze.batch_norm=false"
 FLIPPED = "augment.vertical_flip=0.5"  # cells have no up and down
+
+
+def norms_compared(name: str, data: str, *settings: str) -> tuple[Row, Row]:
+    """EfficientNet-Lite0 with BatchNorm as pretrained, and with BatchNorm that trains."""
+    settings = (*LITE0, *settings)
+    return Row(name, data, settings), Row(f"{name}, training norms", data, (*settings, TRAINING_NORMS))
+
 
 ROWS = [
     Row("default", "digits"),
@@ -120,14 +127,23 @@ ROWS = [
     Row("full", QUARTER, ("experiment=full",)),
     Row("known_classes", QUARTER, ("experiment=known_classes",)),
     Row("plain loop", QUARTER, ("--channels-last", "--epochs=12"), plain=True),
+    Row("small_data", QUARTER, ("experiment=small_data",)),
+    Row("lp_ft", QUARTER, ("experiment=lp_ft",)),
+    Row("linear_probe", QUARTER, ("experiment=linear_probe",)),
+    Row("fastai", QUARTER, ("experiment=fastai",)),
     Row("Lite0, linear_probe", "hymenoptera", (*LITE0, "experiment=linear_probe")),
     Row("Lite0, kept features", "hymenoptera", (*LITE0, "experiment=linear_probe", "augment=none")),
-    Row("Lite0, known_classes", "hymenoptera", (*LITE0, "experiment=known_classes")),
-    Row("Lite0, known_classes, frozen norms", "hymenoptera", (*LITE0, "experiment=known_classes", FROZEN_NORMS)),
-    Row("Lite0, full", "hymenoptera", (*LITE0, "experiment=full")),
-    Row("Lite0, full, frozen norms", "hymenoptera", (*LITE0, "experiment=full", FROZEN_NORMS)),
-    Row("Lite0, 128 px", "hymenoptera", LITE0_SMALL),
-    Row("Lite0, 128 px, frozen norms", "hymenoptera", (*LITE0_SMALL, FROZEN_NORMS)),
+    *norms_compared("Lite0, known_classes", "hymenoptera", "experiment=known_classes"),
+    *norms_compared("Lite0, new_classes", "hymenoptera", "experiment=new_classes"),
+    *norms_compared("Lite0, full", "hymenoptera", "experiment=full"),
+    *norms_compared("Lite0, fastai", "hymenoptera", "experiment=fastai"),
+    *norms_compared("Lite0, 128 px", "hymenoptera", *SMALL),
+    *norms_compared("Lite0, new_classes", "groceries", "experiment=new_classes", "trainer.max_epochs=6"),
+    *norms_compared("Lite0, full", "groceries", "experiment=full", "trainer.max_epochs=6"),
+    *norms_compared("Lite0, new_classes", QUARTER, "experiment=new_classes"),
+    *norms_compared("Lite0, full", QUARTER, "experiment=full"),
+    *norms_compared("Lite0, AdamW at 128 px", QUARTER, "trainer.max_epochs=5", *SMALL[2:]),
+    *norms_compared("Lite0, fastai at 128 px", QUARTER, "experiment=fastai", *SMALL[2:]),
     Row("default", "digits, long tail"),
     Row("long_tail", "digits, long tail", ("experiment=long_tail",)),
     Row("logit_adjusted", "digits, long tail", ("loss=logit_adjusted",)),

@@ -22,6 +22,7 @@ from src.settings.errors import ConfigError
 from src.settings.nodes import Augmentation
 from src.settings.schema import TrainConfig
 from src.settings.signatures import arguments_of, check_targets
+from src.settings.target_kinds import MOVE_WITH_PIXELS
 from src.settings.trust import plain_config
 from src.training.losses import class_weights
 from src.training.phases import ParameterGroups, Phase, TrainingPlan
@@ -47,7 +48,7 @@ def build_task(kind: type[FineTuneTask], run: TrainingRun, datamodule: ImageData
             seed=settings.seed,
             groups=ParameterGroups(**vars(settings.param_groups)),
             skip_nonfinite=settings.on_nonfinite_loss == "skip",
-            batch_norm_trains=not settings.freeze.batch_norm,
+            batch_norm_trains=not keeps_norms(settings),
         ),
         record=record,
         mixing=build_mixing(settings.augment, len(record.class_names)),
@@ -59,6 +60,13 @@ def build_task(kind: type[FineTuneTask], run: TrainingRun, datamodule: ImageData
         )
     task.require_measurable(table.targets.labels(table.splits["val"]))
     return task
+
+
+def keeps_norms(settings: TrainConfig) -> bool:
+    """Whether BatchNorm stays as it was pretrained."""
+    if settings.freeze.batch_norm is not None:
+        return settings.freeze.batch_norm
+    return settings.backbone.weights is not None and settings.task.targets not in MOVE_WITH_PIXELS
 
 
 def build_model(kind: type[FineTuneTask], settings: TrainConfig, record: RunRecord, pretrained: bool) -> AdaptedNetwork:

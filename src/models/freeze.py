@@ -17,8 +17,8 @@ def trained_modules(model: AdaptedNetwork, train: str, batch_norm: bool = True) 
     ConfigError, with the valid names, if `train` is none of these.
     """
     if not batch_norm:
-        norms = {name for name, module in model.net.named_modules() if isinstance(module, _BatchNorm)}
-        return [name for name in trained_modules(model, train) if name not in norms or model.in_head(name)]
+        norms = norms_in_front(model)
+        return [name for name in trained_modules(model, train) if name not in norms]
     names = [name for name, _ in model.net.named_modules()]
     if train == "all":
         return names
@@ -38,6 +38,12 @@ def trained_modules(model: AdaptedNetwork, train: str, batch_norm: bool = True) 
         f"freeze: train='{train}' names no module of this network.{hint} Allowed: head, all, a share such as 50%, "
         f"or a module: {', '.join(model.blocks)}, or any part of these."
     )
+
+
+def norms_in_front(model: AdaptedNetwork) -> set[str]:
+    """Every BatchNorm in front of the head, by its name inside `model.net`."""
+    norms = (name for name, module in model.net.named_modules() if isinstance(module, _BatchNorm))
+    return {name for name in norms if not model.in_head(name)}
 
 
 def _divided(stages: list[list[str]], trained: int) -> tuple[tuple[str, ...], list[str]]:

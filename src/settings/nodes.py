@@ -129,10 +129,13 @@ class PhaseConfig:
 
 @dataclass
 class FreezeConfig:
-    """`batch_norm`: BatchNorm in front of the head stays as it was pretrained, where the layers around it train too."""
+    """`batch_norm`: BatchNorm in front of the head stays as it was pretrained, where the layers around it train too.
+
+    None: with pretrained weights, unless objects or pixels are found, whose heads have `norms` for it.
+    """
 
     phases: list[PhaseConfig] = MISSING
-    batch_norm: bool = False
+    batch_norm: bool | None = None
 
 
 class DataSettings(TypedDict, total=False):

@@ -9,6 +9,7 @@ from lightning import Trainer
 
 from src.data.module import ImageDataModule
 from src.data.table import ImageTable
+from src.models.freeze import norms_in_front
 from src.runs.progress import unfit
 from src.runs.run import TrainingRun
 from src.settings.errors import ConfigError, first_line
@@ -86,6 +87,9 @@ def describe(task: FineTuneTask, table: ImageTable, trainer: Trainer) -> None:
     log.info("Model: %s, weights %s", record.backbone_name, record.setting("backbone.weights") or "random")
     for fact in task.facts:
         log.info("%s", fact)
+    if (norms := norms_in_front(task.model)) and not task.batch_norm_trains:
+        layers = number_of(len(norms), "layer", "layers")
+        log.info("BatchNorm: %s as pretrained (freeze.batch_norm=false lets them train)", layers)
     device = trainer.strategy.root_device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     log.info("Device: %d x %s (%s), precision %s", trainer.world_size, device.type, name, trainer.precision)

@@ -88,7 +88,8 @@ def test_frozen_parts_are_bit_equal_after_training(
     torch.save(before, tmp_path / "w.pth")
     run = trained(
         "data=folder", f"data.root={colors}", "data.image_size_px=32", f"backbone={backbone}",
-        f"backbone.weights={tmp_path}/w.pth", "freeze.phases=[{train: '30%'}]", "test=false",
+        f"backbone.weights={tmp_path}/w.pth", "freeze.phases=[{train: '30%'}]", "freeze.batch_norm=false",
+        "test=false",
     )  # fmt: skip
     after = {key.removeprefix("model.net."): value for key, value in run.checkpoint("last")["state_dict"].items()}
     moving = set(trained_modules(model, "30%"))

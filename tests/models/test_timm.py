@@ -120,12 +120,15 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(weights: Path, colors: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run_train(
         tmp_path_factory.mktemp("timm") / "run", "data=folder", f"data.root={colors}", "data.image_size_px=32",
-        f"backbone={TINY}", f"backbone.weights={weights}", "freeze.batch_norm=true", "param_groups.layer_decay=0.8",
+        f"backbone={TINY}", f"backbone.weights={weights}", "param_groups.layer_decay=0.8",
     )  # fmt: skip
 
 
 def test_frozen_batch_norm(run: Run, weights: Path) -> None:
-    """Everything else has moved, the checkpoint's names are timm's, and its answers those of timm's network."""
+    """By itself, with pretrained weights; everything else has moved.
+
+    The checkpoint's names are timm's, and its answers those of timm's network.
+    """
     state = {key.removeprefix("model.net."): v for key, v in run.checkpoint()["state_dict"].items() if ".net." in key}
     before = build_backbone(TINY, weights, 32).state_dict()
     theirs = timm.create_model("lcnet_035", num_classes=3)
@@ -133,6 +136,7 @@ def test_frozen_batch_norm(run: Run, weights: Path) -> None:
     of_norms = {key for key in before if key.startswith(tuple(f"{norm}." for norm in norms))}
     equal = {key for key in before if not key.startswith("classifier.") and torch.equal(before[key], state[key])}
     assert equal == of_norms
+    assert "layers as pretrained (freeze.batch_norm=false lets them train)" in run.log
     theirs.load_state_dict(state)
     model = TrainedModel.open(str(run.directory)).task.model
     images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)

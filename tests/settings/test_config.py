@@ -16,7 +16,7 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 from support.slow import one_in
 
-from src.build.task import build_phases
+from src.build.task import build_phases, keeps_norms
 from src.runs.run import TrainingRun
 from src.settings.backbones import OWN_HEADS
 from src.settings.check import check_settings, leaves
@@ -344,6 +344,20 @@ def test_lr_factor_and_overrides_of_a_phase() -> None:
     assert head.optimizer(parameters).defaults["lr"] == pytest.approx(1e-2)
     assert everything.optimizer(parameters).defaults["weight_decay"] == 0.5
     assert everything.optimizer(parameters).defaults["lr"] == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        ([], True),
+        (["backbone.weights=null"], False),
+        (["freeze.batch_norm=false"], False),
+        (["task=segmentation"], False),  # head.norms
+        (["task=segmentation", "freeze.batch_norm=true"], True),
+    ],
+)
+def test_pretrained_batch_norm_stays_unless_told(settings: list[str], kept: bool) -> None:
+    assert keeps_norms(typed(*settings, "output_dir=x")) == kept
 
 
 def test_constraints_pin_every_direct_dependency() -> None:
