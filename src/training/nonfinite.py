@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from lightning import LightningModule
 from torch import Tensor
 from torch.distributed.tensor import DTensor
@@ -19,6 +20,28 @@ MAX_NAMES = 20  # of images in a message
 MAX_SKIPPED = 20  # batches in a row
 
 
+class TrainingStep:
+    """A batch and its losses, of which `loss` is minimised."""
+
+    def __init__(self, batch: Batch, losses: dict[str, Tensor]) -> None:
+        self.batch, self.losses = batch, losses
+        self.finite, self.copied = self.loss.detach().isfinite(), None
+        if self.loss.is_cuda:
+            # To look at the loss later would wait for all that is queued by then: the whole backward pass.
+            self.finite = self.finite.to("cpu", non_blocking=True)
+            self.copied = torch.cuda.current_stream(self.loss.device).record_event()
+
+    @property
+    def loss(self) -> Tensor:
+        return self.losses["loss"]
+
+    def has_finite_loss(self) -> bool:
+        """Waits for the forward pass alone."""
+        if self.copied is not None:
+            self.copied.synchronize()
+        return bool(self.finite)
+
+
 class NonFiniteLosses:
     """Tells which batches are left out (`skip`, instead of ending the run), and counts those in a row."""
 
@@ -26,17 +49,17 @@ class NonFiniteLosses:
         self.skip = skip
         self.in_a_row = 0
 
-    def meet(self, task: LightningModule, batch: Batch, suspects: Callable[[Batch], Tensor], loss: Tensor) -> bool:
+    def meet(self, task: LightningModule, step: TrainingStep, suspects: Callable[[Batch], Tensor]) -> bool:
         """Whether the batch has to be left out: its loss is not finite on some process; a warning names the images.
 
         `suspects` tells which images of the batch have outputs that are not finite, bool [B]. Raises RunStopped, with
-        the state saved, unless such batches are left out.
+        the state before the optimizer's step saved, unless such batches are left out.
         """
         strategy = task.trainer.strategy  # what the processes decide together, all of them have to ask it
-        if not strategy.reduce_boolean_decision(not bool(loss.isfinite()), all=False):
+        if not strategy.reduce_boolean_decision(not step.has_finite_loss(), all=False):
             self.in_a_row = 0
             return False
-        text = described(task, batch, suspects(batch), loss)
+        text = described(task, step.batch, suspects(step.batch), step.loss)
         parts = [p.to_local() if isinstance(p, DTensor) else p for p in task.parameters()]
         healthy = strategy.reduce_boolean_decision(all(bool(part.isfinite().all()) for part in parts), all=True)
         self.in_a_row += 1

@@ -3,12 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
-from src.data.dataset import Batch
 from src.data.table import ImageTable
 from src.data.targets import Targets
 from src.evaluation.evidence import Evidence
@@ -17,10 +15,10 @@ from src.reports.drawing import draw_images
 from src.runs.record import RunRecord
 from src.settings.errors import ConfigError
 from src.training.output_layer import OutputLayer
-from src.training.sharding import DistributedModule
+from src.training.steps import SteppingModule
 
 
-class OptionalParts(DistributedModule):
+class OptionalParts(SteppingModule):
     """Base of FineTuneTask."""
 
     @classmethod
@@ -98,13 +96,6 @@ class OptionalParts(DistributedModule):
     def further_metrics(self, evidence: Evidence) -> dict[str, float]:
         """Of the final weights on a split, beside those that each validation logs; there are images."""
         return {}
-
-    def suspects(self, batch: Batch) -> Tensor:
-        """bool [B]: which images of this batch, after `losses`, have outputs that are not finite."""
-        return torch.zeros(len(batch["index"]), dtype=torch.bool)
-
-    def count_training(self) -> None:
-        """Count in the batch that `losses` has just seen, and log it: metrics whose attributes begin with `train_`."""
 
     def placed(self, outputs: Any, sizes_wh: Tensor) -> Any:
         """The network's outputs with places, if there are any, in pixels of the files' upright images, int64 [B, 2]."""

@@ -41,9 +41,8 @@ class ResumableModule(PhasedModule):
         return time.perf_counter() - self._started
 
     def logged_metrics(self) -> dict[str, float]:
-        """What was logged last, without the values of single steps."""
-        logged = self.trainer.callback_metrics
-        return {name: float(value) for name, value in logged.items() if not name.endswith("_step")}
+        """What was logged last."""
+        return {name: float(value) for name, value in self.trainer.callback_metrics.items()}
 
     def set_rate(self, index: int, rate: float) -> None:
         """And let the checkpoints say so."""
@@ -52,7 +51,7 @@ class ResumableModule(PhasedModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # Mixing, dropout and the like follow from the step alone: a resumed run draws what the uninterrupted one did.
-        torch.manual_seed(mixed_seed(self.seed + 1, self.current_epoch, batch_idx, self.global_rank))
+        seed_device(self.device, mixed_seed(self.seed + 1, self.current_epoch, batch_idx, self.global_rank))
         states, self._training_states = self._training_states, {}
         if self.global_rank == 0:
             restore_training_states(self, states)
@@ -79,16 +78,34 @@ class ResumableModule(PhasedModule):
         checkpoint[CHECKPOINT_KEY] = {**self.record.to_dict(), **vars(progress)}
 
 
+def seed_device(device: torch.device, seed: int) -> None:
+    """As torch.manual_seed, for the CPU and `device` alone.
+
+    That one notes for each kind of device that is not in use who asked, which takes longer than the rest of a step's
+    bookkeeping.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
+
+
+def training_metrics(task: LightningModule) -> dict[str, Metric]:
+    """What counts over a training epoch, by attribute."""
+    metrics = {name: module for name, module in task.named_children() if name.startswith(PREFIX)}
+    return {name: metric for name, metric in metrics.items() if isinstance(metric, Metric)}
+
+
 def training_states(task: LightningModule, several_processes: bool) -> States:
     """What the metrics of the current epoch have counted so far, on all processes, each of which has to call this."""
     states = {}
-    for name, metric in task.named_children():
-        if name.startswith(PREFIX) and isinstance(metric, Metric):
-            metric.sync()
-            state = {key: as_tensor(value).clone() for key, value in metric.metric_state.items()}
-            states[name] = {**state, "_update_count": tensor(metric.update_count)}
-            if several_processes:
-                metric.unsync()
+    for name, metric in training_metrics(task).items():
+        metric.sync()
+        state = {key: as_tensor(value).clone() for key, value in metric.metric_state.items()}
+        states[name] = {**state, "_update_count": tensor(metric.update_count)}
+        if several_processes:
+            metric.unsync()
     return states
 
 

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
-from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 
 from src.data.cache.features import FrozenNetwork
@@ -20,7 +19,6 @@ from src.runs.record import RunRecord
 from src.settings.errors import ConfigError
 from src.training.combination import Combination
 from src.training.exported_model import ExportedModel
-from src.training.nonfinite import NonFiniteLosses
 from src.training.optional_parts import OptionalParts
 from src.training.output_layer import OutputLayer
 from src.training.phases import TrainingPlan
@@ -57,9 +55,6 @@ class FineTuneTask(OptionalParts):
             raise ConfigError(f"task.name={record.task_name} needs a loss: choose one with loss=<name>.")
         super().__init__(model, plan, record)
         self.class_names = record.class_names
-        self.nonfinite = NonFiniteLosses(plan.skip_nonfinite)
-        self.left_out = False  # the current batch
-        self.train_loss = MeanMetric()
         self.val_finite, self.test_finite = MeanMetric(), MeanMetric()  # shares of the images with finite outputs
         self.configure_metrics()
         self.loss, self.mixing = loss, mixing
@@ -76,12 +71,6 @@ class FineTuneTask(OptionalParts):
     @abstractmethod
     def outputs(self, batch: Batch) -> Any:
         """What the network says about the images of a batch."""
-
-    @abstractmethod
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Of a training batch. `loss` is minimised, the others are logged as `train/<name>`: of each of these
-        `configure_metrics` makes a mean `train_<name>`, so that a resumed run goes on counting.
-        """
 
     @abstractmethod
     def keep(self, outputs: Any, batch: Batch) -> dict[str, Tensor]:
@@ -126,32 +115,6 @@ class FineTuneTask(OptionalParts):
         if threshold is not None:
             layer.thresholds = [threshold] * len(layer.class_names)
         return self.prediction.of(layer.arrays(outputs.to(self.device)), layer)
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
-        size = len(batch["index"])
-        # Where nothing in the batch could be read, the other processes go on, so this one asks whatever they ask.
-        nothing = None if size else self.no_loss()
-        losses = self.losses(batch) if size else {"loss": torch.zeros(())}
-        loss = losses.pop("loss")
-        self.left_out = self.nonfinite.meet(self, batch, self.suspects, loss)
-        if not size:
-            return nothing
-        if self.left_out:
-            return self.no_loss()
-        self.log("train/loss_step", loss, batch_size=size)
-        self.train_loss.update(loss.detach(), weight=size)
-        self.log("train/loss", self.train_loss, on_step=False, on_epoch=True, batch_size=size)
-        for name, value in losses.items():
-            mean = getattr(self, f"train_{name}")
-            mean.update(value.detach(), weight=size)
-            self.log(f"train/{name}", mean, on_step=False, on_epoch=True, batch_size=size)
-        self.count_training()
-        return loss
-
-    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        if self.left_out and self.trainer.accumulate_grad_batches == 1:
-            optimizer.zero_grad()  # among several processes there are gradients, of 0, by which momentum would step
-        self.log("lr", max(group["lr"] for group in optimizer.param_groups))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor] | None:
         return self.evaluate_batch(batch, "val")

@@ -47,6 +47,7 @@ from src.tasks.detection.tiles import in_pixels, merged_tiles
 from src.tasks.detection.zero_ap import is_zero, require_measurable, warn_of_zeros
 from src.training.combination import Combination
 from src.training.exported_model import ExportedModel
+from src.training.loss_mean import LossMean
 from src.training.output_layer import OutputLayer
 from src.training.task import FineTuneTask
 
@@ -94,7 +95,7 @@ class DetectionTask(FineTuneTask):
         self.val_boxes, self.test_boxes = (BoxMetrics(len(self.class_names)) for _ in range(2))
         self.batch_loss = torch.zeros(())
         for name in loss_names(self.model.net):
-            setattr(self, f"train_{name}", MeanMetric())
+            setattr(self, f"train_{name}", LossMean())
 
     @property
     def metric_names(self) -> list[str]:

@@ -52,8 +52,7 @@ class EpochLog(Callback):
         if self.output is not None and trainer.is_global_zero:
             facts = {"epoch": trainer.current_epoch + 1, "phase": task.phase_index + 1, "lr": f"{rate:.4g}"}
             facts |= {"seconds": f"{seconds:.2f}"}
-            numbers = {name: f"{value:.6g}" for name, value in metrics.items() if not name.endswith("_step")}
-            numbers.pop("lr", None)
+            numbers = {name: f"{value:.6g}" for name, value in metrics.items()}
             write_epochs(self.output, [*read_csv_file(self.output), facts | numbers])
 
     def state_dict(self) -> dict[str, Any]:
