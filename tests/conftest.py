@@ -35,10 +35,6 @@ from src.settings.project import CONF_DIR, PROJECT_ROOT
 from src.settings.schema import TrainConfig, register, train_config
 from src.train import train
 
-# Compiling what is imported takes as long as importing it, in each of the processes and in those that tests start.
-sys.dont_write_bytecode = False
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-
 COLORS = {"blue": (60, 90, 220), "green": (60, 200, 90), "red": (220, 70, 60)}
 
 
