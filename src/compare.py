@@ -7,7 +7,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 from src.cli.command import Command
 from src.files.outputs import output_file
@@ -40,8 +40,8 @@ def compare(cfg: DictConfig) -> None:
 
 def sides_in(runs: Any) -> list[list[str]]:
     """`a`, `[a, b]` and `[[a, b], c]` as a list of folders for each side. Raises ConfigError if there is none."""
-    items = [runs] if isinstance(runs, str) else list(runs or ())
-    sides = [[item] if isinstance(item, str) else [str(text) for text in item] for item in items]
+    items = list(runs or ()) if isinstance(runs, ListConfig | None) else [runs]
+    sides = [[str(text) for text in (item if isinstance(item, ListConfig) else [item])] for item in items]
     if not sides or not all(text.strip() for side in sides for text in side) or not all(sides):
         raise ConfigError("runs= names no run: give two or more, or a sweep: runs=<run dir> <run dir>.")
     return sides

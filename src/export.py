@@ -20,6 +20,10 @@ def export(cfg: DictConfig) -> None:
     check_variants(variants, cfg.format)
     require_packages(cfg.format)
 
+    from src.data.given_images import find_images
+
+    given = None if cfg.images is None else find_images(cfg.images)
+
     with importing():
         from src.build.ensemble import open_model
         from src.exporting.comparison import Comparison, print_table
@@ -31,7 +35,7 @@ def export(cfg: DictConfig) -> None:
 
     model = open_model(cfg.ckpt, trust=cfg.trust, evaluate=True, tta=cfg.tta)
     task, preprocessing, data = model.task, model.preprocessing, run_data(model.record)
-    images = parity_images(cfg.images, data, preprocessing)
+    images = parity_images(given, data, preprocessing)
     exporter = Exporter(model)
     require_same_facts(output, exporter.facts, variants, cfg.overwrite)
     with unfinished(output, variants) as parts:

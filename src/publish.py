@@ -13,6 +13,7 @@ from src.cli.command import Command, importing
 from src.cli.command_line import resumed_run_dir
 from src.publishing.folder import gather, require_hub, require_publishable, upload
 from src.settings.errors import ConfigError
+from src.settings.plurals import number_of
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,8 @@ def publish(cfg: DictConfig) -> None:
         gather(run, folder, files)
     log.info("Written to %s: %s", folder, ", ".join(sorted(path.name for path in folder.iterdir())))
     if blanks := (folder / "README.md").read_text(encoding="utf-8").count("TO FILL IN"):
-        log.info("README.md has %d places TO FILL IN: who may use the model for what, under which licence.", blanks)
+        places = number_of(blanks, "place")
+        log.info("README.md has %s TO FILL IN: who may use the model for what, under which licence.", places)
     if cfg.repo is not None:
         log.info("Uploaded: %s", upload(folder, cfg.repo, cfg.public))
 

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from src.cli.command import Command, importing
 from src.cli.options import has_recipe, typed_settings
+from src.cli.recipe import require_no_other_recipe
 from src.cli.run_dir import require_no_run
 
 log = logging.getLogger(__name__)
@@ -20,6 +21,8 @@ def train(cfg: DictConfig) -> float | None:
     """Run the settings; return the monitored metric of the best checkpoint on val, for sweeps."""
     if cfg.resume is None:
         require_no_run(Path(cfg.output_dir))
+    if cfg.recipe is not None:
+        require_no_other_recipe()
     log.info("Importing torch and lightning ...")
     with importing():
         import torch

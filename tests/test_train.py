@@ -328,7 +328,7 @@ def test_a_sweep_makes_a_table_and_survives_a_failing_job(tmp_path: Path, comman
         "train", "-m", "trainer=cpu", "trainer.max_epochs=1", "logger=none", "data=folder", f"data.root={colors}",
         "data.num_workers=0", "data.image_size_px=16,32", "optimizer.lr=1e-3,1e-4", f"hydra.sweep.dir={tmp_path}/sweep",
     )  # fmt: skip
-    assert answer.status == 1 and "2 job(s) of the sweep failed" in answer.err
+    assert answer.status == 1 and "2 jobs of the sweep failed" in answer.err
     assert "data.image_size_px=16 does not fit squeezenet1_1: it must be at least 17" in answer.err
     assert "Traceback" not in answer.err
     rows = Run(tmp_path / "sweep", None).csv("sweep.csv")

@@ -20,6 +20,7 @@ from src.runs.record import RunRecord
 from src.runs.run import TrainingRun
 from src.settings.errors import ConfigError
 from src.settings.nodes import Augmentation
+from src.settings.plurals import number_of
 from src.settings.schema import TrainConfig
 from src.settings.signatures import arguments_of, check_targets
 from src.settings.target_kinds import MOVE_WITH_PIXELS
@@ -108,8 +109,8 @@ def build_phases(run: TrainingRun) -> list[Phase]:
         interval = scheduler.pop("interval", "step")
         if (warmup := scheduler.get("warmup_epochs", 0)) and warmup >= epochs:
             raise ConfigError(
-                f"scheduler.warmup_epochs={warmup:g} is as long as phase {i + 1} of the freeze plan ({epochs} epochs): "
-                "the rate would never reach optimizer.lr."
+                f"scheduler.warmup_epochs={warmup:g} is as long as phase {i + 1} of the freeze plan ("
+                f"{number_of(epochs, 'epoch')}): the rate would never reach optimizer.lr."
             )
         check_targets({f"freeze.phases.{i}": {"optimizer": optimizer, "scheduler": scheduler}})
         nodes = plain_config({"optimizer": optimizer, "scheduler": scheduler})

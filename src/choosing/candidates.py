@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from src.settings.backbones import BACKBONES, OWN_HEADS
 from src.settings.errors import ConfigError, did_you_mean
+from src.settings.timm_names import PREFIX, name_problems
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,9 @@ def candidates_of(
         if preset not in presets:
             raise ConfigError(f"preset={preset!r} is not there.{did_you_mean(preset, presets)} {_listed(presets)}")
         named = presets[preset]
-    texts = [named] if isinstance(named, str) else list(named)
+    texts = [named] if isinstance(named, str) else list(named) if isinstance(named, Sequence) else [named]
+    if wrong := next((text for text in texts if not isinstance(text, str) or text.startswith("[")), None):
+        raise ConfigError(f"backbones: {wrong} is no name of a network: give one, or several as [resnet18,resnet50].")
     if not texts:
         raise ConfigError(f"backbones=[] names no network: give some, [resnet18,resnet50]. {_listed(presets)}")
     return list(dict.fromkeys(parsed(str(text).strip()) for text in texts))
@@ -46,7 +49,9 @@ def parsed(text: str) -> Candidate:
         raise ConfigError(f"backbones: '{text}' ends where the weights should be: {name}@<file>, or {name} alone.")
     if name in OWN_HEADS:
         raise ConfigError(f"backbones: '{name}' is a network of whole answers, and no classifier whose features count.")
-    if name not in BACKBONES and not name.startswith("timm/"):
+    if problem := next(name_problems(name), None):
+        raise ConfigError(f"backbones: {problem.removeprefix('backbone.name=')}")
+    if name not in BACKBONES and not name.startswith(PREFIX):
         hint = did_you_mean(name, BACKBONES)
         raise ConfigError(
             f"backbones: '{name}' is no classifier of torchvision.{hint} Each is a name, timm/<name>, or name@weights "

@@ -15,7 +15,7 @@ from src.build.trainer import build_trainer
 from src.choosing.starts import Starts, compared
 from src.choosing.validation import parts_of
 from src.cli.options import typed_settings
-from src.cli.recipe import require_no_other_recipe, with_settings
+from src.cli.recipe import with_settings
 from src.data.module import ImageDataModule
 from src.data.table import ImageTable
 from src.data.targets import Rows
@@ -40,11 +40,7 @@ MANY_IMAGES = 1000  # in train; from here on half of the epochs are enough
 
 
 def with_recipe(cfg: DictConfig) -> tuple[DictConfig, ImageTable | None]:
-    """The settings with the recipe that was found, or that the run which goes on had; and the data, if looked at.
-
-    Raises ConfigError where there is nothing to choose.
-    """
-    require_no_other_recipe()
+    """The settings with the recipe that was found, or that the run which goes on had; and the data, if looked at."""
     before = find_interrupted(cfg.resume, cfg.output_dir) if cfg.resume is not None else None
     if before is not None:
         return with_settings(cfg.output_dir, taken_settings(before.record.config.get("recipe"))), None

@@ -33,6 +33,7 @@ from src.models.weights import find_weights
 from src.runs.checkpoint import load_checkpoint
 from src.runs.run import TrainingRun
 from src.settings.errors import ConfigError
+from src.settings.plurals import number_of
 from src.tasks.lookup import task_class
 from src.training.task import FineTuneTask
 from src.training.tuning.rehearsal import rehearsal
@@ -178,5 +179,5 @@ class Trials:
 
 def device_words(trainer: Trainer) -> str:
     device = trainer.strategy.root_device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else number_of(torch.get_num_threads(), "thread")
     return f"{device.type} ({name}), precision {trainer.precision}"

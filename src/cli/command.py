@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from src.cli.command_line import is_sweep, may_sweep, prepare
+from src.cli.command_line import is_sweep, may_sweep, prepare, require_known_options
 from src.cli.launch import check_launch
 from src.cli.log import quieten_lightning, set_up_log
 from src.cli.mistakes import fail, fail_with, lost_workers_told, message_of
@@ -31,6 +31,7 @@ from src.cli.run_dir import held, interrupted_message, register_resolvers
 from src.cli.sweep_job import JOB_OPTION, SWEEP_GOES_ON, Task, read_job_settings, run_sweep_job
 from src.settings.check import check_settings
 from src.settings.errors import ConfigError, RunStopped, was_interrupted
+from src.settings.plurals import number_of
 from src.settings.project import CONF_DIR
 from src.settings.schema import register
 
@@ -60,6 +61,7 @@ class Command:
             self.run_or_fail(lambda: self.run(read_job_settings(Path(self.typed[1]))))
             return
         try:
+            require_known_options(self.typed)
             sys.argv[1:], _ = prepare(with_own_experiments(self.typed), self.config_name)
             # Makes Hydra raise what is wrong with the settings, instead of printing it.
             os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -78,7 +80,7 @@ class Command:
                 fail(f"The sweep was aborted. {message_of(error, self.config_name)}\n{SWEEP_GOES_ON}")
             fail_with(error, self.config_name)
         if self.failed:
-            fail(f"{len(self.failed)} job(s) of the sweep failed: {', '.join(self.failed)}")
+            fail(f"{number_of(len(self.failed), 'job')} of the sweep failed: {', '.join(self.failed)}")
 
     def job(self, cfg: DictConfig) -> float | None:
         """What Hydra calls with the composed settings, in a sweep perhaps in another process."""
@@ -120,8 +122,11 @@ def mode_of(hydra_: Hydra, config_name: str | None, overrides: list[str]) -> Any
 
     Hydra 1.3 composes all settings twice, the first time only to see whether a yaml asks for it.
     """
-    sweeps = may_sweep((*sys.argv[1:], *overrides))
-    return composed_mode(hydra_, config_name, overrides) if sweeps else RunMode.RUN
+    if not may_sweep((*sys.argv[1:], *overrides)):
+        return RunMode.RUN
+    mode = composed_mode(hydra_, config_name, overrides)
+    # None also stands for a mistake, which a single run would tell as one of interval(...).
+    return RunMode.MULTIRUN if mode is None and "sweep=search" in overrides else mode
 
 
 def set_up_console() -> None:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from hydra._internal.utils import get_args_parser
+
 from src.cli.quoting import quoted, readable
 from src.settings.errors import ConfigError
 from src.settings.loggers import require_no_secret
@@ -60,6 +62,21 @@ def apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         is_option = text.startswith("-") or (before in WITH_VALUES and "=" not in text)
         (options if is_option else settings).append(text)
     return settings, options
+
+
+def require_known_options(arguments: Sequence[str]) -> None:
+    """Raise ConfigError for `--lr`, `--lr=1` and the like: settings that are typed as other programs take them."""
+    _, options = apart(arguments)
+    unknown = [text for text in options if re.match(r"-\w[\w.]{2,}=", text)]  # else -ckpt=x is read as -c kpt=x
+    if not unknown:
+        known, others = get_args_parser().parse_known_args([*options])
+        unknown = [text for text in (*others, *known.overrides) if text.startswith("-")]
+    if unknown:
+        key, _, value = unknown[0].lstrip("-").partition("=")
+        raise ConfigError(
+            f"{unknown[0]} is no option: settings are given without dashes, {key or '<key>'}={value or '<value>'}. "
+            "--help lists them."
+        )
 
 
 def require_own_directory(resume: str, given: dict[str, str]) -> None:

@@ -1,6 +1,5 @@
 """What went wrong: which errors are the user's to fix, what is said of them, and how a command ends. No torch."""
 
-import dataclasses
 import errno
 import logging
 import re
@@ -17,13 +16,11 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.cli.options import group_message, missing_option_message, unknown_key_message
-from src.cli.quoting import is_group, not_understood
+from src.cli.hydra_messages import message_of_settings
 from src.cli.run_dir import remove_if_unused
 from src.files.printable import printable
 from src.settings.check import PATHS
-from src.settings.errors import ConfigError, RunStopped, causes, did_you_mean, first_line
-from src.settings.nodes import PhaseConfig
+from src.settings.errors import ConfigError, RunStopped, causes, first_line
 from src.settings.project import PROJECT_ROOT
 
 log = logging.getLogger(__name__)
@@ -95,48 +92,6 @@ def message_of_disk(error: OSError) -> str:
 BAD_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
-def message_of_settings(error: Exception, config_name: str) -> str:
-    """What Hydra and OmegaConf say, made shorter and clearer."""
-    text, cause = str(error), str(error.__cause__ or "")
-    if missing := re.search(r"Could not (?:find|load) '([^']+)'", text):
-        return missing_option_message(missing[1], text)
-    if interval := re.search(r"'?(?:([^']*\binterval\(.*)' requires --multirun|support sweep type : INTERVAL)", text):
-        return f"{interval[1] or 'interval(...)'} is for a search, which chooses values within: add -m sweep=search."
-    if bare := re.search(r"Error parsing override '(.*)'", text):
-        return not_understood(bare[1])
-    if inner := re.search(r"Key '(.*)' not in 'PhaseConfig'\s+full_key: \1\n", cause):  # which phase, nobody says
-        known = [one.name for one in dataclasses.fields(PhaseConfig)]
-        near = did_you_mean(inner[1], known)
-        return f"freeze.phases: {inner[1]} is no setting of a phase.{near} Its settings: {', '.join(known)}."
-    if unknown := re.search(r"Could not (?:override|delete(?: from config)?)\W+'?~?([\w.@/-]+)", text):
-        key = unknown[1].removesuffix(".")
-        return group_message(key) if is_group(key) else unknown_key_message(key, config_name)
-    if wrong := re.search(
-        r"Value '(.*)' (?:of type '\w+' could not be converted to (\w+)|is not a valid (bool) \(type \w+\))"
-        r"(?:.|\n)*?full_key: (\S+)", cause + text,
-    ):  # fmt: skip
-        kind = wrong[2] or "Boolean"
-        return f"{wrong[4]}='{wrong[1]}' is not {KIND_NAMES.get(kind, kind.lower())}."
-    if wrong := re.search(r"(\w+) is not a subclass of \w+\.?\s+value: (.*)\s+full_key: (\S+)", f"{cause}\n{text}"):
-        return f"{wrong[3]}={wrong[2].strip()} is not understood: settings are expected there, such as {{key: value}}."
-    if wrong := re.search(r"is not a ListConfig, list or tuple\W+full_key: (\S+)", cause + text):
-        return f"{wrong[1]} takes a list: {wrong[1]}=[a,b]."
-    if wrong := re.search(r"field '(\S+)' is not Optional", cause + text):
-        return f"{wrong[1]}=null is not allowed: it needs a value."
-    if missing := re.search(r"Missing mandatory value: (\S+)", cause + text):
-        return f"{missing[1]} is not set: give {missing[1]}=<value>."
-    if missing := re.search(r"Interpolation (?:key|resolution) '?([^']*?)'? not found", cause + text):
-        return f"${{{missing[1]}}} stands for no setting. Text that is meant as it is: '<key>=\"\\${{{missing[1]}}}\"'."
-    if missing := re.search(r"Unsupported interpolation type (\S+)", cause + text):
-        return f"${{{missing[1]}:...}} is no function that settings know."
-    lines = [line for line in f"{text}\n{cause}".splitlines() if line.strip()]
-    shown = [line for line in lines if "hydra.cc" not in line and "object_type" not in line and "    ^" not in line]
-    return "\n".join(dict.fromkeys(shown))
-
-
-KIND_NAMES = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
-
-
 LOST = re.compile(
     r"DataLoader worker \(pid(?:\(s\))? [\d, ]+\) (?:is killed by signal: ([\w ]+)|exited unexpectedly)"
     r"|(unable to \w+ (?:shared memory|file </?torch_|to file </?torch_))"
@@ -174,6 +129,8 @@ def fail(message: str, status: int = 1) -> NoReturn:
         made = OmegaConf.select(cast(Any, HydraConfig.get()), "runtime.output_dir", throw_on_missing=False)
         if made is not None:
             remove_if_unused(Path(made))
+            root = logging.getLogger()  # a log that was not begun has no folder any more to begin in
+            root.handlers = [one for one in root.handlers if not isinstance(one, logging.FileHandler) or one.stream]
     sys.exit(status)
 
 

@@ -54,7 +54,8 @@ def yaml_values() -> dict[str, Any]:
 
 def defaults_of(config_name: str) -> DictConfig:
     """The settings with the groups chosen on the command line, but with no single value changed."""
-    chosen = [text for text in sys.argv[1:] if (match := GROUP_OVERRIDE.match(text)) and is_group(match[1])]
+    groups = groups_of(config_name)
+    chosen = [text for text in sys.argv[1:] if (match := GROUP_OVERRIDE.match(text)) and match[1] in groups]
     return composed(config_name, chosen)
 
 
@@ -73,9 +74,7 @@ def composed(config_name: str, overrides: list[str]) -> DictConfig:
 
 def chosen_option(group: str, config_name: str) -> str:
     """What the command line, or else the defaults list, takes from a group."""
-    file = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(CONF_DIR / f"{config_name}.yaml")))
-    listed = [item for item in file["defaults"] if isinstance(item, dict)]
-    options = {name: str(option) for item in listed for name, option in item.items()}
+    options = groups_of(config_name)
     options |= {match[1]: match[2] for text in sys.argv[1:] if (match := GROUP_OVERRIDE.match(text))}
     return options.get(group, "")
 
@@ -93,6 +92,13 @@ def has_recipe(recipe: str | None) -> bool:
 
 def chosen_experiment() -> str | None:
     return HydraConfig.get().runtime.choices.get("experiment") if HydraConfig.initialized() else None
+
+
+def groups_of(config_name: str) -> dict[str, str]:
+    """Those in the defaults list of `conf/<config_name>.yaml`, with the option that it takes."""
+    file = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(CONF_DIR / f"{config_name}.yaml")))
+    listed = [item for item in file["defaults"] if isinstance(item, dict)]
+    return {name: str(option) for item in listed for name, option in item.items()}
 
 
 def missing_option_message(path: str, text: str) -> str:

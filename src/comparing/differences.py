@@ -11,6 +11,7 @@ from src.evaluation.metric_facts import facts_of, metric_name
 from src.evaluation.significance import p_text, sign_flip_p, smallest_p, t_interval, t_tails
 from src.runs.finished_runs import Run, direction
 from src.settings.errors import ConfigError, did_you_mean
+from src.settings.plurals import number_of
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def paired_images(pairs: list[Pair], metric: str, answers: Answers) -> tuple[flo
     if facts_of(metric).counts_images and metric.removeprefix("last/").startswith(("val/", "test/")):
         worth = len(sizes) / sum(sizes)
         about, fewest = ("about ", f"{sizes[0]:,} to ") if sizes[0] < sizes[-1] else ("", "")
-        lines.append(f"{fewest}{sizes[-1]:,} images: one image is {about}{100 * worth:.2f} points.")
+        lines.append(f"{fewest}{number_of(sizes[-1], 'image')}: one image is {about}{100 * worth:.2f} points.")
     gained, lost = (sum(map(len, paths)) for paths in zip(*((c.better, c.worse) for c in changes), strict=True))
     lines.append(
         f"Best checkpoints on {split}: of {sum(change.images for change in changes):,} answers, {gained} wrong with A "

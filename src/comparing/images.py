@@ -13,6 +13,7 @@ from src.files.plain_files import unreadable
 from src.files.printable import printable
 from src.runs.finished_runs import Run
 from src.settings.errors import ConfigError
+from src.settings.plurals import number_of
 from src.tasks.lookup import prediction_class
 
 CLEAR = 0.05  # p below which a difference is called more than chance
@@ -121,7 +122,7 @@ def changed_images(answers: Answers, before: Run, run: Run, split: str) -> Chang
 
 def verdict(change: Change, name: str, name_before: str) -> str:
     """One sentence, with McNemar's exact test for right and wrong, else a permutation test of the errors."""
-    where = f"on {change.images:,} {change.split} images"
+    where = f"on {number_of(change.images, f'{change.split} image')}"
     if change.right_or_wrong:
         what = (
             f"{name} is right {where} {1 - change.mean_after:.4f} of the time, {name_before} "

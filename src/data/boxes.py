@@ -146,7 +146,7 @@ class Boxes(Targets):
         boxes_m, _ = self.places(rows)
         empty = int((self.values[rows, 1] == 0).sum())
         negatives = f", {empty:,} without boxes" if empty else ""
-        return f"{super().describe(rows)} (images that show it; {len(boxes_m):,} boxes{negatives})"
+        return f"{super().describe(rows)} (images that show it; {number_of(len(boxes_m), 'box', 'boxes')}{negatives})"
 
     def sample(self, row: int, size_wh: tuple[int, int]) -> dict[str, Any]:
         """`boxes` (BoundingBoxes, XYXY float32 [m, 4], in pixels of an image of this size) and `labels` (class ids

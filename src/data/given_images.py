@@ -11,6 +11,7 @@ from src.data.tables.chunks import PathCells
 from src.data.tables.table_file import TABLE_SUFFIXES, open_table
 from src.files.printable import printable
 from src.settings.errors import ConfigError
+from src.settings.plurals import number_of
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +49,9 @@ def images_below(images: str, folder: Path) -> list[str]:
         log.info("images='%s': %s", images, note)
     if not paths:
         others = sum(left_out.other_files.values())
+        instead = f", but {number_of(others, 'other file')}" if others else ""
         raise ConfigError(
-            f"images='{images}' has no images, but {others} other files: an image's name ends with "
-            f"{' '.join(sorted(IMAGE_SUFFIXES))}."
+            f"images='{images}' has no images{instead}: an image's name ends with {' '.join(sorted(IMAGE_SUFFIXES))}."
         )
     return [str(folder / path) for path in sorted(paths, key=lambda path: path.split("/"))]
 

@@ -13,6 +13,7 @@ from src.data.splits import SPLITS, Groups, cut, fold
 from src.data.tables.table_file import open_table
 from src.data.targets import Rows, Targets
 from src.settings.errors import ConfigError
+from src.settings.plurals import number_of
 
 DEFAULT_TEST_FRACTION = 0.15
 
@@ -52,7 +53,9 @@ class SplitPlan:
         if groups_N is not None:
             for one, other in combinations(rows, 2):  # of the data themselves; val and test then look too good
                 if shared := len(np.intersect1d(groups_N[rows[one]], groups_N[rows[other]])):
-                    notes.append(f"Leak: {shared} groups have images in both {one} and {other}.")
+                    notes.append(
+                        f"Leak: {number_of(shared, 'group has', 'groups have')} images in both {one} and {other}."
+                    )
         return rows
 
     def share_of_test(self, given: dict[str, Rows], notes: list[str]) -> float:

@@ -10,6 +10,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from src.settings.plurals import number_of
+
 log = logging.getLogger(__name__)
 
 SHARED_MEMORY = Path("/dev/shm")  # Linux; through it batches come from the workers
@@ -46,9 +48,10 @@ def workers_that_fit(
     fitting = next((workers for workers in range(wanted, 0, -1) if needed(workers) <= free), 0)
     if fitting < wanted:
         log.warning(
-            "%d processes that read images need %.1f MB of shared memory, and %s has %.1f MB free: data.num_workers=%d "
+            "%s %.1f MB of shared memory, and %s has %.1f MB free: data.num_workers=%d "
             "for this run%s. A container gets more with docker run --shm-size=2g (or --ipc=host).",
-            wanted, needed(wanted) / 1e6, SHARED_MEMORY, free / FREE_SHARE / 1e6, fitting,
+            number_of(wanted, "process that reads images needs", "processes that read images need"),
+            needed(wanted) / 1e6, SHARED_MEMORY, free / FREE_SHARE / 1e6, fitting,
             "" if fitting else ", which reads in the training process and is slower",
         )  # fmt: skip
     return fitting

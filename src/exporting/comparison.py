@@ -12,6 +12,7 @@ from src.evaluation.prediction import Outputs
 from src.exporting.parity import Reference, joined
 from src.exporting.run import Runner
 from src.models.preprocessing import Preprocessing
+from src.settings.plurals import number_of
 from src.tasks.lookup import part_of
 from src.training.task import FineTuneTask
 
@@ -68,7 +69,7 @@ def print_table(compared: Comparison, split: str, checkpoints: Sequence[Path], p
     files = {"checkpoint": checkpoints, **{name: [part] for name, part in parts.items()}}
     images = len(compared.answers["checkpoint"])
     names = [name.removeprefix("test/") for name in [*rows["fp32"], "MB"]]
-    print(f"{f'{images} {split} images':20s} " + " ".join(f"{name:>12s}" for name in names))
+    print(f"{number_of(images, f'{split} image'):20s} " + " ".join(f"{name:>12s}" for name in names))
     for name, row in rows.items():
         numbers = [f"{value:12.2e}" if key == "difference" else f"{value:12.4f}" for key, value in row.items()]
         megabytes = sum(file.stat().st_size for file in files[name]) / 1e6

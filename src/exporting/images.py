@@ -10,11 +10,11 @@ from PIL import Image
 from src.build.data import data_to_evaluate
 from src.data.decode import UnreadableImage, read_rgb
 from src.data.formats.digit_images import DIGITS_FILE
-from src.data.given_images import find_images
 from src.data.module import ImageDataModule
 from src.models.preprocessing import Preprocessing
 from src.runs.record import RunRecord
 from src.settings.errors import ConfigError
+from src.settings.plurals import number_of
 
 log = logging.getLogger(__name__)
 
@@ -34,21 +34,24 @@ def run_data(record: RunRecord) -> ImageDataModule | None:
         return None
 
 
-def parity_images(images: str | None, data: ImageDataModule | None, preprocessing: Preprocessing) -> list[Image.Image]:
+def parity_images(
+    images: tuple[Path, list[str]] | None, data: ImageDataModule | None, preprocessing: Preprocessing
+) -> list[Image.Image]:
     """RGB images as they are decoded for src.predict, spread over what there is, and some of them in other sizes.
 
-    They are those of `images`, or else the run's (test, else val, else train), or else the embedded digits.
+    They are those of `images` (a folder, and paths from there), or else the run's (test, else val, else train), or
+    else the embedded digits.
     """
     if images is not None:
-        folder, paths = find_images(images)
+        folder, paths = images
         chosen = read_files(folder, spread(paths, PARITY_IMAGES), preprocessing)
-        what = f"images of {images}"
+        what = "of the given images"
         if not chosen:
-            raise ConfigError(f"images='{images}': none of these images can be read.")
+            raise ConfigError(f"images: none of these {number_of(len(paths), 'image')} can be read.")
     elif data is not None:
         split = next(name for name in ("test", "val", "train") if name in data.table.splits)
         chosen, _ = read_split(data, split, preprocessing, PARITY_IMAGES)
-        what = f"{split} images of the run"
+        what = f"of the {split} images of the run"
     else:
         chosen, what = [], ""
     if not chosen:
@@ -57,7 +60,8 @@ def parity_images(images: str | None, data: ImageDataModule | None, preprocessin
         chosen = [Image.fromarray(grey_HW).convert("RGB") for grey_HW in grey_NHW]
         what = "of the embedded digits, for want of others,"
     resized = [chosen[i % len(chosen)].resize(size) for i, size in enumerate(ODD_SIZES)]
-    log.info("Comparing on %d %s, %d scaled to other sizes, and 2 of noise", len(chosen), what, len(resized))
+    count = number_of(len(chosen), "image")
+    log.info("Comparing on %s %s, %d scaled to other sizes, and 2 of noise", count, what, len(resized))
     return [*chosen, *images_of_nothing(), *resized]
 
 

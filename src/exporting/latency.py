@@ -11,6 +11,7 @@ import torch
 from src.exporting.graph import quiet
 from src.exporting.run import Runner
 from src.settings.errors import first_line
+from src.settings.plurals import number_of
 from src.training.exported_model import ExportedModel
 
 BATCHES = (1, 32)
@@ -20,7 +21,7 @@ SECONDS = 0.3  # at least, a round and file
 
 def print_latency(model: ExportedModel, runs: dict[str, Runner], size_px: int) -> None:
     """Milliseconds a batch, preprocessing included, of square images of `size_px`: the median of the rounds."""
-    print(f"ms per batch, {size_px} x {size_px} pixels, {torch.get_num_threads()} threads")
+    print(f"ms per batch, {size_px} x {size_px} pixels, {number_of(torch.get_num_threads(), 'thread')}")
     for batch in BATCHES[:1] if model.takes_one else BATCHES:
         images_NCHW = np.random.default_rng(0).integers(0, 256, (batch, 3, size_px, size_px), dtype=np.uint8)
         images = torch.from_numpy(images_NCHW)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from src.models.catalogue import classifier_names, new_network
 from src.settings.errors import ConfigError
+from src.settings.plurals import number_of
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def without_prefix(state_dict: dict[str, Tensor], wanted: Iterable[str], source:
     stripped = {key.removeprefix(best): value for key, value in state_dict.items() if key.startswith(best)}
     others = {key: value for key, value in state_dict.items() if not key.startswith(best)}
     if others and complete:
-        log.info("%s: the weights behind '%s' are taken, %d others left out", source, best, len(others))
+        log.info("%s: the weights behind '%s' are taken, %s left out", source, best, number_of(len(others), "other"))
         return stripped
     return stripped | others
 

@@ -20,6 +20,7 @@ from src.files.whole_files import replaced
 from src.predicting.answers import Answers, HowToPredict
 from src.reports.parts import SIDE_PX, small_image, write_document
 from src.settings.errors import ConfigError
+from src.settings.plurals import agreeing
 
 TITLE, SHOWN = "Images to label next", 200
 
@@ -92,9 +93,12 @@ def write_choice(table: Path, folder: Path, images: list[Doubtful], spreadsheet_
         write_csv_file(part, ["path", "label", "prediction", "doubt"], rows, spreadsheet_safe)
     cards = "".join(card(folder, one) for one in images[:SHOWN])
     rest = len(images) - SHOWN
+    gist = (
+        f"{len(images):,} [image of which the model is unsure. Its label goes|images of which the model is unsure, and "
+        "that differ from each other; the least sure first. Their labels go] into the table beside this page."
+    )
     parts = [
-        f"<h1>{TITLE}</h1><p>{len(images):,} images of which the model is unsure, and that differ from each other; "
-        "the least sure first. Their labels go into the table beside this page.</p>",
+        f"<h1>{TITLE}</h1><p>{agreeing(len(images), gist)}</p>",
         f'<ul class="cards">{cards}</ul>',
         f"<p>{rest:,} more are in the table.</p>" if rest > 0 else "",
     ]

@@ -96,9 +96,9 @@ class Predictor:
             log.info("No prediction for %s confidence is below %g.", without, self.how.abstain_below)
         if self.unusual > MORE_THAN_USUAL * len(self.readable):
             log.warning(
-                "%d of %d images have an ood_score above %.4g, which 1 %% of val had: they may be unlike the training "
-                "images, and their predictions of little worth.",
-                self.unusual, len(self.readable), self.model.record.usual_ood_score,
+                "An ood_score above %.4g, as 1 %% of val had: %d of %s, which may be unlike the training images, so "
+                "that predictions of them are of little worth.",
+                self.model.record.usual_ood_score, self.unusual, number_of(len(self.readable), "image"),
             )  # fmt: skip
 
     def write_embeddings(self, file: Path) -> None:

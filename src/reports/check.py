@@ -11,6 +11,7 @@ from src.data.table import ImageTable
 from src.files.csv_files import CsvWriter
 from src.reports.check_targets import page_of
 from src.reports.parts import write_document
+from src.settings.plurals import agreeing
 
 SHOWN, SHOWN_DRAWN = 24, 12  # findings of each kind; as large drawings
 
@@ -59,7 +60,8 @@ def section(table: ImageTable, kind: str, of_kind: list[Finding]) -> str:
     cards = "\n".join(card(table, finding) for finding in of_kind[:shown])
     more = len(of_kind) - shown
     note = f"<p>{more:,} more are in check.csv.</p>" if more > 0 else ""
-    title = f'<h2 id="{kind}"><span class="{severity}">{severity}</span>: {escape(what)} ({len(of_kind):,})</h2>'
+    said = escape(agreeing(len(of_kind), what))
+    title = f'<h2 id="{kind}"><span class="{severity}">{severity}</span>: {said} ({len(of_kind):,})</h2>'
     return f'<section>{title}<p class="kind">{kind}</p><ul class="cards{size}">{cards}</ul>{note}</section>'
 
 

@@ -16,6 +16,7 @@ from src.evaluation.pixels.confusion import VOID
 from src.reports.drawing import INK, fitted, font
 
 COLOR_SHARE, BLACK_SHARE = 0.55, 0.35  # of a mask over an image; of class 0, which would hide it
+MOST_IN_LEGEND = 24  # classes
 WRONG, UNKNOWN = (213, 94, 0), (86, 180, 233)  # told apart by people who see no red or no green, too
 
 
@@ -68,17 +69,20 @@ def draw_mistakes(image: Image.Image, truth_HW: Mask, found_HW: Mask) -> Image.I
 
 
 def with_legend(image: Image.Image, names: Sequence[tuple[int, str]]) -> Image.Image:
-    """The image above a line or more with these classes, (id, name), and their colours."""
+    """The image above a line or more with the first of these classes, (id, name), and their colours."""
     line = max(24, image.width // 30)
     gap, swatch, letters = line // 5, line * 3 // 5, font(line * 5 // 8)
+    shown, more = names[:MOST_IN_LEGEND], len(names[MOST_IN_LEGEND:])
+    cells = [*shown, *([(None, f"and {more} more")] if more else [])]
     columns = max(1, image.width // (7 * line))
     width = max(image.width // columns, 3 * line)
-    canvas = Image.new("RGB", (image.width, image.height + line * -(-len(names) // columns)), "white")
+    canvas = Image.new("RGB", (image.width, image.height + line * -(-len(cells) // columns)), "white")
     canvas.paste(image)
     draw = ImageDraw.Draw(canvas)
-    for index, (class_id, name) in enumerate(names):
+    for index, (class_id, name) in enumerate(cells):
         left, top = index % columns * width + gap, image.height + index // columns * line + gap
-        draw.rectangle((left, top, left + swatch, top + swatch), fill=color_of_class(class_id), outline=INK)
+        if class_id is not None:
+            draw.rectangle((left, top, left + swatch, top + swatch), fill=color_of_class(class_id), outline=INK)
         place = (left + swatch + gap, top + swatch / 2)
         draw.text(place, fitted(name, width - swatch - 3 * gap, letters), INK, letters, anchor="lm")
     return canvas
@@ -100,6 +104,7 @@ def draw_column(images: Sequence[Image.Image], texts: Sequence[str]) -> Image.Im
 def html_legend(names: Sequence[tuple[int, str]]) -> str:
     keys = (
         f'<span class="key"><i style="background: rgb{color_of_class(class_id)}"></i>{escape(name)}</span>'
-        for class_id, name in names
+        for class_id, name in names[:MOST_IN_LEGEND]
     )
-    return f"<p>{' '.join(keys)}</p>"
+    more = len(names[MOST_IN_LEGEND:])
+    return f"<p>{' '.join(keys)}{f' and {more} more' if more else ''}</p>"

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from src.files.whole_files import replaced
 from src.runs.record import CHECKPOINT_KEY, RunRecord
+from src.settings.checkpoints import unreadable
 from src.settings.errors import ConfigError, RunStopped, first_line, was_interrupted
 
 DEEPEST = 40
@@ -107,9 +108,7 @@ def require_undamaged(file: Path) -> None:
         with zipfile.ZipFile(file) as archive:
             damaged = archive.testzip()
     except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, zlib.error) as error:
-        raise ConfigError(
-            f"'{file}' cannot be read as a checkpoint: it is not whole, or no checkpoint at all ({first_line(error)})."
-        ) from error
+        raise unreadable(file, first_line(error)) from error
     if damaged is not None:
         raise ConfigError(
             f"'{file}' is damaged: its part {damaged} is not as it was written. Copy it again from where it is whole, "

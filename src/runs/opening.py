@@ -42,6 +42,8 @@ def open_run(cfg: DictConfig, typed: Sequence[str] = ()) -> TrainingRun:
     """
     before = None if cfg.resume is None else find_interrupted(cfg.resume, cfg.output_dir)
     if before is None:
+        if cfg.resume is not None:
+            log.info("There is no checkpoint in %s yet: a new run starts.", cfg.output_dir)
         require_no_run(Path(cfg.output_dir))
         settings = cfg
     else:

@@ -1,7 +1,6 @@
 """What a checkpoint says of a run that is to go on: checked before it is taken over, since it may be anybody's."""
 
 import json
-import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +17,6 @@ from src.runs.record_check import require_entries
 from src.settings.checkpoints import find_checkpoint
 from src.settings.errors import ConfigError, RunStopped
 from src.settings.plain_values import Rules, is_number
-
-log = logging.getLogger(__name__)
 
 PATHS = ("best_model_path", "last_model_path", "kth_best_model_path")  # of Lightning's ModelCheckpoint
 SCALARS = ("step",)  # of fused optimizers, all else has the shape of the parameter
@@ -52,7 +49,6 @@ def find_interrupted(wanted: str, output_dir: Path) -> Interrupted | None:
     run_dir = resumed_run_dir(Path(resume)).resolve()
     if not (run_dir / "checkpoints" / "last.ckpt").is_file() and (automatic or Path(resume).is_dir()):
         if automatic:
-            log.info("There is no checkpoint in %s yet: a new run starts.", output_dir)
             return None
         raise ConfigError(
             f"resume='{wanted}': there is no checkpoints/last.ckpt yet, since the run ended within its "

@@ -16,6 +16,7 @@ from src.runs.progress import lengthened, shares
 from src.runs.record import RunRecord
 from src.runs.resumed_state import Interrupted
 from src.settings.errors import ConfigError
+from src.settings.plurals import number_of
 from src.settings.schema import TrainConfig
 from src.settings.trust import plain_config
 
@@ -144,10 +145,11 @@ class ResumedRun(TrainingRun):
         settings = self.settings
         now = (settings.data.get("batch_size"), settings.trainer.get("accumulate_grad_batches"), processes)
         if self.first_batch and before != now:
+            those = number_of(before[2], "process", "processes")
             raise ConfigError(
-                f"The run was interrupted within an epoch, {self.first_batch} batches into it, with data.batch_size="
-                f"{before[0]}, trainer.accumulate_grad_batches={before[1]} and {before[2]} process(es): until that "
-                f"epoch has ended these have to stay, and not become {now[0]}, {now[1]} and {now[2]}."
+                f"The run was interrupted within an epoch, {number_of(self.first_batch, 'batch', 'batches')} into it, "
+                f"with data.batch_size={before[0]}, trainer.accumulate_grad_batches={before[1]} and {those}: until "
+                f"that epoch has ended these have to stay, and not become {now[0]}, {now[1]} and {now[2]}."
             )
 
     def start_epoch(self, phase: int, current_epoch: int) -> int:
@@ -167,8 +169,8 @@ class ResumedRun(TrainingRun):
             waited = state["wait_count"]
             if stopping is not None and state["stopped_epoch"] and waited >= stopping.patience:
                 return (
-                    f"Early stopping had ended phase {self.first_phase + 1} with epoch {done}, after {waited} epochs "
-                    f"without a better {stopping.monitor}: it is not trained any more. "
+                    f"Early stopping had ended phase {self.first_phase + 1} with epoch {done}, after "
+                    f"{number_of(waited, 'epoch')} without a better {stopping.monitor}: it is not trained any more. "
                     "callbacks.early_stopping.patience=<more> goes on with it."
                 )
         if done >= planned and self.first_phase == len(self.progress.phase_epochs) - 1:

@@ -30,6 +30,7 @@ from src.serving.origins import OwnSiteOnly
 from src.serving.pixels import DecodingBudget, read_pixels
 from src.serving.served_model import ServedModel
 from src.serving.uploads import BUSY, Limits, read_uploads
+from src.settings.plurals import number_of
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +140,9 @@ class Service:
     def reserve(self, images: int) -> int:
         """Count images as waiting. Raises HTTPException 503 if too many are."""
         if self.pending + images > self.limits.max_pending:
-            raise HTTPException(503, f"Busy: {self.pending} images are waiting. Try again.", BUSY)
+            raise HTTPException(
+                503, f"Busy: {number_of(self.pending, 'image is', 'images are')} waiting. Try again.", BUSY
+            )
         self.pending += images
         return images
 

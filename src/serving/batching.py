@@ -10,6 +10,7 @@ from typing import Any
 from src.serving.metrics import ServiceMetrics
 from src.serving.pixels import Pixels, Size
 from src.serving.served_model import ServedModel
+from src.settings.plurals import number_of
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +130,7 @@ class Batcher:
             for (_, _, future), answer in zip(batch, found, strict=True):
                 future.set_result(answer)
         except BaseException as error:
-            log.exception("A batch of %d images could not be computed.", len(batch))
+            log.exception("A batch of %s could not be computed.", number_of(len(batch), "image"))
             self.failing = True
             for _, _, future in batch:
                 if not future.done():

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.settings.checkpoints import find_checkpoint, find_checkpoints
+from src.settings.checkpoints import find_checkpoint, find_checkpoints, require_archive
 from src.settings.contradictions import contradictions, data_contradictions
 from src.settings.data_commands import UNREAD
 from src.settings.errors import ConfigError, did_you_mean
@@ -138,7 +138,8 @@ def missing_checkpoints(schema: Any, values: dict[str, Any]) -> Iterator[str]:
         yield not_there("ckpt", ckpt)
         return
     try:
-        find_checkpoint(ckpt, "best") if alone else find_checkpoints(ckpt)
+        for file in [find_checkpoint(ckpt, "best")] if alone else find_checkpoints(ckpt):
+            require_archive(file)
     except ConfigError as error:
         yield str(error)
 
@@ -149,9 +150,12 @@ def not_there(key: str, value: str) -> str:
 
 
 def missing_paths(values: dict[str, Any]) -> Iterator[str]:
+    """Also of what is there, and a file where a folder is needed, or the other way round, or empty."""
+    data = values.get("data") or {}
     keys = ["data.file", "data.split_file", "resume", "model", "root"]
-    if "name" not in (values.get("data") or {}):  # torchvision's sets are downloaded to data.root
+    if "name" not in data:  # torchvision's sets are downloaded to data.root
         keys.append("data.root")
+    own = str(data.get("_target_")).startswith("src.")  # what a module of somebody else's calls a root, who knows
     for key in keys:
         value = value_at(values, key, None)
         if value is None or (key == "resume" and value == "auto"):
@@ -159,5 +163,23 @@ def missing_paths(values: dict[str, Any]) -> Iterator[str]:
         path = Path(value).expanduser()
         if not path.exists():
             yield not_there(key, value)
-        elif key == "resume" and not path.is_file() and not any((path / name).exists() for name in OF_RUNS):
-            yield f"resume='{value}' is no run: expected its directory, with checkpoints/last.ckpt, or a .ckpt."
+        elif key == "resume":
+            yield from no_run(value)
+        elif key in (["root", "data.root"] if own else ["root"]) and not path.is_dir():
+            yield f"{key}='{value}' is not a folder."
+        elif own and key == "data.file" and path.is_dir():
+            yield f"{key}='{value}' is a folder."
+        elif own and key == "data.file" and path.is_file() and not path.stat().st_size:
+            yield f"{key}='{value}' is empty: it has not one byte. Was it copied whole?"
+
+
+def no_run(resume: str) -> Iterator[str]:
+    """What keeps a run from going on with what is there."""
+    path = Path(resume).expanduser()
+    if not path.is_file() and not any((path / name).exists() for name in OF_RUNS):
+        yield f"resume='{resume}' is no run: expected its directory, with checkpoints/last.ckpt, or a .ckpt."
+    elif path.is_file():
+        try:
+            require_archive(path)
+        except ConfigError as error:
+            yield str(error)

@@ -1,6 +1,7 @@
 """Which files `ckpt` names: a run's best checkpoint, several, or those of a sweep's jobs. No torch."""
 
 import json
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,16 @@ def find_checkpoint(path: str, name: str) -> Path:
     raise ConfigError(
         f"No checkpoint at '{path}': expected a .ckpt file, or a run directory with checkpoints/{name}.ckpt.{other}"
     )
+
+
+def require_archive(file: Path) -> None:
+    """Raise ConfigError unless the file ends as those do that torch writes, which are zip archives."""
+    if not zipfile.is_zipfile(file):
+        raise unreadable(file, "File is not a zip file")
+
+
+def unreadable(file: Path, why: str) -> ConfigError:
+    return ConfigError(f"'{file}' cannot be read as a checkpoint: it is not whole, or no checkpoint at all ({why}).")
 
 
 def find_checkpoints(ckpt: str | Sequence[str]) -> list[Path]:

@@ -6,13 +6,14 @@ from rich.console import Console
 from rich.table import Table
 
 from src.evaluation.metric_facts import FACTS
+from src.settings.plurals import number_of
 from src.sweeps.results import REPEATED, SweepResults, spread_text
 
 
 def print_ranking(results: SweepResults) -> None:
     """The table of the jobs, by the monitored metric; then what failed."""
     swept, metrics = swept_settings(results), ranked_metrics(results)
-    table = Table(title=f"{len(results.rows)} jobs, best {results.monitor} first", title_justify="left")
+    table = Table(title=f"{number_of(len(results.rows), 'job')}, best {results.monitor} first", title_justify="left")
     for name in ["job", *short_names(swept).values(), *metrics]:
         table.add_column(name, justify="right" if name in metrics else "left", overflow="fold")
     for row in results.ranked():

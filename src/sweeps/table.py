@@ -17,6 +17,7 @@ from src.cli.run_dir import new_dir
 from src.files.csv_files import CsvWriter, read_table, write_csv_file
 from src.files.whole_files import replaced, write_json
 from src.settings.checkpoints import JOB_FILE
+from src.settings.plurals import number_of
 from src.sweeps.results import SweepResults, summary
 
 
@@ -67,7 +68,7 @@ class SweepTable(Callback):
             print(told)
         print(f"All of it: {results.folder}/sweep.csv", flush=True)
         if failed := [row["job"] for row in results.failed]:
-            fail(f"{len(failed)} job(s) of the sweep failed: {', '.join(failed)}")
+            fail(f"{number_of(len(failed), 'job')} of the sweep failed: {', '.join(failed)}")
 
 
 def take_new_folder(config: DictConfig) -> None:

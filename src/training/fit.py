@@ -91,7 +91,7 @@ def describe(task: FineTuneTask, table: ImageTable, trainer: Trainer) -> None:
         layers = number_of(len(norms), "layer", "layers")
         log.info("BatchNorm: %s as pretrained (freeze.batch_norm=false lets them train)", layers)
     device = trainer.strategy.root_device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else number_of(torch.get_num_threads(), "thread")
     log.info("Device: %d x %s (%s), precision %s", trainer.world_size, device.type, name, trainer.precision)
 
 

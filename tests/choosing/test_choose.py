@@ -101,6 +101,11 @@ def test_what_was_found_is_kept_and_a_run_of_the_head_alone_finds_the_features(
             (["backbones=resnet18,nothing.pth"], "'nothing.pth' is no classifier"),  # a list without brackets
             (["head.dropout=0.2"], r"head\.<setting> is of no use here"),
             (["budget_minutes=0"], "budget_minutes=0 is out of range"),
+            (["backbones=[a,"], r"backbones: \[a, is no name of a network"),
+            (["backbones=[timm/lcnet_053]"], r"'timm/lcnet_053' is no network of the installed timm\. Did you mean"),
+            (["backbones=3"], "backbones: 3 is no name of a network: give one, or several as"),
+            (["backbones=[[resnet18]]"], r"backbones: \['resnet18'\] is no name of a network"),
+            (["backbones={a: 1}"], r"backbones: \{'a': 1\} is no name of a network"),
         ],
     ),
 )

@@ -234,7 +234,7 @@ def test_the_table_is_made_from_the_folders_and_names_jobs_that_were_killed(
         ("10_seed=10", "done"), ("2_seed=2", "done"), ("0_seed=0", "failed"), ("1_seed=1", "failed"),
     ]  # fmt: skip
     out, err = capsys.readouterr()
-    assert end.value.code == 1 and err == "2 job(s) of the sweep failed: 0_seed=0, 1_seed=1\n"
+    assert end.value.code == 1 and err == "2 jobs of the sweep failed: 0_seed=0, 1_seed=1\n"
     assert "4 jobs, best val/acc first" in out and "Job 0_seed=0 failed: No space left" in out
     assert "Job 1_seed=1 failed: ended without a result" in out
     assert not list((tmp_path / "sweep").glob(".*part*"))

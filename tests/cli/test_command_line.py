@@ -10,7 +10,7 @@ from conftest import Answer
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from support.slow import one_in
 
-from src.cli.command_line import may_sweep, prepare
+from src.cli.command_line import may_sweep, prepare, require_known_options
 from src.cli.quoting import quoted, value_of
 from src.settings.errors import ConfigError
 
@@ -79,6 +79,12 @@ def test_an_empty_path_is_refused(key: str) -> None:
 def test_what_is_no_setting_is_told(argument: str) -> None:
     with pytest.raises(ConfigError, match="no blanks around the ="):
         prepare([argument])
+
+
+@pytest.mark.parametrize("argument", ["--ckpt", "--ckpt=x", "-ckpt=x", "-x", "-1"])
+def test_what_is_typed_as_for_other_programs_is_told(argument: str) -> None:
+    with pytest.raises(ConfigError, match=f"{argument} is no option: settings are given without dashes"):
+        require_known_options(["seed=1", argument, "-m", "--cfg", "job"])
 
 
 def test_what_changes_a_resumed_run_is_kept_apart() -> None:
@@ -172,3 +178,21 @@ def test_mistakes_are_told_in_one_message(command: Callable[..., Answer], argume
     answer = command("train", *arguments, "trainer.accelerator=cpu")
     assert answer.status == 1 and message in answer.err and "Traceback" not in answer.err
     assert len(answer.err.splitlines()) < 5
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("predict", ["task=detection"], "task is no setting. Did you mean"),  # a group of other commands
+        ("choose", ["backbone=resnet18"], "backbone is no setting. Did you mean 'backbones'?"),
+        ("choose", ["presets=3"], "presets takes settings, {key: value}, and got one value."),
+        ("train", ["freeze.phases={a: 1}"], "freeze.phases takes a list, [a,b]."),
+        ("train", ["sweep=search", "search.trails=3", "seed=interval(1,5)"], "Did you mean 'search.trials'?"),
+        ("label_next", ["ckpt=[a,b]"], "ckpt takes one value, and got a list, [a,b]."),
+    ],
+)
+def test_mistakes_of_other_commands(
+    command: Callable[..., Answer], name: str, arguments: list[str], message: str
+) -> None:
+    answer = command(name, *arguments)
+    assert answer.status == 1 and message in answer.err and len(answer.err.splitlines()) == 1

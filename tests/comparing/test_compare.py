@@ -267,3 +267,9 @@ def test_images_that_lie_in_other_folders(tmp_path: Path, run_compare: Compare) 
     file.write_text(file.read_text().replace("\n2.", "\nimages/2."))
     answer = run_compare(one, other)
     assert answer.status == 1 and "File names agree, but not their folders, e.g. '0.png' and" in answer.err, answer
+
+
+@pytest.mark.parametrize("runs", ["[3,null]", "[[3],x]", "3"])
+def test_a_number_is_the_name_of_a_folder(command: Callable[..., Answer], tmp_path: Path, runs: str) -> None:
+    answer = command("compare", f"runs={runs}", f"output={tmp_path}/page.html")
+    assert answer.status == 1 and "There is no folder '3'" in answer.err and answer.err.count("\n") == 1

@@ -2,6 +2,7 @@
 
 import json
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -190,7 +191,7 @@ def test_settings_that_cannot_be_written_are_not_published(tmp_path: Path, comma
 def test_links_out_of_a_run_are_not_published(tmp_path: Path, command: Callable[..., Answer]) -> None:
     run = make_run(tmp_path / "run", 0, {"val/acc": 0.9})
     (run / "checkpoints").mkdir()
-    (run / "checkpoints" / "best.ckpt").write_bytes(b"")
+    zipfile.ZipFile(run / "checkpoints" / "best.ckpt", "w").close()
     (tmp_path / "secret").write_text("secret")
     (run / "report" / "model_card.md").symlink_to(tmp_path / "secret")
     answer = command("publish", f"ckpt={run}", f"output={tmp_path}/hub")

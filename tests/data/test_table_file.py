@@ -133,6 +133,9 @@ def test_folders_for_predictions_are_read_as_in_training(tmp_path: Path) -> None
     assert find_images(str(tmp_path)) == (Path(), [str(tmp_path / name) for name in ("a.png", "b/1.png", "b/2.png")])
     with pytest.raises(ConfigError, match="has no images, but 2 other files"):
         find_images(str(tmp_path / "c"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="empty' has no images: an image's name ends with"):
+        find_images(str(tmp_path / "empty"))
 
 
 def split_file(file: Path, content: str, paths: list[str]) -> Any:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,7 @@ def test_of_a_run_it_is_told_before_a_checkpoint_is_opened(
     (run / "checkpoints").mkdir(parents=True)
     (run / "config.yaml").write_bytes((colors_run.directory / "config.yaml").read_bytes())
     (run / "job.json").write_text('{"number": 0, "ended": true}')
-    (run / "checkpoints" / "best.ckpt").write_bytes(b"none that can be opened")
+    zipfile.ZipFile(run / "checkpoints" / "best.ckpt", "w").close()  # and none that can be opened
     typed = [f"images={colors}", f"output={tmp_path}/p.csv", f"draw={tmp_path}/drawn", "accelerator=cpu"]
     answer: Answer = command("predict", f"ckpt={tmp_path / given}", *typed)
     assert answer.status == 1 and "/drawn is for models that find objects" in answer.err

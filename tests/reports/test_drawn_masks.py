@@ -10,6 +10,7 @@ from src.reports.drawn_masks import (
     draw_column,
     draw_mask,
     draw_mistakes,
+    html_legend,
     palette_image,
     with_legend,
 )
@@ -53,3 +54,15 @@ def test_legend_and_column_keep_the_images() -> None:
     assert (128, 0, 0) in {legend.getpixel((x, y)) for x in range(300) for y in range(50, legend.height)}
     below = draw_column([image, image], ["one", "two"])
     assert below.width == 300 and below.height > 100 and draw_column([], []).size == (1, 1)
+
+
+def test_a_legend_says_how_many_classes_it_leaves_out() -> None:
+    names = [(k, f"class {k}") for k in range(30)]
+    image = Image.new("RGB", (100, 50))  # one class a line
+    all_of_24, of_30 = with_legend(image, names[:24]), with_legend(image, names)
+    line = (all_of_24.height - 50) // 24
+    assert of_30.height == all_of_24.height + line
+    last_line = of_30.crop((0, of_30.height - line, 100, of_30.height))
+    assert 0 < (np.asarray(last_line.convert("L")) < 128).sum() < 300  # letters, and no box of a colour
+    assert html_legend(names).count("<i ") == 24 and html_legend(names).endswith(" and 6 more</p>")
+    assert "more" not in html_legend(names[:24])

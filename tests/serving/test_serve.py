@@ -188,7 +188,7 @@ def test_an_error_inside_is_told_without_its_traceback(onnx_file: Path, start: S
     assert server.predict(("red.png", RED)).json["results"][0]["prediction"] == "red"
     assert server.ask("GET", "/health").status == 200
     server.stop()
-    assert "A batch of 1 images could not be computed" in server.log
+    assert "A batch of 1 image could not be computed" in server.log
 
 
 # --------------------------------------------------------------------------------------------------------- under load

@@ -1,8 +1,10 @@
 """Everything composes, and every mistake is answered by its text, without torch, in a run that leaves nothing."""
 
+import functools
 import re
 import subprocess
 import sys
+import zipfile
 from dataclasses import asdict
 from importlib.util import find_spec
 from itertools import zip_longest
@@ -92,13 +94,14 @@ def test_every_option_composes_and_fits_what_it_names(options: tuple[str, ...], 
     with_them = [other for option in options for other in GO_WITH.get(option, ())]
     cfg = compose(*options, f"output_dir={tmp_path}", "trainer.max_epochs=20", *with_them)
     for key in OmegaConf.missing_keys(cfg):
-        OmegaConf.update(cfg, key, str(tmp_path))
+        OmegaConf.update(cfg, key, __file__ if key == "data.file" else str(tmp_path))
     check_settings(cfg, {})
     held = train_config(cfg)
     check_targets(asdict(held))
     assert build_phases(TrainingRun(held))
 
 
+@functools.cache
 def keys_of(file: Path) -> dict[str, bool]:
     """Each dotted key of a yaml file, and whether a comment beside it or right above it says something of it."""
     lines, found = file.read_text().splitlines(), dict[str, bool]()
@@ -285,6 +288,29 @@ def test_a_phase_with_unknown_optimizer_arguments() -> None:
     cfg = typed("freeze.phases=[{train: all, optimizer: {momentun: 0.9}}]", "optimizer=sgd", "output_dir=x")
     with pytest.raises(ConfigError, match=r"optimizer.momentun is no argument .* Did you mean .*momentum"):
         build_phases(TrainingRun(cfg))
+
+
+@pytest.mark.parametrize(
+    ("config", "arguments", "text"),
+    [
+        ("train", ["data=folder", "data.root={file}"], "data.root='{file}' is not a folder."),
+        ("train", ["data=csv", "data.file={folder}"], "data.file='{folder}' is a folder."),
+        ("check", ["task=detection", "data=coco", "data.root=.", "data.file={file}"], "data.file='{file}' is empty"),
+        ("predict", ["ckpt={file}", "images=."], "'{file}' cannot be read as a checkpoint: it is not whole"),
+        ("label_next", ["ckpt={file}", "images=."], "'{file}' cannot be read as a checkpoint: it is not whole"),
+        ("train", ["resume={file}"], "'{file}' cannot be read as a checkpoint: it is not whole"),
+        ("predict", ["ckpt={zip}", "images=.", "root={file}"], "root='{file}' is not a folder."),
+    ],
+)
+def test_what_a_file_cannot_be_is_told_without_torch(
+    tmp_path: Path, config: str, arguments: list[str], text: str
+) -> None:
+    names = {"file": str(tmp_path / "empty"), "folder": str(tmp_path), "zip": str(tmp_path / "zip")}
+    (tmp_path / "empty").touch()
+    zipfile.ZipFile(tmp_path / "zip", "w").close()
+    there = ["output_dir=nowhere"] if config == "train" else []
+    with pytest.raises(ConfigError, match=re.escape(text.format(**names))):
+        check_settings(compose(*there, *(one.format(**names) for one in arguments), config=config), {})
 
 
 def test_commands_start_without_torch() -> None:

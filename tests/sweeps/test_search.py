@@ -236,7 +236,7 @@ def test_each_trial_has_gpus_of_its_own() -> None:
     pairs = Plan("val/acc", "max", 9, 1, "gpu", 2, True)
     assert places_for(SETTINGS, pairs, gpus) == 2
     assert [trial_environ(pairs, place, 2, gpus)["CUDA_VISIBLE_DEVICES"] for place in range(2)] == ["2,5", "7,9"]
-    with pytest.raises(ConfigError, match="need 6 GPUs, and there are 4"):
+    with pytest.raises(ConfigError, match="needs 6 GPUs, and there are 4"):
         places_for(SearchSettings(30, 3, "tpe", "none", 0, None), pairs, gpus)
 
 

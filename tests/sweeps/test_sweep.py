@@ -168,7 +168,7 @@ def test_a_folder_of_this_second_is_there_already(
     for name in names:
         (sweeps / name).mkdir(parents=True)
     answer = command("train", "-m", "data=folder", "data.root=/no where", "seed=0,1")
-    assert answer.status == 1 and "2 job(s) of the sweep failed" in answer.err
+    assert answer.status == 1 and "2 jobs of the sweep failed" in answer.err
     assert not any(any((sweeps / name).iterdir()) for name in names)
     (place,) = [path for path in sweeps.iterdir() if path.name not in names]
     assert place.name.endswith("_2")

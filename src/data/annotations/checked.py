@@ -170,7 +170,7 @@ def once_each(found: CheckedBoxes) -> CheckedBoxes:
         notes.append(f"{which} in more than one split, so that nothing is measured with them.")
     if len(first) == len(keys):
         return CheckedBoxes(**{**vars(found), "notes": notes})
-    notes.append(f"{len(keys) - len(first):,} times an image is named again: its boxes are put together.")
+    notes.append(f"{number_of(len(keys) - len(first), 'time')} an image is named again: its boxes are put together.")
     _, kept = np.unique(row_N, return_index=True)
     image_M = row_N[found.image_M]
     order = np.argsort(image_M, kind="stable")

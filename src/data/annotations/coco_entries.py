@@ -12,6 +12,7 @@ import numpy.typing as npt
 from src.data.annotations.coco_file import CocoFile
 from src.data.annotations.problems import Problems
 from src.data.folders.split_names import same_text
+from src.settings.plurals import agreeing, number_of
 
 Ints = npt.NDArray[np.int64]
 CROWDS = 0.5  # share of crowds among a file's annotations from which they cannot be what COCO means by them
@@ -45,16 +46,18 @@ def add_faults(
     image_ids, category_ids = ([*found.ids[kind], "none"] for kind in ("image", "category"))
     for place in np.flatnonzero(no_image_M).tolist():
         where = f"{found.path}, annotation {found.numbers[place]}, image_id {image_ids[found.image_ids[place]]}"
-        problems.add("annotations of images that the file does not list, left out", where)
+        problems.add("[annotation|annotations] of images that the file does not list, left out", where)
     for place in np.flatnonzero(no_class_M).tolist():
         where = f"{found.path}, annotation {found.numbers[place]}, category_id "
         problems.add(
-            "annotations of categories that the file does not list, left out",
+            "[annotation|annotations] of categories that the file does not list, left out",
             f"{where}{category_ids[found.category_ids[place]]}",
         )
     for place in np.flatnonzero(no_box_M).tolist():
         where = f"{found.path}, annotation {found.numbers[place]}"
-        problems.add("annotations without a bbox of four numbers and without a segmentation, left out", where)
+        problems.add(
+            "[annotation|annotations] without a bbox of four numbers and without a segmentation, left out", where
+        )
 
 
 def crowds(found: CocoFile, notes: list[str]) -> npt.NDArray[np.bool_]:
@@ -67,12 +70,14 @@ def crowds(found: CocoFile, notes: list[str]) -> npt.NDArray[np.bool_]:
     masks = int((crowd_M & is_rle_M).sum())
     if masks and (not found.no_attributes or masks > CROWDS * len(crowd_M)):
         notes.append(
-            f"{found.path}: {masks:,} masks with iscrowd=1 are taken as single objects, since "
+            f"{found.path}: {number_of(masks, 'mask')} with iscrowd=1 "
+            f"{agreeing(masks, '[is taken as a single object|are taken as single objects]')}, since "
             + ("CVAT writes each mask so." if not found.no_attributes else "most of the file's annotations are so.")
         )
         return crowd_M & ~is_rle_M
     if crowd_M.any():
-        notes.append(f"{found.path}: {int(crowd_M.sum()):,} annotations are crowds (iscrowd=1): nobody trains on them.")
+        which = number_of(int(crowd_M.sum()), "annotation is a crowd", "annotations are crowds")
+        notes.append(f"{found.path}: {which} (iscrowd=1), on which nobody trains.")
     return crowd_M
 
 
@@ -81,17 +86,17 @@ def images_of(found: CocoFile, problems: Problems) -> FileImages:
     images = FileImages(np.full(len(found.ids["image"]) + 1, -1, dtype=np.int64))
     row_of_name = dict[str, int]()
     if count := found.broken["images"]:
-        problems.add("images without file_name, left out", str(found.path), count)
+        problems.add("[image|images] without file_name, left out", str(found.path), count)
     for number, name, width, height in found.images:
         if not name.strip() or number < 0:
-            problems.add("images without file_name or id, left out", f"{found.path}, {name or 'no file_name'}")
+            problems.add("[image|images] without file_name or id, left out", f"{found.path}, {name or 'no file_name'}")
             continue
         row = row_of_name.get(name, -1)
         if images.row_of_id[number] not in (-1, row):
-            problems.add("images with the id of another image, left out", f"{found.path}, {name}")
+            problems.add("[image|images] with the id of another image, left out", f"{found.path}, {name}")
             continue
         if row >= 0:
-            problems.add("images listed again, taken as one with the first", f"{found.path}, {name}")
+            problems.add("[image|images] listed again, taken as one with the first", f"{found.path}, {name}")
         else:
             row = row_of_name[name] = len(images.names)
             images.names.append(name)
@@ -105,12 +110,12 @@ def classes_of(found: CocoFile, problems: Problems, notes: list[str]) -> FileCla
     classes = FileClasses(np.empty(0, dtype=np.int64), [])
     index_of_id, id_of_name = dict[int, int](), dict[str, Any]()
     if count := found.broken["annotations"]:
-        problems.add("annotations without image_id, left out", str(found.path), count)
+        problems.add("[annotation|annotations] without image_id, left out", str(found.path), count)
     for category in found.categories:
         number = found.number_of("category", category.get("id")) if isinstance(category, dict) else -1
         if number < 0 or number in index_of_id:
             what = "without an id" if number < 0 else "with the id of another category"
-            problems.add(f"categories {what}, left out", f"{found.path}, {str(category)[:60]}")
+            problems.add(f"[category|categories] {what}, left out", f"{found.path}, {str(category)[:60]}")
             continue
         name = same_text(str(category.get("name") or category["id"]).strip())
         if name in id_of_name:

@@ -12,26 +12,31 @@ import numpy as np
 import numpy.typing as npt
 
 from src.data.table import string_column
+from src.settings.plurals import agreeing
 
 NO_NUMBER = -1  # of a finding about a whole image
 SHOWN = 3  # of each kind, in a note
 SHOWN_IN_ERROR = 10
 Facts = dict[str, tuple[str, str, str]]
 
-# What can be found: (severity, what the log says, what becomes of it), the most serious first. Errors stop with
-# data.on_error=fail. What is not_read is told by the reader of the format, who also stops.
+# What can be found: (severity, what the log says of one or several, what becomes of it), the most serious first. Errors
+# stop with data.on_error=fail. What is not_read is told by the reader of the format, who also stops.
 BOX_KINDS: Facts = {
-    "not_read": ("error", "places in annotation files cannot be understood", "left out"),
-    "image_missing": ("error", "images that annotations name are not there", "left out"),
-    "no_class": ("error", "boxes have a class without a name", "dropped"),
-    "not_a_number": ("error", "boxes have coordinates that are no numbers", "dropped"),
-    "no_size": ("error", "boxes have no width or no height", "dropped"),
-    "outside": ("error", "boxes lie outside their image", "dropped"),
-    "no_image_size": ("error", "boxes are in images that cannot be read, and whose size is not stated", "dropped"),
-    "image_unreadable": ("error", "images cannot be read", "kept, and skipped by whoever reads them"),
-    "swapped": ("warning", "boxes have swapped corners", "swapped back"),
-    "beyond": ("warning", "boxes reach beyond their image", "cut at its edge"),
-    "too_small": ("warning", "boxes have a side under 1 pixel at the network's size", "dropped"),
+    "not_read": ("error", "[place|places] in annotation files cannot be understood", "left out"),
+    "image_missing": ("error", "[image|images] named by annotations [is|are] not there", "left out"),
+    "no_class": ("error", "[box has|boxes have] a class without a name", "dropped"),
+    "not_a_number": ("error", "[box has|boxes have] coordinates that are no numbers", "dropped"),
+    "no_size": ("error", "[box has|boxes have] no width or no height", "dropped"),
+    "outside": ("error", "[box lies outside its|boxes lie outside their] image", "dropped"),
+    "no_image_size": (
+        "error",
+        "[box is in an image|boxes are in images] that cannot be read, and whose size is not stated",
+        "dropped",
+    ),
+    "image_unreadable": ("error", "[image|images] cannot be read", "kept, and skipped by whoever reads them"),
+    "swapped": ("warning", "[box has|boxes have] swapped corners", "swapped back"),
+    "beyond": ("warning", "[box reaches beyond its|boxes reach beyond their] image", "cut at its edge"),
+    "too_small": ("warning", "[box has|boxes have] a side under 1 pixel at the network's size", "dropped"),
 }
 
 
@@ -99,14 +104,16 @@ class ReadFindings:
             if (count := counts[kind]) and kind != "not_read":
                 first = np.flatnonzero(self.kinds == kind)[:SHOWN].tolist()
                 shown = "; ".join(str(self.at(place)) for place in first)
-                notes.append(f"{count:,} {what} ({outcome}): {shown}{'; ...' if count > SHOWN else '.'}")
+                notes.append(
+                    f"{count:,} {agreeing(count, what)} ({outcome}): {shown}{'; ...' if count > SHOWN else '.'}"
+                )
         return notes
 
     def errors(self) -> str:
         """What data.on_error=fail stops for, with the first few of it; an empty text if there is nothing."""
         errors = [kind for kind, (severity, *_) in self.facts.items() if severity == "error" and kind != "not_read"]
         counts = self.counts()
-        said = [f"{counts[kind]:,} {self.facts[kind][1]}" for kind in errors if counts[kind]]
+        said = [f"{counts[kind]:,} {agreeing(counts[kind], self.facts[kind][1])}" for kind in errors if counts[kind]]
         if not said:
             return ""
         places = [place for kind in errors for place in np.flatnonzero(self.kinds == kind)[:SHOWN_IN_ERROR].tolist()]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from src.files.printable import printable
 from src.settings.errors import ConfigError
+from src.settings.plurals import agreeing
 
 SHOWN = 3  # places of each kind in a message
 LISTED = 10_000  # places of each kind that are kept
@@ -20,7 +21,7 @@ class Problems:
         self.places: dict[str, list[str]] = {}
 
     def add(self, kind: str, place: str, count: int = 1) -> None:
-        """`kind` says in the plural what is left out, `place` where one of them stands."""
+        """`kind` says what is left out, as `agreeing` takes it; `place` where one of them stands."""
         self.counts[kind] += count
         places = self.places.setdefault(kind, [])
         if len(places) < LISTED:
@@ -28,12 +29,18 @@ class Problems:
 
     def found(self) -> list[tuple[str, str]]:
         """What is left out, and where it stands: for each of the places that are kept."""
-        return [(kind, place) for kind, places in self.places.items() for place in places]
+        kinds = {kind: self.said(kind) for kind in self.places}
+        return [(kinds[kind], place) for kind, places in self.places.items() for place in places]
+
+    def said(self, kind: str) -> str:
+        """The same in the notes and in what is found, by which the check leaves these notes out."""
+        return agreeing(self.counts[kind], kind)
 
     def notes(self) -> list[str]:
         """A line for each kind. Raises ConfigError with all of them if there are any, and on_error is fail."""
         lines = [
-            f"{count:,} {kind}: {printable('; '.join(self.places[kind][:SHOWN]))}" + ("; ..." if count > SHOWN else "")
+            f"{count:,} {self.said(kind)}: {printable('; '.join(self.places[kind][:SHOWN]))}"
+            + ("; ..." if count > SHOWN else "")
             for kind, count in self.counts.items()
         ]
         if lines and self.on_error == "fail":

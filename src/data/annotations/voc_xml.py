@@ -70,10 +70,13 @@ def read_file(path: str, problems: Problems) -> VocFile | None:
             found = parse(file.read())
     except (OSError, ValueError) as error:
         reason = error.strerror or error if isinstance(error, OSError) else error
-        problems.add("xml files that cannot be read, left out with their images", f"{path}: {reason}")
+        problems.add(
+            "xml [file|files] that cannot be read, left out with [its image|their images]",
+            f"{path}: {reason}",
+        )
         return None
     for what in found.broken:
-        problems.add("objects without a name or a box of numbers, left out", f"{path}, {what}")
+        problems.add("[object|objects] without a name or a box of numbers, left out", f"{path}, {what}")
     return found
 
 

@@ -22,7 +22,9 @@ class LabelLines:
         try:
             text = decoded(content)
         except UnicodeError:
-            self.problems.add("label files that are no text in UTF-8, and whose boxes are left out", place)
+            self.problems.add(
+                "label [file that is|files that are] no text in UTF-8, and whose boxes are left out", place
+            )
             return
         for number, line in enumerate(text.splitlines(), start=1):
             words = line.split()
@@ -35,7 +37,7 @@ class LabelLines:
                 box, polygons = self.box_of(values)
             except ValueError:
                 self.problems.add(
-                    "lines of label files that are no class id with a box or polygon, left out",
+                    "[line|lines] of label files that [is|are] no class id with a box or polygon, left out",
                     f"{place}, line {number}: '{line.strip()[:40]}'",
                 )
                 continue
@@ -47,8 +49,10 @@ class LabelLines:
             0 <= class_id < LARGEST if self.ids is None else class_id in self.ids
         )  # not for infinity and NaN
         if not known:
-            what = "that data.yaml does not name" if self.ids is not None else "that are none"
-            self.problems.add(f"boxes with class ids {what}, left out", f"{place}: class {class_id:g}")
+            what = "that data.yaml does not name" if self.ids is not None else "that [is|are] none"
+            self.problems.add(
+                f"[box with a class id|boxes with class ids] {what}, left out", f"{place}: class {class_id:g}"
+            )
         return known
 
     def box_of(self, values: list[float]) -> tuple[tuple[float, ...], list[list[float]]]:
@@ -64,13 +68,13 @@ class LabelLines:
         if count < FOUR:
             raise ValueError("too few numbers")
         if self.keypoints:
-            self.extras["boxes have keypoints, which are not read"] += 1
+            self.extras["[box has|boxes have] keypoints, which are not read"] += 1
             return tuple(values[:FOUR]), []
         if count % 2:
-            self.extras["lines end with a number more, read as a network's score and ignored"] += 1
+            self.extras["[line ends|lines end] with a number more, read as a network's score and ignored"] += 1
         if count == FOUR + 1:
             return tuple(values[:FOUR]), []
-        self.extras["objects are polygons: the box is the one around them"] += 1
+        self.extras["[object is a polygon|objects are polygons]: the box is the one around it"] += 1
         xs, ys = values[: count // 2 * 2 : 2], values[1::2]
         left, right, top, bottom = min(xs), max(xs), min(ys), max(ys)
         polygons = [values] if all(map(math.isfinite, values)) else []

@@ -13,7 +13,7 @@ from src.data.annotations.yolo_lines import LabelLines
 from src.data.annotations.yolo_yaml import YoloSettings, find_names, find_yaml, read_settings
 from src.data.folders.split_names import listed, same_text
 from src.settings.errors import ConfigError
-from src.settings.plurals import number_of
+from src.settings.plurals import agreeing, number_of
 
 
 def read_yolo(
@@ -35,7 +35,7 @@ def read_yolo(
     ids = None if settings.names is None else set(settings.names)
     lines = LabelLines(columns, ids, settings.keypoints, problems)
     notes = settings.notes + images.notes + read_labels(root, images, lines, needs_labels)
-    notes += [f"{count:,} {what}." for what, count in lines.extras.items()]
+    notes += [f"{count:,} {agreeing(count, what)}." for what, count in lines.extras.items()]
     names, class_of_id = classes(columns, settings, notes)
     if not columns.image_M:
         raise ConfigError(
@@ -83,7 +83,7 @@ def read_labels(root: Path, images: YoloImages, lines: LabelLines, needs_labels:
             with open(path, "rb") as file:  # noqa: PTH123 - Path.open takes twice as long
                 content = file.read()
         except OSError as error:
-            lines.problems.add("label files that cannot be read", f"{path}: {error.strerror or error}")
+            lines.problems.add("label [file|files] that cannot be read", f"{path}: {error.strerror or error}")
             continue
         empty += not content.strip()
         lines.add(content, path)

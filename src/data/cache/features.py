@@ -21,6 +21,7 @@ from src.data.samplers import Draw
 from src.data.table import ImageTable
 from src.data.targets import Rows
 from src.settings.errors import ConfigError
+from src.settings.plurals import number_of
 
 BatchesOfView = Callable[[int], Iterable[Batch]]  # of the images of all rows
 DTYPES = {str(dtype): dtype for dtype in (torch.float32, torch.float16, torch.bfloat16, torch.float64)}
@@ -98,7 +99,7 @@ def cached_features(
     """
     name = entry_name("features", table.content_stamp(rows), *settings, network.frozen_fingerprint())
     times = f" x {views} views" if views > 1 else ""
-    what = f"what the frozen network makes of {len(rows):,} images{times}"
+    what = f"what the frozen network makes of {number_of(len(rows), 'image')}{times}"
     fill = partial(fill_features, table, rows, views, batches_of_view, network)
     find_outdated = partial(readable_by_now, table, rows, needed_px, reasons_in)
     return FeatureCache(*plan.open(name, what, fill, find_outdated, trainer))

@@ -12,6 +12,7 @@ from src.data.checking.look import Facts
 from src.data.checking.target_check import TargetCheck
 from src.data.module import ImageDataModule
 from src.data.table import ImageTable
+from src.settings.plurals import number_of
 
 MAX_DROPPED_BOXES = 0.02  # of all boxes: more is most often a wrong format, or sizes of other images
 DROPPED = [
@@ -41,8 +42,9 @@ def too_many_dropped(targets: Boxes, counts: Counter[str]) -> list[str]:
     unread = []
     if counts["not_read"] > MAX_UNREADABLE * len(targets):
         unread = [
-            f"{counts['not_read']:,} places in the annotations of {len(targets):,} images cannot be understood; the "
-            f"limit is {MAX_UNREADABLE:.0%} of the images: are the files whole, and in the right format (data=...)?"
+            f"{number_of(counts['not_read'], 'place')} in the annotations of {number_of(len(targets), 'image')} cannot "
+            f"be understood; the limit is {MAX_UNREADABLE:.0%} of the images: are the files whole, and in the right "
+            "format (data=...)?"
         ]
     dropped = sum(counts[kind] for kind in DROPPED)
     every = dropped + len(targets.boxes_xyxy)

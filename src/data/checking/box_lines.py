@@ -16,6 +16,7 @@ from src.data.checking.boxes import SMALL_PX
 from src.data.table import ImageTable
 from src.data.targets import Rows
 from src.models.preprocessing import Preprocessing
+from src.settings.plurals import number_of
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class BoxCounts:
         if not total:
             return
         low, middle, high = np.quantile(self.count_N, (0, 0.5, 1))
-        empty = f"; {int((self.count_N == 0).sum()):,} images have none" if low == 0 else ""
+        empty = f"; {number_of(int((self.count_N == 0).sum()), 'image has', 'images have')} none" if low == 0 else ""
         yield f"{'boxes an image':{width}s} {low:.0f} to {high:.0f}, median {middle:g}{empty}"
         where = f"pixels, in images of {self.size_px}"
         low, middle, high = np.quantile(self.shorter_M, (0, 0.5, 1))

@@ -15,26 +15,29 @@ FEW_IMAGES = 10  # readable training images of a class below which it is listed
 # interrupted download.
 MAX_UNREADABLE = 0.02
 
-# What can be found: (severity, one line about it), the most serious first.
+# What can be found: (severity, one line about it, of one or several), the most serious first.
 IN_ANY_DATA = {
-    "wrong_level": ("error", "names of splits among the classes"),
-    "class_without_training": ("error", "classes without a readable training image"),
-    "leak": ("error", "val or test images that are in another split too"),
-    "near_leak": ("error", "val or test images that nearly are in another split too"),
+    "wrong_level": ("error", "[name of a split|names of splits] among the classes"),
+    "class_without_training": ("error", "[class|classes] without a readable training image"),
+    "leak": ("error", "val or test [image that is|images that are] in another split too"),
+    "near_leak": ("error", "val or test [image that nearly is|images that nearly are] in another split too"),
     "label_conflict": ("error", "the same image under two labels"),
-    "missing": ("error", "files that do not exist"),
-    "empty": ("error", "files of 0 bytes"),
-    "unreadable": ("error", "files that cannot be decoded"),
+    "missing": ("error", "[file that does|files that do] not exist"),
+    "empty": ("error", "[file|files] of 0 bytes"),
+    "unreadable": ("error", "[file|files] that cannot be decoded"),
     "near_label_conflict": ("warning", "nearly the same image under two labels"),
     "duplicate": ("warning", "the same image twice in one split"),
-    "few_images": ("warning", f"classes with fewer than {FEW_IMAGES} training images"),
-    "class_not_measured": ("warning", "classes without a readable image in val or test"),
-    "alike_names": ("warning", "classes whose names differ only in capital letters or blanks"),
-    "same_subfolders": ("warning", "subfolders that every class has"),
-    "constant_target": ("warning", "targets that are the same number for every training image"),
+    "few_images": ("warning", f"[class|classes] with fewer than {FEW_IMAGES} training images"),
+    "class_not_measured": ("warning", "[class|classes] without a readable image in val or test"),
+    "alike_names": (
+        "warning",
+        "[class|classes] called like another but for capital letters or blanks",
+    ),
+    "same_subfolders": ("warning", "[subfolder|subfolders] that every class has"),
+    "constant_target": ("warning", "[target that is|targets that are] the same number for every training image"),
     "imbalance": ("warning", "classes of very different size"),
-    "tiny": ("warning", "very small images"),
-    "wrong_extension": ("note", "files whose name promises another format"),
+    "tiny": ("warning", "very small [image|images]"),
+    "wrong_extension": ("note", "[file|files] whose name promises another format"),
     "near_duplicate": ("note", "nearly the same image twice in one split"),
 }
 # What reading annotations finds that is found in any data: it has the same name.
@@ -45,14 +48,14 @@ IN_ANNOTATIONS = {
     if kind not in OF_READING
 }
 IN_BOXES = {
-    "same_box_other_class": ("warning", "boxes that are there under another class too"),
-    "same_box": ("warning", "boxes that are there twice"),
-    "small_objects": ("warning", "classes of which many boxes are small for a network"),
-    "no_boxes": ("note", "images without boxes, where few are: are they labelled?"),
+    "same_box_other_class": ("warning", "[box that is|boxes that are] there under another class too"),
+    "same_box": ("warning", "[box that is|boxes that are] there twice"),
+    "small_objects": ("warning", "[class|classes] of which many boxes are small for a network"),
+    "no_boxes": ("note", "[image|images] without boxes, where few are: [is it|are they] labelled?"),
 }
 IN_MASKS = {
-    "few_pixels": ("warning", "classes that hardly any training pixel has"),
-    "mostly_void": ("note", "images of which most is void"),
+    "few_pixels": ("warning", "[class|classes] that hardly any training pixel has"),
+    "mostly_void": ("note", "[image|images] of which most is void"),
 }
 SEVERITIES = ("error", "warning", "note")
 KINDS = dict(

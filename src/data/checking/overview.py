@@ -13,6 +13,7 @@ from src.data.splits import SPLITS
 from src.data.table import ImageTable
 from src.data.targets import Targets
 from src.files.printable import printable
+from src.settings.plurals import agreeing, number_of
 
 EXAMPLES = 3  # shown of each kind
 CLASSES = 20  # shown at most
@@ -28,7 +29,7 @@ def overview_lines(table: ImageTable, facts: Facts, counts_of_targets: TargetCou
     """Images by class and split, sizes, formats; boxes or pixels."""
     splits = {split: table.splits[split] for split in SPLITS if split in table.splits}
     sizes = [len(rows) for rows in splits.values()]
-    yield f"{sum(sizes):,} images, {len(facts.rows):,} readable"
+    yield f"{number_of(sum(sizes), 'image')}, {len(facts.rows):,} readable"
     yield ""
     width = max(12, *(min(len(name), NAME_LENGTH) for name in table.class_names)) + 2
     yield " " * width + "".join(f"{name:>9s}" for name in [*splits, "all"])
@@ -56,7 +57,7 @@ def count_lines(class_names: list[str], counts_SK: npt.NDArray[np.int64], width:
     shown = np.concatenate([order[: CLASSES // 2], order[-CLASSES // 2 :]]) if many else range(len(order))
     for place, k in enumerate(shown):
         if many and place == CLASSES // 2:
-            yield f"... {len(order) - CLASSES} classes between these"
+            yield f"... {number_of(len(order) - CLASSES, 'class', 'classes')} between these"
         numbers = [*counts_SK[:, k], counts_SK[:, k].sum()]
         yield f"{one_line(class_names[k])[:NAME_LENGTH]:{width}s}" + "".join(f"{number:9,d}" for number in numbers)
 
@@ -77,7 +78,7 @@ def finding_lines(table: ImageTable, found: list[Finding]) -> Iterator[str]:
         of_kind = [finding for finding in found if finding.kind == kind]
         if not of_kind:
             continue
-        yield f"{severity:8s}{len(of_kind):7,d}  {what} ({kind})"
+        yield f"{severity:8s}{len(of_kind):7,d}  {agreeing(len(of_kind), what)} ({kind})"
         for finding in of_kind[:EXAMPLES]:
             beside = "" if finding.other is None else f" = {table.paths[finding.other]}"
             name = f"{finding.name(table)}{beside}: ".removeprefix(": ")

@@ -17,7 +17,7 @@ from src.data.table import ImageTable, string_column
 from src.data.targets import Classes
 from src.files.printable import printable
 from src.settings.errors import ConfigError
-from src.settings.plurals import number_of
+from src.settings.plurals import agreeing, number_of
 
 
 class ImageFolderDataModule(ImageDataModule):
@@ -125,10 +125,11 @@ class FoundImages:
     def notes(self) -> list[str]:
         """What people should know about what was read and what was not."""
         notes = [f"{path} has no images: ignored." for path in self.empty] + self.other_files()
-        if self.no_text:
+        if count := len(self.no_text):
             notes.append(
-                f"{self.folder}: {len(self.no_text)} images are left out, since their names are not UTF-8: "
-                f"{listed(self.no_text)}. Rename them to use them."
+                f"{self.folder}: {number_of(count, 'image is', 'images are')} left out, since "
+                f"{agreeing(count, '[its name is|their names are]')} not UTF-8: {listed(self.no_text)}. Rename "
+                f"{agreeing(count, '[it to use it|them to use them]')}."
             )
         for name, folders in self.spellings.items():
             if len(folders) > 1:

@@ -28,6 +28,7 @@ from src.data.targets import Rows
 from src.evaluation.pixels.confusion import VOID
 from src.files.printable import printable
 from src.settings.errors import ConfigError
+from src.settings.plurals import number_of
 
 LISTED_VALUES = 20  # without a name
 
@@ -158,11 +159,11 @@ def unnamed(found: ScannedMasks, meaning: Meaning) -> MaskFindings:
     for place in places[np.argsort(-shares_V[places], kind="stable")][:LISTED_VALUES].tolist():
         images = found.image_R[places_R == place]
         value, share = text_of(int(meaning.codes[place])), percent(shares_V[place])
-        detail = f"{value}: {share} of all pixels, in {len(images):,} masks"
+        detail = f"{value}: {share} of all pixels, in {number_of(len(images), 'mask')}"
         path, mask = str(found.paths[images[0]]), str(found.masks[images[0]])
         findings.append(BoxFinding("value_without_name", path, mask, NO_NUMBER, detail))
     if (total := float(shares_V[places].sum())) > MOST_UNNAMED or len(places) > LISTED_VALUES:
-        detail = f"{len(places):,} values on {percent(total)} of all pixels"
+        detail = f"{number_of(len(places), 'value')} on {percent(total)} of all pixels"
         kind = "many_without_name" if total > MOST_UNNAMED else "value_without_name"
         findings.append(BoxFinding(kind, "", "", NO_NUMBER, detail))
     return MaskFindings.of(findings)

@@ -60,8 +60,8 @@ def by_name(root: Path, mask_suffix: str | None, notes: list[str]) -> tuple[list
         return images, masks
     if images and untold:
         notes.append(
-            f"{len(untold):,} images lie in folders that are neither called like one of images nor like one of masks, "
-            f"and are left out: {listed(place.path for place in untold)}."
+            f"{number_of(len(untold), 'image is', 'images are')} left out, in folders that are neither called like one "
+            f"of images nor like one of masks: {listed(place.path for place in untold)}."
         )
     return images or untold, masks
 

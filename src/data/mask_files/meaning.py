@@ -16,7 +16,7 @@ from src.evaluation.pixels.confusion import VOID
 from src.settings.errors import ConfigError
 
 BINARY = {0: GROUND, FULL: "foreground"}
-LISTED_VALUES = 300  # in the log
+LISTED_VALUES = 20  # in messages
 MOST_NAMELESS = 0.5  # share of all pixels from which a table is not that of these masks
 # Of masks of two values without a table: so many values between them, on so small a share of the pixels, are edges that
 # were smeared, by resizing or by a JPEG.
@@ -155,12 +155,14 @@ def told_some(codes: list[int], shares: dict[int, float]) -> str:
 
 
 def told(shares: dict[int, float], names: dict[int, str], void: set[int]) -> str:
-    """Each value with its name and its share of all pixels."""
-    texts = []
-    for code, share in list(shares.items())[:LISTED_VALUES]:
+    """The first values, each with its name and its share of all pixels, and 255 where it is void."""
+    texts = list[str]()
+    for place, (code, share) in enumerate(shares.items()):
+        if place >= LISTED_VALUES and (code != VOID_VALUE or code not in void):
+            continue
         name = names.get(code)
         called = f" ({name})" if name not in (None, str(code)) else ""
         meaning = ", void" if code in void else "" if name is not None else ", no name"
         texts.append(f"{text_of(code)}{called} {percent(share)}{meaning}")
     more = len(shares) - len(texts)
-    return "; ".join(texts) + (f"; {more:,} more" if more else "")
+    return "; ".join(texts) + (f"; and {more:,} more" if more else "")

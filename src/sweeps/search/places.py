@@ -21,8 +21,8 @@ def places_for(settings: SearchSettings, plan: Plan, gpus: list[str]) -> int:
     places = settings.jobs or max(1, len(gpus) // each)
     if each > 1 and places * each > len(gpus):
         raise ConfigError(
-            f"search.jobs={places} trials at a time with trainer.devices={plan.devices} each need {places * each} "
-            f"GPUs, and there are {len(gpus)}: lower one of the two."
+            f"search.jobs={places} with trainer.devices={plan.devices} for each trial needs {places * each} GPUs, and "
+            f"there are {len(gpus)}: lower one of the two."
         )
     return places
 

@@ -24,7 +24,6 @@ from src.runs.record import RunRecord
 
 PANEL_PX, GAP_PX = 240, 4  # longer side of an image and of what is drawn beside it
 SHOWN, COLUMNS, CELL_PX = 16, 4, 320  # images of a figure
-MOST_IN_LEGEND = 24  # classes
 
 
 class Answering(Protocol):
@@ -82,7 +81,7 @@ def classes_in(masks: Iterable[Mask], class_names: list[str]) -> list[tuple[int,
     """Ids and names of those that are there, the commonest first; and void."""
     counts = sum((np.bincount(mask.reshape(-1), minlength=VOID + 1) for mask in masks), np.zeros(VOID + 1, np.int64))
     there = [k for k in np.argsort(-counts, kind="stable").tolist() if counts[k]]
-    return [(k, "void" if k == VOID else class_names[k]) for k in there][:MOST_IN_LEGEND]
+    return [(k, "void" if k == VOID else class_names[k]) for k in there]
 
 
 def draw_some(task: Answering, table: ImageTable, evidence: Evidence) -> Image.Image:

@@ -19,7 +19,6 @@ from src.reports.drawing import enlarged
 from src.reports.drawn_masks import color_of_class, draw_mask, palette_image, with_legend
 
 SHOWN_SHARE = 0.005  # classes of fewer pixels are left out of the words
-MOST_IN_LEGEND = 24  # classes
 
 
 def column_of(name: str) -> str:
@@ -103,8 +102,7 @@ class SegmentationPrediction(Prediction):
         assert self.mask is not None
         larger, factor = enlarged(image)
         drawn = draw_mask(larger, self.mask.repeat(factor, axis=0).repeat(factor, axis=1))
-        there = [(k, name) for k, name in self.by_share if self.pixels[k]]
-        return with_legend(drawn, there[:MOST_IN_LEGEND])
+        return with_legend(drawn, [(k, name) for k, name in self.by_share if self.pixels[k]])
 
     def as_mask(self) -> Image.Image:
         assert self.mask is not None

@@ -20,6 +20,7 @@ from src.data.module import ImageDataModule
 from src.files.csv_files import write_csv_file
 from src.reports.charts import draw_range_test
 from src.settings.errors import ConfigError
+from src.settings.plurals import number_of
 from src.settings.processes import one_process_only
 from src.training.task import FineTuneTask
 from src.training.tuning.rehearsal import optimizer_and_scaler, rehearsal, report_dir, step, training_batches
@@ -53,7 +54,7 @@ def find_rate(task: FineTuneTask, datamodule: ImageDataModule, trainer: Trainer)
     write_csv_file(report / f"lr_find_{name}.csv", ["lr", "loss", "smoothed"], rows)
     title = f"Phase {task.phase_index + 1} (train: {phase.train}): {why}"
     draw_range_test(rates, losses, smoothed, given, found, title).save(report / f"lr_find_{name}.png")
-    what = f"lr_find: {len(losses)} steps in {time.perf_counter() - start:.0f} s"
+    what = f"lr_find: {number_of(len(losses), 'step')} in {time.perf_counter() - start:.0f} s"
     if found is None:
         log.warning("%s. %s: the rate of this phase stays %g.", what, why, given)
         return None

@@ -123,7 +123,7 @@ def test_folders_of_images(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("annotations", "more", "text"),
     [
-        ([box(5, id=3)], {}, "1 annotations of images that the file does not list.*annotation 3, image_id 5"),
+        ([box(5, id=3)], {}, "1 annotation of images that the file does not list.*annotation 3, image_id 5"),
         ([box(category="cat", id=3)], {}, "categories that the file does not list.*annotation 3, category_id cat"),
         ([box(None)], {}, "image_id none"),
         ([box(bbox=[1, 2, 3])], {}, "without a bbox of four numbers"),
@@ -132,8 +132,8 @@ def test_folders_of_images(tmp_path: Path) -> None:
         (["x", 5], {}, "2 annotations without image_id"),
         ([], {"images": [*IMAGES, {"id": 7, "file_name": "c.jpg"}]}, "the id of another image, left out.*c.jpg"),
         ([], {"images": [*IMAGES, {"id": 12, "file_name": "a.jpg"}]}, "listed again, taken as one"),
-        ([], {"images": [*IMAGES, {"id": 12}, {"file_name": ""}]}, "images without file_name"),
-        ([], {"categories": [*CATEGORIES, {"id": 18, "name": "cat"}, "x"]}, "categories with the id of another"),
+        ([], {"images": [*IMAGES, {"id": 12}, {"file_name": ""}]}, "image without file_name"),
+        ([], {"categories": [*CATEGORIES, {"id": 18, "name": "cat"}, "x"]}, "category with the id of another"),
     ],
 )  # fmt: skip
 def test_mistakes_are_counted_or_refused(tmp_path: Path, annotations: list[Any], more: Any, text: str) -> None:
@@ -168,8 +168,8 @@ RLE = {"size": [4, 5], "counts": [5, 2, 2, 2, 9]}
             "CVAT writes each mask so",
         ),
         ([box(iscrowd=1, segmentation=RLE), box(iscrowd=1, segmentation=RLE), box()], 0, "most of the file's"),
-        ([box(iscrowd=1, segmentation=RLE), box(), box()], 1, "1 annotations are crowds"),
-        ([box(iscrowd="1"), box(), box(iscrowd=None)], 1, "1 annotations are crowds"),
+        ([box(iscrowd=1, segmentation=RLE), box(), box()], 1, "1 annotation is a crowd"),
+        ([box(iscrowd="1"), box(), box(iscrowd=None)], 1, "1 annotation is a crowd"),
     ],
 )
 def test_crowds(tmp_path: Path, annotations: list[Any], crowds: int, text: str) -> None:

@@ -150,7 +150,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, content: bytes, text: str) ->
     put(tmp_path / "Annotations/a.xml", obj())
     (tmp_path / "Annotations/b.xml").write_bytes(content)
     raw = read_voc(tmp_path)
-    assert raw.images.tolist() == ["a.jpg"] and any("1 xml files that cannot be read" in note for note in raw.notes)
+    assert raw.images.tolist() == ["a.jpg"] and any("1 xml file that cannot be read" in note for note in raw.notes)
     with pytest.raises(ConfigError, match=f"b.xml: .*({text})"):
         read_voc(tmp_path, on_error="fail")
 
@@ -165,7 +165,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, content: bytes, text: str) ->
 def test_broken_objects(tmp_path: Path, broken: str) -> None:
     put(tmp_path / "Annotations/a.xml", obj(), broken)
     assert len(read_voc(tmp_path).class_M) == 1
-    with pytest.raises(ConfigError, match=r"1 objects without a name or a box.*a.xml, object 2"):
+    with pytest.raises(ConfigError, match=r"1 object without a name or a box.*a.xml, object 2"):
         read_voc(tmp_path, on_error="fail")
 
 

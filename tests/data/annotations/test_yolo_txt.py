@@ -48,8 +48,8 @@ def test_columns(tmp_path: Path) -> None:
         ("0\t0.5\t0.5\t0.2\t0.4", [0.5, 0.5, 0.2, 0.4], ""),
         ("0.0 0.5 0.5 0.2 0.4 ", [0.5, 0.5, 0.2, 0.4], ""),
         ("0 0.5 0.5 0.2 0.4 0.97", [0.5, 0.5, 0.2, 0.4], "score and ignored"),
-        ("0 0.25 0.25 0.75 0.25 0.5 0.5", [0.5, 0.375, 0.5, 0.25], "1 objects are polygons"),
-        ("0 0 0 1 0 1 1 0 1", [0.5, 0.5, 1, 1], "1 objects are polygons"),
+        ("0 0.25 0.25 0.75 0.25 0.5 0.5", [0.5, 0.375, 0.5, 0.25], "1 object is a polygon"),
+        ("0 0 0 1 0 1 1 0 1", [0.5, 0.5, 1, 1], "1 object is a polygon"),
         ("0 0 0 1 0 1 1 0 1 0.9", [0.5, 0.5, 1, 1], "score and ignored"),
         ("0 nan 0.5 0.2 0.4", [np.nan, 0.5, 0.2, 0.4], ""),
     ],
@@ -69,7 +69,7 @@ def test_keypoints_are_not_taken_for_polygons(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "text"),
     [
-        ("2 0.5 0.5 0.2 0.4", "1 boxes with class ids that data.yaml does not name.*a.txt, line 2: class 2"),
+        ("2 0.5 0.5 0.2 0.4", "1 box with a class id that data.yaml does not name.*a.txt, line 2: class 2"),
         ("-1 0.5 0.5 0.2 0.4", "class -1"),
         ("0.5 0.5 0.5 0.2 0.4", "class 0.5"),
         ("inf 0.5 0.5 0.2 0.4", "class inf"),

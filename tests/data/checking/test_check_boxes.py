@@ -97,10 +97,10 @@ def test_every_planted_mistake_is_found_once(check: Check, tmp_path: Path) -> No
     assert double["detail"] == "dog, and the same box is cat (IoU 1.00); the other is object 1"
     assert double["file"] == str(root / "labels/train/1.txt")
     assert by_kind["too_small"]["detail"] == "cat, 0.64 x 192 pixels at the network's size of 640"
-    assert by_kind["not_read"]["detail"] == "boxes with class ids that data.yaml does not name, left out"
+    assert by_kind["not_read"]["detail"] == "box with a class id that data.yaml does not name, left out"
     for kind in by_kind:  # what reading found is said once, and not in a note too
         assert len(re.findall(rf"\({kind}\)$", answer.out, re.M)) == 1
-    for words in ("outside their image", "no width or no height", "no numbers", "boxes with class ids"):
+    for words in ("outside its image", "no width or no height", "no numbers", "box with a class id"):
         assert answer.out.count(words) == 1, words
 
 

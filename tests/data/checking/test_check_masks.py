@@ -80,7 +80,7 @@ def test_everything_that_is_wrong_with_masks(check: Check, tmp_path: Path) -> No
         ("empty", "images/train/7.png"),
     }  # fmt: skip
     of = {row["kind"]: row for row in rows}
-    assert of["value_without_name"]["detail"].startswith("77: 0.0012 % of all pixels, in 1 masks")
+    assert of["value_without_name"]["detail"].startswith("77: 0.0012 % of all pixels, in 1 mask")
     assert of["mask_lossy"]["file"] == "masks/train/2.png" and of["mask_lossy"]["severity"] == "error"
     assert answer.status == 2 and "3 of 50 masks cannot be used (mask_unreadable 1" in answer.out
 

@@ -93,7 +93,7 @@ def test_what_is_wrong_is_told_with_file_and_object(root: Path) -> None:
     data = Given(root, objects() + broken)
     found = boxes_of(data)
     assert found.boxes_xyxy[found.of(7)].tolist() == [[1, 2, 11, 12], [5, 5, 9, 9], [30, 5, 40, 9]]
-    assert "1 boxes have no width or no height (dropped): boxes.json, object 112 (7.png: xyxy 5 5 5 9 in 40 x 30)." in (
+    assert "1 box has no width or no height (dropped): boxes.json, object 112 (7.png: xyxy 5 5 5 9 in 40 x 30)." in (
         notes_of(data)
     )
     assert [(f.kind, f.image, f.number, BOX_KINDS[f.kind][0]) for f in data.findings or ()] == [
@@ -105,9 +105,9 @@ def test_what_is_wrong_is_told_with_file_and_object(root: Path) -> None:
 def test_fail_stops_for_what_cannot_be_repaired(root: Path) -> None:
     repairable: list[Object] = [(7, [9, 9, 5, 5], "cat")]
     assert len(boxes_of(Given(root, objects() + repairable, on_error="fail")).boxes_xyxy) == 13
-    with pytest.raises(ConfigError, match=r"1 boxes have no width.*\n.*object 112 .*\n.*data.on_error=skip"):
+    with pytest.raises(ConfigError, match=r"1 box has no width.*\n.*object 112 .*\n.*data.on_error=skip"):
         Given(root, [*objects(), (7, [5, 5, 5, 9], "cat")], on_error="fail").scan()
-    with pytest.raises(ConfigError, match=r"1 images that annotations name are not there:\n  boxes.json \(no.png\)"):
+    with pytest.raises(ConfigError, match=r"1 image named by annotations is not there:\n  boxes.json \(no.png\)"):
         Given(root, objects(), {"images": [*(f"{i}.png" for i in range(7)), "no.png"]}, on_error="fail").scan()
 
 
@@ -115,7 +115,7 @@ def test_missing_images_go_with_their_boxes(root: Path) -> None:
     data = Given(root, objects(), {"images": ["no.png", *(f"{i}.png" for i in range(1, 8))]})
     assert len(data.table) == 7 and len(boxes_of(data).boxes_xyxy) == 10
     assert boxes_of(data).boxes_xyxy[boxes_of(data).of(0)].tolist() == [[1, 2, 11, 12]]
-    assert "1 images that annotations name are not there (left out): boxes.json (no.png)." in notes_of(data)
+    assert "1 image named by annotations is not there (left out): boxes.json (no.png)." in notes_of(data)
     with pytest.raises(ConfigError, match=r"none of the 8 images that the annotations name is there, e\.g\. 'x0'"):
         Given(root, objects(), {"images": [f"x{i}" for i in range(8)]}).scan()
 
@@ -125,7 +125,7 @@ def test_unreadable_images_stay_for_whoever_lists_them(root: Path) -> None:
     stated = np.full((8, 2), (40, 30), dtype=np.int32)
     data = Given(root, objects(), {"stated_wh": stated})
     assert len(data.table) == 8 and boxes_of(data).values[6].tolist()[1:] == [2, 40, 30]
-    assert "1 images cannot be read" in notes_of(data)
+    assert "1 image cannot be read" in notes_of(data)
     unstated = Given(root, objects())
     assert boxes_of(unstated).values[6].tolist()[1:] == [0, 1, 1]
     assert unstated.findings.counts() == {"image_unreadable": 1, "no_image_size": 2}
@@ -164,7 +164,7 @@ def test_given_splits_and_groups(root: Path) -> None:
 
 
 def test_there_must_be_a_box_to_train_on(root: Path) -> None:
-    with pytest.raises(ConfigError, match=r"none of the 8 images has a box that can be used\. 1 boxes have no width"):
+    with pytest.raises(ConfigError, match=r"none of the 8 images has a box that can be used\. 1 box has no width"):
         Given(root, [(0, [1, 1, 1, 5], "cat")]).scan()
     with pytest.raises(ConfigError, match="no image to train on has a box"):
         Given(root, [(0, [1, 1, 9, 5], "cat")], {"splits": ["val", *["train"] * 7]}).scan()

@@ -58,6 +58,15 @@ def test_grey_masks_are_called_by_their_values(tmp_path: Path) -> None:
     assert "Values of the masks: 0 " in notes_of(module) and {"train", "val", "test"} == set(module.table.splits)
 
 
+def test_of_many_values_the_first_are_told_and_255(tmp_path: Path) -> None:
+    values = np.append(np.arange(119), 255).astype(np.uint8)
+    notes = notes_of(
+        data(write_masks(tmp_path, as_file=lambda mask_HW: Image.fromarray(np.resize(values, mask_HW.shape))))
+    )
+    told = next(line for line in notes.splitlines() if line.startswith("Values of the masks: "))
+    assert told.count(" %") == 21 and "; 19 0.9 %; 255 0.8 %, void; and 99 more." in told
+
+
 MODES: dict[str, tuple[Callable[[Mask], Image.Image], list[str], str]] = {
     "P": (with_palette, ["0", "1", "2"], ""),
     "I;16": (sixteen_bits, ["0", "300", "600"], ""),
@@ -137,8 +146,8 @@ def test_values_without_a_name_are_void(tmp_path: Path) -> None:
     module = data(tmp_path)
     found = masks_of(module)
     assert found.names == ["ground", "road"] and np.array_equal(found.mask(0) == VOID, mask_of(0) == 2)
-    assert "1 values of masks have no name (void" in notes_of(module) and "2: 8" in notes_of(module)
-    with pytest.raises(ConfigError, match=r"on_error=fail\): 1 values of masks have no name"):
+    assert "1 value of masks has no name (void" in notes_of(module) and "2: 8" in notes_of(module)
+    with pytest.raises(ConfigError, match=r"on_error=fail\): 1 value of masks has no name"):
         _ = data(tmp_path, on_error="fail").table
     (tmp_path / "classes.yaml").write_text("road: 1\ncar: 2\n")
     with pytest.raises(ConfigError, match=r"has no name for values on 8\d.\d % of the pixels"):
@@ -212,7 +221,7 @@ def test_what_is_wrong_with_files(tmp_path: Path) -> None:
     details = " ".join(one.detail for one in findings)
     assert "the file has 0 bytes" in details and "30 x 30 pixels, and the image has 48 x 36" in details
     assert module.table.paths.tolist() == [f"images/{number:02d}.png" for number in (4, 7, 8, 9, 10, 11)]
-    assert "1 images have no mask (left out): images/01.png" in notes_of(module)
+    assert "1 image has no mask (left out): images/01.png" in notes_of(module)
     assert np.array_equal(masks_of(module).mask(0), mask_of(4))
     with pytest.raises(ConfigError, match="on_error=fail"):
         _ = data(tmp_path, on_error="fail").table
@@ -305,7 +314,7 @@ def test_a_table_of_images_and_masks(tmp_path: Path) -> None:
     module = data(None, file=str(tmp_path / "list.csv"))
     assert [len(module.table.splits[name]) for name in ("train", "val")] == [9, 2]
     assert module.table.groups_N is not None and len(np.unique(module.table.groups_N)) == 4
-    assert "1 images have no mask (left out): set/images/11.png: the table names none" in notes_of(module)
+    assert "1 image has no mask (left out): set/images/11.png: the table names none" in notes_of(module)
     assert np.array_equal(masks_of(module).mask(5), mask_of(5))
     (tmp_path / "list.csv").write_text("path,mask\nset/images/00.png,set/masks/00.png\nset/images/00.png,b.png\n")
     with pytest.raises(ConfigError, match="1 row that contradicts an earlier one"):

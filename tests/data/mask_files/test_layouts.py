@@ -112,7 +112,7 @@ def test_what_is_left_out(tmp_path: Path) -> None:
     (root / "masks/00.png").rename(root / "masks/other.png")
     found = found_in(root)
     assert rows(found) == [("images/01.png", "masks/01.png", "")] and found.orphans == ["masks/other.png"]
-    assert any("2 images lie in folders that are neither called like" in note for note in found.notes)
+    assert any("2 images are left out, in folders that are neither called like" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(("pair", "message"), [
