@@ -112,7 +112,7 @@ def test_a_few_problems_are_warnings_only(check: Callable[..., tuple[Answer, Row
     root = make_scenes(tmp_path / "data", per_class=30)
     shutil.copy(root / "train" / "a" / "004.png", root / "train" / "a" / "twice.png")
     (root / "train" / "a" / "empty.png").touch()  # 1 of 82 is below 2 %
-    answer, rows = check("data=folder", f"data.root={root}")
+    answer, rows = check("data=folder", f"data.root={root}", "data.num_workers=0")
     assert kinds(rows) == {"empty": 1, "duplicate": 1}
     assert answer.status == 0
     assert "Go ahead, but see the warnings." in answer.out

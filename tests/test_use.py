@@ -50,6 +50,7 @@ def test_evaluate_on_other_data_by_class_name(colors: Path, elsewhere: Path, com
     """Only one of the classes: its index must be the model's, not its place in the folder."""
     shutil.copytree(colors / "red", elsewhere / "other" / "red")
     arguments = ["ckpt=model.ckpt", "data=folder", "data.root=other", "output=m.json", "accelerator=cpu"]
+    arguments.append("data.num_workers=0")
     answer: Answer = command("evaluate", *arguments)
     assert answer.status == 0, answer.err
     assert json.loads((elsewhere / "m.json").read_text())["all/acc"] > 0.8
@@ -148,7 +149,7 @@ def test_predict_equals_evaluation(colors: Path, colors_run: Run, elsewhere: Pat
 
 def test_predict_a_glob_and_a_file(colors: Path, elsewhere: Path, command) -> None:
     answer: Answer = command(
-        "predict", "ckpt=model.ckpt", f"images='{colors}/*/*.png'", "output=g.csv", "accelerator=cpu"
+        "predict", "ckpt=model.ckpt", f"images='{colors}/*/*.png'", "output=g.csv", "accelerator=cpu", "num_workers=0"
     )
     assert answer.status == 0 and len(rows_of(elsewhere / "g.csv")) == len(list(colors.rglob("*.png")))
     one = next(colors.rglob("*.jpg"))

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,10 @@ PHASE = "phase_"
 
 def package_versions() -> dict[str, str]:
     """Of what every run uses, and of timm if this one has a network of its."""
-    return {name: version(name) for name in (*PACKAGES, *(["timm"] if "timm" in sys.modules else []))}
+    return {name: version_of(name) for name in (*PACKAGES, *(["timm"] if "timm" in sys.modules else []))}
+
+
+version_of = cache(version)  # a file is read each time
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Types of the settings of each command, conf/<command>.yaml, made known to Hydra. Imports no torch."""
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Annotated, Any, cast
 
 from hydra.core.config_store import ConfigStore
@@ -163,8 +164,9 @@ class ExportConfig:
     overwrite: bool = MISSING
 
 
+@cache
 def register() -> None:
-    """Make the schemas and the backbones known to Hydra. `conf/backbone/*.yaml` wins over the generated options."""
+    """Make the schemas and the backbones known to Hydra, once. `conf/backbone/*.yaml` wins over generated options."""
     store = ConfigStore.instance()
     # Hydra 1.3 copies it, and only reads the copy, to list a group: over a hundred times for --help, in two seconds.
     ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]

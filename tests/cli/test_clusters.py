@@ -121,6 +121,7 @@ def test_resume_auto_takes_new_values_but_not_for_what_the_checkpoint_holds(
     [
         (["resume=auto"], {}, "give output_dir=<dir>"),
         (["-m", "seed=0,1", "resume=auto"], {}, "give hydra.sweep.dir=<dir>"),
+        (["sweep=seeds", "resume=auto"], {}, "give hydra.sweep.dir=<dir>"),
         (["-m", "seed=0,1", "resume=auto", "output_dir=x"], {}, "give hydra.sweep.dir=<dir>"),
         ([], {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2"}, "have to agree on a directory"),
         (["-m", "seed=0,1"], {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2"}, "leave torchrun or srun out"),
@@ -138,6 +139,7 @@ def test_launches_that_cannot_work_are_refused(
 
 def test_resume_auto_goes_on_with_a_sweep_that_has_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     check_launch(["-m", "seed=0,1", "resume=auto", "hydra.sweep.dir=logs/sweeps/a"])
+    check_launch(["sweep=folds", "resume=auto", "hydra.sweep.dir=logs/sweeps/a"])
     check_launch(["resume=auto", "output_dir=logs/runs/a"])
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "a")
     monkeypatch.setenv("WORLD_SIZE", "2")

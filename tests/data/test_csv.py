@@ -279,7 +279,9 @@ def test_multilabel_from_training_to_predictions(color_table: Path, tmp_path: Pa
     kept = run.checkpoint()["state_dict"]
     assert kept["thresholds_K"].shape == (3,) and (kept["thresholds_K"] != 0.5).any()
     assert "Classes in train: strong 28, cold 28, warm 14" in run.log
-    answer = command("predict", f"ckpt={run.directory}", f"images={color_table}", f"output={tmp_path}/p.csv")
+    answer = command(
+        "predict", f"ckpt={run.directory}", f"images={color_table}", f"output={tmp_path}/p.csv", "num_workers=0"
+    )
     assert answer.status == 0, answer.err
     with (tmp_path / "p.csv").open(newline="") as lines:
         found = list(csv.DictReader(lines))
@@ -301,7 +303,9 @@ def test_regression_from_training_to_predictions(color_table: Path, tmp_path: Pa
     assert run.metrics["test/mae"] == pytest.approx(mean, rel=1e-5)
     kept = run.checkpoint()["state_dict"]
     assert 100 < kept["mean_T"][0] < 125 and 60 < kept["std_T"][0] < 90
-    answer = command("predict", f"ckpt={run.directory}", f"images={color_table}", f"output={tmp_path}/p.csv")
+    answer = command(
+        "predict", f"ckpt={run.directory}", f"images={color_table}", f"output={tmp_path}/p.csv", "num_workers=0"
+    )
     assert answer.status == 0, answer.err
     with (tmp_path / "p.csv").open(newline="") as lines:
         found = list(csv.DictReader(lines))

@@ -229,6 +229,11 @@ def test_check_and_train_refuse_what_is_on_the_wrong_level(colors: Path, tmp_pat
 def test_a_wrapped_set_is_evaluated_on_its_test_split(colors: Path, colors_run, tmp_path: Path, command) -> None:
     shutil.copytree(colors / "red", tmp_path / "more" / "test" / "red")
     answer = command(
-        "evaluate", f"ckpt={colors_run.directory}", "data=folder", f"data.root={tmp_path}", "accelerator=cpu"
+        "evaluate",
+        f"ckpt={colors_run.directory}",
+        "data=folder",
+        f"data.root={tmp_path}",
+        "accelerator=cpu",
+        "data.num_workers=0",
     )
     assert answer.status == 0 and "on test: 20 images" in answer.err, answer.err

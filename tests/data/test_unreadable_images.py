@@ -100,7 +100,7 @@ def test_a_share_that_grows_is_warned_about(tmp_path: Path, images: Path) -> Non
 def test_evaluate_measures_nothing_of_nothing(tmp_path: Path, images: Path, colors_run: Run, command: Any) -> None:
     for file in images.rglob("*.*"):
         file.write_bytes(b"")
-    given = ["data=folder", f"data.root={images}", f"output={tmp_path}/metrics.json"]
+    given = ["data=folder", f"data.root={images}", f"output={tmp_path}/metrics.json", "data.num_workers=0"]
     answer = command("evaluate", f"ckpt={colors_run.directory}", *given)
     assert answer.status == 1 and "None of 60 test images could be read" in answer.err
     assert "Traceback" not in answer.err and "acc" not in answer.out and not (tmp_path / "metrics.json").exists()

@@ -93,7 +93,7 @@ def test_predictions_have_calibrated_probabilities(colors_run: Run, colors: Path
 
 
 def test_abstaining_and_embeddings(colors_run: Run, colors: Path, command, tmp_path: Path) -> None:
-    base = ["predict", f"ckpt={colors_run.directory}", f"images={colors}", "accelerator=cpu"]
+    base = ["predict", f"ckpt={colors_run.directory}", f"images={colors}", "accelerator=cpu", "num_workers=0"]
     sure = command(*base, f"output={tmp_path}/all.csv", "embeddings=true")
     assert sure.status == 0, sure.err
     all_rows = Run(tmp_path, None).csv("all.csv")

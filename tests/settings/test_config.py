@@ -1,5 +1,6 @@
 """Everything composes, and every mistake is answered by its text, without torch, in a run that leaves nothing."""
 
+import functools
 import re
 import subprocess
 import sys
@@ -100,6 +101,7 @@ def test_every_option_composes_and_fits_what_it_names(options: tuple[str, ...], 
     assert build_phases(TrainingRun(held))
 
 
+@functools.cache
 def keys_of(file: Path) -> dict[str, bool]:
     """Each dotted key of a yaml file, and whether a comment beside it or right above it says something of it."""
     lines, found = file.read_text().splitlines(), dict[str, bool]()

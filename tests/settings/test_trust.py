@@ -34,11 +34,13 @@ def plain_checkpoint(directory: Path) -> dict[str, Any]:
 
 
 def changed(run: Run, file: Path, changes: dict[str, Any]) -> Path:
-    """The run's checkpoint with settings changed by dotted key (or by `record:<key>`, outside the settings)."""
-    checkpoint = {
-        **plain_checkpoint(run.directory),
-        "finetune": copy.deepcopy(plain_checkpoint(run.directory)["finetune"]),
-    }
+    """The run's checkpoint with settings changed by dotted key (or by `record:<key>`, outside the settings).
+
+    Two thirds of it are of the optimizer, which is left out where nothing is resumed.
+    """
+    whole = plain_checkpoint(run.directory)
+    checkpoint = {key: value for key, value in whole.items() if file.name == "last.ckpt" or key != "optimizer_states"}
+    checkpoint["finetune"] = copy.deepcopy(whole["finetune"])
     for key, value in changes.items():
         record = checkpoint["finetune"]
         *parents, last = key.removeprefix("record:").split(".")

@@ -103,8 +103,12 @@ class AveragePrecision:
 
         What `bootstrap` wants.
         """
-        per_T = [mean_of_known(row) for row in self.per_class(weights_N)]
-        return {"ap": float(np.mean(per_T)), "ap50": per_T[HALF], "ap75": per_T[IOU_75]}
+        per_TK = self.per_class(weights_N)
+        there_K = ~np.isnan(per_TK[HALF])  # classes with true boxes, which are the same at every threshold
+        if not there_K.any():
+            return dict.fromkeys(("ap", "ap50", "ap75"), float("nan"))
+        per_T = per_TK[:, there_K].mean(axis=1)
+        return {"ap": float(per_T.mean()), "ap50": float(per_T[HALF]), "ap75": float(per_T[IOU_75])}
 
 
 def mean_of_known(values: Floats) -> float:

@@ -18,7 +18,7 @@ def fused_boxes(parts: Sequence[Tensor]) -> Tensor:
     Solovyev, Wang, Gabruseva 2021, arXiv 1910.13302: boxes of a class that overlap by more than FUSED_IOU become one,
     whose sides are the mean of theirs, weighted by score. Its score is the sum of theirs over M, so that a box which
     few detectors found has a low one. Unlike there, each detector has at most one box in it: two boxes that a detector
-    kept apart are two objects for it. (Digits that overlap: AP 0.746 without this rule, 0.807 with it.)
+    kept apart are two objects for it (scripts/ensemble_benchmark.py: AP 0.807 on scenes of digits, 0.806 without this).
     """
     members = torch.cat([torch.full((len(part),), m) for m, part in enumerate(parts)])
     rows_D6 = torch.cat([part.cpu() for part in parts])
