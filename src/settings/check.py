@@ -137,6 +137,8 @@ def missing_checkpoints(schema: Any, values: dict[str, Any]) -> Iterator[str]:
     if isinstance(ckpt, str) and not Path(ckpt).expanduser().exists():
         yield not_there("ckpt", ckpt)
         return
+    if "model" in values and str(ckpt).endswith((".onnx", ".pt2")):
+        return  # src.serve says that it is to be given as model=
     try:
         for file in [find_checkpoint(ckpt, "best")] if alone else find_checkpoints(ckpt):
             require_archive(file)
