@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import resource
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -161,9 +162,11 @@ def test_csv_and_embeddings_with_one_name(
 @pytest.fixture
 def small_disk() -> Iterator[Callable[[int], None]]:
     """Files may not become larger, as on a disk that is full."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before, compiles = resource.getrlimit(resource.RLIMIT_FSIZE), sys.dont_write_bytecode
+    sys.dont_write_bytecode = True  # Python would leave half of a compiled module, which nothing can import any more
     yield lambda size_bytes: resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    sys.dont_write_bytecode = compiles
 
 
 def test_a_full_disk_leaves_earlier_predictions_whole(
