@@ -118,8 +118,7 @@ def resumed_run_dir(resume: Path) -> Path:
 
 def is_sweep(arguments: Sequence[str]) -> bool:
     """Whether the command line itself asks for several runs."""
-    named = [text.partition("=")[2] for text in arguments if text.lstrip("+").startswith("sweep=")]
-    return "-m" in arguments or "--multirun" in arguments or any(name != "null" for name in named)
+    return any(text in ("-m", "--multirun") or text.lstrip("+").startswith("sweep=") for text in arguments)
 
 
 def may_sweep(arguments: Sequence[str]) -> bool:

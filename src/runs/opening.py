@@ -89,6 +89,8 @@ def resumed_settings(own: DictConfig, before: Interrupted, changes: Sequence[str
         resumed.data.update(no_download(resumed.data))
     if own.resume == "auto":
         for key, value in different_values(resumed, own).items():
+            if value is None and key.split(".")[0] in KEPT_ON_RESUMING and key not in typed_settings():
+                continue  # the default was another when the run began
             set_value(resumed, key, value, f"{key}={value}")
     for text in changes:
         change(resumed, text)

@@ -88,7 +88,7 @@ def describe(task: FineTuneTask, table: ImageTable, trainer: Trainer) -> None:
     for fact in task.facts:
         log.info("%s", fact)
     if (norms := norms_in_front(task.model)) and not task.batch_norm_trains:
-        layers = number_of(len(norms), "layer", "layers")
+        layers = number_of(len(norms), "layer")
         log.info("BatchNorm: %s as pretrained (freeze.batch_norm=false lets them train)", layers)
     device = trainer.strategy.root_device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else number_of(torch.get_num_threads(), "thread")
@@ -99,7 +99,8 @@ def describe_phase(task: PhasedModule, trainer: Trainer) -> None:
     parameters = list(task.model.net.named_parameters())
     total, trained = sum(p.numel() for _, p in parameters), sum(p.numel() for _, p in parameters if p.requires_grad)
     names = [name for name, p in parameters if p.requires_grad]
-    blocks = [*task.model.blocks, *task.model.head_names]
+    never = set() if task.batch_norm_trains else norms_in_front(task.model)  # which a ResNet's first one is, as a block
+    blocks = [block for block in (*task.model.blocks, *task.model.head_names) if block not in never]
     trained_blocks = [block for block in blocks if any(name.startswith(f"{block}.") for name in names)]
     what = f"{trained_blocks[0]} to {trained_blocks[-1]}" if len(trained_blocks) > 1 else trained_blocks[0]
     first, last = task.phase_start_epoch + 1, trainer.max_epochs

@@ -22,7 +22,7 @@ class LossMean(Metric):
             self.add_state(name, torch.tensor(0.0), dist_reduce_fx="sum")
 
     def update(self, loss: Tensor, images: int) -> None:
-        self.mean_value += loss * images
+        self.mean_value += loss.float() * images
         self.weight += images
 
     def compute(self) -> Tensor:

@@ -20,7 +20,7 @@ MAX_NAMES = 20  # of images in a message
 MAX_SKIPPED = 20  # batches in a row
 
 
-class TrainingStep:
+class BatchLosses:
     """A batch and its losses, of which `loss` is minimised."""
 
     def __init__(self, batch: Batch, losses: dict[str, Tensor]) -> None:
@@ -49,17 +49,19 @@ class NonFiniteLosses:
         self.skip = skip
         self.in_a_row = 0
 
-    def meet(self, task: LightningModule, step: TrainingStep, suspects: Callable[[Batch], Tensor]) -> bool:
+    def meet(self, task: LightningModule, current: BatchLosses, suspects: Callable[[Batch], Tensor]) -> bool:
         """Whether the batch has to be left out: its loss is not finite on some process; a warning names the images.
 
         `suspects` tells which images of the batch have outputs that are not finite, bool [B]. Raises RunStopped, with
         the state before the optimizer's step saved, unless such batches are left out.
         """
         strategy = task.trainer.strategy  # what the processes decide together, all of them have to ask it
-        if not strategy.reduce_boolean_decision(not step.has_finite_loss(), all=False):
+        if not strategy.reduce_boolean_decision(not current.has_finite_loss(), all=False):
             self.in_a_row = 0
             return False
-        text = described(task, step.batch, suspects(step.batch), step.loss)
+        with task.trainer.precision_plugin.forward_context():  # as precise as the losses were
+            bad_B = suspects(current.batch)
+        text = described(task, current.batch, bad_B, current.loss)
         parts = [p.to_local() if isinstance(p, DTensor) else p for p in task.parameters()]
         healthy = strategy.reduce_boolean_decision(all(bool(part.isfinite().all()) for part in parts), all=True)
         self.in_a_row += 1

@@ -81,8 +81,7 @@ class ResumableModule(PhasedModule):
 def seed_device(device: torch.device, seed: int) -> None:
     """As torch.manual_seed, for the CPU and `device` alone.
 
-    That one notes for each kind of device that is not in use who asked, which takes longer than the rest of a step's
-    bookkeeping.
+    That one notes for each kind of device that is not in use who asked, which takes milliseconds in each step.
     """
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":

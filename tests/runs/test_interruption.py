@@ -81,15 +81,16 @@ def test_a_directory_with_a_run_in_it_is_not_written_over(colors_run: Run, plain
 def test_resume_auto_starts_or_goes_on(tmp_path: Path, plain: tuple[str, ...], command) -> None:
     """The same command line, as a cluster repeats it."""
     typed = [*plain, *SMALL, "data.batch_size=16", f"output_dir={tmp_path}/run", "resume=auto", "trainer.max_epochs=1"]
-    answer = command("train", *typed)
+    answer = command("train", *typed, "freeze.batch_norm=false")  # as by default when older runs began
     assert answer.status == 0 and "There is no checkpoint in" in answer.err, answer.err
     typed[-1] = "trainer.max_epochs=2"
     answer = command("train", *typed)
     assert answer.status == 0 and "Changed on resuming: trainer.max_epochs=2" in answer.err, answer.err
     assert answer.err.count("Changed on resuming") == 1 and Run(tmp_path / "run", None).metrics["epochs"] == 2
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
-    answer = command("train", *typed, "optimizer.lr=1e-5")
-    assert answer.status == 1 and "optimizer.lr=1e-05 cannot be combined with resume" in answer.err
+    for change in ("optimizer.lr=1e-05", "freeze.batch_norm=true"):
+        answer = command("train", *typed, change)
+        assert answer.status == 1 and f"{change.replace('true', 'True')} cannot be combined with resume" in answer.err
     answer = command("train", *plain, "resume=auto")
     assert answer.status == 1 and "give output_dir=<dir>" in answer.err and "Traceback" not in answer.err
 
