@@ -127,7 +127,7 @@ def test_images_are_taken_from_the_whole_split() -> None:
     ),
 )
 def test_mistakes(command: Callable[..., Answer], settings: list[str], text: str, tmp_path: Path) -> None:
-    (tmp_path / "x.csv").touch()
+    (tmp_path / "x.csv").write_text("path,label\n")
     settings = [setting.replace("x.csv", f"{tmp_path}/x.csv") for setting in settings]
     given = [] if any("head.start" in setting for setting in settings) else ["head.start=pretrained"]
     answer = command("train", "trainer=cpu", *given, *settings)
