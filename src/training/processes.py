@@ -1,5 +1,6 @@
 """What the processes of a run tell each other, and agree on; every process has to call these, at the same moments."""
 
+import atexit
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,6 +12,21 @@ from src.settings.check import leaves
 from src.settings.errors import RunStopped
 
 T = TypeVar("T")
+
+
+def leave_others_at_exit() -> None:
+    """Without it a process that ends while a thread of gloo still works is aborted (SIGABRT) after all is done.
+
+    Lightning does so for NCCL alone.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        atexit.unregister(leave_others)  # each phase is set up, and once is enough
+        atexit.register(leave_others)
+
+
+def leave_others() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def gathered(items: list[T]) -> list[T]:

@@ -26,7 +26,7 @@ from torch.optim import Optimizer
 
 from src.models.adapted import AdaptedNetwork
 from src.training.callbacks.every_batch import EveryBatch
-from src.training.processes import require_same_settings
+from src.training.processes import leave_others_at_exit, require_same_settings
 from src.training.resumable import ResumableModule
 
 READ = StateDictOptions(full_state_dict=True, cpu_offload=True)
@@ -131,6 +131,7 @@ class DistributedModule(ResumableModule):
     """A training in one process or several, whose weights may be sharded."""
 
     def setup(self, stage: str) -> None:
+        leave_others_at_exit()
         require_same_settings(self.record.config)
 
     def configure_model(self) -> None:
