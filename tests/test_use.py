@@ -124,7 +124,8 @@ def test_nothing_but_damaged_images_is_a_failure(elsewhere: Path, command, name:
     answer: Answer = command(name, "ckpt=model.ckpt", "images=images", "output=out.csv", "accelerator=cpu")
     why = "images: not one can be read, e.g. images/0.jpg: cannot identify image file."
     where = f" All reasons: the column error of {table}." if table else ""
-    assert answer.status == 1 and answer.err == f"{why}{where}\n"
+    # rich 14 ends a progress bar that nobody sees with an empty line.
+    assert answer.status == 1 and answer.err.lstrip("\n") == f"{why}{where}\n"
     if table:
         assert all(row["error"] for row in rows_of(elsewhere / table)) and len(rows_of(elsewhere / table)) == 2
     else:
