@@ -87,7 +87,7 @@ def describe(task: FineTuneTask, table: ImageTable, trainer: Trainer) -> None:
     log.info("Model: %s, weights %s", record.backbone_name, record.setting("backbone.weights") or "random")
     for fact in task.facts:
         log.info("%s", fact)
-    if (norms := norms_in_front(task.model)) and not task.batch_norm_trains:
+    if norms := kept_norms(task):
         layers = number_of(len(norms), "layer")
         log.info("BatchNorm: %s as pretrained (freeze.batch_norm=false lets them train)", layers)
     device = trainer.strategy.root_device
@@ -95,11 +95,16 @@ def describe(task: FineTuneTask, table: ImageTable, trainer: Trainer) -> None:
     log.info("Device: %d x %s (%s), precision %s", trainer.world_size, device.type, name, trainer.precision)
 
 
+def kept_norms(task: PhasedModule) -> set[str]:
+    """Layers of BatchNorm that stay as they were pretrained in every phase, by name."""
+    return set() if task.batch_norm_trains else norms_in_front(task.model)
+
+
 def describe_phase(task: PhasedModule, trainer: Trainer) -> None:
     parameters = list(task.model.net.named_parameters())
     total, trained = sum(p.numel() for _, p in parameters), sum(p.numel() for _, p in parameters if p.requires_grad)
     names = [name for name, p in parameters if p.requires_grad]
-    never = set() if task.batch_norm_trains else norms_in_front(task.model)  # which a ResNet's first one is, as a block
+    never = kept_norms(task)  # a ResNet's first one is a block
     blocks = [block for block in (*task.model.blocks, *task.model.head_names) if block not in never]
     trained_blocks = [block for block in blocks if any(name.startswith(f"{block}.") for name in names)]
     what = f"{trained_blocks[0]} to {trained_blocks[-1]}" if len(trained_blocks) > 1 else trained_blocks[0]
