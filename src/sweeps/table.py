@@ -9,7 +9,7 @@ from typing import Any, cast
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf, read_write
+from omegaconf import DictConfig, ListConfig, OmegaConf, read_write
 
 from src.cli.mistakes import fail
 from src.cli.quoting import quoted
@@ -34,8 +34,7 @@ class SweepTable(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """The table is of this sweep, and not of one that had the same folder before."""
         if OmegaConf.select(config, "hydra.runtime.choices.sweep") == "folds":
-            typed = cast(list[str], OmegaConf.to_container(config.hydra.overrides.task, resolve=False))
-            require_folds(typed_values(typed), config.data.folds)
+            require_folds(typed_values(unresolved(config.hydra.overrides.task)), config.data.folds)
         take_new_folder(config)
         for file in Path(config.hydra.sweep.dir).glob(f"*/{JOB_FILE}"):
             file.unlink()
@@ -110,11 +109,15 @@ def typed_values(overrides: Iterable[str]) -> dict[str, str]:
     return values
 
 
+def unresolved(overrides: ListConfig) -> list[str]:
+    """As they were typed, ${...} and all."""
+    return cast(list[str], OmegaConf.to_container(overrides, resolve=False))
+
+
 def write_job_file(config: DictConfig, ended: bool) -> None:
-    settings = typed_values(cast(list[str], OmegaConf.to_container(config.hydra.overrides.task, resolve=False)))
     facts = {"number": config.hydra.job.num, "ended": ended, "monitor": config.task.monitor, "mode": config.task.mode}
     file = Path(config.hydra.runtime.output_dir) / JOB_FILE
-    write_json(file, {**facts, "settings": settings})
+    write_json(file, {**facts, "settings": typed_values(unresolved(config.hydra.overrides.task))})
 
 
 def write_table(results: SweepResults, spreadsheet_safe: bool) -> None:
